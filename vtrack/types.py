@@ -1,0 +1,224 @@
+"""What crosses the borders between the parts of vtrack: frames, detections, queries, predictions, faces, results.
+
+Images are `uint8` RGB of shape (H, W, 3). Coordinates are pixels of the displayed frame, x right, y down, the centre
+of the top-left pixel at (0, 0). Boxes are `x, y, w, h`. Time is in seconds and comes from the decoder's timestamps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[np.generic]
+FloatArray = npt.NDArray[np.floating]
+ImageArray = npt.NDArray[np.uint8]
+
+
+def _check_shape(name: str, array: Array, *shape: int | None) -> None:
+    """Raise unless `array` has the given shape; None stands for any length."""
+    fits = array.ndim == len(shape) and all(want in (None, have) for want, have in zip(shape, array.shape, strict=True))
+    if not fits:
+        wanted = ", ".join("any" if want is None else str(want) for want in shape)
+        raise ValueError(f"{name} must have shape ({wanted}), got {array.shape}")
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Frame:
+    """One decoded picture and the moment it is shown."""
+
+    image: ImageArray
+    """(H, W, 3) RGB, upright as displayed."""
+    index: int
+    """Position among the source's decoded frames, from 0; skipped frames count."""
+    pts: int
+    """Presentation timestamp in units of `time_base`."""
+    time_base: Fraction
+
+    def __post_init__(self) -> None:
+        _check_shape("image", self.image, None, None, 3)
+        if self.image.dtype != np.uint8:
+            raise ValueError(f"image must be uint8, got {self.image.dtype}")
+
+    @property
+    def time(self) -> float:
+        """Seconds from the source's own clock."""
+        return float(self.pts * self.time_base)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height in pixels."""
+        return self.image.shape[1], self.image.shape[0]
+
+    def __repr__(self) -> str:
+        width, height = self.size
+        return f"Frame(index={self.index}, time={self.time:.6f}, size={width}x{height})"
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Detections:
+    """The faces a detector found in one frame, best first.
+
+    A box is the tight box around the face's landmarks from brows to chin and ear to ear (the 68-point layout), whatever the
+    detector's own convention was: every detector converts, so that crops do not depend on who found the face.
+    """
+
+    boxes: FloatArray
+    """(faces, 4) x, y, w, h in pixels; may leave the frame."""
+    scores: FloatArray
+    """(faces,) 0..1."""
+    angles: FloatArray
+    """(faces,) roll in radians: the turn, clockwise on screen, from upright to how the head is held; 0 where unknown."""
+
+    def __post_init__(self) -> None:
+        _check_shape("boxes", self.boxes, None, 4)
+        _check_shape("scores", self.scores, len(self.boxes))
+        _check_shape("angles", self.angles, len(self.boxes))
+
+    def __len__(self) -> int:
+        return len(self.boxes)
+
+    @classmethod
+    def none(cls) -> Detections:
+        """No faces."""
+        return cls(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.float32))
+
+
+@runtime_checkable
+class Detector(Protocol):
+    """Finds faces in a batch of frames."""
+
+    name: str
+
+    def detect(self, frames: Sequence[Frame]) -> list[Detections]:
+        """One `Detections` for each frame, in order."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """Which points are asked for: a list of (part, position along it)."""
+
+    parts: tuple[str, ...]
+    """Name of the part of each point."""
+    positions: tuple[float, ...]
+    """Where on its part each point lies: 0 start, 1 end."""
+    names: tuple[str, ...] = field(default=())
+    """Column name of each point, `<part>_<i>`; made when not given."""
+
+    def __post_init__(self) -> None:
+        if len(self.parts) != len(self.positions):
+            raise ValueError(f"{len(self.parts)} parts do not match {len(self.positions)} positions")
+        if any(not 0.0 <= position <= 1.0 for position in self.positions):
+            raise ValueError(f"positions must lie in 0..1, got {self.positions}")
+        if not self.names:
+            seen: dict[str, int] = {}
+            names = []
+            for part in self.parts:
+                names.append(f"{part}_{seen.get(part, 0)}")
+                seen[part] = seen.get(part, 0) + 1
+            object.__setattr__(self, "names", tuple(names))
+        elif len(self.names) != len(self.parts):
+            raise ValueError(f"{len(self.names)} names do not match {len(self.parts)} points")
+
+    def __len__(self) -> int:
+        return len(self.parts)
+
+    def indices(self, part: str) -> list[int]:
+        """Places of the points of one part within this query."""
+        return [i for i, name in enumerate(self.parts) if name == part]
+
+    def __add__(self, other: Query) -> Query:
+        """This query's points, then the other's; names are kept where given and must stay apart."""
+        return Query(self.parts + other.parts, self.positions + other.positions, self.names + other.names)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Prediction:
+    """What a landmark model says of a batch of crops. Crop coordinates are 0..1 over the crop and may lie outside."""
+
+    points: FloatArray
+    """(crops, points, 2) x, y in crop units."""
+    sigma: FloatArray
+    """(crops, points) standard deviation of each coordinate, in crop units."""
+    presence: FloatArray
+    """(crops,) probability that the crop shows a face."""
+
+    def __post_init__(self) -> None:
+        _check_shape("points", self.points, None, None, 2)
+        _check_shape("sigma", self.sigma, *self.points.shape[:2])
+        _check_shape("presence", self.presence, self.points.shape[0])
+
+
+@runtime_checkable
+class LandmarkModel(Protocol):
+    """Answers queries on square face crops."""
+
+    name: str
+    input_size: int
+    """Side of the crops in pixels."""
+    margin: float
+    """Side of the crop over the longer side of the face box."""
+
+    def predict(self, crops: ImageArray, query: Query) -> Prediction:
+        """Crops are `uint8` (B, 3, S, S), a NumPy array or a torch tensor on the model's device."""
+        ...
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Face:
+    """One tracked face in one frame."""
+
+    id: int
+    """Identity of the track; never reused within a run."""
+    box: FloatArray
+    """(4,) x, y, w, h in pixels."""
+    presence: float
+    """Probability that this is a face, 0..1."""
+    points: FloatArray
+    """(points, 2) in pixels, smoothed if smoothing is on."""
+    sigma: FloatArray
+    """(points,) standard deviation of each coordinate, in pixels."""
+    raw: FloatArray
+    """(points, 2) as the model said, before smoothing."""
+    query: Query
+    """What the points are."""
+    measured: bool = True
+    """False where the face was not seen in this frame and its points are the smoother's prediction."""
+
+    def __post_init__(self) -> None:
+        count = len(self.query)
+        _check_shape("box", self.box, 4)
+        _check_shape("points", self.points, count, 2)
+        _check_shape("sigma", self.sigma, count)
+        _check_shape("raw", self.raw, count, 2)
+
+    def __getitem__(self, part: str) -> FloatArray:
+        """(n, 2) points of one part, in the query's order."""
+        places = self.query.indices(part)
+        if not places:
+            raise KeyError(f"{part!r} was not asked for; the parts are {sorted(set(self.query.parts))}")
+        return self.points[places]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class FrameResult:
+    """One frame and the faces tracked in it; `faces` is empty where there are none."""
+
+    frame: Frame
+    faces: tuple[Face, ...]
+    query: Query
+
+    @property
+    def index(self) -> int:
+        """Position among the source's decoded frames, from 0."""
+        return self.frame.index
+
+    @property
+    def time(self) -> float:
+        """Seconds from the source's own clock."""
+        return self.frame.time
