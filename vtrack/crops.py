@@ -1,0 +1,106 @@
+"""Square face crops: where they lie, how to cut them, and the exact way back.
+
+A crop is a centre, a side and an angle in frame pixels; it may leave the frame. Crop coordinates `u` are 0..1 over the
+crop's area, so a frame point p has u = R(-angle)(p - centre) / side + 1/2, and the way back is exact by construction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from vtrack.types import FloatArray, ImageArray
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Crops:
+    """Where a batch of square crops lies in its frames."""
+
+    centers: FloatArray
+    """(crops, 2) x, y in frame pixels."""
+    sides: FloatArray
+    """(crops,) in frame pixels."""
+    angles: FloatArray
+    """(crops,) radians, clockwise on screen: how the head is turned, so that the crop shows it upright."""
+
+    def __post_init__(self) -> None:
+        count = len(self.sides)
+        if self.centers.shape != (count, 2) or self.angles.shape != (count,):
+            raise ValueError(
+                f"centers {self.centers.shape}, sides {self.sides.shape} and angles {self.angles.shape} do not match"
+            )
+        if count and not (np.isfinite(self.centers).all() and (np.asarray(self.sides) > 0).all()):
+            raise ValueError("crops need finite centers and positive sides")
+
+    def __len__(self) -> int:
+        return len(self.sides)
+
+    def __getitem__(self, which: np.ndarray | slice) -> Crops:
+        return Crops(self.centers[which], self.sides[which], self.angles[which])
+
+    @classmethod
+    def around(cls, boxes: FloatArray, margin: float, angles: FloatArray | None = None) -> Crops:
+        """Squares `margin` times the longer side of each box (n, 4), about its middle."""
+        boxes = np.asarray(boxes, np.float64).reshape(-1, 4)
+        sides = np.maximum(boxes[:, 2:].max(1), 1.0) * margin
+        turn = np.zeros(len(boxes)) if angles is None else np.asarray(angles, np.float64)
+        return cls(boxes[:, :2] + boxes[:, 2:] / 2, sides, turn)
+
+    def _rotations(self) -> FloatArray:
+        """(crops, 2, 2) from upright crop axes to frame axes."""
+        cos, sin = np.cos(self.angles), np.sin(self.angles)
+        return np.stack([np.stack([cos, -sin], -1), np.stack([sin, cos], -1)], -2)
+
+    def to_frame(self, points: FloatArray) -> FloatArray:
+        """(crops, points, 2) in crop units to frame pixels."""
+        offsets = (np.asarray(points, np.float64) - 0.5) * self.sides[:, None, None]
+        return offsets @ self._rotations().transpose(0, 2, 1) + self.centers[:, None]
+
+    def to_crop(self, points: FloatArray) -> FloatArray:
+        """(crops, points, 2) in frame pixels to crop units."""
+        offsets = (np.asarray(points, np.float64) - self.centers[:, None]) @ self._rotations()
+        return offsets / self.sides[:, None, None] + 0.5
+
+    def matrices(self, size: int) -> FloatArray:
+        """(crops, 2, 3) affine maps from pixels of a `size` crop to frame pixels."""
+        scaled = self._rotations() * (self.sides / size)[:, None, None]
+        # The centre of crop pixel 0 lies at crop unit 0.5 / size.
+        shift = self.centers - (scaled @ np.full(2, (size - 1) / 2.0))
+        return np.concatenate([scaled, shift[:, :, None]], -1)
+
+
+def warp(images: Sequence[ImageArray], which: Sequence[int], crops: Crops, size: int) -> ImageArray:
+    """Cut each crop out of `images[which[i]]`: (crops, 3, size, size) uint8, black beyond the frame.
+
+    A crop much larger than `size` is averaged down first, since plain bilinear sampling would skip pixels and shimmer.
+    """
+    out = np.empty((len(crops), size, size, 3), np.uint8)
+    for i, (place, matrix) in enumerate(zip(which, crops.matrices(size), strict=True)):
+        image, shrink = images[place], int(crops.sides[i] / size)
+        if shrink > 1:
+            image, matrix = _averaged(image, matrix, size, shrink)
+        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+        cv2.warpAffine(image, matrix, (size, size), dst=out[i], flags=flags, borderMode=cv2.BORDER_CONSTANT)
+    return np.ascontiguousarray(out.transpose(0, 3, 1, 2))
+
+
+def _averaged(image: ImageArray, matrix: FloatArray, size: int, shrink: int) -> tuple[ImageArray, FloatArray]:
+    """The part of the image under the crop, averaged over `shrink` x `shrink` blocks, and the map onto it."""
+    corners = np.array([[0, 0], [size, 0], [0, size], [size, size]], np.float64) - 0.5
+    reach = corners @ matrix[:, :2].T + matrix[:, 2]
+    height, width = image.shape[:2]
+    left, top = np.clip(np.floor(reach.min(0)).astype(int) - shrink, 0, [width - 1, height - 1])
+    right, bottom = np.clip(np.ceil(reach.max(0)).astype(int) + 1 + shrink, [left + 1, top + 1], [width, height])
+    columns, rows = max((right - left) // shrink, 1), max((bottom - top) // shrink, 1)
+    block = image[top : min(top + rows * shrink, height), left : min(left + columns * shrink, width)]
+    small = cv2.resize(block, (columns, rows), interpolation=cv2.INTER_AREA)
+    scale = np.array([block.shape[1] / columns, block.shape[0] / rows])
+    mapped = matrix.copy()
+    mapped[:, 2] -= (left, top)
+    mapped[:, 2] += 0.5
+    mapped /= scale[:, None]
+    mapped[:, 2] -= 0.5
+    return small, mapped
