@@ -1,0 +1,69 @@
+"""The state of a run on disk: tensors in safetensors, the rest in JSON, replaced in one move."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from vtrack.errors import ModelError
+
+
+def save_run(path: Path, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
+    """Write tensors and a JSON state as one file."""
+    part = path.with_name(f".{path.name}.part")
+    whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    save_file(whole, part, metadata={"state": json.dumps(state)})
+    part.replace(path)
+
+
+def load_run(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """What `save_run` wrote."""
+    from safetensors import safe_open
+
+    try:
+        with safe_open(path, "pt") as file:
+            metadata = file.metadata() or {}
+        tensors = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise ModelError(f"{path}: not a readable checkpoint: {error}") from error
+    if "state" not in metadata:
+        raise ModelError(f"{path}: these are weights without the state of a run; it cannot be resumed from them")
+    return tensors, json.loads(metadata["state"])
+
+
+def optimiser_tensors(model: nn.Module, optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """Adam's moments, named after their parameters."""
+    tensors = {}
+    for name, parameter in model.named_parameters():
+        for key, value in optimiser.state.get(parameter, {}).items():
+            tensors[f"optimiser.{key}.{name}"] = torch.as_tensor(value)
+    return tensors
+
+
+def restore_optimiser(model: nn.Module, optimiser: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
+    """The opposite of `optimiser_tensors`."""
+    for name, parameter in model.named_parameters():
+        keys = ("step", "exp_avg", "exp_avg_sq")
+        found = {key: tensors[f"optimiser.{key}.{name}"] for key in keys if f"optimiser.{key}.{name}" in tensors}
+        if found:
+            optimiser.state[parameter] = {
+                key: value if key == "step" else value.to(parameter.device) for key, value in found.items()
+            }
+
+
+def prefixed(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Every name with a prefix before it."""
+    return {f"{prefix}.{name}": tensor for name, tensor in tensors.items()}
+
+
+def without_prefix(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Those names that start with the prefix, without it."""
+    start = f"{prefix}."
+    return {name.removeprefix(start): tensor for name, tensor in tensors.items() if name.startswith(start)}

@@ -1,0 +1,264 @@
+"""Training of landmark models: any mix of data sets, one data set a batch, resumable to the step."""
+
+from __future__ import annotations
+
+import csv
+import logging
+import math
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from vtrack.data import load_dataset
+from vtrack.errors import DataError, UsageError
+from vtrack.models.udfld import Udfld, UdfldConfig
+from vtrack.text import embed
+from vtrack.training.augment import Augmentation
+from vtrack.training.checkpoint import (
+    load_run,
+    optimiser_tensors,
+    prefixed,
+    restore_optimiser,
+    save_run,
+    without_prefix,
+)
+from vtrack.training.losses import landmark_loss
+from vtrack.training.store import Batch, Store, draw_batch, plain_batches
+from vtrack.types import Query
+
+log = logging.getLogger(__name__)
+
+CHECKPOINT = "last.safetensors"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that decides how a run goes."""
+
+    data: tuple[str, ...]
+    """`name:path` of each data set."""
+    shares: Mapping[str, float] = field(default_factory=dict)
+    """How often a data set is drawn, over the others; 1 where not given, so that all are seen alike (paper 000, A.9)."""
+    trust: Mapping[str, float] = field(default_factory=dict)
+    """Weight of a data set's labels in the loss; 1 where not given."""
+    model: UdfldConfig = field(default_factory=UdfldConfig)
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    steps: int = 20_000
+    batch: int = 32
+    most_points: int = 68
+    """At most this many points of a face are asked for in one step."""
+    rate: float = 1e-3
+    decay: float = 0.05
+    average: float = 0.999
+    """Of the running mean of the weights, which is what is kept."""
+    seed: int = 0
+    every: int = 1000
+    """Steps between validations and checkpoints."""
+    threads: int = 1
+    device: str = "cpu"
+
+
+def train(recipe: Recipe, out: Path, report: Callable[[str], None] = log.info) -> Path:
+    """Run the recipe into the folder `out`, going on from its checkpoint if there is one; gives the checkpoint's path."""
+    if recipe.batch < 2 or recipe.steps < 1:
+        raise UsageError(f"a run needs at least 1 step and a batch of 2, got {recipe.steps} and {recipe.batch}")
+    out.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(recipe.seed)
+    torch.set_num_threads(recipe.threads)
+    stores = open_stores(recipe.data, "train", out.parent / "cache")
+    checks = open_stores(recipe.data, "val", out.parent / "cache")
+    run = Run(recipe, out)
+    with (out / "log.csv").open("a", newline="") as file:
+        writer = csv.writer(file)
+        if file.tell() == 0:
+            writer.writerow(["step", "seconds", "rate", "set", "wing", "spread", "presence", "validation"])
+        started, first = time.monotonic(), run.step
+        for batch in _prefetched(lambda step: _batch(recipe, stores, step), run.step, recipe.steps):
+            parts = run.learn(batch)
+            due = run.step % recipe.every == 0 or run.step == recipe.steps
+            scores = run.validate(checks) if due else {}
+            if due or run.step % 50 == 0:
+                seconds = time.monotonic() - started
+                losses = [f"{parts[name]:.4f}" for name in ("wing", "spread", "presence")]
+                told = " ".join(f"{name}={score:.3f}" for name, score in scores.items())
+                writer.writerow([run.step, f"{seconds:.0f}", f"{run.rate():.2e}", batch.store, *losses, told])
+                file.flush()
+                speed = (run.step - first) * recipe.batch / seconds
+                report(f"step {run.step}/{recipe.steps} {speed:.0f} images/s wing {losses[0]} {told}")
+            if due:
+                run.save()
+    return out / CHECKPOINT
+
+
+def open_stores(specs: Sequence[str], split: str, cache: Path) -> list[Store]:
+    """The data sets' faces of one split, cut and cached."""
+    if not specs:
+        raise DataError("nothing to train on; give at least one data set as NAME:PATH")
+    return [Store.of(load_dataset(spec, split), cache) for spec in specs]
+
+
+class Run:
+    """Model, running mean, optimiser and step of one training run."""
+
+    def __init__(self, recipe: Recipe, out: Path) -> None:
+        self.recipe, self.path, self.step = recipe, out / CHECKPOINT, 0
+        self.device = torch.device(recipe.device)
+        self.model = Udfld(recipe.model).to(self.device, memory_format=torch.channels_last)
+        self.mean = Udfld(recipe.model).to(self.device, memory_format=torch.channels_last)
+        self.mean.load_state_dict(self.model.state_dict())
+        self.optimiser = torch.optim.AdamW(_groups(self.model, recipe.decay), lr=recipe.rate, betas=(0.9, 0.99))
+        self._queries: dict[tuple[str, ...], Tensor] = {}
+        if self.path.exists():
+            self._resume()
+
+    def rate(self) -> float:
+        """One cycle: a short rise, then half a cosine down to nothing."""
+        done = self.step / self.recipe.steps
+        rise = 0.05
+        if done < rise:
+            return self.recipe.rate * (0.04 + 0.96 * done / rise)
+        return self.recipe.rate * (0.5 + 0.5 * math.cos(math.pi * (done - rise) / (1 - rise))) + 1e-7
+
+    def learn(self, batch: Batch) -> dict[str, float]:
+        """One step; gives the parts of its loss."""
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.rate()
+        self.model.train()
+        images = torch.from_numpy(batch.images).to(self.device, non_blocking=True)
+        points = torch.from_numpy(batch.points).to(self.device, non_blocking=True)
+        is_face = torch.from_numpy(batch.is_face).to(self.device, non_blocking=True)
+        query = _query_of(batch)
+        parts, positions = self._encoded(query)
+        with torch.autocast(self.device.type, torch.bfloat16):
+            output = self.model(images, parts, positions)
+        loss, told = landmark_loss(output, points, is_face, self.recipe.trust.get(batch.store, 1.0))
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.model.parameters(), 5.0)
+        self.optimiser.step()
+        self.step += 1
+        self._follow()
+        return told
+
+    def _follow(self) -> None:
+        """Move the running mean; early on it follows faster, so that it does not remember the first weights."""
+        keep = min(self.recipe.average, (1 + self.step) / (10 + self.step))
+        with torch.no_grad():
+            pairs = list(zip(self.mean.state_dict().values(), self.model.state_dict().values(), strict=True))
+            floats = [(mean, now) for mean, now in pairs if mean.is_floating_point()]
+            torch._foreach_lerp_([mean for mean, _ in floats], [now for _, now in floats], 1 - keep)
+            for mean, now in pairs:
+                if not mean.is_floating_point():
+                    mean.copy_(now)
+
+    def _encoded(self, query: Query) -> tuple[Tensor, Tensor]:
+        """Text vectors and positions of a query on the device."""
+        names = tuple(dict.fromkeys(query.parts))
+        if names not in self._queries:
+            self._queries[names] = torch.from_numpy(embed(names)).to(self.device)
+        rows = {name: row for row, name in enumerate(names)}
+        places = torch.tensor([rows[part] for part in query.parts], device=self.device)
+        positions = torch.tensor(query.positions, dtype=torch.float32, device=self.device)
+        return self._queries[names][places], positions
+
+    @torch.no_grad()
+    def validate(self, checks: Sequence[Store]) -> dict[str, float]:
+        """Mean error of the running mean on each data set, in % of the distance between the outer eye corners."""
+        self.mean.eval()
+        scores = {}
+        for store in checks:
+            parts, positions = self._encoded(store.layout.query)
+            errors = []
+            for images, truth, _ in plain_batches(store, self.recipe.model.input_size, self.recipe.model.margin, 32):
+                with torch.autocast(self.device.type, torch.bfloat16):
+                    output = self.mean(torch.from_numpy(images).to(self.device), parts, positions)
+                guess = output.points[-1].cpu().numpy()
+                left, right = store.layout.inter_ocular
+                eyes = np.linalg.norm(truth[:, left] - truth[:, right], axis=-1)
+                errors.append(np.linalg.norm(guess - truth, axis=-1).mean(1) / eyes * 100)
+            scores[store.name] = float(np.concatenate(errors).mean())
+        return scores
+
+    def save(self) -> None:
+        """Everything needed to go on."""
+        tensors = {
+            **prefixed("model", self.model.state_dict()),
+            **prefixed("mean", self.mean.state_dict()),
+            **optimiser_tensors(self.model, self.optimiser),
+        }
+        save_run(self.path, tensors, {"step": self.step, "recipe": asdict(self.recipe)})
+
+    def _resume(self) -> None:
+        tensors, state = load_run(self.path)
+        if state["recipe"]["model"] != asdict(self.recipe.model):
+            raise UsageError(f"{self.path} is of another model: {state['recipe']['model']}; choose another folder")
+        self.model.load_state_dict(without_prefix("model", tensors))
+        self.mean.load_state_dict(without_prefix("mean", tensors))
+        restore_optimiser(self.model, self.optimiser, tensors)
+        self.step = int(state["step"])
+
+
+def _groups(model: nn.Module, decay: float) -> list[dict[str, object]]:
+    """Weight decay for matrices only; norms and biases stay free."""
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    return [
+        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": decay},
+        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+
+
+def _query_of(batch: Batch) -> Query:
+    from vtrack.data.sources import layout_of
+
+    query = layout_of(batch.store).query
+    return Query(tuple(query.parts[i] for i in batch.chosen), tuple(query.positions[i] for i in batch.chosen))
+
+
+def _batch(recipe: Recipe, stores: Sequence[Store], step: int) -> Batch:
+    """The batch of one step: it depends on the seed and the step alone, so a resumed run sees what it would have seen."""
+    rng = np.random.default_rng((recipe.seed, step))
+    shares = np.array([recipe.shares.get(store.name, 1.0) for store in stores])
+    store = stores[int(rng.choice(len(stores), p=shares / shares.sum()))]
+    model = recipe.model
+    return draw_batch(
+        store, model.input_size, model.margin, recipe.batch, recipe.most_points, recipe.augmentation, rng
+    )
+
+
+def _prefetched(make: Callable[[int], Batch], first: int, last: int, ahead: int = 4) -> Iterator[Batch]:
+    """Batches of the steps first..last-1, made by a thread while the model learns."""
+    ready: queue.Queue[Batch | BaseException] = queue.Queue(ahead)
+    stop = threading.Event()
+
+    def work() -> None:
+        try:
+            for step in range(first, last):
+                batch = make(step)
+                while not stop.is_set():
+                    try:
+                        ready.put(batch, timeout=0.5)
+                        break
+                    except queue.Full:
+                        continue
+                if stop.is_set():
+                    return
+        except BaseException as error:  # noqa: BLE001 - it is raised again where the batches are used
+            ready.put(error)
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    try:
+        for _ in range(first, last):
+            batch = ready.get()
+            if isinstance(batch, BaseException):
+                raise batch
+            yield batch
+    finally:
+        stop.set()
