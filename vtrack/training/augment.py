@@ -52,8 +52,9 @@ def spoil(image: ImageArray, strength: float, rng: np.random.Generator) -> Image
     if chance[4] < 0.15:
         image = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
     if chance[5] < 0.2:
-        noise = rng.normal(0, rng.uniform(2, 14), (*image.shape[:2], 1 if rng.random() < 0.5 else 3))
-        image = np.clip(image + noise.astype(np.float32), 0, 255).astype(np.uint8)
+        shape = (*image.shape[:2], 1 if rng.random() < 0.5 else 3)
+        noise = rng.standard_normal(shape, dtype=np.float32) * np.float32(rng.uniform(2, 14))
+        image = np.clip(image + noise, 0, 255).astype(np.uint8)
     if chance[6] < 0.2:
         quality = int(rng.integers(15, 70))
         image = cv2.imdecode(cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1], cv2.IMREAD_COLOR)
@@ -63,9 +64,9 @@ def spoil(image: ImageArray, strength: float, rng: np.random.Generator) -> Image
 def _relight(image: ImageArray, strength: float, rng: np.random.Generator) -> ImageArray:
     """Brightness, contrast, gamma and tint by one table per channel."""
     levels = np.arange(256, dtype=np.float32) / 255
-    gamma = np.exp(rng.normal(0, 0.25 * strength))
-    contrast = np.exp(rng.normal(0, 0.2 * strength))
-    lift = rng.normal(0, 0.08 * strength)
+    gamma = np.exp(rng.normal(0, 0.2 * strength))
+    contrast = np.exp(rng.normal(0, 0.15 * strength))
+    lift = rng.normal(0, 0.05 * strength)
     tint = np.exp(rng.normal(0, 0.06 * strength, 3))
     curve = (levels**gamma - 0.5) * contrast + 0.5 + lift  # (256,)
     table = np.clip(curve[:, None] * tint * 255, 0, 255).astype(np.uint8)  # (256, 3)

@@ -44,5 +44,5 @@ def landmark_loss(output: Output, points: Tensor, is_face: Tensor, trust: float)
     spread = (spread_loss(output.points[-1] - target, output.log_sigma) * known).sum() / count
     presence = functional.binary_cross_entropy_with_logits(output.presence, is_face.float())
     total = trust * (0.1 * regression + 0.05 * spread) + 0.3 * presence
-    parts = {"wing": float(regression) / len(output.points), "spread": float(spread), "presence": float(presence)}
-    return total, parts
+    told = {"wing": regression / len(output.points), "spread": spread, "presence": presence}
+    return total, {name: value.item() for name, value in told.items()}
