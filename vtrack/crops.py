@@ -81,7 +81,7 @@ def warp(images: Sequence[ImageArray], which: Sequence[int], crops: Crops, size:
     for i, (place, matrix) in enumerate(zip(which, crops.matrices(size), strict=True)):
         image, shrink = images[place], int(crops.sides[i] / size)
         if shrink > 1:
-            image, matrix = _averaged(image, matrix, size, shrink)
+            image, matrix = _averaged(image, matrix, size, shrink)  # noqa: PLW2901 - a smaller view of the same picture
         flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
         cv2.warpAffine(image, matrix, (size, size), dst=out[i], flags=flags, borderMode=cv2.BORDER_CONSTANT)
     return np.ascontiguousarray(out.transpose(0, 3, 1, 2))

@@ -19,7 +19,9 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         epilog=EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--data", action="append", required=True, metavar="NAME:PATH", help="a data set; repeat for more")
+    parser.add_argument(
+        "--data", action="append", required=True, metavar="NAME:PATH", help="a data set; repeat for more"
+    )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where checkpoint and log go")
     parser.add_argument("--share", action="append", default=[], metavar="NAME=X", help="draw this set X times as often")
     parser.add_argument("--trust", action="append", default=[], metavar="NAME=X", help="weight of this set's labels")

@@ -1,0 +1,56 @@
+"""Landmark models by name: `load_model("fast")`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from vtrack.errors import ModelError, UsageError
+from vtrack.models.card import WEIGHTS, Card, read_card, shipped
+from vtrack.types import LandmarkModel
+
+ENGINES = ("auto", "torch", "onnx")
+
+__all__ = ["ENGINES", "Card", "load_model", "pick_device", "shipped"]
+
+
+def pick_device(device: str = "auto") -> str:
+    """The device to use: the one asked for if it is there; for `auto` a GPU if there is one."""
+    if device == "cpu":
+        return device
+    import torch
+
+    usable = ["cpu"]
+    if torch.backends.mps.is_available():
+        usable.insert(0, "mps")
+    if torch.cuda.is_available():
+        usable[:0] = ["cuda", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
+    if device == "auto":
+        return usable[0]
+    if device not in usable:
+        raise UsageError(f"there is no device {device!r} here; choose from auto, {', '.join(usable)}")
+    return device
+
+
+def load_model(name: str = "fast", *, device: str = "auto", engine: str = "auto") -> LandmarkModel:
+    """A shipped model by name, or your own by the path of its card (`.json`, with the weights beside it)."""
+    if engine not in ENGINES:
+        raise UsageError(f"there is no engine {engine!r}; choose from {', '.join(ENGINES)}")
+    path = Path(name) if name.endswith(".json") else WEIGHTS / f"{name}.json"
+    if not path.exists():
+        known = ", ".join(shipped()) or "none"
+        raise ModelError(f"there is no model {name!r}; the shipped ones are {known}; your own are named by their .json")
+    card = read_card(path)
+    graph, weights = path.with_suffix(".onnx"), path.with_suffix(".safetensors")
+    device = pick_device(device)
+    if engine == "auto":
+        engine = "onnx" if device == "cpu" and graph.exists() else "torch"
+    if engine == "onnx":
+        if device != "cpu":
+            raise UsageError(f"the onnx engine runs on the CPU, not on {device}; use --engine torch")
+        from vtrack.models.engines import OnnxEngine
+
+        return OnnxEngine(card, graph)
+    from vtrack.models.engines import TorchEngine
+    from vtrack.models.networks import load_network
+
+    return TorchEngine(card, load_network(card, weights), device)

@@ -6,12 +6,19 @@ parameters follow the published ResNets, so their state dicts fit.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from vtrack.errors import ModelError
+
+
+class Backbone(nn.Module):
+    """What every encoder is."""
+
+    channels: tuple[int, ...]
+    strides: tuple[int, ...]
 
 
 class BasicBlock(nn.Module):
@@ -64,7 +71,7 @@ def _shortcut(inside: int, outside: int, stride: int) -> nn.Sequential | None:
     return nn.Sequential(nn.Conv2d(inside, outside, 1, stride, bias=False), nn.BatchNorm2d(outside))
 
 
-class ResNet(nn.Module):
+class ResNet(Backbone):
     """A ResNet without its classifier; maps at strides 4, 8, 16, 32."""
 
     strides = (4, 8, 16, 32)
@@ -98,7 +105,7 @@ class ResNet(nn.Module):
         return maps
 
 
-BACKBONES = {
+BACKBONES: dict[str, Callable[[], Backbone]] = {
     "resnet18-half": lambda: ResNet(BasicBlock, (2, 2, 2, 2), width=32),
     "resnet18": lambda: ResNet(BasicBlock, (2, 2, 2, 2)),
     "resnet34": lambda: ResNet(BasicBlock, (3, 4, 6, 3)),
@@ -107,7 +114,7 @@ BACKBONES = {
 }
 
 
-def build_backbone(name: str) -> nn.Module:
+def build_backbone(name: str) -> Backbone:
     """A fresh backbone with `channels` and `strides`."""
     if name not in BACKBONES:
         raise ModelError(f"no backbone {name!r}; choose from {', '.join(BACKBONES)}")
@@ -144,3 +151,8 @@ def normalise(crops: Tensor) -> Tensor:
     mean = torch.tensor((123.675, 116.28, 103.53), device=crops.device).view(1, 3, 1, 1)
     spread = torch.tensor((58.395, 57.12, 57.375), device=crops.device).view(1, 3, 1, 1)
     return (crops.float() - mean) / spread
+
+
+def channels_last(network: nn.Module) -> nn.Module:
+    """The network with its convolutions laid out as the fast kernels of CPUs and GPUs want them."""
+    return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]

@@ -63,7 +63,7 @@ class Udfld(nn.Module):
         self.config = config
         dim = config.dim
         self.backbone = build_backbone(config.backbone)
-        channels: tuple[int, ...] = self.backbone.channels
+        channels = self.backbone.channels
         self.pyramid = FeaturePyramid(channels, dim)
         if config.parts == "learnable":
             self.part_table = nn.Embedding(config.vocabulary, dim)
@@ -88,7 +88,7 @@ class Udfld(nn.Module):
         maps = self.backbone(normalise(crops).contiguous(memory_format=torch.channels_last))
         presence = self.presence_head(maps[-1].mean((2, 3)))[:, 0].float()
         maps = self.pyramid(maps)[:-1]
-        agnostic = self.encode_queries(parts, positions).expand(len(crops), -1, -1)  # (B, L, dim)
+        agnostic = self.encode_queries(parts, positions)[None]  # (1, L, dim), the same for every crop
         queries, start = initialise(maps[1], agnostic)
         points = [start]
         for layer in self.layers:
@@ -136,8 +136,8 @@ class DecoderLayer(nn.Module):
         )
         self.norms = nn.ModuleList(nn.LayerNorm(dim) for _ in range(4))
         self.offset = mlp(dim, dim, 2)
-        nn.init.zeros_(self.offset[-1].weight)
-        nn.init.zeros_(self.offset[-1].bias)
+        for parameter in self.offset[-1].parameters():
+            nn.init.zeros_(parameter)
 
     def forward(
         self, queries: Tensor, place: Tensor, agnostic: Tensor, points: Tensor, maps: list[Tensor]

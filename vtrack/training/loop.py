@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from vtrack.data import load_dataset
 from vtrack.errors import DataError, UsageError
+from vtrack.models.backbones import channels_last
 from vtrack.models.udfld import Udfld, UdfldConfig
 from vtrack.text import embed
 from vtrack.training.augment import Augmentation
@@ -110,8 +111,8 @@ class Run:
     def __init__(self, recipe: Recipe, out: Path) -> None:
         self.recipe, self.path, self.step = recipe, out / CHECKPOINT, 0
         self.device = torch.device(recipe.device)
-        self.model = Udfld(recipe.model).to(self.device, memory_format=torch.channels_last)
-        self.mean = Udfld(recipe.model).to(self.device, memory_format=torch.channels_last)
+        self.model = channels_last(Udfld(recipe.model).to(self.device))
+        self.mean = channels_last(Udfld(recipe.model).to(self.device))
         self.mean.load_state_dict(self.model.state_dict())
         self.optimiser = torch.optim.AdamW(_groups(self.model, recipe.decay), lr=recipe.rate, betas=(0.9, 0.99))
         self._queries: dict[tuple[str, ...], Tensor] = {}
@@ -227,9 +228,7 @@ def _batch(recipe: Recipe, stores: Sequence[Store], step: int) -> Batch:
     shares = np.array([recipe.shares.get(store.name, 1.0) for store in stores])
     store = stores[int(rng.choice(len(stores), p=shares / shares.sum()))]
     model = recipe.model
-    return draw_batch(
-        store, model.input_size, model.margin, recipe.batch, recipe.most_points, recipe.augmentation, rng
-    )
+    return draw_batch(store, model.input_size, model.margin, recipe.batch, recipe.most_points, recipe.augmentation, rng)
 
 
 def _prefetched(make: Callable[[int], Batch], first: int, last: int, ahead: int = 4) -> Iterator[Batch]:

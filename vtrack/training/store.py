@@ -78,7 +78,7 @@ class Batch:
     """(L,) places of the points in the data set's layout."""
 
 
-def draw_batch(  # noqa: PLR0917
+def draw_batch(
     store: Store,
     size: int,
     margin: float,

@@ -1,0 +1,51 @@
+"""Model cards: a JSON file beside each set of weights that says what they are, how they were made and how good they are."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from vtrack.errors import ModelError
+
+WEIGHTS = Path(__file__).parent / "weights"
+
+
+@dataclass(frozen=True)
+class Card:
+    """What is known of one set of weights."""
+
+    name: str
+    system: str
+    """Which model class the weights belong to, `udfld` for example."""
+    summary: str
+    config: Mapping[str, Any]
+    """Arguments of that class's config."""
+    sigma_scale: float = 1.0
+    """Calibration: what the network calls its spread, times this, holds 68 % of coordinate errors on the validation part."""
+    recipe: Mapping[str, Any] = field(default_factory=dict)
+    data: Mapping[str, str] = field(default_factory=dict)
+    """Each data set trained on, and its terms."""
+    scores: Mapping[str, Any] = field(default_factory=dict)
+
+    def write(self, path: Path) -> None:
+        """Save as JSON."""
+        path.write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
+
+
+def shipped() -> tuple[str, ...]:
+    """Names of the landmark models that come with the package."""
+    return tuple(sorted(path.stem for path in WEIGHTS.glob("*.json") if read_card(path).system != "detector"))
+
+
+def read_card(path: Path) -> Card:
+    """The card in a JSON file."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return Card(**content)
+    except OSError as error:
+        raise ModelError(f"{path}: the model card cannot be read: {error.strerror}") from error
+    except (json.JSONDecodeError, TypeError) as error:
+        raise ModelError(f"{path}: not a model card: {error}") from error

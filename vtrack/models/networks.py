@@ -1,0 +1,150 @@
+"""Torch networks from cards and weights, and the way back into files."""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from vtrack.errors import MissingExtraError, ModelError
+from vtrack.models.card import Card
+from vtrack.models.udfld import TEXT_DIM, Output, Udfld, UdfldConfig
+
+
+def build_network(card: Card) -> nn.Module:
+    """A fresh network of the card's system and config."""
+    if card.system != "udfld":
+        raise ModelError(f"{card.name}: there is no system called {card.system!r}")
+    try:
+        return Udfld(UdfldConfig(**card.config))
+    except TypeError as error:
+        raise ModelError(f"{card.name}: the card's config does not fit {card.system}: {error}") from error
+
+
+def load_network(card: Card, weights: Path) -> nn.Module:
+    """The network with its weights."""
+    network = build_network(card)
+    try:
+        tensors = load_file(weights)
+    except (OSError, SafetensorError) as error:
+        raise ModelError(f"{weights}: the weights cannot be read: {error}") from error
+    expected = network.state_dict()
+    wrong = [name for name in expected if name not in tensors or tensors[name].shape != expected[name].shape]
+    if wrong or len(tensors) != len(expected):
+        named = wrong[0] if wrong else next(name for name in tensors if name not in expected)
+        raise ModelError(f"{weights}: these are weights of another model ({named} does not fit {card.system})")
+    network.load_state_dict({name: tensor.to(expected[name].dtype) for name, tensor in tensors.items()})
+    return network.eval()
+
+
+def save_weights(network: nn.Module, path: Path) -> None:
+    """Write the weights in half precision: it halves the package and moves points by far less than their spread.
+
+    The norms are folded into the convolutions before them first, so that the ONNX graph has the very same tensors and can read
+    them from this file.
+    """
+    network = fold_norms(copy.deepcopy(network))
+    tensors = {
+        name: (tensor.half() if tensor.is_floating_point() else tensor).cpu().contiguous()
+        for name, tensor in network.state_dict().items()
+    }
+    save_file(tensors, path)
+
+
+@torch.no_grad()
+def fold_norms(network: nn.Module) -> nn.Module:
+    """Scale each convolution by the batch norm registered right after it, which is left as a mere bias."""
+    conv: nn.Conv2d | None = None
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d) and conv is not None:
+            assert module.running_mean is not None and module.running_var is not None
+            scale = module.weight / (module.running_var + module.eps).sqrt()
+            conv.weight.mul_(scale[:, None, None, None])
+            module.bias.sub_(module.running_mean * scale)
+            module.weight.fill_(1.0)
+            module.running_mean.zero_()
+            module.running_var.fill_(1.0 - module.eps)
+        conv = module if isinstance(module, nn.Conv2d) and module.bias is None else None
+    return network
+
+
+class Answer(nn.Module):
+    """A network's last word as three plain tensors, the form that is exported."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, crops: Tensor, parts: Tensor, positions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        output: Output = self.network(crops, parts, positions)
+        return output.points[-1], output.log_sigma.exp(), output.presence.sigmoid()
+
+
+def export_onnx(network: nn.Module, size: int, weights: Path) -> Path:
+    """The network as an ONNX graph of any batch and query beside its `weights`, from which it reads its tensors."""
+    try:
+        import onnx
+        import onnxscript  # noqa: F401 - torch's exporter needs it
+    except ImportError as error:
+        raise MissingExtraError("exporting needs the export extra: pip install 'vtrack[export]'") from error
+    crops = torch.randint(0, 255, (2, 3, size, size), dtype=torch.uint8)
+    query = torch.randn(5, TEXT_DIM), torch.rand(5)
+    batch, points = torch.export.Dim("batch"), torch.export.Dim("points")
+    program = torch.onnx.export(
+        Answer(network).eval(),
+        (crops, *query),
+        dynamo=True,
+        input_names=["crops", "parts", "positions"],
+        output_names=["points", "sigma", "presence"],
+        dynamic_shapes=({0: batch}, {0: points}, {0: points}),
+        opset_version=20,
+        verbose=False,
+    )
+    assert program is not None
+    path = weights.with_suffix(".onnx")
+    onnx.save(_slimmed(onnx, program.model_proto, weights), str(path))
+    return path
+
+
+def _slimmed(onnx: Any, model: Any, weights: Path) -> Any:
+    """Large tensors in half precision behind a cast, which the runtime folds away, and read from the weights' file."""
+    graph, casts, stored = model.graph, [], _places(weights)
+    for tensor in graph.initializer:
+        values = onnx.numpy_helper.to_array(tensor)
+        if values.dtype != "float32" or values.size < 1024:
+            continue
+        name, half = tensor.name, values.astype("float16")
+        tensor.CopyFrom(onnx.numpy_helper.from_array(half, f"{name}.half"))
+        casts.append(onnx.helper.make_node("Cast", [f"{name}.half"], [name], to=onnx.TensorProto.FLOAT))
+        place = stored.get((half.shape, half.tobytes()))
+        if place:
+            onnx.external_data_helper.set_external_data(tensor, weights.name, offset=place[0], length=place[1])
+            tensor.ClearField("raw_data")
+    nodes = [*casts, *graph.node]
+    del graph.node[:]
+    graph.node.extend(nodes)
+    # The exporter's notes on where each node came from outweigh the graph and hold paths of the exporting machine.
+    del graph.metadata_props[:], model.metadata_props[:], graph.value_info[:]
+    for node in graph.node:
+        del node.metadata_props[:]
+        node.doc_string = ""
+    return model
+
+
+def _places(weights: Path) -> dict[tuple[tuple[int, ...], bytes], tuple[int, int]]:
+    """Offset and length in a safetensors file of each half-precision tensor, by shape and content."""
+    content = weights.read_bytes()
+    start = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:start])
+    places = {}
+    for name, about in header.items():
+        if name != "__metadata__" and about["dtype"] == "F16":
+            first, last = (start + offset for offset in about["data_offsets"])
+            places[tuple(about["shape"]), content[first:last]] = (first, last - first)
+    return places
