@@ -155,4 +155,4 @@ def normalise(crops: Tensor) -> Tensor:
 
 def channels_last(network: nn.Module) -> nn.Module:
     """The network with its convolutions laid out as the fast kernels of CPUs and GPUs want them."""
-    return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+    return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -57,7 +57,8 @@ def spoil(image: ImageArray, strength: float, rng: np.random.Generator) -> Image
         image = np.clip(image + noise, 0, 255).astype(np.uint8)
     if chance[6] < 0.2:
         quality = int(rng.integers(15, 70))
-        image = cv2.imdecode(cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1], cv2.IMREAD_COLOR)
+        packed = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
+        image = np.asarray(cv2.imdecode(packed, cv2.IMREAD_COLOR), np.uint8)
     return image
 
 
