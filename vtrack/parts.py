@@ -58,13 +58,10 @@ class Part:
         return tuple(i / (count - 1) for i in range(count))
 
 
-def _pair(name: str, phrase: str, count: int, *, closed: bool = False, pivot: float = 1.0) -> tuple[Part, Part]:
+def _pair(name: str, phrase: str, count: int, *, closed: bool = False, pivot: float = 1.0) -> list[Part]:
     """The left and the right one of a part that a face has twice."""
-    left, right = (
-        Part(f"{side}_{name}", phrase.format(side=side), count, closed=closed, pivot=pivot)
-        for side in ("left", "right")
-    )
-    return left, right
+    sides = ("left", "right")
+    return [Part(f"{side}_{name}", phrase.format(side=side), count, closed=closed, pivot=pivot) for side in sides]
 
 
 # An eye's or lip's corners lie at 0 and 1/2, a brow's tip at 0 and its inner top at 4/9 (paper 000, tables 8-11), so a
@@ -125,9 +122,25 @@ def find_part(name: str) -> Part:
     return PARTS[name]
 
 
+# What people say for parts that have another name here.
+_SYNONYMS = {
+    **dict.fromkeys(("mouth", "lip"), "lips"),
+    **dict.fromkeys(("eyebrows", "eyebrow", "brow"), "brows"),
+    **dict.fromkeys(("left_eyebrow", "right_eyebrow"), "brows"),
+    **dict.fromkeys(("jawline", "contour", "face_contour", "cheeks"), "jaw"),
+    **dict.fromkeys(("eye", "eyelids"), "eyes"),
+    **dict.fromkeys(("pupil", "iris"), "pupils"),
+    **dict.fromkeys(("forehead", "head"), "hairline"),
+    **dict.fromkeys(("everything", "full"), "all"),
+}
+
+
 def nearest(name: str, known: Iterable[str], *, see: str = "`vtrack parts` lists them all") -> str:
     """Words that help after a wrong name: the right ones most like it, and where to see all."""
-    near = difflib.get_close_matches(name.lower(), list(known), n=3, cutoff=0.5)
+    known = list(known)
+    word = name.lower().replace(" ", "_")
+    meant = _SYNONYMS.get(word)
+    near = [meant] if meant in known else difflib.get_close_matches(word, known, n=3, cutoff=0.6)
     return f"did you mean {' or '.join(near)}? {see}" if near else see
 
 
@@ -157,7 +170,7 @@ def box_around(points: FloatArray) -> FloatArray:
 
 
 def widened_box(points: FloatArray, shares: tuple[float, float, float, float]) -> FloatArray:
-    """Tight box (..., 4) of points (..., n, 2), moved out by shares of its width and height: left, top, right, bottom."""
+    """Tight box (..., 4) of points (..., n, 2), moved out by shares of its size: left, top, right, bottom."""
     points = np.asarray(points, np.float64)
     low, high = points.min(-2), points.max(-2)
     size = high - low

