@@ -1,0 +1,46 @@
+# Two commands on a fresh machine:
+#   make demo   an environment, vtrack in it, the sample tracked and drawn on
+#   make test   an environment, and the whole suite
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+MEDIAPIPE_VENV ?= .venv-mediapipe
+MEDIAPIPE_READY := $(MEDIAPIPE_VENV)/.ready
+
+.PHONY: demo test test-mediapipe lint wheel clean
+
+demo: $(READY)
+	$(BIN)/vtrack run samples/sample.mp4 --parts eyes,brows,lips,nose,jaw --video --overwrite -o out
+	@echo "Look at out/sample.vtrack.mp4 (the video) and out/sample.vtrack.csv (the table)."
+
+test: $(READY) test-mediapipe
+	$(BIN)/python -m pytest
+
+# mediapipe's last wheels that carry their models want an older NumPy and OpenCV, so they get an environment of their own.
+test-mediapipe: $(MEDIAPIPE_READY)
+	$(MEDIAPIPE_VENV)/bin/python -m pytest tests/detectors/test_mediapipe.py
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+wheel: $(READY)
+	rm -rf build dist
+	$(BIN)/python -m build --wheel
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
+	touch $@
+
+$(MEDIAPIPE_READY): pyproject.toml constraints-mediapipe.txt
+	$(PYTHON) -m venv $(MEDIAPIPE_VENV)
+	$(MEDIAPIPE_VENV)/bin/python -m pip install --quiet --upgrade pip
+	$(MEDIAPIPE_VENV)/bin/python -m pip install --quiet -c constraints-mediapipe.txt -e '.[mediapipe]' pytest pytest-timeout
+	touch $@
+
+clean:
+	rm -rf $(VENV) $(MEDIAPIPE_VENV) build dist out *.egg-info
