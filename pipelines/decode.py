@@ -54,6 +54,22 @@ class Decoder:
         """Close the container; may be called more than once."""
         self.container.close()
 
+    @property
+    def start_time(self) -> float:
+        """Seconds at which the stream starts."""
+        return float((self.stream.start_time or 0) * self.time_base)
+
+    @property
+    def duration(self) -> float | None:
+        """Seconds that the stream lasts by its header; the whole file's where it does not say."""
+        if self.stream.duration:
+            return float(self.stream.duration * self.time_base)
+        if not self.container.duration:
+            return None
+        # Matroska counts from 0, the others from their start.
+        from_zero = self.container.format.name.startswith("matroska")
+        return self.container.duration / av.time_base - (self.start_time if from_zero else 0.0)
+
     def pictures(self, start: float | None = None) -> Iterator[Picture]:
         """All pictures from the first one, or from some key frame before `start` seconds."""
         index, frames = self._from_start() if start is None else self._from_before(start)
@@ -150,29 +166,64 @@ class Decoder:
         return count
 
     def _frames(self) -> Iterator[av.VideoFrame]:
-        first_dts = None
-        for packet in chain(self._packets(), [None]):
+        first_dts, last_pts = None, None
+        expected = 0
+        for frame, packets in self._decode(self.container, self.stream):
+            expected += packets
+            if frame is None:
+                continue
+            expected -= 1
+            if self._is_avi and frame.dts is not None:
+                # AVI has no display times; FFmpeg's guesses step back. Decoding times are even, from 0.
+                first_dts = frame.dts if first_dts is None else first_dts
+                frame.pts = frame.dts - first_dts
+            last_pts = frame.pts
+            yield frame
+        if expected > 0 and last_pts is not None and not self.is_network and not self._is_avi:
+            yield from self._tail(last_pts, expected)
+
+    def _tail(self, after: int, expected: int) -> Iterator[av.VideoFrame]:
+        """Frames shown after `after`, decoded again without threads.
+
+        A decoder with frame threads that meets a damaged packet while it is emptied gives up the good pictures that it
+        still holds, so a video that was cut off would lose its last ones.
+        """
+        damaged = self.damaged
+        with av.open(self.path, metadata_errors="replace") as container:
+            stream = next(stream for stream in container.streams.video if stream.index == self.stream.index)
+            stream.thread_type = "SLICE"
+            container.seek(after, stream=stream)
+            for frame, _ in self._decode(container, stream):
+                if frame is not None and frame.pts is not None and frame.pts > after:
+                    expected -= 1
+                    yield frame
+        # Damage before the tail has been counted already.
+        self.damaged = damaged + (max(expected, 0) if self.damaged > damaged else 0)
+
+    def _decode(
+        self, container: av.container.InputContainer, stream: av.VideoStream
+    ) -> Iterator[tuple[av.VideoFrame | None, int]]:
+        """Frames, or None where a packet gives none yet; with each, how many more pictures the decoder now owes."""
+        for packet in chain(self._packets(container, stream), [None]):
+            owed = int(packet is not None and not packet.is_discard)
             damaged = packet is not None and packet.is_corrupt
             frames: list[av.VideoFrame] = []
             try:
-                frames = self.stream.decode(packet)
+                frames = stream.decode(packet)
             except av.FFmpegError as error:
-                damaged = True
+                damaged, owed = True, owed - 1
                 logger.debug("%s: %s", self.label, error)
             self.damaged += damaged
+            yield None, owed
             for frame in frames:
-                if self._is_avi and frame.dts is not None:
-                    # AVI has no display times; FFmpeg's guesses step back. Decoding times are even, from 0.
-                    first_dts = frame.dts if first_dts is None else first_dts
-                    frame.pts = frame.dts - first_dts
-                yield frame
+                yield frame, 0
 
-    def _packets(self) -> Iterator[av.Packet]:
+    def _packets(self, container: av.container.InputContainer, stream: av.VideoStream) -> Iterator[av.Packet]:
         """Packets that hold data; an empty one would tell the decoder that the video is over."""
         errors = 0
         while errors < MAX_ERRORS_IN_A_ROW:
             try:
-                for packet in self.container.demux(self.stream):
+                for packet in container.demux(stream):
                     errors = 0
                     if packet.size:
                         yield packet

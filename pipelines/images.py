@@ -44,7 +44,7 @@ class ImageFolder(Source):
             and (selection.stop is None or i * seconds < selection.stop)
         ][:: selection.every]
         if not self._files:
-            raise SourceError(f"{path}: no images between start and stop; {len(files)} at {fps:g} per second end at "
+            raise SourceError(f"{path}: no image from start to stop; {len(files)} at {fps:g} per second end at "
                               f"{len(files) * seconds:g} s")  # fmt: skip
         self._damaged = 0
         self._rest = iter(self._files)

@@ -120,8 +120,7 @@ class Source(ABC):
         finally:
             self.close()
         if self.damaged:
-            what = "damaged part was" if self.damaged == 1 else "damaged parts were"
-            logger.warning("%s: %d %s skipped", self.info.name, self.damaged, what)
+            logger.warning("%s: damage in %d places; what was readable was read", self.info.name, self.damaged)
 
     @abstractmethod
     def _frames(self) -> Iterator[Frame]:
@@ -196,7 +195,9 @@ def _images_in(folder: Path) -> list[Path]:
     if not images:
         videos = sum(path.suffix.lower() in VIDEO_SUFFIXES for path in files)
         if videos:
-            raise SourceError(f"{folder}: a folder of {videos} videos, not of images; try `vtrack batch {folder}`")
+            raise SourceError(
+                f"{folder}: a folder of {videos} video{'s' * (videos > 1)}, not of images; try `vtrack batch {folder}`"
+            )
         raise SourceError(f"{folder}: no images in this folder (looked for {' '.join(sorted(IMAGE_SUFFIXES))})")
     return sorted(images, key=natural_key)
 

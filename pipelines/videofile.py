@@ -11,6 +11,7 @@ import av
 import numpy as np
 from av.video.reformatter import Colorspace, VideoReformatter
 
+from pipelines.clock import USUAL_RATE
 from pipelines.decode import Decoder, Picture
 from pipelines.orientation import Orientation
 from pipelines.source import Selection, Source, SourceInfo
@@ -84,17 +85,15 @@ class VideoFile(Source):
         self._check_end()
 
     def _check_end(self) -> None:
-        """Count a stream that ended long before it should as damaged."""
-        stream = self._decoder.stream
-        if self._span and stream.duration:
-            end = float(((stream.start_time or 0) + stream.duration) * self._decoder.time_base)
-            if self._span[1] < end - CUT_OFF_GAP - self._frame_seconds():
-                self._decoder.damaged += 1
-                logger.warning("%s: ends at %.3f s, %.3f s before its header says", self._decoder.label,
-                               self._span[1], end - self._span[1])  # fmt: skip
-
-    def _frame_seconds(self) -> float:
-        return float(1 / self._decoder.stream.average_rate) if self._decoder.stream.average_rate else 0.0
+        """Count a video that ended long before its header says as damaged."""
+        decoder = self._decoder
+        sound_may_be_longer = not decoder.stream.duration and decoder.container.streams.audio
+        if self._span is None or decoder.duration is None or sound_may_be_longer:
+            return
+        missing = decoder.start_time + decoder.duration - self._span[1]
+        if missing > CUT_OFF_GAP + 1 / (decoder.stream.average_rate or USUAL_RATE):
+            decoder.damaged += 1
+            logger.warning("%s: ends at %.3f s, %.3f s before its header says", decoder.label, self._span[1], missing)
 
     def _why_nothing(self) -> str:
         start, stop = self.selection.start, self.selection.stop
@@ -111,11 +110,7 @@ class VideoFile(Source):
         container, stream = self._decoder.container, self._decoder.stream
         width, height = Orientation.of(first.frame).size(*self._square_size(first.frame))
         rate = stream.average_rate or stream.guessed_rate or None
-        duration = None
-        if stream.duration:
-            duration = float(stream.duration * self._decoder.time_base)
-        elif container.duration:
-            duration = container.duration / av.time_base
+        duration = self._decoder.duration
         label = self._decoder.label
         return SourceInfo(
             name=label if self._decoder.is_network else Path(label).name,
