@@ -1,0 +1,478 @@
+"""Video files: every frame, its number, its time, the right way up, whatever state the file is in."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import threading
+from collections.abc import Iterator
+from fractions import Fraction
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from pipelines.clock import Clock
+from pipelines.source import Source, is_address, open_source
+from tests.clips import (
+    ORIENTATIONS,
+    as_stored,
+    damage,
+    index_image,
+    read_index,
+    truncate,
+    write_clip,
+    write_joined,
+    write_sound,
+)
+from vtrack.errors import SourceError, UsageError
+
+
+def read(source: Source) -> list[tuple[int, int, float]]:
+    """Each frame's index, the number in its pixels (-1 where it is not readable), and its time."""
+    rows = []
+    for frame in source:
+        try:
+            number = read_index(frame.image)
+        except ValueError:
+            number = -1
+        rows.append((frame.index, number, frame.time))
+    return rows
+
+
+def packet_times(path: Path) -> list[int]:
+    """Display times of the video packets as the container has them."""
+    with av.open(str(path)) as container:
+        packets = container.demux(container.streams.best("video"))
+        return sorted(packet.pts for packet in packets if packet.size and not packet.is_discard)
+
+
+@pytest.mark.parametrize("name", ["clip.mp4", "clip.mov", "clip.mkv", "clip.ts"])
+@pytest.mark.parametrize("b_frames", [0, 2])
+def test_every_frame_has_its_number_and_time(tmp_path: Path, name: str, b_frames: int) -> None:
+    path = write_clip(tmp_path / name, frames=30, b_frames=b_frames)
+    with open_source(path) as source:
+        assert source.info.size == (160, 96)
+        assert source.info.name == name
+        assert source.expected == 30
+        rows = read(source)
+    assert [index for index, _, _ in rows] == list(range(30))
+    assert [number for _, number, _ in rows] == list(range(30))
+    times = [time for _, _, time in rows]
+    assert times == [float(pts * source.info.time_base) for pts in packet_times(path)]
+    assert np.diff(times) == pytest.approx(1 / 25)
+    assert source.damaged == 0
+
+
+def test_index_image_is_unreadable_when_turned_or_mirrored() -> None:
+    image = index_image(0xA53C, 160, 160)
+    assert read_index(image) == 0xA53C
+    for orientation in range(2, 9):
+        with pytest.raises(ValueError, match="corner"):
+            read_index(as_stored(image, orientation))
+
+
+@pytest.mark.parametrize("orientation", ORIENTATIONS)
+@pytest.mark.parametrize("size", [(160, 96), (151, 97)])
+def test_orientations(tmp_path: Path, orientation: int, size: tuple[int, int]) -> None:
+    path = write_clip(tmp_path / "clip.mp4", 5, size, orientation=orientation, pix_fmt="yuv444p")
+    with av.open(str(path)) as container:
+        stored = next(container.decode(video=0))
+        # The matrices are those that players obey: FFmpeg reads a picture to be turned clockwise as -90.
+        turned = {1: 0, 3: 180, 6: 90, 8: 90}
+        if orientation in turned:
+            assert abs(stored.rotation) == turned[orientation]
+        if orientation == 6:
+            assert stored.rotation == -90
+    with open_source(path) as source:
+        assert source.info.size == size
+        frames = list(source)
+    assert [read_index(frame.image) for frame in frames] == list(range(5))
+    assert all(frame.size == size and frame.image.flags.c_contiguous for frame in frames)
+
+
+def test_rotation_in_matroska(tmp_path: Path) -> None:
+    with open_source(write_clip(tmp_path / "clip.mkv", 3, orientation=6)) as source:
+        assert [number for _, number, _ in read(source)] == [0, 1, 2]
+
+
+@pytest.mark.parametrize("name, codec", [("clip.mkv", "ffv1"), ("clip.mp4", "mpeg4"), ("clip.webm", "libvpx-vp9")])
+def test_odd_sizes(tmp_path: Path, name: str, codec: str) -> None:
+    with open_source(write_clip(tmp_path / name, 4, (151, 97), codec=codec)) as source:
+        frames = list(source)
+    assert [read_index(frame.image) for frame in frames] == [0, 1, 2, 3]
+    assert {frame.image.shape for frame in frames} == {(97, 151, 3)}
+    assert all(frame.image.flags.c_contiguous and frame.image.flags.writeable for frame in frames)
+
+
+def test_variable_rate_is_kept(tmp_path: Path) -> None:
+    times = [0, 0.04, 0.3, 0.31, 0.9, 2.0, 2.02]
+    with open_source(write_clip(tmp_path / "clip.mp4", times=times)) as source:
+        rows = read(source)
+    assert [time for _, _, time in rows] == pytest.approx(times, abs=1e-4)
+
+
+def test_start_of_the_clock_is_kept(tmp_path: Path) -> None:
+    with open_source(write_clip(tmp_path / "clip.mp4", 10, start=3, b_frames=2, audio=1)) as source:
+        assert source.info.start_time == 3.0
+        assert [time for _, _, time in read(source)] == pytest.approx([3 + i / 25 for i in range(10)])
+
+
+@pytest.mark.parametrize("name, codec", [("clip.mp4", "libx264"), ("clip.mkv", "libx264"), ("clip.webm", "libvpx")])
+@pytest.mark.parametrize("start", [0.0, 0.5, 2.01, 3.96])
+def test_start_finds_the_true_index(tmp_path: Path, name: str, codec: str, start: float) -> None:
+    b_frames = 2 if codec == "libx264" else 0
+    path = write_clip(tmp_path / name, frames=100, codec=codec, b_frames=b_frames)
+    with open_source(path, start=start) as source:
+        rows = read(source)
+    wanted = [i for i in range(100) if i / 25 >= start - 1e-9]
+    assert [index for index, _, _ in rows] == wanted
+    assert [number for _, number, _ in rows] == wanted
+
+
+def test_start_does_not_decode_all_before_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_clip(tmp_path / "clip.mp4", frames=500, gop=10)
+    with open_source(path, start=19.0) as source:
+        assert source.info.start_time == 19.0
+        first_decoded = source._span[0]  # type: ignore[attr-defined]
+    assert first_decoded > 17
+
+
+def test_stop_and_every(tmp_path: Path) -> None:
+    path = write_clip(tmp_path / "clip.mp4", frames=100)
+    with open_source(path, start=1, stop=2, every=4) as source:
+        assert source.expected == 6
+        assert [index for index, _, _ in read(source)] == [25, 29, 33, 37, 41, 45, 49]
+    with open_source(path, every=30) as source:
+        assert [number for _, number, _ in read(source)] == [0, 30, 60, 90]
+
+
+def test_selection_that_cannot_be(tmp_path: Path) -> None:
+    path = write_clip(tmp_path / "clip.mp4", start=3)
+    with pytest.raises(UsageError, match="every must be at least 1, got 0"):
+        open_source(path, every=0)
+    with pytest.raises(UsageError, match=r"stop \(1 s\) must come after start \(2 s\)"):
+        open_source(path, start=2, stop=1)
+    with pytest.raises(SourceError, match=r"no frame at or after 60 s; its last one is at 3\.76 s"):
+        open_source(path, start=60)
+    with pytest.raises(SourceError, match="no frame before 1 s; its first one is at 3 s"):
+        open_source(path, stop=1)
+    with pytest.raises(SourceError, match=r"no frame from 3\.01 s to 3\.02 s"):
+        open_source(path, start=3.01, stop=3.02)
+
+
+def test_tracks_beside_the_video(tmp_path: Path) -> None:
+    with open_source(write_clip(tmp_path / "clip.mkv", audio=2, subtitles=1)) as source:
+        assert source.info.has_audio and source.info.has_subtitles
+    with open_source(write_clip(tmp_path / "silent.mp4")) as source:
+        assert not source.info.has_audio and not source.info.has_subtitles
+        assert Path(source.info.path).samefile(tmp_path / "silent.mp4")
+
+
+def test_pixels_are_made_square(tmp_path: Path) -> None:
+    with open_source(write_clip(tmp_path / "wide.mp4", 3, aspect=Fraction(4, 3))) as source:
+        assert source.info.size == (213, 96)
+        assert [number for _, number, _ in read(source)] == [0, 1, 2]
+    with open_source(write_clip(tmp_path / "tall.mp4", 3, orientation=6, aspect=Fraction(2))) as source:
+        assert source.info.size == (160, 192)  # stored 96 x 160, stretched to 192 x 160, then turned
+    with open_source(write_clip(tmp_path / "rounding.mp4", 3, aspect=Fraction(1280, 1281))) as source:
+        assert source.info.size == (160, 96)
+
+
+def test_size_that_changes(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = write_joined(tmp_path / "clip.ts", [(160, 96), (320, 192), (96, 160)])
+    with open_source(path) as source:
+        frames = list(source)
+    assert [read_index(frame.image) for frame in frames] == list(range(30))
+    assert {frame.size for frame in frames} == {(160, 96)}
+    assert sum("changes its size" in record.message for record in caplog.records) == 1
+
+
+def test_missing_timestamps_follow_the_rate(tmp_path: Path) -> None:
+    with open_source(write_clip(tmp_path / "clip.h264", 20, b_frames=2)) as source:
+        assert source.expected is None
+        rows = read(source)
+    assert [number for _, number, _ in rows] == list(range(20))
+    assert [time for _, _, time in rows] == pytest.approx([i / 25 for i in range(20)])
+    with open_source(tmp_path / "clip.h264", start=0.4) as source:
+        assert [index for index, _, _ in read(source)] == list(range(10, 20))
+
+
+def test_avi_times_are_even(tmp_path: Path) -> None:
+    with open_source(write_clip(tmp_path / "clip.avi", 40, b_frames=2, time_base=Fraction(1, 25))) as source:
+        assert source.expected == 40
+        rows = read(source)
+    assert [number for _, number, _ in rows] == list(range(40))
+    assert [time for _, _, time in rows][:38] == pytest.approx([i / 25 for i in range(38)])
+    assert [time for _, _, time in rows] == sorted({time for _, _, time in rows})
+
+
+def test_clock() -> None:
+    def run(*stamps: int | None) -> list[int]:
+        clock = Clock(Fraction(1, 100), Fraction(25))
+        return [clock(stamp) for stamp in stamps]
+
+    assert run(3, 7, 20, 21) == [3, 7, 20, 21]
+    assert run(None, None, None) == [0, 4, 8]
+    assert run(0, None, 8, None) == [0, 4, 8, 12]
+    assert run(0, 4, 4, 8) == [0, 4, 5, 8]
+    assert run(0, 40, 20, 44) == [0, 40, 41, 44]
+    assert run(500, 504, 0, 4, 8) == [500, 504, 508, 512, 516]
+
+
+# (range, matrix) as in AVColorRange and AVColorSpace, and the luma weights of red and blue
+COLORS = [(1, 5, 0.299, 0.114), (2, 5, 0.299, 0.114), (1, 1, 0.2126, 0.0722), (2, 1, 0.2126, 0.0722)]
+
+
+@pytest.mark.parametrize("levels, matrix, red, blue, height", [
+    *[(*color, 96) for color in COLORS],
+    (1, 2, 0.299, 0.114, 96),  # unmarked: small pictures as BT.601, large as BT.709
+    (1, 2, 0.2126, 0.0722, 720),
+    (1, 8, 0.2126, 0.0722, 720),  # a matrix that the converter does not know
+])  # fmt: skip
+def test_colors(tmp_path: Path, levels: int, matrix: int, red: float, blue: float, height: int) -> None:
+    y, u, v = 120, 90, 180
+    path = tmp_path / "clip.mp4"
+    with av.open(str(path), "w") as output:
+        stream = output.add_stream("libx264", rate=25, options={"crf": "1", "preset": "ultrafast"})
+        stream.width, stream.height, stream.pix_fmt = 160, height, "yuv420p"
+        stream.codec_context.color_range, stream.codec_context.colorspace = levels, matrix
+        picture = av.VideoFrame(160, height, "yuv420p")
+        picture.color_range, picture.colorspace, picture.pts = levels, matrix, 0
+        for plane, value in zip(picture.planes, (y, u, v), strict=True):
+            plane.update(bytes([value]) * plane.buffer_size)
+        output.mux(stream.encode(picture))
+        output.mux(stream.encode(None))
+    luma, chroma = (255 / 219, 255 / 224) if levels == 1 else (1.0, 1.0)
+    light = (y - (16 if levels == 1 else 0)) * luma
+    r = light + 2 * (1 - red) * (v - 128) * chroma
+    b = light + 2 * (1 - blue) * (u - 128) * chroma
+    g = (light - red * r - blue * b) / (1 - red - blue)
+    with open_source(path) as source:
+        image = next(iter(source)).image
+    assert image[height // 2, 80] == pytest.approx([r, g, b], abs=3)
+
+
+# Damage
+
+
+def test_damaged_middle_costs_only_itself(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = damage(write_clip(tmp_path / "clip.mp4", frames=60), [25, 26])
+    with open_source(path) as source:
+        rows = read(source)
+    assert source.damaged == 2
+    assert len(rows) == 58
+    assert [number for _, number, _ in rows][:25] == list(range(25))
+    assert [(number, round(time * 25)) for _, number, time in rows][-30:] == [(i, i) for i in range(30, 60)]
+    assert [index for index, _, _ in rows] == list(range(58))
+    assert sum("damage in 2 places" in record.message for record in caplog.records) == 1
+
+
+@pytest.mark.parametrize("last", [1, 2, 3])
+def test_damaged_end_keeps_what_the_decoder_still_holds(tmp_path: Path, last: int) -> None:
+    path = damage(write_clip(tmp_path / "clip.mp4", frames=60), range(60 - last, 60))
+    with open_source(path) as source:
+        rows = read(source)
+    assert [number for _, number, _ in rows] == list(range(60 - last))
+    assert source.damaged == last
+
+
+@pytest.mark.parametrize("name, muxer", [
+    ("clip.mkv", {}),
+    ("clip.ts", {}),
+    ("clip.avi", {}),
+    ("clip.mp4", {"movflags": "faststart"}),
+    ("fragments.mp4", {"movflags": "frag_keyframe+empty_moov"}),
+])  # fmt: skip
+def test_truncated_files_give_what_is_there(tmp_path: Path, name: str, muxer: dict[str, str]) -> None:
+    path = truncate(write_clip(tmp_path / name, frames=100, time_base=Fraction(1, 25), muxer=muxer), 0.6)
+    with open_source(path) as source:
+        rows = read(source)
+    good = [number for _, number, _ in rows if number >= 0]
+    assert good[:40] == list(range(40))
+    assert len(rows) < 100
+
+
+@pytest.mark.parametrize("name", ["clip.mkv", "clip.mp4"])
+def test_file_cut_off_is_reported(tmp_path: Path, name: str, caplog: pytest.LogCaptureFixture) -> None:
+    path = truncate(write_clip(tmp_path / name, frames=100, start=5, muxer={"movflags": "faststart"}), 0.5)
+    with open_source(path) as source:
+        list(source)
+    assert source.damaged > 0
+    assert any("before its header says" in record.message for record in caplog.records)
+
+
+def test_whole_file_is_not_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for name in ("clip.mkv", "clip.mp4", "clip.ts"):
+        with open_source(write_clip(tmp_path / name, frames=60, start=5, audio=1)) as source:
+            list(source)
+        assert source.damaged == 0
+    assert not caplog.records
+
+
+def error_of(path: Path | str, **options: float) -> str:
+    with pytest.raises(SourceError) as caught:
+        open_source(path, **options)  # type: ignore[arg-type]
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+def test_files_that_are_no_video(tmp_path: Path) -> None:
+    empty, text, named, log = (tmp_path / name for name in ("empty.mp4", "noise.mp4", "text.mp4", "text.txt"))
+    empty.touch()
+    text.write_bytes(np.random.default_rng(0).bytes(5000))
+    named.write_text("hello\n" * 100)
+    log.write_text("hello\n" * 100)
+    assert error_of(empty).endswith("empty.mp4: the file is empty (0 bytes)")
+    assert "not a video" in error_of(text)
+    assert "not a video" in error_of(named)
+    assert "not a video but text" in error_of(log)
+    assert error_of(tmp_path / "absent.mp4").endswith("absent.mp4: no such file or folder")
+    assert error_of(tmp_path / "absent" / "a.mp4").endswith("a.mp4: no such file or folder")
+    assert error_of(write_sound(tmp_path / "sound.m4a")).endswith("sound.m4a: no video stream, only audio")
+    assert "no video stream" in error_of(write_clip(tmp_path / "none.mp4", frames=0))
+    assert "the recording or copy was cut off" in error_of(truncate(write_clip(tmp_path / "cut.mp4"), 0.5))
+    assert "damaged" in error_of(truncate(write_clip(tmp_path / "head.mkv"), 0.01))
+
+
+def test_cover_picture_is_no_video(tmp_path: Path) -> None:
+    path = tmp_path / "song.m4a"
+    write_sound(tmp_path / "plain.m4a")
+    with av.open(str(tmp_path / "plain.m4a")) as sound, av.open(str(path), "w", format="mp4") as output:
+        track = output.add_stream_from_template(sound.streams.audio[0])
+        cover = output.add_stream("mjpeg", rate=1)
+        cover.width, cover.height, cover.pix_fmt = 160, 96, "yuvj420p"
+        cover.disposition = av.stream.Disposition.attached_pic
+        picture = av.VideoFrame.from_ndarray(index_image(0, 160, 96))
+        output.start_encoding()
+        output.mux(cover.encode(picture))
+        for packet in sound.demux(audio=0):
+            if packet.size:
+                packet.stream = track
+                output.mux(packet)
+    assert error_of(path).endswith("no video stream, only audio")
+
+
+def test_no_frame_that_can_be_decoded(tmp_path: Path) -> None:
+    path = damage(write_clip(tmp_path / "clip.mp4", frames=10), range(10))
+    assert "no frame could be decoded" in error_of(path)
+
+
+def test_name_like_a_protocol(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_clip(tmp_path / "clip.mp4", 3).rename(tmp_path / "concat:clip.mp4")
+    monkeypatch.chdir(tmp_path)
+    with open_source("concat:clip.mp4") as source:
+        assert len(list(source)) == 3
+
+
+# Life of a source
+
+
+def open_files() -> set[Path]:
+    return {link.resolve() for link in Path("/proc/self/fd").iterdir() if link.exists()}
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="looks into /proc")
+def test_always_closed(tmp_path: Path) -> None:
+    path = write_clip(tmp_path / "clip.mp4").resolve()
+    for _ in open_source(path):
+        assert path in open_files()
+        break
+    assert path not in open_files()
+    with pytest.raises(ZeroDivisionError):
+        for frame in open_source(path):
+            frame.index / 0
+    assert path not in open_files()
+    with open_source(path):
+        assert path in open_files()
+    assert path not in open_files()
+    frames = iter(open_source(path))
+    next(frames)
+    frames.close()  # type: ignore[attr-defined]
+    assert path not in open_files()
+    error_of(write_sound(tmp_path / "sound.m4a"))
+    assert (tmp_path / "sound.m4a").resolve() not in open_files()
+
+
+def test_read_once(tmp_path: Path) -> None:
+    with open_source(write_clip(tmp_path / "clip.mp4")) as source:
+        list(source)
+        with pytest.raises(SourceError, match="open it again"):
+            list(source)
+
+
+# Network
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[str]:
+    """Address of an HTTP server of `tmp_path`."""
+
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=tmp_path)) as httpd:
+        threading.Thread(target=httpd.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{httpd.server_port}"
+        httpd.shutdown()
+
+
+def test_http(tmp_path: Path, server: str) -> None:
+    write_clip(tmp_path / "clip.mp4", 40, muxer={"movflags": "faststart"})
+    with open_source(f"{server}/clip.mp4?token=secret") as source:
+        assert source.info.name == f"{server}/clip.mp4"
+        assert [number for _, number, _ in read(source)] == list(range(40))
+    with open_source(f"{server}/clip.mp4", start=1.2) as source:
+        assert [index for index, _, _ in read(source)] == list(range(30, 40))
+    assert "cannot be reached or is not a video" in error_of(f"{server}/absent.mp4")
+
+
+def test_silent_server_is_given_up() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        assert "no answer within 0.3 s" in error_of(f"http://user:word@127.0.0.1:{port}/clip.mp4", timeout=0.3)
+        assert "word" not in error_of(f"http://user:word@127.0.0.1:{port}/clip.mp4", timeout=0.3)
+
+
+def test_addresses() -> None:
+    assert is_address("rtsp://camera/1")
+    assert is_address("HTTP://host/clip.mp4")
+    assert not is_address("clip.mp4")
+    assert not is_address("C:\\clip.mp4")
+    with pytest.raises(SourceError, match="cannot read ftp:// addresses, only http, https"):
+        open_source("ftp://host/clip.mp4")
+
+
+# Real clips
+
+COUNTS = {
+    "expressions-audio.mp4": 472,
+    "webcam-man.mp4": 765,
+    "strong-vfr.mp4": 300,
+    "no-face.mp4": 95,  # of 98 packets: the edit list leaves out three
+    "webcam-hand-vfr.webm": 1316,
+    "face-then-none-vfr.mov": 169,
+    "hands-over-face-vfr.mkv": 65,
+    "two-audio-tracks.mp4": 390,
+}
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("name", COUNTS)
+def test_real_clips(data_dir: Path, name: str, caplog: pytest.LogCaptureFixture) -> None:
+    path = data_dir / "clips" / name
+    caplog.set_level(logging.WARNING)
+    with open_source(path) as source:
+        frames = [(frame.index, frame.pts) for frame in source]
+    times = packet_times(path)
+    assert [pts for _, pts in frames] == times
+    assert [index for index, _ in frames] == list(range(COUNTS[name]))
+    assert source.damaged == 0 and not caplog.records
+    late = 2 * len(times) // 3
+    with open_source(path, start=float(times[late] * source.info.time_base)) as source:
+        assert [(frame.index, frame.pts) for frame in source] == frames[late:]
