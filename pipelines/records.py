@@ -77,7 +77,7 @@ class ParquetTable(FileSink):
         if len(self._rows) >= self._held_rows:
             self._write_rows()
 
-    def _finish(self) -> None:
+    def _finish(self, interrupted: bool) -> None:
         self._write_rows()
         self._writer.close()
 

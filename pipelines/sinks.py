@@ -46,14 +46,19 @@ class PartFile:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self.part = self.path.with_name(f".{self.path.name}.part")
+        self.failures: tuple[type[Exception], ...] = (OSError,)
+        """What opening and writing may raise."""
 
     @contextmanager
     def guarded(self) -> Iterator[None]:
-        """Turn an `OSError` of opening or writing (disk full, folder gone) into one that names the output."""
+        """Turn a failure of opening or writing (disk full, folder gone) into an error that names the output."""
         try:
             yield
-        except OSError as error:
-            raise SinkError(f"cannot write {self.path}: {error.strerror or error}") from error
+        except SinkError:
+            raise
+        except self.failures as error:
+            reason = getattr(error, "strerror", None) or error
+            raise SinkError(f"cannot write {self.path}: {reason}") from error
 
     def settle(self, keep: bool) -> None:
         """Give the file its name, once its bytes are on the disk; or remove it."""
@@ -93,11 +98,11 @@ class FileSink(Sink):
         try:
             if keep:
                 with self.file.guarded():
-                    self._finish()
+                    self._finish(interrupted=kind is not None)
                 whole = True
         finally:
             # The bytes are out, or an error is on its way already: closing has nothing to add to it.
-            with suppress(OSError):
+            with suppress(*self.file.failures):
                 self._close()
             self.file.settle(whole)
 
@@ -108,8 +113,8 @@ class FileSink(Sink):
         """Add one result."""
         raise NotImplementedError
 
-    def _finish(self) -> None:
-        """Bring everything held back into the file."""
+    def _finish(self, interrupted: bool) -> None:
+        """Bring everything held back into the file. `interrupted`: the user stopped the run before its end."""
 
     def _close(self) -> None:
         """Let go of the file."""

@@ -64,7 +64,7 @@ class TextSink(FileSink):
             raise ValueError(f"{self.file.path} is not open; use the sink in a `with` statement")
         self._stream.write(self._rows(result))
 
-    def _finish(self) -> None:
+    def _finish(self, interrupted: bool) -> None:
         if self._stream is not None:
             self._stream.flush()
 
