@@ -50,7 +50,7 @@ def _inside(face: Face, frame: Frame) -> FloatArray:
     """(points, 1) 1 where a point lies on the frame's area; half a pixel reaches beyond the outer pixels' centres."""
     points = face.points
     reach = np.array(frame.size) - 0.5
-    return ((points >= -0.5) & (points < reach)).all(1, keepdims=True).astype(np.float64)
+    return ((points >= -0.5) & (points < reach)).astype(np.float64).min(1, keepdims=True)
 
 
 HEAD = (Field("frame", "int"), Field("time_s", digits=TIME_DIGITS))
@@ -67,7 +67,9 @@ POINTS = Group(
 )
 EXTRAS: dict[str, Group] = {
     "raw": Group(
-        fields=lambda query: (Field("raw_x"), Field("raw_y")), values=lambda face, frame: face.raw, of_points=True
+        fields=lambda query: (Field("raw_x"), Field("raw_y")),
+        values=lambda face, frame: face.raw,
+        of_points=True,
     ),
     "inside": Group(fields=lambda query: (Field("inside", "bool"),), values=_inside, of_points=True),
 }

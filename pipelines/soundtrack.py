@@ -65,7 +65,7 @@ class Soundtrack:
             self._packets = self._input.demux([self._input.streams[index] for index in self._copies])
 
     def until(self, time: Fraction | None = None) -> Iterator[Packet]:
-        """The packets up to a time on the source's clock that were not given yet, ready for the output; None for all."""
+        """The packets not given yet up to a time on the source's clock (None: all), ready for the output."""
         while (packet := self._ahead or self._next()) is not None:
             self._ahead = packet
             if time is not None and _time(packet) > time:
@@ -87,7 +87,7 @@ class Soundtrack:
             return None
 
     def _wanted(self, packet: Packet) -> bool:
-        shown = float((packet.dts if packet.pts is None else packet.pts) * packet.time_base)
+        shown = float(_time(packet))
         return (self._start is None or shown >= self._start) and (self._stop is None or shown < self._stop)
 
     def _moved(self, packet: Packet) -> bool:
@@ -106,13 +106,12 @@ class Soundtrack:
 
 
 def _ticks(packet: Packet) -> int | None:
-    return packet.pts if packet.dts is None else packet.dts
+    return packet.dts if packet.pts is None else packet.pts
 
 
 def _time(packet: Packet) -> Fraction:
-    """When the packet's turn comes in the file."""
-    ticks = _ticks(packet)
-    return Fraction(0) if ticks is None else ticks * packet.time_base
+    """When the packet is heard or shown."""
+    return Fraction(_ticks(packet) or 0) * packet.time_base
 
 
 def _can_hold(container: str, stream: Stream) -> bool:

@@ -1,4 +1,4 @@
-"""Tables of results as CSV: wide (one row a face), long (one row a point), and what OpenFace's and DeepLabCut's users read.
+"""Tables of results as CSV: wide (one row a face), long (one row a point), and what other programs' users read.
 
 UTF-8, comma, one header row, `.` as decimal point whatever the locale. Times have 6 decimals (microseconds), pixels 3,
 presence 4. Coordinates are pixels of the displayed frame. Every frame has its row: empty cells where there is no face.

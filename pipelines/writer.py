@@ -16,6 +16,7 @@ from typing import Any
 
 import av
 import cv2
+import numpy as np
 from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 
 from pipelines.sinks import FileSink
@@ -26,28 +27,25 @@ from vtrack.types import FrameResult, ImageArray
 log = logging.getLogger(__name__)
 
 CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
-X26_PRESETS = tuple(["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow"])
+PRESETS = ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow")
+WORST_CRF = 51
 
 
 @dataclass(frozen=True, slots=True)
 class Codec:
-    """A way to compress pictures, and what can be chosen about it."""
+    """A way to compress pictures."""
 
     encoder: str
-    presets: tuple[str, ...]
-    preset: str
-    """The one used when nobody says: as fast as the rest of the pipeline."""
     crf: int
     """Quality when nobody says: thin lines stay clean, files stay small."""
-    worst_crf: int
+    options: dict[str, str]
     tag: str | None = None
     """What MP4 calls it, where players insist on one of several names."""
 
 
 CODECS = {
-    "h264": Codec("libx264", X26_PRESETS, "veryfast", 21, 51),
-    "hevc": Codec("libx265", X26_PRESETS, "veryfast", 24, 51, tag="hvc1"),
-    "av1": Codec("libsvtav1", tuple(str(i) for i in range(14)), "10", 32, 63),
+    "h264": Codec("libx264", 21, {}),
+    "hevc": Codec("libx265", 24, {"x265-params": "log-level=none"}, tag="hvc1"),
 }
 
 
@@ -55,8 +53,8 @@ class VideoSink(FileSink):
     """Fills one video file. The picture's size and clock are those of the first result; without one there is no file.
 
     `source` is what sound and subtitles are copied from (None: a silent film; right for cameras and live streams, which
-    cannot be read twice). `start` and `stop`, on the source's clock, are what of it is in the results; the output's time
-    0 is then `start`.
+    cannot be read twice). `start` and `stop`, on the source's clock, say what of it the results cover; the film's
+    time 0 is then `start`.
     """
 
     def __init__(
@@ -69,7 +67,7 @@ class VideoSink(FileSink):
         rate: Fraction | None = None,
         codec: str = "h264",
         crf: int | None = None,
-        preset: str | None = None,
+        preset: str = "veryfast",
         draw: Callable[[FrameResult], ImageArray] | None = None,
     ) -> None:
         super().__init__(path)
@@ -77,11 +75,9 @@ class VideoSink(FileSink):
         self._container = _choose("video file ending", Path(path).suffix.lower(), CONTAINERS)
         self._codec = _choose("codec", codec, CODECS)
         self._crf = self._codec.crf if crf is None else crf
-        if not 0 <= self._crf <= self._codec.worst_crf:
-            raise UsageError(f"crf of {codec} must be 0 (best) to {self._codec.worst_crf} (smallest), got {crf}")
-        self._preset = self._codec.preset if preset is None else preset
-        if self._preset not in self._codec.presets:
-            raise UsageError(f"unknown preset {preset!r} of {codec}; choose from {', '.join(self._codec.presets)}")
+        if not 0 <= self._crf <= WORST_CRF:
+            raise UsageError(f"crf must be 0 (best) to {WORST_CRF} (smallest), got {crf}")
+        self._preset = _choose("preset", preset, dict(zip(PRESETS, PRESETS, strict=True)))
         self._origin = Fraction(start or 0).limit_denominator(1_000_000)
         self._sound = None if source is None else Soundtrack(source, start=start, stop=stop, origin=self._origin)
         self._rate = rate
@@ -113,7 +109,7 @@ class VideoSink(FileSink):
         stream = self._output.add_stream(self._codec.encoder, rate=self._rate or 30)
         stream.width, stream.height, stream.pix_fmt = self._width, self._height, "yuv420p"
         stream.time_base = stream.codec_context.time_base = self._time_base
-        stream.options = {"crf": str(self._crf), "preset": self._preset}
+        stream.options = {"crf": str(self._crf), "preset": self._preset, **self._codec.options}
         if self._codec.tag and self._container != "matroska":
             stream.codec_context.codec_tag = self._codec.tag
         self._colorspace = Colorspace.ITU709 if self._height >= 720 else Colorspace.ITU601
@@ -148,7 +144,7 @@ class VideoSink(FileSink):
         if (right, below) == (0, 0):
             return image if image.flags.c_contiguous else image.copy()
         if right in (0, 1) and below in (0, 1):
-            return cv2.copyMakeBorder(image, 0, below, 0, right, cv2.BORDER_REPLICATE)
+            return np.pad(image, ((0, below), (0, right), (0, 0)), mode="edge")
         if not self._warned:
             self._warned = True
             log.warning("frame size changes to %dx%d; %s scales it to fit", width, height, self.file.path)
@@ -156,8 +152,9 @@ class VideoSink(FileSink):
         inner = (max(round(width * scale), 1), max(round(height * scale), 1))
         shrunk = cv2.resize(image, inner, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
         left, top = (self._width - inner[0]) // 2, (self._height - inner[1]) // 2
-        right, below = self._width - inner[0] - left, self._height - inner[1] - top
-        return cv2.copyMakeBorder(shrunk, top, below, left, right, cv2.BORDER_CONSTANT)
+        fitted = np.zeros((self._height, self._width, 3), np.uint8)
+        fitted[top : top + inner[1], left : left + inner[0]] = shrunk
+        return fitted
 
     def _copy_sound(self, time: Fraction | None) -> None:
         if self._sound is not None:
