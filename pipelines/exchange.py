@@ -11,6 +11,7 @@ import numpy as np
 from pipelines.columns import PIXEL_DIGITS, SHARE_DIGITS, Field
 from pipelines.tables import TextSink, csv_line, row_format, without_nan
 from vtrack.errors import UsageError
+from vtrack.layouts import load_layout
 from vtrack.types import Face, FloatArray, FrameResult, Query
 
 log = logging.getLogger(__name__)
@@ -56,9 +57,7 @@ class OpenFaceTable(TextSink):
 
 def _places_of_68(query: Query) -> list[int]:
     """Where in a query the 68 points stand that OpenFace writes, in its order."""
-    from vtrack.query import parse_query
-
-    wanted = parse_query("300w")
+    wanted = load_layout("300w").query
     places = {point: i for i, point in enumerate(zip(query.parts, query.positions, strict=True))}
     try:
         return [places[point] for point in zip(wanted.parts, wanted.positions, strict=True)]
