@@ -1,0 +1,225 @@
+"""Kalman filters of many points at once: one NumPy step for all tracks and all their points.
+
+x and y follow the same model and have the same noise, so they share one covariance: a point's state is a mean of shape
+(order, 2) and a covariance of shape (order, order). Settings are per point. NaN marks what was not measured.
+
+Two things can make a measurement fall far from its prediction. If the point's whole group went along (a blink, a turn of
+the head), it is motion: the filter becomes agile for that moment. If the point went alone, it is an outlier and is
+ignored, until it stays away for `patience` measurements: then it has jumped, and the filter jumps after it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from filters.motion import flat_transition, transition, unit_noise
+from vtrack.types import FloatArray
+
+BoolArray = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Step:
+    """One step of a filter: all that a smoother needs to walk back over it."""
+
+    prior_mean: FloatArray
+    """(tracks, points, order, 2) before the measurement."""
+    prior_covariance: FloatArray
+    """(tracks, points, order, order) before the measurement."""
+    mean: FloatArray
+    """(tracks, points, order, 2) after the measurement."""
+    covariance: FloatArray
+    """(tracks, points, order, order) after the measurement."""
+    transition: FloatArray
+    """(order, order) from the step before."""
+    continued: BoolArray
+    """(tracks, points): False where the point has no past: it starts here, or is not there yet."""
+    alive: BoolArray
+    """(tracks, points): False where the point was never measured since its track was reset."""
+
+    @property
+    def positions(self) -> FloatArray:
+        """(tracks, points, 2), NaN where not alive."""
+        return np.where(self.alive[..., None], self.mean[..., 0, :], np.nan)
+
+    @property
+    def variances(self) -> FloatArray:
+        """(tracks, points) of each coordinate, NaN where not alive."""
+        return np.where(self.alive, self.covariance[..., 0, 0], np.nan)
+
+
+@dataclass(frozen=True, eq=False)
+class Groups:
+    """Points that tend to move together, and how far they must stray together before it counts as motion."""
+
+    members: npt.NDArray[np.intp]
+    """(points,) number of each point's group, from 0 and without gaps."""
+    calm: float = 2.0
+    """Squared innovation, in units of what was expected, up to which a group is taken to be calm."""
+    carry: float = 1.0
+    """How much of a sudden move is believed to go on: 0 a jump, 1 steady motion from here."""
+
+    def __post_init__(self) -> None:
+        members = np.asarray(self.members)
+        if members.ndim != 1 or not np.array_equal(np.unique(members), np.arange(members.max(initial=-1) + 1)):
+            raise ValueError(f"groups must be numbered from 0 without gaps, got {members.tolist()}")
+        if self.calm < 1 or self.carry < 0:
+            raise ValueError(f"calm must be at least 1 and carry at least 0, got {self.calm} and {self.carry}")
+        table = members[None, :] == np.arange(members.max(initial=-1) + 1)[:, None]  # (groups, points)
+        object.__setattr__(self, "members", members)
+        object.__setattr__(self, "_table", table.T.astype(np.float64))
+        order = np.argsort(members, kind="stable")
+        object.__setattr__(self, "_order", order)
+        object.__setattr__(self, "_starts", np.searchsorted(members[order], np.arange(len(table))))
+
+    def mean(self, values: FloatArray) -> FloatArray:
+        """(tracks, points) mean over each point's group without its largest value, which may be an outlier; NaN ignored.
+
+        A group of one or two keeps all its values.
+        """
+        table: FloatArray = self._table  # type: ignore[attr-defined]
+        known = np.isfinite(values)
+        filled = np.where(known, values, 0.0)
+        counts, sums = known @ table, filled @ table
+        largest = np.maximum.reduceat(filled[:, self._order], self._starts, axis=1)  # type: ignore[attr-defined]
+        trim = counts > 2
+        means = (sums - largest * trim) / np.maximum(counts - trim, 1)
+        return means[:, self.members]
+
+
+class Kalman:
+    """Filters (tracks, points) positions in the plane."""
+
+    def __init__(
+        self,
+        tracks: int,
+        points: int,
+        order: int = 2,
+        *,
+        groups: Groups | None = None,
+        gate: float = np.inf,
+        patience: int = 2,
+    ) -> None:
+        if order not in (2, 3):
+            raise ValueError(f"order must be 2 (constant velocity) or 3 (constant acceleration), got {order}")
+        if groups is not None and len(groups.members) != points:
+            raise ValueError(f"{len(groups.members)} group numbers do not match {points} points")
+        if gate <= 0 or patience < 1:
+            raise ValueError(f"gate must be positive and patience at least 1, got {gate} and {patience}")
+        self.order = order
+        self.groups = groups
+        self.gate = gate
+        self.patience = patience
+        self.mean = np.zeros((tracks, points, order, 2))
+        self.covariance = np.zeros((tracks, points, order, order))
+        self.alive = np.zeros((tracks, points), np.bool_)
+        self._refused = np.zeros((tracks, points), np.intp)  # measurements refused in a row
+
+    def grow(self, tracks: int) -> None:
+        """Make room for `tracks` tracks in all."""
+        extra = tracks - len(self.mean)
+        for name in ("mean", "covariance", "alive", "_refused"):
+            array = getattr(self, name)
+            setattr(self, name, np.concatenate([array, np.zeros((extra, *array.shape[1:]), array.dtype)]))
+
+    def reset(self, tracks: int | slice | npt.NDArray[np.generic] = slice(None)) -> None:
+        """Forget these tracks: their points start anew with their next measurement."""
+        self.alive = self.alive.copy()
+        self.alive[tracks] = False
+
+    def step(
+        self,
+        positions: FloatArray,
+        variance: FloatArray | float,
+        density: FloatArray | float,
+        dt: float,
+        spread: FloatArray | float = 0.0,
+    ) -> Step:
+        """Predict over `dt` seconds, then learn from `positions` (tracks, points, 2), NaN where not measured.
+
+        `variance` is that of each measured coordinate, `density` that of the noise of motion, both (tracks, points) or
+        broadcast to it. A point that starts is given `spread` as the standard deviation of each of its derivatives.
+        """
+        measured, continued = np.isfinite(positions[..., 0] + positions[..., 1]), self.alive
+        move = transition(self.order, dt)
+        mean, covariance = self._predicted(density, dt)
+        innovation = np.where(measured[..., None], positions - mean[..., 0, :], 0.0)
+        variance = np.where(measured, variance, 1.0)
+        expected = covariance[..., 0, 0] + variance
+        used = measured & continued
+        if self.groups is not None or self.gate < np.inf:
+            squared = np.square(innovation).sum(-1) / 2
+            if self.groups is not None:
+                covariance = covariance + self._agility(self.groups, squared, expected, used, dt)
+                expected = covariance[..., 0, 0] + variance
+            used, jumped = self._gated(used, squared > self.gate**2 * expected)
+            covariance[..., 0, 0] += squared * jumped
+            expected = covariance[..., 0, 0] + variance
+        row = covariance[..., 0]  # (tracks, points, order)
+        gain = row * (used / expected)[..., None]
+        step = Step(
+            mean,
+            covariance,
+            mean + gain[..., None] * innovation[..., None, :],
+            covariance - gain[..., None] * row[..., None, :],
+            move,
+            continued,
+            continued | measured,
+        )
+        if not continued.all():
+            self._start(step, measured & ~continued, positions, variance, spread)
+        self.mean, self.covariance, self.alive = step.mean, step.covariance, step.alive
+        return step
+
+    def _predicted(self, density: FloatArray | float, dt: float) -> tuple[FloatArray, FloatArray]:
+        """Mean and covariance `dt` later."""
+        order = self.order
+        # F m and F P F' of all points are one product each of (tracks * points, n) with a small (n, n) matrix.
+        on_mean, on_covariance = flat_transition(order, dt)
+        mean = (self.mean.reshape(-1, 2 * order) @ on_mean).reshape(self.mean.shape)
+        covariance = (self.covariance.reshape(-1, order * order) @ on_covariance).reshape(self.covariance.shape)
+        covariance += np.asarray(density)[..., None, None] * unit_noise(order, dt)
+        return mean, covariance
+
+    def _agility(
+        self, groups: Groups, squared: FloatArray, expected: FloatArray, used: BoolArray, dt: float
+    ) -> FloatArray:
+        """(tracks, points, order, order) to add to the covariance where a whole group is off."""
+        surprise = groups.mean(np.where(used, squared / expected, np.nan))
+        excess = np.maximum(surprise - groups.calm, 0.0) * expected
+        push = np.zeros(self.order)
+        push[:2] = 1.0, groups.carry / dt if dt > 0 else 0.0
+        return excess[..., None, None] * np.outer(push, push)
+
+    def _gated(self, used: BoolArray, strange: BoolArray) -> tuple[BoolArray, BoolArray]:
+        """Which measurements are used, and which of them prove that the point has jumped."""
+        strange = strange & used
+        refused = np.where(used, (self._refused + 1) * strange, self._refused)
+        jumped = refused >= self.patience
+        self._refused = np.where(jumped, 0, refused)
+        return used & (~strange | jumped), jumped
+
+    def _start(
+        self,
+        step: Step,
+        new: BoolArray,
+        positions: FloatArray,
+        variance: FloatArray,
+        spread: FloatArray | float,
+    ) -> None:
+        """Give the points that are measured for the first time their state, and the others that have none a blank one."""
+        blank = ~step.continued
+        step.mean[blank] = 0.0
+        step.covariance[blank] = 0.0
+        step.mean[new, 0] = positions[new]
+        diagonal = np.zeros((*new.shape, self.order))
+        diagonal[...] = np.square(np.broadcast_to(spread, new.shape))[..., None]
+        diagonal[..., 0] = variance
+        places = np.arange(self.order)
+        step.covariance[..., places, places] = np.where(
+            new[..., None], diagonal, step.covariance[..., places, places]
+        )
+        self._refused[blank] = 0

@@ -1,0 +1,47 @@
+"""How a point is believed to move between two moments: the transition and its noise.
+
+A state is a position and its derivatives up to `order - 1`: order 2 is constant velocity, order 3 constant acceleration.
+Noise is given as a density, so that it grows with time and not with the number of frames: a clip filmed at 60 frames a
+second is smoothed like the same clip at 24, and an uneven frame rate needs no care.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from math import factorial
+
+import numpy as np
+from filterpy.common import Q_discrete_white_noise
+
+from vtrack.types import FloatArray
+
+ORDERS = {"constant-velocity": 2, "constant-acceleration": 3}
+
+
+@lru_cache(maxsize=256)
+def transition(order: int, dt: float) -> FloatArray:
+    """(order, order) Taylor step over `dt` seconds."""
+    step = np.array([[dt ** (j - i) / factorial(j - i) if j >= i else 0.0 for j in range(order)] for i in range(order)])
+    step.setflags(write=False)
+    return step
+
+
+@lru_cache(maxsize=256)
+def flat_transition(order: int, dt: float) -> tuple[FloatArray, FloatArray]:
+    """What a flattened mean (order, 2) and a flattened covariance (order, order) are multiplied with from the right."""
+    move = transition(order, dt)
+    return np.kron(move, np.eye(2)).T.copy(), np.kron(move, move).T.copy()
+
+
+@lru_cache(maxsize=256)
+def unit_noise(order: int, dt: float) -> FloatArray:
+    """(order, order) covariance that a noise density of 1 adds over `dt` seconds.
+
+    filterpy's matrix holds for one random push per step. A push of variance `dt ** (2 * order - 5)` makes the variance
+    of the highest derivative grow by `dt`, whatever the step.
+    """
+    if dt == 0:
+        return np.zeros((order, order))
+    noise = np.asarray(Q_discrete_white_noise(order, dt, dt ** (2 * order - 5)), np.float64)
+    noise.setflags(write=False)
+    return noise
