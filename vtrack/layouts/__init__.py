@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from vtrack.errors import QueryError
+from vtrack.errors import DataError, QueryError
 from vtrack.parts import GROUPS, find_part, nearest, widened_box
 from vtrack.types import FloatArray, Query
 
@@ -30,10 +30,10 @@ class Layout:
     """Part and position of each point."""
     mirror: npt.NDArray[np.intp]
     """(points,) in a flipped image, point i is what point `mirror[i]` was."""
-    inter_ocular: tuple[int, int]
-    """The outer eye corners; their distance normalises errors."""
-    inter_pupil: tuple[tuple[int, ...], tuple[int, ...]]
-    """The points whose means are the pupils."""
+    inter_ocular: tuple[int, ...]
+    """The two outer eye corners, whose distance normalises errors; empty where the layout has no eyes."""
+    inter_pupil: tuple[tuple[int, ...], ...]
+    """The points of the left and of the right eye whose means are the pupils; empty where there are none."""
     core: npt.NDArray[np.intp]
     """The points that the face box is told from."""
     box_shares: tuple[float, float, float, float]
@@ -68,31 +68,86 @@ def load_layout(name: str) -> Layout:
 
 
 def read_layout(path: Path) -> Layout:
-    """A layout from its file."""
-    content = tomllib.loads(path.read_text(encoding="utf-8"))
-    parts, positions, mirror = zip(*content["points"], strict=True)
-    places = [find_part(part) for part in parts]
-    values = tuple(
-        _fraction(text) % 1.0 if part.closed else _fraction(text) for part, text in zip(places, positions, strict=True)
-    )
-    mirrors = np.array(mirror, np.intp) - 1
-    if not np.array_equal(mirrors[mirrors], np.arange(len(mirrors))):
-        raise QueryError(f"{path.name}: the mirror image of a point's mirror image must be the point")
-    left, right = content["inter_ocular"]
-    one, other = content["inter_pupil"]
+    """A layout from its file, which may be anyone's own."""
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        parts, positions, mirror = zip(*content["points"], strict=True)
+        mirrors = np.array(mirror, np.intp) - 1
+        query = Query(parts, tuple(map(_position, parts, positions)))
+        layout = Layout(
+            name=path.stem,
+            title=content["title"],
+            query=query,
+            mirror=mirrors,
+            inter_ocular=_places(content.get("inter_ocular", ()), len(query)),
+            inter_pupil=tuple(_places(eye, len(query)) for eye in content.get("inter_pupil", ())),
+            core=_core(query),
+            box_shares=tuple(content["box"]),
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DataError(f"{path}: not a readable layout: {type(error).__name__}: {error}") from error
+    every = np.arange(len(query))
+    if not (np.isin(mirrors, every).all() and np.array_equal(mirrors[mirrors], every)):
+        raise DataError(f"{path}: the mirror image of a point's mirror image must be the point itself")
+    return layout
+
+
+def layout_of_query(name: str, query: Query) -> Layout:
+    """A layout for anyone's own points. Each needs its mirror image among them, so that pictures can be flipped."""
+    where = {(part, round(position, 6)): i for i, (part, position) in enumerate(points_of(query))}
+
+    def find(part: str, position: float) -> tuple[int, ...]:
+        found = where.get((part, round(position, 6)))
+        return () if found is None else (found,)
+
+    mirror: list[int] = []
+    for part, position in points_of(query):
+        other, reflected = find_part(part).mirror, find_part(part).mirrored(position)
+        partner = find(other, reflected)
+        if not partner:
+            raise DataError(
+                f"{part}@{position:g} has no mirror image among the points; {other}@{reflected:g} is needed too, "
+                "so that pictures can be flipped"
+            )
+        mirror += partner
+    corners = find("left_eye", 0.0) + find("right_eye", 0.5)
+    pupils = [
+        next((found for part in ("pupil", "eye_center") if (found := find(f"{side}_{part}", 0.0))), ())
+        or tuple(query.indices(f"{side}_eye"))
+        for side in ("left", "right")
+    ]
     return Layout(
-        name=path.stem,
-        title=content["title"],
-        query=Query(parts, values),
-        mirror=mirrors,
-        inter_ocular=(left - 1, right - 1),
-        inter_pupil=(tuple(i - 1 for i in one), tuple(i - 1 for i in other)),
-        core=np.flatnonzero(np.isin(parts, CORE_PARTS)),
-        box_shares=tuple(content["box"]),
+        name=name,
+        title=f"{name}: {len(query)} points of your own",
+        query=query,
+        mirror=np.array(mirror, np.intp),
+        inter_ocular=corners if len(corners) == 2 else (),
+        inter_pupil=tuple(pupils) if all(pupils) else (),
+        core=_core(query),
+        box_shares=(0.0, 0.0, 0.0, 0.0),
     )
 
 
-def _fraction(text: str) -> float:
-    """`4.5/9` as a number; positions are written as the papers' tables write them."""
+def points_of(query: Query) -> list[tuple[str, float]]:
+    """A query as pairs of part and position."""
+    return list(zip(query.parts, query.positions, strict=True))
+
+
+def _core(query: Query) -> npt.NDArray[np.intp]:
+    """The points on the parts of the 68-point layout; all points where there are none."""
+    core = np.flatnonzero(np.isin(query.parts, CORE_PARTS))
+    return core if len(core) else np.arange(len(query))
+
+
+def _places(numbers: list[int], count: int) -> tuple[int, ...]:
+    """Point numbers of a file, from 1, as places from 0."""
+    if any(not 1 <= number <= count for number in numbers):
+        raise ValueError(f"points are numbered 1 to {count}, got {numbers}")
+    return tuple(number - 1 for number in numbers)
+
+
+def _position(part: str, text: str) -> float:
+    """`4.5/9` as a number: positions are written as the papers' tables write them. A closed part's 1 is its 0."""
     above, below = text.split("/")
-    return float(above) / float(below)
+    position = float(above) / float(below)
+    return position % 1.0 if find_part(part).closed else position

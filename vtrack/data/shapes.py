@@ -1,0 +1,86 @@
+"""Shapes of faces: Procrustes alignment, mean shape, and how far a face lies from what faces look like."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from vtrack.data.dataset import Dataset
+from vtrack.types import FloatArray
+
+_ROUNDS = 6
+# A shape model keeps this share of the variance; the rest is noise, and where it is large the labels are off.
+_KEPT = 0.97
+_EDGE = 6.0
+
+
+def mean_shape(points: FloatArray) -> FloatArray:
+    """(points, 2) median of shapes (faces, points, 2) after aligning them to it: centred, of unit size, upright."""
+    shapes = _complex(points)
+    mean = np.median(_unit(shapes).real, 0) + 1j * np.median(_unit(shapes).imag, 0)
+    for _ in range(_ROUNDS):
+        aligned = _onto(shapes, mean)
+        mean = _unit((np.median(aligned.real, 0) + 1j * np.median(aligned.imag, 0))[None])[0]
+    return np.stack([mean.real, mean.imag], -1)
+
+
+def aligned(points: FloatArray, target: FloatArray) -> FloatArray:
+    """Shapes (faces, points, 2) turned, scaled and shifted onto a target (points, 2), in the sense of least squares."""
+    moved = _onto(_complex(points), _complex(target[None])[0])
+    moved = moved + _complex(target[None])[0].mean()
+    return np.stack([moved.real, moved.imag], -1)
+
+
+def deviations(points: FloatArray) -> FloatArray:
+    """(faces,) how far each face's worst points lie from the shape model of all, in shares of the face's size."""
+    target = mean_shape(points)
+    flat = aligned(points, target).reshape(len(points), -1)
+    keep = np.ones(len(flat), np.bool_)
+    for _ in range(_ROUNDS):
+        center = np.median(flat[keep], 0)
+        _, strengths, axes = np.linalg.svd(flat[keep] - center, full_matrices=False)
+        share = np.cumsum(strengths**2) / (strengths**2).sum()
+        axes = axes[: int(np.searchsorted(share, _KEPT)) + 1]
+        offsets = flat - center
+        residuals = (offsets - offsets @ axes.T @ axes).reshape(len(flat), -1, 2)
+        worst = np.sqrt(np.sort((residuals**2).sum(-1), 1)[:, -3:].mean(1))
+        fresh = worst < _limit(worst)
+        if (fresh == keep).all():
+            break
+        keep = fresh
+    return worst
+
+
+def outliers(dataset: Dataset) -> npt.NDArray[np.bool_]:
+    """(faces,) whose labels lie so far from the shape model that they are wrong rather than rare.
+
+    In the training parts these are 33 of `scut86` and 33 of `fgnet68` (mostly points in another order), 5 of `w68`, 1 of
+    `ytf68`, 1 of `helen29`, none of `frl189`.
+    """
+    worst = deviations(dataset.points)
+    return worst > _limit(worst)
+
+
+def _limit(values: FloatArray) -> float:
+    """The median plus several robust standard deviations."""
+    median = np.median(values)
+    return float(median + _EDGE * 1.4826 * np.median(np.abs(values - median)))
+
+
+def _complex(points: FloatArray) -> npt.NDArray[np.complex128]:
+    """(faces, points) complex numbers: turning and scaling is then one product."""
+    points = np.asarray(points, np.float64)
+    return points[..., 0] + 1j * points[..., 1]
+
+
+def _unit(shapes: npt.NDArray[np.complex128]) -> npt.NDArray[np.complex128]:
+    """Shapes centred and of unit size."""
+    centered = shapes - shapes.mean(-1, keepdims=True)
+    return centered / np.sqrt((np.abs(centered) ** 2).mean(-1, keepdims=True))
+
+
+def _onto(shapes: npt.NDArray[np.complex128], target: npt.NDArray[np.complex128]) -> npt.NDArray[np.complex128]:
+    """Shapes turned and scaled onto a centred target."""
+    centered, goal = shapes - shapes.mean(-1, keepdims=True), target - target.mean()
+    factor = (np.conj(centered) * goal).sum(-1) / (np.abs(centered) ** 2).sum(-1)
+    return centered * factor[:, None]
