@@ -1,0 +1,102 @@
+"""From a training run to a model that ships: weights, ONNX graph, and a card with calibration and scores."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vtrack.errors import ModelError
+from vtrack.models.card import Card
+from vtrack.models.engines import TorchEngine
+from vtrack.models.networks import build_network, export_onnx, load_network, save_weights
+from vtrack.training.checkpoint import load_run, without_prefix
+from vtrack.training.loop import CHECKPOINT, open_stores
+from vtrack.training.store import Store, plain_batches
+from vtrack.types import FloatArray
+
+COVERED = 0.68
+"""Share of coordinate errors that one sigma is to hold."""
+
+TERMS = {
+    "w68": "parts of Helen, LFPW and AFW as in 300W's training side; research, non-commercial",
+    "ytf68": "frames of YouTube Faces, automatic labels; research",
+    "fgnet68": "FG-NET; research",
+    "scut86": "SCUT-FBP5500; research",
+    "frl189": "London set, 3DSK and Canada: CC-BY-4.0; celebrities: unclear",
+    "helen29": "Helen; research",
+    "imm73": "IMM-Frontal; free for academic use",
+}
+"""What may be done with the photographs of the data sets that shipped models learn from."""
+
+
+def publish(run: Path, name: str, summary: str, out: Path) -> Path:
+    """Write `name`.safetensors, .onnx and .json into `out`; sigma is calibrated on the run's first data set."""
+    tensors, state = load_run(run / CHECKPOINT if run.is_dir() else run)
+    recipe: dict[str, Any] = state["recipe"]
+    card = Card(name, "udfld", summary, recipe["model"])
+    network = build_network(card)
+    network.load_state_dict(without_prefix("mean", tensors))
+    out.mkdir(parents=True, exist_ok=True)
+    weights = out / f"{name}.safetensors"
+    save_weights(network, weights)
+    engine = TorchEngine(card, load_network(card, weights), "cpu")
+    stores = open_stores(recipe["data"], "val", run.parent / "cache" if run.is_dir() else run.parent.parent / "cache")
+    looks = {store.name: _look(engine, store) for store in stores}
+    scale = _calibration(*looks[stores[0].name][1:])
+    card = replace(
+        card,
+        sigma_scale=scale,
+        recipe=_told(recipe, state["step"]),
+        data={store.name: TERMS.get(store.name, "the user's own") for store in stores},
+        scores=_scores(looks, scale),
+    )
+    export_onnx(load_network(card, weights), engine.input_size, weights)
+    card.write(out / f"{name}.json")
+    return out / f"{name}.json"
+
+
+def _look(engine: TorchEngine, store: Store) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Errors of each face in % of the eye distance (n,), coordinate errors (n, L, 2) and sigma (n, L) in crop units."""
+    errors, offsets, sigmas = [], [], []
+    for images, truth, _ in plain_batches(store, engine.input_size, engine.margin, 64):
+        told = engine.predict(images, store.layout.query)
+        left, right = store.layout.inter_ocular
+        eyes = np.linalg.norm(truth[:, left] - truth[:, right], axis=-1)
+        errors.append(np.linalg.norm(told.points - truth, axis=-1).mean(1) / eyes * 100)
+        offsets.append(np.abs(told.points - truth))
+        sigmas.append(told.sigma)
+    return np.concatenate(errors), np.concatenate(offsets), np.concatenate(sigmas)
+
+
+def _calibration(offsets: FloatArray, sigmas: FloatArray) -> float:
+    """The factor on sigma that makes it hold its share of the errors."""
+    scale = float(np.quantile(offsets / sigmas[..., None], COVERED))
+    if not np.isfinite(scale) or scale <= 0:
+        raise ModelError(
+            f"sigma cannot be calibrated: the factor would be {scale}; the run has not learned anything yet"
+        )
+    return scale
+
+
+def _scores(looks: Mapping[str, tuple[FloatArray, FloatArray, FloatArray]], scale: float) -> dict[str, Any]:
+    """Validation figures of each data set, boxes from the truth."""
+    return {
+        name: {
+            "faces": len(errors),
+            "nme_inter_ocular_percent": round(float(errors.mean()), 3),
+            "failures_at_8_percent": round(float((errors > 8).mean() * 100), 2),
+            "errors_within_sigma_percent": round(float((offsets <= sigmas[..., None] * scale).mean() * 100), 1),
+        }
+        for name, (errors, offsets, sigmas) in looks.items()
+    }
+
+
+def _told(recipe: Mapping[str, Any], step: int) -> dict[str, Any]:
+    """The recipe without what is of one machine only."""
+    kept = {key: value for key, value in recipe.items() if key not in ("data", "model", "device", "threads", "every")}
+    names: Sequence[str] = [spec.partition(":")[0] for spec in recipe["data"]]
+    return {**kept, "data": names, "steps_done": step, "part": "train"}
