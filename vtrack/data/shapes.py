@@ -54,7 +54,7 @@ def deviations(points: FloatArray) -> FloatArray:
 def outliers(dataset: Dataset) -> npt.NDArray[np.bool_]:
     """(faces,) whose labels lie so far from the shape model that they are wrong rather than rare.
 
-    In the training parts these are 33 of `scut86` and 33 of `fgnet68` (mostly points in another order), 5 of `w68`, 1 of
+    In the training parts these are 33 of `scut86` and 33 of `fgnet68` (a point astray, two exchanged), 5 of `w68`, 1 of
     `ytf68`, 1 of `helen29`, none of `frl189`.
     """
     worst = deviations(dataset.points)

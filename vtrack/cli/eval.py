@@ -1,0 +1,154 @@
+"""`vtrack eval`: how good a landmark model is on annotated photographs."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from vtrack.data import Dataset
+    from vtrack.types import Detector, FloatArray
+
+EXAMPLE = """examples:
+  vtrack eval --model accurate --data w68:data/w68.zip --split val
+  vtrack eval --data 300w:/data/300w --split test --shift 0.2 --json
+  vtrack eval --data w68:data/w68.zip --data wflw:/data/WFLW --plot curves.png --sheet faces.png
+  vtrack eval --data csv:my_points.csv --split all       (columns file, left_eye@0_x, left_eye@0_y, ...)"""
+
+
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Describe the command."""
+    parser = commands.add_parser(
+        "eval",
+        help="measure a landmark model on annotated photographs",
+        description="Measure a landmark model on annotated photographs: normalised mean error, failure rate and area "
+        "under the curve at 8 and 10 %%, per part and per subset, and whether its sigma tells the truth.",
+        epilog=EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--data", action="append", required=True, metavar="NAME:PATH", help="a data set; repeat for more")
+    add("--model", default="accurate", help="a shipped model, or the .json of your own (default: %(default)s)")
+    add("--split", default="val", choices=("train", "val", "test", "all"), help="(default: %(default)s)")
+    add("--boxes", default="truth", choices=("truth", "detector"), help="where the face boxes come from: the points' "
+        "tight box, or a face detector (default: %(default)s)")  # fmt: skip
+    add("--detector", default="auto", help="which detector, with --boxes detector (default: %(default)s)")
+    add("--shift", type=float, default=0.0, metavar="X", help="move each box by X of its side, in a random direction")
+    add("--shrink", type=float, default=0.0, metavar="X", help="make each box smaller by X (negative: larger)")
+    add("--seed", type=int, default=0, help="of the random directions (default: %(default)s)")
+    add("--normalise", metavar="BY", choices=("inter_ocular", "inter_pupil", "diagonal", "box"), help="what errors are "
+        "divided by (default: inter_ocular; diagonal for aflw)")  # fmt: skip
+    add("--batch", type=_positive, default=64, help="faces at a time (default: %(default)s)")
+    add("--device", default="auto", help="cpu, cuda or mps (default: %(default)s)")
+    add("--engine", default="auto", help="torch or onnx (default: %(default)s)")
+    add("--json", action="store_true", help="print the figures as JSON")
+    add("--plot", type=Path, metavar="OUT", help="draw the cumulative error curves (.png, .svg, .pdf)")
+    add("--sheet", type=Path, metavar="OUT.png", help="draw faces with true and predicted points, worst first; with "
+        "several data sets their names are added to the file's")  # fmt: skip
+    add("--sheet-faces", type=_positive, default=30, metavar="N", help="faces on a sheet (default: %(default)s)")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Evaluate on each data set and print the figures."""
+    from tqdm import tqdm
+
+    from vtrack.data import load_dataset
+    from vtrack.evaluation import evaluate, summary
+    from vtrack.evaluation.boxes import disturbed
+    from vtrack.evaluation.pictures import save_curves, save_png, sheet
+    from vtrack.models import load_model
+
+    sets = [load_dataset(spec, args.split) for spec in args.data]
+    model = load_model(args.model, device=args.device, engine=args.engine)
+    finder = _load_detector(args) if args.boxes == "detector" else None
+    outcomes, reports = [], []
+    for data in sets:
+        boxes = data.layout.face_box(data.points) if finder is None else _detected(finder, data)
+        boxes = disturbed(boxes, shift=args.shift, shrink=args.shrink, seed=args.seed)
+        with tqdm(total=len(data), desc=data.name, unit="face", disable=not sys.stderr.isatty()) as bar:
+            outcomes.append(evaluate(model, data, boxes, batch=args.batch, progress=bar.update))
+        reports.append(summary(outcomes[-1], args.normalise))
+    if args.json:
+        setting = {"model": model.name, "split": args.split, "boxes": args.boxes, "seed": args.seed}
+        setting |= {"shift": args.shift, "shrink": args.shrink}
+        print(json.dumps({**setting, "results": reports}, indent=2))
+    else:
+        for report in reports:
+            print(_text(report))
+    if args.plot:
+        save_curves(outcomes, [report["normalised_by"] for report in reports], args.plot)
+    if args.sheet:
+        for outcome, report in zip(outcomes, reports, strict=True):
+            name = f"{args.sheet.stem}-{report['data']}" if len(outcomes) > 1 else args.sheet.stem
+            picture = sheet(outcome, report["normalised_by"], args.sheet_faces)
+            save_png(picture, args.sheet.with_name(name + args.sheet.suffix))
+    return 0
+
+
+def _load_detector(args: argparse.Namespace) -> Detector:
+    from detectors import load_detector
+
+    return load_detector(args.detector, device=args.device)
+
+
+def _detected(finder: Detector, data: Dataset) -> FloatArray:
+    """(faces, 4) the detector's box on each annotated face; NaN where none overlaps it."""
+    from fractions import Fraction
+
+    import numpy as np
+
+    from vtrack.evaluation.boxes import overlaps
+    from vtrack.types import Frame
+
+    boxes = np.full((len(data), 4), np.nan)
+    for place, true in enumerate(data.layout.face_box(data.points)):
+        frame = Frame(data.image(place), index=place, pts=place, time_base=Fraction(1))
+        found = finder.detect([frame])[0].boxes
+        shared = overlaps(found, true)
+        if len(found) and shared.max() > 0.3:
+            boxes[place] = found[int(shared.argmax())]
+    return boxes
+
+
+def _text(report: dict[str, Any]) -> str:
+    """The figures for people."""
+    by = report["normalised_by"].replace("_", "-")
+    lines = [f"{report['data']} ({report['layout']}), {report['faces']} faces, errors in % of the {by} distance"]
+    lines.append(_row("all", report))
+    lines += [_row(name, figures) for name, figures in report["subsets"].items()]
+    if report["parts"]:
+        lines.append("  by part      " + "  ".join(f"{part} {error:.2f}" for part, error in report["parts"].items()))
+        others = {kind: error for kind, error in report["nme_by"].items() if kind != report["normalised_by"]}
+        lines.append(
+            "  also         " + "  ".join(f"{kind.replace('_', '-')} {nme:.2f}" for kind, nme in others.items())
+        )
+        sigma = report["sigma"]
+        lines.append(
+            f"  sigma        {sigma['within_1_percent']:.1f} % of coordinates within 1 sigma (68.3 if calibrated), "
+            f"{sigma['within_2_percent']:.1f} % within 2 (95.4); rank correlation with the error "
+            f"{sigma['rank_correlation']:.2f}"
+        )
+    return "\n".join(lines)
+
+
+def _row(name: str, figures: dict[str, Any]) -> str:
+    """One line for all faces or for a subset."""
+    if "nme" not in figures:
+        return f"  {name:12} no face found"
+    missed = f", {figures['missed']} missed" if figures["missed"] else ""
+    return (
+        f"  {name:12} NME {figures['nme']:.2f}  median {figures['median']:.2f}  worst {figures['worst']:.1f}   "
+        f"AUC@8 {figures['auc_8']:.1f}  AUC@10 {figures['auc_10']:.1f}   "
+        f"failures@8 {figures['failures_8']:.2f}  @10 {figures['failures_10']:.2f}   ({figures['faces']} faces{missed})"
+    )
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError("must be at least 1")
+    return value
