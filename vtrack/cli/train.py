@@ -37,6 +37,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1, help="CPU threads (default: %(default)s)")
     parser.add_argument("--device", default="cpu", help="cpu, cuda or mps (default: %(default)s)")
+    parser.add_argument("--in-memory", action="store_true", help="hold all faces in memory (0.3 MB each)")
     parser.set_defaults(run=run)
 
 
@@ -59,6 +60,7 @@ def run(args: argparse.Namespace) -> int:
         seed=args.seed,
         threads=args.threads,
         device=args.device,
+        in_memory=args.in_memory,
     )
     checkpoint = train(recipe, args.out, report=lambda line: print(line, flush=True))
     print(f"checkpoint: {checkpoint}")

@@ -97,6 +97,10 @@ def _scores(looks: Mapping[str, tuple[FloatArray, FloatArray, FloatArray]], scal
 
 def _told(recipe: Mapping[str, Any], step: int) -> dict[str, Any]:
     """The recipe without what is of one machine only."""
-    kept = {key: value for key, value in recipe.items() if key not in ("data", "model", "device", "threads", "every")}
+    kept = {
+        key: value
+        for key, value in recipe.items()
+        if key not in ("data", "model", "device", "threads", "every", "in_memory")
+    }
     names: Sequence[str] = [spec.partition(":")[0] for spec in recipe["data"]]
     return {**kept, "data": names, "steps_done": step, "part": "train"}

@@ -31,7 +31,7 @@ class Store:
     name: str
     layout: Layout
     images: ImageArray
-    """(faces, STORED_SIDE, STORED_SIDE, 3), mapped from a file."""
+    """(faces, STORED_SIDE, STORED_SIDE, 3), mapped from a file or in memory."""
     points: FloatArray
     """(faces, points, 2) in units of the stored square."""
 
@@ -39,14 +39,14 @@ class Store:
         return len(self.points)
 
     @classmethod
-    def of(cls, data: Dataset, folder: Path) -> Store:
+    def of(cls, data: Dataset, folder: Path, *, in_memory: bool = False) -> Store:
         """Cut the data set's faces, or open what an earlier run has cut from the same labels."""
         labels = hashlib.sha256(np.ascontiguousarray(data.points).tobytes() + repr(data.files).encode())
         stem = folder / f"{data.name}-{len(data)}-{labels.hexdigest()[:12]}"
         if not stem.with_suffix(".json").exists():
             cls._cut(data, stem)
         about = json.loads(stem.with_suffix(".json").read_text())
-        images = np.load(stem.with_suffix(".images.npy"), mmap_mode="r")
+        images = np.load(stem.with_suffix(".images.npy"), mmap_mode=None if in_memory else "r")
         return cls(data.name, load_layout(about["layout"]), images, np.load(stem.with_suffix(".points.npy")))
 
     @staticmethod
