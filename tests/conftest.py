@@ -10,7 +10,7 @@ import pytest
 DATA = Path(os.environ.get("VTRACK_DATA") or Path(__file__).parents[2] / "shared" / "data")
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def data_dir() -> Path:
     """The annotated photographs and clips; the test is skipped where they are absent."""
     if not DATA.is_dir():

@@ -1,0 +1,98 @@
+"""Loading models: the shipped ones, one's own, and everything that may be wrong with a file."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from vtrack.errors import ModelError, UsageError
+from vtrack.layouts import load_layout
+from vtrack.models import load_model, pick_device, shipped
+from vtrack.models.card import WEIGHTS
+from vtrack.types import LandmarkModel, Query
+
+QUERY = load_layout("300w").query
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """The fast model in a folder of its own; gives the path of the card."""
+    for file in WEIGHTS.glob("fast.*"):
+        shutil.copy(file, tmp_path)
+    return tmp_path / "fast.json"
+
+
+def crops(model: LandmarkModel, count: int) -> np.ndarray:
+    size = model.input_size
+    return np.random.default_rng(0).integers(0, 256, (count, 3, size, size), dtype=np.uint8)
+
+
+@pytest.mark.parametrize("name", shipped())
+def test_both_engines_of_a_shipped_model_say_the_same(name: str) -> None:
+    onnx = load_model(name, device="cpu", engine="onnx")
+    torch = load_model(name, device="cpu", engine="torch")
+    images = crops(onnx, 2)
+    one, other = onnx.predict(images, QUERY), torch.predict(images, QUERY)
+    assert np.abs(one.points - other.points).max() < 1e-3
+    assert np.abs(one.sigma / other.sigma - 1).max() < 1e-2
+    assert np.abs(one.presence - other.presence).max() < 1e-3
+
+
+def test_a_batch_answers_as_its_faces_do_alone() -> None:
+    model = load_model("fast", device="cpu")
+    images = crops(model, 3)
+    together = model.predict(images, QUERY)
+    alone = model.predict(images[1:2], QUERY)
+    assert np.abs(together.points[1] - alone.points[0]).max() < 1e-4
+
+
+def test_no_crops_and_no_points_are_fine() -> None:
+    for engine in ("onnx", "torch"):
+        model = load_model("fast", device="cpu", engine=engine)
+        assert model.predict(crops(model, 0), QUERY).points.shape == (0, 68, 2)
+        assert model.predict(crops(model, 2), Query((), ())).points.shape == (2, 0, 2)
+
+
+@pytest.mark.parametrize("engine", ["onnx", "torch"])
+def test_crops_of_another_kind_are_refused(engine: str) -> None:
+    model = load_model("fast", device="cpu", engine=engine)
+    with pytest.raises(ValueError, match="crops must be uint8"):
+        model.predict(np.zeros((1, 3, 10, 10), np.uint8), QUERY)
+    with pytest.raises(ValueError, match="crops must be uint8"):
+        model.predict(crops(model, 1).astype(np.float32), QUERY)
+
+
+def test_names_that_do_not_exist() -> None:
+    with pytest.raises(ModelError, match="no model 'fats'; the shipped ones are"):
+        load_model("fats")
+    with pytest.raises(UsageError, match="no engine 'tensorrt'; choose from auto, torch, onnx"):
+        load_model("fast", engine="tensorrt")
+    with pytest.raises(UsageError, match="no device 'cuda:99' here; choose from auto"):
+        pick_device("cuda:99")
+
+
+@pytest.mark.parametrize("engine", ["onnx", "torch"])
+def test_truncated_weights_are_named(copy: Path, engine: str) -> None:
+    weights = copy.with_suffix(".safetensors")
+    weights.write_bytes(weights.read_bytes()[:20_000])
+    with pytest.raises(ModelError, match=r"fast\."):
+        load_model(str(copy), device="cpu", engine=engine)
+
+
+def test_weights_of_another_model_are_named(copy: Path) -> None:
+    card = json.loads(copy.read_text())
+    card["config"]["dim"] = 64
+    copy.write_text(json.dumps(card))
+    with pytest.raises(ModelError, match=r"fast\.safetensors: these are weights of another model"):
+        load_model(str(copy), device="cpu", engine="torch")
+
+
+def test_cards_that_are_none(copy: Path) -> None:
+    copy.write_text("{")
+    with pytest.raises(ModelError, match="not a model card"):
+        load_model(str(copy))
+    copy.write_text('{"name": "x"}')
+    with pytest.raises(ModelError, match="not a model card"):
+        load_model(str(copy))

@@ -1,0 +1,154 @@
+"""Training: what a batch shows, what the losses say, and that a run can be broken off and gone on with."""
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from vtrack.errors import DataError, ModelError, UsageError
+from vtrack.models import load_model
+from vtrack.models.card import read_card
+from vtrack.models.udfld import Output, UdfldConfig
+from vtrack.training.augment import Augmentation
+from vtrack.training.checkpoint import load_run
+from vtrack.training.loop import Recipe, open_stores, train
+from vtrack.training.losses import landmark_loss, spread_loss, wing
+from vtrack.training.publish import publish
+from vtrack.training.store import Store, draw_batch, plain_batches
+
+CALM = Augmentation(angle=0.0, scale=0.0, shift=0.0, flip=False, picture=0.0)
+TINY = UdfldConfig(input_size=64, dim=32, heads=4, layers=1, hidden=32)
+
+
+@pytest.fixture(scope="module")
+def store(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Store:
+    return open_stores([f"imm73:{data_dir}/imm73.zip"], "val", tmp_path_factory.mktemp("cache"))[0]
+
+
+def test_wing_loss_is_logarithmic_near_and_linear_far() -> None:
+    near, far, further = wing(torch.tensor([1.0, 20.0, 21.0]) / 256)
+    assert near.item() == pytest.approx(10 * math.log1p(0.5))
+    assert further.item() - far.item() == pytest.approx(1.0, abs=1e-4)
+    edge = wing(torch.tensor([10.0 - 1e-3, 10.0 + 1e-3]) / 256)
+    assert edge[0].item() == pytest.approx(edge[1].item(), abs=1e-2)
+
+
+def test_spread_is_cheapest_where_it_tells_the_mean_error() -> None:
+    errors = torch.tensor([[[0.03, -0.01]]])
+    choices = torch.linspace(-6, -1, 501)
+    losses = spread_loss(errors.expand(501, 1, 2), choices[:, None])[:, 0]
+    assert choices[losses.argmin()].exp().item() == pytest.approx(0.02, rel=0.02)
+
+
+def test_points_without_labels_and_empty_crops_cost_nothing_but_presence() -> None:
+    points = torch.rand(2, 3, 2)
+    truth = points.clone()
+    truth[0, 0] = float("nan")
+    truth[1] = float("nan")
+    output = Output([points.requires_grad_()], torch.zeros(2, 3), torch.tensor([9.0, -9.0]))
+    loss, told = landmark_loss(output, truth, torch.tensor([True, False]), trust=1.0)
+    loss.backward()
+    assert told["wing"] == 0.0
+    assert torch.isfinite(points.grad).all()
+    assert told["presence"] < 1e-3
+
+
+@pytest.mark.data
+def test_an_undisturbed_batch_is_what_validation_sees(store: Store) -> None:
+    images, points, _ = next(plain_batches(store, 96, 1.25, len(store)))
+    batch = draw_batch(store, 96, 1.25, len(store), 999, CALM, np.random.default_rng(0))
+    real = batch.images[batch.is_face]
+    assert np.array_equal(real, images)
+    assert np.allclose(batch.points[batch.is_face], points[:, batch.chosen], atol=1e-6)
+    assert np.isnan(batch.points[~batch.is_face]).all()
+
+
+@pytest.mark.data
+def test_points_follow_every_disturbance(store: Store) -> None:
+    """The picture around a point must be the same picture before and after: a turn, a flip and a shift move both."""
+    turned = replace(CALM, angle=15.0, scale=0.1, shift=0.1)
+    rng = np.random.default_rng(3)
+    batch = draw_batch(store, 192, 1.25, len(store), 999, turned, rng)
+    plain, truth, _ = next(plain_batches(store, 192, 1.25, len(store)))
+    pupils = [store.layout.query.parts.index(part) for part in ("left_eye", "right_eye")]
+    for place in pupils:
+        column = int(np.flatnonzero(batch.chosen == place)[0]) if place in batch.chosen else None
+        if column is None:
+            continue
+        before = _brightness(plain, truth[:, place])
+        after = _brightness(batch.images[: len(store)], batch.points[: len(store), column])
+        assert np.corrcoef(before, after)[0, 1] > 0.8
+
+
+def _brightness(images: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Mean of a small patch about one point of each image."""
+    size = images.shape[-1]
+    places = np.clip((points * size).astype(int), 4, size - 5)
+    return np.array(
+        [image[:, y - 4 : y + 5, x - 4 : x + 5].mean() for image, (x, y) in zip(images, places, strict=True)]
+    )
+
+
+@pytest.mark.data
+def test_flipped_faces_keep_their_left_on_the_left(store: Store) -> None:
+    rng = np.random.default_rng(5)
+    batch = draw_batch(store, 64, 1.25, len(store), 999, replace(CALM, flip=True), rng)
+    left, right = (
+        np.flatnonzero(np.isin(batch.chosen, store.layout.query.indices(f"{side}_eye"))) for side in ("left", "right")
+    )
+    faces = batch.points[batch.is_face]
+    assert (faces[:, left, 0].mean(1) < faces[:, right, 0].mean(1)).all()
+
+
+@pytest.mark.data
+def test_a_run_learns_resumes_to_the_step_and_becomes_a_model(data_dir: Path, tmp_path: Path) -> None:
+    recipe = Recipe(data=(f"imm73:{data_dir}/imm73.zip",), model=TINY, steps=8, batch=4, every=4, rate=3e-3)
+    train(recipe, tmp_path / "whole")
+    stopped = _Stop()
+    with pytest.raises(_Stop):
+        train(recipe, tmp_path / "broken", report=stopped)
+    train(recipe, tmp_path / "broken")
+    whole, state = load_run(tmp_path / "whole" / "last.safetensors")
+    broken, _ = load_run(tmp_path / "broken" / "last.safetensors")
+    assert state["step"] == 8
+    assert all(torch.equal(whole[name], broken[name]) for name in whole)
+
+    card = publish(tmp_path / "whole", "tiny", "a test", tmp_path / "models")
+    assert read_card(card).scores["imm73"]["errors_within_sigma_percent"] == pytest.approx(68, abs=1)
+    images = np.random.default_rng(0).integers(0, 256, (3, 3, 64, 64), dtype=np.uint8)
+    query = open_stores(recipe.data, "val", tmp_path / "cache")[0].layout.query
+    by_torch = load_model(str(card), device="cpu", engine="torch").predict(images, query)
+    by_onnx = load_model(str(card), device="cpu", engine="onnx").predict(images, query)
+    assert np.abs(by_torch.points - by_onnx.points).max() < 1e-4
+    assert np.allclose(by_torch.sigma, by_onnx.sigma, rtol=1e-3)
+    assert np.allclose(by_torch.presence, by_onnx.presence, atol=1e-4)
+
+
+class _Stop(Exception):
+    """Breaks a run off right after its first checkpoint was due."""
+
+    def __call__(self, line: str) -> None:
+        if line.startswith("step 8/"):
+            raise self
+
+
+@pytest.mark.data
+def test_a_checkpoint_of_another_model_is_refused(data_dir: Path, tmp_path: Path) -> None:
+    recipe = Recipe(data=(f"imm73:{data_dir}/imm73.zip",), model=TINY, steps=1, batch=2)
+    train(recipe, tmp_path / "run")
+    with pytest.raises(UsageError, match="is of another model"):
+        train(replace(recipe, model=replace(TINY, dim=16)), tmp_path / "run")
+    checkpoint = tmp_path / "run" / "last.safetensors"
+    checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
+    with pytest.raises(ModelError, match=r"last\.safetensors: not a readable checkpoint"):
+        train(recipe, tmp_path / "run")
+
+
+def test_nothing_to_train_on(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="at least one data set"):
+        train(Recipe(data=()), tmp_path)
+    with pytest.raises(UsageError, match="at least 1 step"):
+        train(Recipe(data=("w68:x.zip",), steps=0), tmp_path)

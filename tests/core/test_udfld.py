@@ -1,0 +1,73 @@
+"""The query network: what equations 1-7 promise, whatever the weights."""
+
+import pytest
+import torch
+
+from vtrack.models.udfld import TEXT_DIM, Udfld, UdfldConfig, initialise, place_code
+
+
+@pytest.fixture(scope="module")
+def network() -> Udfld:
+    torch.manual_seed(0)
+    network = Udfld(UdfldConfig(input_size=64, dim=32, heads=4, hidden=64))
+    for layer in network.layers:
+        torch.nn.init.normal_(layer.offset[-1].weight, std=0.01)  # offsets start at zero, which would hide the decoder
+    return network.eval()
+
+
+def query(points: int) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(1)
+    return torch.randn(points, TEXT_DIM, generator=generator), torch.rand(points, generator=generator)
+
+
+def crops(count: int = 2, size: int = 64) -> torch.Tensor:
+    return torch.randint(0, 256, (count, 3, size, size), dtype=torch.uint8, generator=torch.Generator().manual_seed(2))
+
+
+def test_every_layer_answers_every_query(network: Udfld) -> None:
+    output = network(crops(), *query(7))
+    assert [tuple(points.shape) for points in output.points] == [(2, 7, 2)] * 3
+    assert output.log_sigma.shape == (2, 7)
+    assert output.presence.shape == (2,)
+
+
+def test_the_order_of_the_queries_does_not_matter(network: Udfld) -> None:
+    parts, positions = query(9)
+    order = torch.randperm(9)
+    straight = network(crops(), parts, positions)
+    shuffled = network(crops(), parts[order], positions[order])
+    assert torch.allclose(straight.points[-1][:, order], shuffled.points[-1], atol=1e-5)
+    assert torch.allclose(straight.log_sigma[:, order], shuffled.log_sigma, atol=1e-4)
+
+
+def test_faces_of_a_batch_do_not_touch_each_other(network: Udfld) -> None:
+    together = network(crops(3), *query(5)).points[-1]
+    alone = network(crops(3)[1:2], *query(5)).points[-1]
+    assert torch.allclose(together[1:2], alone, atol=1e-5)
+
+
+def test_queries_start_where_the_map_is_like_them() -> None:
+    features = torch.zeros(1, 16, 8, 8)
+    features[0, 3, 2, 5] = 100.0  # row 2, column 5
+    start = torch.zeros(1, 1, 16)
+    start[..., 3] = 10.0
+    queries, coordinates = initialise(features, start)
+    assert torch.allclose(coordinates[0, 0], torch.tensor([5.5 / 8, 2.5 / 8]), atol=1e-4)
+    assert torch.allclose(queries[0, 0], features[0, :, 2, 5], atol=1e-2)
+
+
+def test_like_everywhere_means_the_middle() -> None:
+    _, coordinates = initialise(torch.zeros(1, 16, 8, 8), torch.ones(1, 1, 16))
+    assert torch.allclose(coordinates[0, 0], torch.tensor([0.5, 0.5]))
+
+
+def test_places_have_codes_of_their_own_also_outside_the_crop() -> None:
+    places = torch.tensor([[[0.2, 0.3], [0.3, 0.2], [-0.4, 1.3]]])
+    codes = place_code(places)[0]
+    assert torch.cdist(codes, codes).fill_diagonal_(9.0).min() > 0.5
+
+
+def test_learnable_parts_take_rows_instead_of_words() -> None:
+    network = Udfld(UdfldConfig(input_size=64, dim=32, heads=4, parts="learnable", vocabulary=6)).eval()
+    output = network(crops(), torch.tensor([0, 5, 5]), torch.tensor([0.0, 0.0, 1.0]))
+    assert output.points[-1].shape == (2, 3, 2)
