@@ -4,8 +4,9 @@
     python samples/make_samples.py -o DIR --clips blink,turn    some
     python samples/make_samples.py                              samples/sample.mp4, the one in the repository
 
-Each clip NAME.mp4 (H.264 and a synthetic voice in AAC) has NAME.csv beside it: a row for each frame and face with the 68
-points (300W order) in pixels of the frame, and the share of them that can be seen. Needs scikit-image for its photograph.
+Each clip NAME.mp4 (H.264, and a synthetic voice in AAC) has NAME.csv beside it: a row for each frame and face with the
+68 points (300W order) in pixels of the frame, and the share of them that can be seen. The photograph comes with
+scikit-image, which must be installed.
 """
 
 from __future__ import annotations
@@ -89,7 +90,7 @@ def talking(u: float) -> Pose:
 
 
 def leaving(u: float) -> Pose:
-    x = path(u, (0.05, 320), (0.35, 800), (0.5, 800), (0.51, -190), (0.6, -190), (0.95, 320))
+    x = path(u, (0.05, 320), (0.4, 1000), (0.5, 1000), (0.51, -330), (0.6, -330), (0.95, 320))
     return Pose(x, 250, 1.7, 4 * wave(u, 4))
 
 
@@ -153,9 +154,10 @@ class Shot:
 
 @cache
 def backdrop() -> np.ndarray:
-    """(HEIGHT, WIDTH, 3): the photograph's colours, far out of focus."""
-    image = cv2.resize(photograph()[:320], (WIDTH, HEIGHT)).astype(np.float32)
-    return cv2.GaussianBlur(image, (0, 0), 70)
+    """(HEIGHT, WIDTH, 3): the colours of the photograph's wall, far out of focus."""
+    wall = photograph()[0:120, 310:370].mean(1, keepdims=True).astype(np.float32)
+    image = cv2.resize(wall, (WIDTH, HEIGHT)) * np.linspace(1.04, 0.9, WIDTH)[None, :, None]
+    return cv2.GaussianBlur(image, (0, 0), 40).astype(np.float32)
 
 
 @cache

@@ -160,11 +160,21 @@ class Portrait:
 
 
 def _person_mask() -> np.ndarray:
-    """(512, 512) 0..255: head and shoulders, softly."""
-    mask = np.zeros((512, 512), np.uint8)
-    cv2.ellipse(mask, (227, 88), (82, 82), 0, 0, 360, 255, -1)
-    cv2.fillPoly(mask, [np.array([(160, 120), (295, 120), (320, 230), (380, 560), (0, 560), (70, 250)])], 255)
-    return cv2.GaussianBlur(mask, (0, 0), 4)
+    """(512, 512) 0..255: head and shoulders, cut out along their edges (GrabCut) and softened."""
+    mask = np.full((512, 512), cv2.GC_BGD, np.uint8)
+    body = [np.array([(188, 140), (258, 140), (254, 178), (296, 235), (340, 300), (400, 511),
+                      (30, 511), (50, 300), (125, 215), (188, 180)])]  # fmt: skip
+    for grown, kind in ((60, cv2.GC_PR_BGD), (20, cv2.GC_PR_FGD), (-24, cv2.GC_FGD)):
+        cv2.ellipse(mask, (227, 84), (74 + grown // 2, 70 + grown // 2), 0, 0, 360, kind, -1)
+        cv2.fillPoly(mask, body, kind)
+        if grown > 0:
+            cv2.polylines(mask, body, True, kind, grown)
+    photo = np.ascontiguousarray(photograph()[..., ::-1])
+    cv2.setRNGSeed(0)
+    cv2.grabCut(photo, mask, None, np.zeros((1, 65)), np.zeros((1, 65)), 5, cv2.GC_INIT_WITH_MASK)
+    person = np.isin(mask, (cv2.GC_FGD, cv2.GC_PR_FGD)).astype(np.uint8) * 255
+    person = cv2.morphologyEx(person, cv2.MORPH_OPEN, np.ones((5, 5), np.uint8))
+    return cv2.GaussianBlur(person, (0, 0), 1.5)
 
 
 def _rotation(pose: Pose) -> np.ndarray:

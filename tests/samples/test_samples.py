@@ -1,0 +1,143 @@
+"""The sample clips show what their truth says."""
+
+from __future__ import annotations
+
+import csv
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from pipelines.source import open_source
+from samples import make_samples
+from samples.make_samples import CLIPS, HEIGHT, WIDTH, Portrait, Pose, shoot
+
+SAMPLES = Path(make_samples.__file__).parent
+needs_portrait = pytest.mark.skipif(
+    importlib.util.find_spec("skimage") is None, reason="the portrait comes with scikit-image"
+)
+
+
+def read_truth(path: Path) -> list[tuple[int, float, int, float, np.ndarray]]:
+    """Frame, time, face, visible share and points of each row."""
+    with path.open(encoding="utf-8") as file:
+        rows = list(csv.reader(file))
+    assert rows[0] == make_samples.COLUMNS
+    return [
+        (int(frame), float(time), int(face), float(visible), np.array(numbers, float).reshape(68, 2))
+        for frame, time, face, visible, *numbers in rows[1:]
+    ]
+
+
+def opening(points: np.ndarray) -> float:
+    """Height over width of the eye at the picture's left."""
+    return float((points[[40, 41], 1] - points[[38, 37], 1]).mean() / np.linalg.norm(points[39] - points[36]))
+
+
+def test_committed_sample() -> None:
+    truth = read_truth(SAMPLES / "sample.csv")
+    assert (SAMPLES / "sample.mp4").stat().st_size < 1_000_000
+    with open_source(SAMPLES / "sample.mp4") as source:
+        assert source.info.size == (WIDTH, HEIGHT) and source.info.has_audio
+        times = [frame.time for frame in source]
+    assert times == pytest.approx([time for _, time, *_ in truth], abs=1e-4)
+    assert 8 <= times[-1] <= 10
+    points = np.stack([row[-1] for row in truth])
+    assert np.ptp(points[:, 30, 0]) > 60, "the face should move"
+    assert min(map(opening, points)) < 0.05 < 0.25 < max(map(opening, points)), "it should blink"
+    mouth = points[:, 66, 1] - points[:, 62, 1]
+    assert mouth.max() > 2 * mouth.min(), "it should talk"
+
+
+@needs_portrait
+def test_committed_sample_is_what_the_script_makes() -> None:
+    clip = CLIPS["sample"]
+    truth = read_truth(SAMPLES / "sample.csv")
+    with open_source(SAMPLES / "sample.mp4", every=90) as source:
+        for frame in source:
+            shot = shoot(clip, frame.index, clip.frames)
+            assert np.abs(shot.points[0] - truth[frame.index][-1]).max() < 0.01
+            assert np.abs(frame.image.astype(int) - shot.image).mean() < 4
+
+
+@needs_portrait
+@pytest.mark.parametrize("pose", [
+    Pose(),
+    Pose(280, 200, 2.5, roll=30, yaw=25, pitch=-12),
+    Pose(narrow=1, brows=1, yaw=-20),
+])  # fmt: skip
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_pictures_follow_the_points(pose: Pose, mirrored: bool) -> None:
+    """Flow measured between the upright photograph and a pose is the flow of the points."""
+    actor = Portrait(mirrored)
+    start, end = actor.points(Pose()), actor.points(pose)
+    before, after = (
+        cv2.cvtColor(actor.draw(p, WIDTH, HEIGHT)[0].clip(0, 255).astype(np.uint8), cv2.COLOR_RGB2GRAY)
+        for p in (Pose(), pose)
+    )
+    found, status, _ = cv2.calcOpticalFlowPyrLK(
+        before, after, start.astype(np.float32), end.astype(np.float32).copy(), winSize=(15, 15), maxLevel=0,
+        flags=cv2.OPTFLOW_USE_INITIAL_FLOW,
+    )  # fmt: skip
+    inner = slice(36, 68)  # eyes and lips, where there is texture in both directions
+    assert status[inner].all()
+    assert np.median(np.linalg.norm(found - end, axis=1)[inner]) < (0.01 if pose == Pose() else 1.0)
+
+
+@needs_portrait
+def test_lids_and_lips_follow_the_points() -> None:
+    actor = Portrait()
+    pictures = {}
+    for pose in (Pose(), Pose(blink=1), Pose(mouth=1)):
+        picture, _, _ = actor.draw(pose, WIDTH, HEIGHT)
+        pictures[pose] = picture.mean(-1)
+    opened, closed = actor.points(Pose()), actor.points(Pose(blink=1))
+    assert np.abs(closed[[37, 38]] - closed[[41, 40]])[:, 1].max() < 2.5
+    assert np.abs(np.delete(closed - opened, [37, 38, 40, 41, 43, 44, 46, 47], 0)).max() == 0
+    # The white of the eye at the picture's right of the iris is bright when open, and skin or lashes when closed.
+    white = tuple(np.round((opened[39] * 0.4 + opened[40] * 0.4 + opened[38] * 0.2)).astype(int)[::-1])
+    assert pictures[Pose()][white] - pictures[Pose(blink=1)][white] > 30
+    wide = actor.points(Pose(mouth=1))
+    middle = tuple(np.round((wide[62] * 0.3 + wide[66] * 0.7)).astype(int)[::-1])
+    assert pictures[Pose(mouth=1)][middle] < 80, "the opened mouth is dark"
+    assert wide[8, 1] - opened[8, 1] > 15, "the chin goes down"
+    assert np.abs(wide[:8] - opened[:8]).max() > 5 and np.abs(wide[17:48] - opened[17:48]).max() == 0
+
+
+@needs_portrait
+def test_leaving_and_crossing() -> None:
+    def visible(name: str, count: int) -> np.ndarray:
+        return np.stack([shoot(CLIPS[name], i, count).visible.mean(-1) for i in range(count)])
+
+    leaving = visible("leaving", 9)[:, 0]
+    assert leaving[0] == leaving[-1] == 1 and leaving[4] == 0
+    crossing = visible("crossing", 9)
+    assert (crossing[:, 1] == 1).all(), "the one in front is always seen"
+    assert crossing[0, 0] == crossing[-1, 0] == 1 and crossing[4, 0] < 0.1
+
+
+@needs_portrait
+def test_still_face_has_noise_only() -> None:
+    first, second = (shoot(CLIPS["still"], i, 10) for i in (0, 1))
+    assert (first.points == second.points).all()
+    noise = (first.image.astype(float) - second.image)[100:300, 250:400].std()
+    assert noise == pytest.approx(5 * 2**0.5, rel=0.1)
+
+
+@needs_portrait
+def test_script(tmp_path: Path) -> None:
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, str(SAMPLES / "make_samples.py"), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+
+    done = run("-o", str(tmp_path), "--clips", "blink,crossing", "--frames", "6")
+    assert done.returncode == 0, done.stderr
+    with open_source(tmp_path / "blink.mp4") as source:
+        assert source.info.has_audio and len(list(source)) == 6
+    assert [row[:3] for row in read_truth(tmp_path / "crossing.csv")][:3] == [(0, 0, 0), (0, 0, 1), (1, 0.033333, 0)]
+    wrong = run("-o", str(tmp_path), "--clips", "dancing")
+    assert wrong.returncode == 2 and "no clip called dancing; there are sample, still" in wrong.stderr
