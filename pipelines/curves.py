@@ -18,44 +18,48 @@ CORNERED = ("left_eye", "right_eye", "outer_lip", "inner_lip")
 """Closed parts with corners at 0 and 1/2; a smooth curve would bulge around them."""
 WIDEST_GAP, WIDEST_RELATIVE = 0.36, 2.3
 """A gap is not bridged if it is longer than this share of a part, and than this many times the part's usual gap."""
-SAMPLES = 72
+SAMPLES = 40
 """Samples along a curve, about; never fewer than two for each gap between points."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Curve:
-    """One line through some points of a query."""
+class Curves:
+    """All lines of a query; their samples stand one after the other in one array."""
 
-    nodes: npt.NDArray[np.intp]
-    """(n,) places of the points in the query, in order along the curve; a closed curve ends with its first."""
-    _around: npt.NDArray[np.intp]
+    starts: npt.NDArray[np.intp]
+    """(curves + 1,) where each curve's samples begin, and where the last one's end."""
+    around: npt.NDArray[np.intp]
     """(samples, 4) the points that each sample depends on: before, start, end, after."""
-    _weights: FloatArray
-    """(samples, 4)."""
-    _linear: FloatArray
-    """(samples,) how far each sample is from start to end."""
+    weights: FloatArray
+    """(samples, 4) how much it depends on each."""
+    linear: FloatArray
+    """(samples,) how far it is from start to end."""
 
-    def line(self, points: FloatArray) -> FloatArray:
+    def lines(self, points: FloatArray) -> FloatArray:
         """(samples, 2) of a face's points (points, 2)."""
-        return np.einsum("sk,skc->sc", self._weights, points[self._around])
+        return np.einsum("sk,skc->sc", self.weights, points[self.around])
 
     def along(self, values: FloatArray) -> FloatArray:
         """(samples,) of values (points,), linear between points."""
-        start, end = values[self._around[:, 1]], values[self._around[:, 2]]
-        return start + (end - start) * self._linear
+        start, end = values[self.around[:, 1]], values[self.around[:, 2]]
+        return start + (end - start) * self.linear
 
 
-def curves_of(query: Query) -> list[Curve]:
+def curves_of(query: Query) -> Curves:
     """The curves of a query's parts, in the query's order."""
-    curves = []
+    splines: list[tuple[npt.NDArray[np.intp], FloatArray, FloatArray]] = []
     for name in dict.fromkeys(query.parts):
         places = np.array(query.indices(name))
         positions = np.array(query.positions)[places]
         closed = name in PARTS and PARTS[name].closed
         for run in _runs(positions, closed):
             cornered = np.isin(positions[run], (0.0, 0.5, 1.0)) & (name in CORNERED)
-            curves.append(_spline(places[run], cornered))
-    return curves
+            splines.append(_spline(places[run], cornered))
+    starts = np.cumsum([0, *(len(linear) for _, _, linear in splines)])
+    if not splines:
+        return Curves(starts, np.zeros((0, 4), np.intp), np.zeros((0, 4)), np.zeros(0))
+    around, weights, linear = (np.concatenate(arrays) for arrays in zip(*splines, strict=True))
+    return Curves(starts, around, weights, linear)
 
 
 def _runs(positions: FloatArray, closed: bool) -> list[npt.NDArray[np.intp]]:
@@ -78,8 +82,10 @@ def _runs(positions: FloatArray, closed: bool) -> list[npt.NDArray[np.intp]]:
     return [run for run in np.split(order, np.flatnonzero(~bridged) + 1) if len(run) > 1]
 
 
-def _spline(nodes: npt.NDArray[np.intp], cornered: npt.NDArray[np.bool_]) -> Curve:
-    """The spline through these points, broken in direction at its corners and, if open, at its ends."""
+def _spline(
+    nodes: npt.NDArray[np.intp], cornered: npt.NDArray[np.bool_]
+) -> tuple[npt.NDArray[np.intp], FloatArray, FloatArray]:
+    """`around`, `weights`, `linear` of the spline through these points; its corners and open ends are loose."""
     gaps = len(nodes) - 1
     closed = nodes[0] == nodes[-1]
     before = np.append(nodes[-2] if closed else nodes[0], nodes[:-2])
@@ -101,9 +107,5 @@ def _spline(nodes: npt.NDArray[np.intp], cornered: npt.NDArray[np.bool_]) -> Cur
         weights[end, :, missing] = 0.0
     samples = np.repeat(around, steps, 0)
     last = np.array([[0.0, 0.0, 1.0, 0.0]])
-    return Curve(
-        nodes,
-        np.concatenate([samples, samples[-1:]]),
-        np.concatenate([weights.reshape(-1, 4), last]),
-        np.append(np.tile(t, gaps), 1.0),
-    )
+    weights = np.concatenate([weights.reshape(-1, 4), last])
+    return np.concatenate([samples, samples[-1:]]), weights, np.append(np.tile(t, gaps), 1.0)

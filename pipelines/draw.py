@@ -1,12 +1,13 @@
 """Drawing faces on frames: a smooth coloured line through each part, a dot on each point, a box and a number if asked.
 
-Everything is drawn on a small transparent sheet over the face, finer than the picture where the face is small, and then
-laid on it: lines have any width, so they do not flicker as a face grows, and can be faint. A soft dark rim keeps them
-readable on skin, on white and on black. Widths follow the face's size.
+Everything is drawn on a small transparent sheet over the face, on which lines are always equally wide, and the sheet is
+laid on the picture at the face's scale: lines can have any width, so they do not jump as a face grows, and be faint. A
+soft shadow keeps them readable on skin, on white and on black.
 """
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -15,10 +16,13 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from pipelines.curves import curves_of
+from pipelines.curves import Curves, curves_of
 from pipelines.palette import Color, part_color, track_color
 from vtrack.errors import UsageError
 from vtrack.types import Face, FloatArray, FrameResult, ImageArray, Query
+
+Places = npt.NDArray[np.int32]
+"""(n, 2) fixed-point coordinates in a sheet."""
 
 KINDS = ("points", "curves", "boxes", "ids")
 DEFAULT = ("points", "curves")
@@ -32,12 +36,15 @@ PREDICTED = 0.45
 LEVELS = 5
 """Steps of faintness; each step of each colour is one call to OpenCV."""
 
-_SHEET_SIDE = 560
-"""Small faces are drawn finer, up to sheets of about this many pixels."""
+_PEN = 2
+"""Width of lines on the sheet in its pixels. The sheet's scale follows from it: finer than the frame for small faces,
+coarser for very large ones, so that drawing costs the same for all, and lines grow without steps."""
+_SHADOW = (5, 5)
+_STRIP = 64
+"""Rows that are blended at a time: what lies between the steps then stays in the processor's cache."""
 _SHIFT = 4
 """Fractional bits of the coordinates given to OpenCV."""
-_RIM: Color = (8, 10, 16)
-_RIM_OPACITY = 0.5
+_DARK: Color = (8, 10, 16)
 
 
 def parse_kinds(text: str) -> frozenset[str]:
@@ -56,8 +63,10 @@ class Drawing:
 
     def __init__(self, query: Query, kinds: Collection[str] = DEFAULT) -> None:
         self._kinds = frozenset(kinds)
-        self._colors = [part_color(part) for part in query.parts]
-        self._curves = curves_of(query) if "curves" in self._kinds else []
+        self._curves = curves_of(query) if "curves" in self._kinds else None
+        names = list(dict.fromkeys(query.parts))
+        self._colors = [part_color(name) for name in names]
+        self._color_of = np.array([names.index(part) for part in query.parts], np.intp)  # (points,)
 
     def __call__(self, result: FrameResult) -> ImageArray:
         """The frame's own image where there is nothing to draw, a copy with the faces on it otherwise."""
@@ -70,19 +79,19 @@ class Drawing:
 
     def _draw(self, image: ImageArray, face: Face) -> None:
         size = float(np.sqrt(max(face.box[2] * face.box[3], 1.0)))
-        width = 0.9 + 0.0045 * size
-        sheet = Sheet.over(image, self._reach(face, size), margin=3 * width + 2)
+        width = 0.6 + 0.005 * size
+        sheet = Sheet.over(image, self._reach(face, size), margin=4 * width + 2, scale=_PEN / width)
         if sheet is None:
             return
         opacity = _opacity(face, size)
         if "boxes" in self._kinds:
-            self._draw_box(sheet, face, width)
-        if self._curves:
-            self._draw_curves(sheet, face, opacity, width)
+            self._draw_box(sheet, face)
+        if self._curves is not None:
+            self._draw_curves(sheet, self._curves, face, opacity)
         if "points" in self._kinds:
-            self._draw_points(sheet, face, opacity, width)
+            self._draw_points(sheet, face, opacity)
         if "ids" in self._kinds:
-            self._draw_id(sheet, face, size)
+            sheet.label(str(face.id), face.box[:2], max(0.11 * size, 10.0), track_color(face.id))
         sheet.lay_on(image)
 
     def _reach(self, face: Face, size: float) -> FloatArray:
@@ -94,118 +103,107 @@ class Drawing:
             reach.append(np.array([[x, y - label], [x + max(w, 2 * label), y + h]]))
         return np.concatenate(reach)
 
-    def _draw_curves(self, sheet: Sheet, face: Face, opacity: FloatArray, width: float) -> None:
-        strokes: dict[tuple[Color, int], list[FloatArray]] = defaultdict(list)
-        for curve in self._curves:
-            line = curve.line(face.points)
-            if not np.isfinite(line).all():
-                continue
-            levels = _levels(curve.along(opacity))
-            ends = np.flatnonzero(np.diff(levels)) + 1
-            for start, stop in zip([0, *ends], [*ends, len(line)], strict=True):
-                # One sample more, so that pieces meet.
-                strokes[self._colors[curve.nodes[0]], int(levels[start])].append(line[start : stop + 1])
-        rim = width + 2 * max(0.7, 0.3 * width)
-        for (_, level), lines in strokes.items():
-            sheet.lines(lines, rim, _RIM, _RIM_OPACITY * level / LEVELS)
-        for (color, level), lines in strokes.items():
-            sheet.lines(lines, width, color, level / LEVELS)
+    def _draw_curves(self, sheet: Sheet, curves: Curves, face: Face, opacity: FloatArray) -> None:
+        lines, levels = sheet.places(curves.lines(face.points)), _levels(curves.along(opacity))
+        # A line is cut where its faintness changes; each piece reaches one sample into the next.
+        cuts = np.union1d(curves.starts, np.flatnonzero(np.diff(levels)) + 1)
+        ends = curves.starts[np.searchsorted(curves.starts, cuts[:-1], side="right")]
+        strokes: dict[tuple[int, int], list[Places]] = defaultdict(list)
+        for start, stop, end in zip(cuts[:-1].tolist(), cuts[1:].tolist(), ends.tolist(), strict=True):
+            color = int(self._color_of[curves.around[start, 1]])
+            strokes[color, int(levels[start])].append(lines[start : min(stop + 1, end)])
+        for (color, level), pieces in strokes.items():
+            sheet.stroke(pieces, _PEN, self._colors[color], level / LEVELS)
 
-    def _draw_points(self, sheet: Sheet, face: Face, opacity: FloatArray, width: float) -> None:
-        dots: dict[tuple[Color, int], list[FloatArray]] = defaultdict(list)
-        for color, level, point in zip(self._colors, _levels(opacity).tolist(), face.points, strict=True):
-            if np.isfinite(point).all():
-                dots[color, level].append(point[None])
-        across = (1.7 if self._curves else 2.2) * width
-        if not self._curves:
-            for (_, level), places in dots.items():
-                sheet.lines(places, across + 2 * max(0.7, 0.3 * width), _RIM, _RIM_OPACITY * level / LEVELS)
-        for (color, level), places in dots.items():
-            tint = _toward_white(color) if self._curves else color
-            sheet.lines(places, across, tint, level / LEVELS)
+    def _draw_points(self, sheet: Sheet, face: Face, opacity: FloatArray) -> None:
+        finite = np.isfinite(face.points).all(1)
+        # A line from a point to itself is a dot.
+        dots = np.repeat(sheet.places(face.points)[:, None], 2, 1)  # (points, 2, 2)
+        keys = self._color_of * (LEVELS + 1) + _levels(opacity)
+        for key in np.unique(keys[finite]).tolist():
+            color, level = divmod(key, LEVELS + 1)
+            tint, across = self._colors[color], 2.5 * _PEN
+            if self._curves is not None:
+                tint, across = _toward_white(tint), 1.75 * _PEN
+            sheet.stroke(list(dots[finite & (keys == key)]), across, tint, level / LEVELS)
 
-    def _draw_box(self, sheet: Sheet, face: Face, width: float) -> None:
+    def _draw_box(self, sheet: Sheet, face: Face) -> None:
         x, y, w, h = face.box
         arm = 0.16 * min(w, h)
-        corners = []
-        for cx, dx in ((x, arm), (x + w, -arm)):
-            for cy, dy in ((y, arm), (y + h, -arm)):
-                corners.append(np.array([[cx, cy + dy], [cx, cy], [cx + dx, cy]]))
-        strength = 1.0 if face.measured else PREDICTED
-        sheet.lines(corners, width + 2 * max(0.7, 0.3 * width), _RIM, _RIM_OPACITY * strength)
-        sheet.lines(corners, width, track_color(face.id), strength)
-
-    def _draw_id(self, sheet: Sheet, face: Face, size: float) -> None:
-        sheet.label(str(face.id), face.box[:2], max(0.11 * size, 10.0), track_color(face.id))
+        corners = [
+            sheet.places(np.array([[cx, cy + dy], [cx, cy], [cx + dx, cy]]))
+            for cx, dx in ((x, arm), (x + w, -arm))
+            for cy, dy in ((y, arm), (y + h, -arm))
+        ]
+        sheet.stroke(corners, _PEN, track_color(face.id), 1.0 if face.measured else PREDICTED)
 
 
 @dataclass(eq=False, slots=True)
 class Sheet:
     """A transparent picture over part of a frame: colours times opacity, and opacity."""
 
-    left: int
-    top: int
-    width: int
-    height: int
-    fine: int
-    """Pixels of the sheet for each pixel of the frame."""
+    corner: tuple[int, int]
+    """x, y in the frame."""
+    size: tuple[int, int]
+    """Width and height in the frame."""
+    scale: FloatArray
+    """(2,) pixels of the sheet for each pixel of the frame, across and down."""
     ink: npt.NDArray[np.uint8]
-    """(height * fine, width * fine, 4)."""
+    """(height, width, 4) in the sheet's own pixels."""
 
     @classmethod
-    def over(cls, image: ImageArray, points: FloatArray, margin: float) -> Sheet | None:
+    def over(cls, image: ImageArray, points: FloatArray, margin: float, scale: float) -> Sheet | None:
         """A sheet over the points and a margin, as far as they lie in the frame; None where they do not."""
         finite = points[np.isfinite(points).all(1)]
         if not len(finite):
             return None
-        height, width = image.shape[:2]
-        left, top = np.clip(np.floor(finite.min(0) - margin), 0, (width, height)).astype(int).tolist()
-        right, bottom = np.clip(np.ceil(finite.max(0) + margin) + 1, 0, (width, height)).astype(int).tolist()
+        bounds = (image.shape[1], image.shape[0])
+        left, top = np.clip(np.floor(finite.min(0) - margin), 0, bounds).astype(int).tolist()
+        right, bottom = np.clip(np.ceil(finite.max(0) + margin) + 1, 0, bounds).astype(int).tolist()
         if right <= left or bottom <= top:
             return None
-        fine = int(np.clip(_SHEET_SIDE // max(right - left, bottom - top), 1, 4))
-        ink = np.zeros(((bottom - top) * fine, (right - left) * fine, 4), np.uint8)
-        return cls(left, top, right - left, bottom - top, fine, ink)
+        size = right - left, bottom - top
+        wide, high = math.ceil(size[0] * scale), math.ceil(size[1] * scale)
+        ink = np.zeros((high, wide, 4), np.uint8)
+        return cls((left, top), size, np.array([wide / size[0], high / size[1]]), ink)
 
-    def lines(self, lines: Sequence[FloatArray], width: float, color: Color, opacity: float) -> None:
-        """Lines (n, 2) in frame pixels; one of a single point is a dot."""
-        places = [self._places(line) for line in lines]
-        thickness = max(round(width * self.fine), 1)
-        cv2.polylines(self.ink, places, False, _premultiplied(color, opacity), thickness, cv2.LINE_AA, _SHIFT)
+    def places(self, points: FloatArray) -> Places:
+        """(n, 2) frame pixels in the sheet's fixed-point coordinates; far ones are brought near enough for OpenCV."""
+        places = (points - self.corner + 0.5) * self.scale - 0.5
+        places = np.nan_to_num(np.clip(places, -16000, 16000), nan=-16000)
+        return np.rint(places * 2**_SHIFT).astype(np.int32)
+
+    def stroke(self, lines: Sequence[Places], width: float, color: Color, opacity: float) -> None:
+        """Lines through places of the sheet, so many of its pixels wide, with round ends."""
+        cv2.polylines(self.ink, lines, False, _premultiplied(color, opacity), round(width), cv2.LINE_AA, _SHIFT)
 
     def label(self, text: str, corner: FloatArray, height: float, color: Color) -> None:
-        """Text on a pill of the colour, its lower left corner at `corner`."""
-        font, tall = cv2.FONT_HERSHEY_DUPLEX, height * self.fine
-        scale = tall / 22 * 0.62
-        stroke = max(round(scale * 1.2), 1)
+        """Text on a pill `height` frame pixels high, its lower left end at `corner`."""
+        tall = height * float(self.scale[1])
+        font, scale = cv2.FONT_HERSHEY_DUPLEX, tall / 36
+        stroke = max(round(1.4 * scale), 1)
         (wide, high), _ = cv2.getTextSize(text, font, scale, stroke)
-        x, y = ((corner - (self.left, self.top)) * self.fine).tolist()
-        middle = y - tall * 0.75
-        pad = tall * 0.5
-        pill = np.array([[x + pad, middle], [x + pad + max(wide - pad * 0.6, 0), middle]])
-        ends = [(pill * 2**_SHIFT).round().astype(np.int32)]
-        for thick, ink in (
-            (tall + 2 * self.fine, _premultiplied(_RIM, _RIM_OPACITY)),
-            (tall, _premultiplied(color, 0.95)),
-        ):
-            cv2.polylines(self.ink, ends, False, ink, max(round(thick), 1), cv2.LINE_AA, _SHIFT)
-        at = (round(float(pill[:, 0].mean()) - wide / 2), round(middle + high / 2))
-        cv2.putText(self.ink, text, at, font, scale, _premultiplied(_RIM, 1.0), stroke, cv2.LINE_AA)
+        left, bottom = self.places(corner[None])[0] / 2**_SHIFT
+        pill = np.array([[left + tall / 2, bottom - 0.75 * tall], [left + tall / 2 + wide, bottom - 0.75 * tall]])
+        self.stroke([np.rint(pill * 2**_SHIFT).astype(np.int32)], tall, color, 0.95)
+        at = (round(left + tall / 2), round(bottom - 0.75 * tall + high / 2))
+        cv2.putText(self.ink, text, at, font, scale, _premultiplied(_DARK, 1.0), stroke, cv2.LINE_AA)
 
     def lay_on(self, image: ImageArray) -> None:
-        """Blend the sheet into the frame."""
-        ink = self.ink
-        if self.fine > 1:
-            ink = cv2.resize(ink, (self.width, self.height), interpolation=cv2.INTER_AREA)
-        area = image[self.top : self.top + self.height, self.left : self.left + self.width]
-        through = cv2.cvtColor(cv2.bitwise_not(ink[:, :, 3]), cv2.COLOR_GRAY2RGB)
-        beneath = cv2.multiply(area, through, scale=1 / 255)
-        cv2.add(beneath, ink[:, :, :3], dst=area)
-
-    def _places(self, line: FloatArray) -> npt.NDArray[np.int32]:
-        """Points in the sheet's fixed-point coordinates; far ones are brought near enough for OpenCV."""
-        places = (line - (self.left, self.top) + 0.5) * self.fine - 0.5
-        return (np.clip(places, -16000, 16000) * 2**_SHIFT).round().astype(np.int32)
+        """Blend the sheet into the frame, over a soft shadow of itself."""
+        alpha = self.ink[:, :, 3]
+        shadow = cv2.blur(cv2.blur(alpha, _SHADOW), _SHADOW)
+        # From here on the fourth channel is how much of the picture shows through the ink and its shadow.
+        self.ink[:, :, 3] = cv2.multiply(cv2.bitwise_not(alpha), cv2.bitwise_not(shadow), scale=1 / 255)
+        way = cv2.INTER_AREA if self.scale.max() > 2 else cv2.INTER_LINEAR
+        ink = cv2.resize(self.ink, self.size, interpolation=way)
+        left, top = self.corner
+        area = image[top : top + self.size[1], left : left + self.size[0]]
+        for start in range(0, len(area), _STRIP):
+            strip, inked = area[start : start + _STRIP], ink[start : start + _STRIP]
+            through = cv2.cvtColor(cv2.extractChannel(inked, 3), cv2.COLOR_GRAY2RGB)
+            cv2.multiply(strip, through, dst=strip, scale=1 / 255)
+            cv2.add(strip, cv2.cvtColor(inked, cv2.COLOR_RGBA2RGB), dst=strip)
 
 
 def _opacity(face: Face, size: float) -> FloatArray:
