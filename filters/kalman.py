@@ -10,7 +10,7 @@ ignored, until it stays away for `patience` measurements: then it has jumped, an
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -40,15 +40,15 @@ class Step:
     alive: BoolArray
     """(tracks, points): False where the point was never measured since its track was reset."""
 
-    @property
-    def positions(self) -> FloatArray:
-        """(tracks, points, 2), NaN where not alive."""
-        return np.where(self.alive[..., None], self.mean[..., 0, :], np.nan)
-
-    @property
-    def variances(self) -> FloatArray:
-        """(tracks, points) of each coordinate, NaN where not alive."""
-        return np.where(self.alive, self.covariance[..., 0, 0], np.nan)
+    def grown(self, tracks: int) -> Step:
+        """The same step with room for `tracks` tracks, the new ones not alive."""
+        extra = ((0, tracks - len(self.alive)),)
+        padded = {
+            name: np.pad(array, extra + ((0, 0),) * (array.ndim - 1))
+            for name in ("prior_mean", "prior_covariance", "mean", "covariance", "continued", "alive")
+            for array in [getattr(self, name)]
+        }
+        return replace(self, **padded)
 
 
 @dataclass(frozen=True, eq=False)
@@ -186,7 +186,9 @@ class Kalman:
         covariance += np.asarray(density)[..., None, None] * unit_noise(order, dt)
         return mean, covariance
 
-    def _stir(self, groups: Groups, squared: FloatArray, expected: FloatArray, used: BoolArray, dt: float) -> FloatArray:
+    def _stir(
+        self, groups: Groups, squared: FloatArray, expected: FloatArray, used: BoolArray, dt: float
+    ) -> FloatArray:
         """(tracks, points, order, order) to add to the covariance because groups move, or have just moved."""
         noise = lively_noise(self.order, dt)
         held = self._agility * np.exp(-dt / groups.hold)
@@ -220,7 +222,5 @@ class Kalman:
         diagonal[...] = np.square(np.broadcast_to(spread, new.shape))[..., None]
         diagonal[..., 0] = variance
         places = np.arange(self.order)
-        step.covariance[..., places, places] = np.where(
-            new[..., None], diagonal, step.covariance[..., places, places]
-        )
+        step.covariance[..., places, places] = np.where(new[..., None], diagonal, step.covariance[..., places, places])
         self._refused[blank], self._agility[blank] = 0, 0.0

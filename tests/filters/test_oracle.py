@@ -34,7 +34,9 @@ def recording() -> dict[str, np.ndarray]:
     }
 
 
-def filterpy_track(recording: dict[str, np.ndarray], track: int, point: int, order: int) -> tuple[int, list[np.ndarray]]:
+def filterpy_track(
+    recording: dict[str, np.ndarray], track: int, point: int, order: int
+) -> tuple[int, list[np.ndarray]]:
     """First step, filtered means and covariances, smoothed means and covariances of one point: filterpy's own."""
     first = int(np.flatnonzero(np.isfinite(recording["positions"][:, track, point, 0]))[0])
     oracle = KalmanFilter(2 * order, 2)
