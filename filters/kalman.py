@@ -10,12 +10,12 @@ ignored, until it stays away for `patience` measurements: then it has jumped, an
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
-from filters.motion import flat_transition, transition, unit_noise
+from filters.motion import flat_transition, lively_noise, transition, unit_noise
 from vtrack.types import FloatArray
 
 BoolArray = npt.NDArray[np.bool_]
@@ -40,15 +40,15 @@ class Step:
     alive: BoolArray
     """(tracks, points): False where the point was never measured since its track was reset."""
 
-    @property
-    def positions(self) -> FloatArray:
-        """(tracks, points, 2), NaN where not alive."""
-        return np.where(self.alive[..., None], self.mean[..., 0, :], np.nan)
-
-    @property
-    def variances(self) -> FloatArray:
-        """(tracks, points) of each coordinate, NaN where not alive."""
-        return np.where(self.alive, self.covariance[..., 0, 0], np.nan)
+    def grown(self, tracks: int) -> Step:
+        """The same step with room for `tracks` tracks, the new ones not alive."""
+        extra = ((0, tracks - len(self.alive)),)
+        padded = {
+            name: np.pad(array, extra + ((0, 0),) * (array.ndim - 1))
+            for name in ("prior_mean", "prior_covariance", "mean", "covariance", "continued", "alive")
+            for array in [getattr(self, name)]
+        }
+        return replace(self, **padded)
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,17 +57,18 @@ class Groups:
 
     members: npt.NDArray[np.intp]
     """(points,) number of each point's group, from 0 and without gaps."""
-    calm: float = 2.0
+    calm: float = 3.0
     """Squared innovation, in units of what was expected, up to which a group is taken to be calm."""
-    carry: float = 1.0
-    """How much of a sudden move is believed to go on: 0 a jump, 1 steady motion from here."""
+    hold: float = 0.06
+    """Seconds in which the agility of a group that moved fades by a factor of e. Motion comes in strokes: what has just
+    set off will turn or stop soon, by less than would stand out from the noise."""
 
     def __post_init__(self) -> None:
         members = np.asarray(self.members)
         if members.ndim != 1 or not np.array_equal(np.unique(members), np.arange(members.max(initial=-1) + 1)):
             raise ValueError(f"groups must be numbered from 0 without gaps, got {members.tolist()}")
-        if self.calm < 1 or self.carry < 0:
-            raise ValueError(f"calm must be at least 1 and carry at least 0, got {self.calm} and {self.carry}")
+        if self.calm < 1 or self.hold <= 0:
+            raise ValueError(f"calm must be at least 1 and hold positive, got {self.calm} and {self.hold}")
         table = members[None, :] == np.arange(members.max(initial=-1) + 1)[:, None]  # (groups, points)
         object.__setattr__(self, "members", members)
         object.__setattr__(self, "_table", table.T.astype(np.float64))
@@ -116,12 +117,13 @@ class Kalman:
         self.mean = np.zeros((tracks, points, order, 2))
         self.covariance = np.zeros((tracks, points, order, order))
         self.alive = np.zeros((tracks, points), np.bool_)
+        self._agility = np.zeros((tracks, points))  # density of the motion's noise beyond what is usual
         self._refused = np.zeros((tracks, points), np.intp)  # measurements refused in a row
 
     def grow(self, tracks: int) -> None:
         """Make room for `tracks` tracks in all."""
         extra = tracks - len(self.mean)
-        for name in ("mean", "covariance", "alive", "_refused"):
+        for name in ("mean", "covariance", "alive", "_agility", "_refused"):
             array = getattr(self, name)
             setattr(self, name, np.concatenate([array, np.zeros((extra, *array.shape[1:]), array.dtype)]))
 
@@ -152,8 +154,8 @@ class Kalman:
         used = measured & continued
         if self.groups is not None or self.gate < np.inf:
             squared = np.square(innovation).sum(-1) / 2
-            if self.groups is not None:
-                covariance = covariance + self._agility(self.groups, squared, expected, used, dt)
+            if self.groups is not None and dt > 0:
+                covariance += self._stir(self.groups, squared, expected, used, dt)
                 expected = covariance[..., 0, 0] + variance
             used, jumped = self._gated(used, squared > self.gate**2 * expected)
             covariance[..., 0, 0] += squared * jumped
@@ -184,15 +186,16 @@ class Kalman:
         covariance += np.asarray(density)[..., None, None] * unit_noise(order, dt)
         return mean, covariance
 
-    def _agility(
+    def _stir(
         self, groups: Groups, squared: FloatArray, expected: FloatArray, used: BoolArray, dt: float
     ) -> FloatArray:
-        """(tracks, points, order, order) to add to the covariance where a whole group is off."""
+        """(tracks, points, order, order) to add to the covariance because groups move, or have just moved."""
+        noise = lively_noise(self.order, dt)
+        held = self._agility * np.exp(-dt / groups.hold)
+        expected = expected + held * noise[0, 0]
         surprise = groups.mean(np.where(used, squared / expected, np.nan))
-        excess = np.maximum(surprise - groups.calm, 0.0) * expected
-        push = np.zeros(self.order)
-        push[:2] = 1.0, groups.carry / dt if dt > 0 else 0.0
-        return excess[..., None, None] * np.outer(push, push)
+        self._agility = held + np.maximum(surprise - groups.calm, 0.0) * expected / noise[0, 0]
+        return self._agility[..., None, None] * noise
 
     def _gated(self, used: BoolArray, strange: BoolArray) -> tuple[BoolArray, BoolArray]:
         """Which measurements are used, and which of them prove that the point has jumped."""
@@ -219,7 +222,5 @@ class Kalman:
         diagonal[...] = np.square(np.broadcast_to(spread, new.shape))[..., None]
         diagonal[..., 0] = variance
         places = np.arange(self.order)
-        step.covariance[..., places, places] = np.where(
-            new[..., None], diagonal, step.covariance[..., places, places]
-        )
-        self._refused[blank] = 0
+        step.covariance[..., places, places] = np.where(new[..., None], diagonal, step.covariance[..., places, places])
+        self._refused[blank], self._agility[blank] = 0, 0.0

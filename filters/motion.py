@@ -11,7 +11,7 @@ from functools import lru_cache
 from math import factorial
 
 import numpy as np
-from filterpy.common import Q_discrete_white_noise
+from filterpy.common import Q_continuous_white_noise, Q_discrete_white_noise
 
 from vtrack.types import FloatArray
 
@@ -43,5 +43,17 @@ def unit_noise(order: int, dt: float) -> FloatArray:
     if dt == 0:
         return np.zeros((order, order))
     noise = np.asarray(Q_discrete_white_noise(order, dt, dt ** (2 * order - 5)), np.float64)
+    noise.setflags(write=False)
+    return noise
+
+
+@lru_cache(maxsize=256)
+def lively_noise(order: int, dt: float) -> FloatArray:
+    """(order, order) covariance that a noise density of 1 adds over `dt` seconds if pushes come at any moment.
+
+    Differs from `unit_noise` only where noise outweighs what is measured: there one push per step would make a filter
+    swing about its measurements from step to step.
+    """
+    noise = np.asarray(Q_continuous_white_noise(order, dt, 1.0), np.float64)
     noise.setflags(write=False)
     return noise

@@ -72,26 +72,36 @@ def smooth(steps: Sequence[Step]) -> list[Smoothed]:
 
 
 class FixedLag:
-    """Smooths a stream with what the next `lag` steps bring: bounded memory, and soon no different from the full pass."""
+    """Smooths a stream with what the next `lag` steps bring: bounded memory, and soon no different from the full pass.
 
-    def __init__(self, lag: int) -> None:
-        if lag < 0:
-            raise ValueError(f"lag must be 0 or more steps, got {lag}")
+    Walking back over `lag` steps serves `block` steps at once: at most `lag + block` steps are held.
+    """
+
+    def __init__(self, lag: int, block: int = 1) -> None:
+        if lag < 0 or block < 1:
+            raise ValueError(f"lag must be 0 or more steps and block 1 or more, got {lag} and {block}")
         self.lag = lag
+        self.block = block
         self._steps: deque[Step] = deque()
         self._gains: deque[FloatArray] = deque()  # one between each two steps
 
     def push(self, step: Step) -> list[Smoothed]:
-        """Take the next step; give back the one that is now `lag` steps old, if there is one."""
+        """Take the next step; give back those that are now at least `lag` steps old, oldest first, once they fill a block."""
         if self._steps:
+            missing = len(step.alive) - len(self._steps[-1].alive)
+            if missing:
+                # New tracks have no past: room is made for them in what is held.
+                self._steps = deque(held.grown(len(step.alive)) for held in self._steps)
+                self._gains = deque(np.pad(held, ((0, missing), (0, 0), (0, 0), (0, 0))) for held in self._gains)
             self._gains.append(gain(self._steps[-1], step))
         self._steps.append(step)
-        if len(self._steps) <= self.lag:
+        if len(self._steps) < self.lag + self.block:
             return []
-        oldest = self._smoothed(1)
-        self._steps.popleft()
-        if self._gains:
-            self._gains.popleft()
+        oldest = self._smoothed(self.block)
+        for _ in oldest:
+            self._steps.popleft()
+            if self._gains:
+                self._gains.popleft()
         return oldest
 
     def flush(self) -> list[Smoothed]:
@@ -104,12 +114,10 @@ class FixedLag:
     def _smoothed(self, count: int) -> list[Smoothed]:
         """The oldest `count` steps, smoothed with all that is held."""
         results: list[Smoothed] = []
-        later = None
         for place in range(len(self._steps) - 1, -1, -1):
             step = self._steps[place]
-            if later is None:
-                later = Smoothed(step.mean, step.covariance, step.alive)
+            if not results:
+                results.append(Smoothed(step.mean, step.covariance, step.alive))
             else:
-                later = step_back(step, self._gains[place], later, self._steps[place + 1])
-            results.append(later)
+                results.append(step_back(step, self._gains[place], results[-1], self._steps[place + 1]))
         return results[::-1][:count]

@@ -1,0 +1,69 @@
+"""The One-Euro filter (Casiez, Roussel and Vogel, 2012): a low-pass whose cutoff rises with speed.
+
+Light and causal: it calms what is slow and follows what is fast, and it lags a little behind both. All points of all
+tracks take one NumPy step, each with a state of its own, by the true time between measurements.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from vtrack.types import FloatArray
+
+
+def blend(cutoff: FloatArray | float, dt: FloatArray | float) -> FloatArray:
+    """Share of the new value in a first-order low-pass of `cutoff` Hz after `dt` seconds."""
+    rate = np.asarray(2 * np.pi * cutoff * dt)
+    return rate / (rate + 1)
+
+
+class OneEuro:
+    """Filters (tracks, points) positions in the plane; NaN marks what was not measured, and keeps its last place."""
+
+    def __init__(self, tracks: int, points: int, *, speed_cutoff: float = 1.0) -> None:
+        if speed_cutoff <= 0:
+            raise ValueError(f"speed_cutoff must be positive (Hz), got {speed_cutoff}")
+        self.speed_cutoff = speed_cutoff
+        self.positions = np.full((tracks, points, 2), np.nan)
+        self._raw = self.positions  # the last measurements
+        self._speeds = np.zeros((tracks, points, 2))
+        self._since = np.zeros((tracks, points))  # seconds since each point was measured
+
+    def grow(self, tracks: int) -> None:
+        """Make room for `tracks` tracks in all."""
+        extra = tracks - len(self.positions)
+        for name, value in (("positions", np.nan), ("_raw", np.nan), ("_speeds", 0.0), ("_since", 0.0)):
+            array = getattr(self, name)
+            setattr(self, name, np.concatenate([array, np.full((extra, *array.shape[1:]), value)]))
+
+    def reset(self, tracks: int | slice | npt.NDArray[np.generic] = slice(None)) -> None:
+        """Forget these tracks: their points start anew with their next measurement."""
+        self.positions = self.positions.copy()
+        self.positions[tracks] = np.nan
+        self._speeds = self._speeds.copy()
+        self._speeds[tracks] = 0.0
+        self._since = self._since.copy()
+        self._since[tracks] = 0.0
+
+    def step(
+        self, positions: FloatArray, cutoff: FloatArray | float, beta: FloatArray | float, dt: float
+    ) -> FloatArray:
+        """Filtered positions (tracks, points, 2), `dt` seconds after the last step.
+
+        `cutoff` is the cutoff in Hz of a point at rest; `beta` is how many Hz it gains for each unit of speed per second.
+        """
+        since = self._since + dt
+        measured = np.isfinite(positions).all(-1)
+        known = np.isfinite(self.positions).all(-1)
+        follow = (measured & known & (since > 0))[..., None]
+        speeds = np.where(follow, positions - self._raw, 0.0) / np.where(follow, since[..., None], 1.0)
+        change = np.where(follow, blend(self.speed_cutoff, since)[..., None] * (speeds - self._speeds), 0.0)
+        self._speeds = self._speeds + change
+        pace = np.linalg.norm(self._speeds, axis=-1)
+        share = blend(np.asarray(cutoff) + np.asarray(beta) * pace, since)[..., None]
+        moved = self.positions + np.where(follow, share * (positions - self.positions), 0.0)
+        self.positions = np.where((measured & ~known)[..., None], positions, moved)
+        self._raw = np.where(measured[..., None], positions, self._raw)
+        self._since = np.where(measured, 0.0, since)
+        return self.positions
