@@ -24,9 +24,9 @@ import av
 import cv2
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from portrait import Portrait, Pose, photograph
+from samples.portrait import Portrait, Pose, photograph
 
 WIDTH, HEIGHT, FPS, SOUND_RATE = 640, 480, 30, 48000
 COLUMNS = ["frame", "time_s", "face", "visible", *(f"{axis}{i}" for i in range(1, 69) for axis in "xy")]

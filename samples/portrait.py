@@ -107,7 +107,8 @@ class Portrait:
         image = np.clip(photograph() * np.array(tint), 0, 255)
         layers = np.dstack([image, _person_mask()]).astype(np.float32)
         large = cv2.resize(layers, None, fx=MASTER_SCALE, fy=MASTER_SCALE, interpolation=cv2.INTER_LANCZOS4)
-        self._master = np.clip(large, 0, 255).astype(np.uint8)
+        self.master = np.clip(large, 0, 255).astype(np.uint8)
+        """(h, w, 4) the enlarged photograph, and the mask of its person."""
 
     def points(self, pose: Pose) -> np.ndarray:
         """(68, 2) where the points are in the frame."""
@@ -134,7 +135,7 @@ class Portrait:
     def _sample(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         """(h, w, 4) colours and person mask at places of the photograph."""
         x, y = ((axis + 0.5) * MASTER_SCALE - 0.5 for axis in (x, y))
-        return cv2.remap(self._master, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE).astype(np.float32)
+        return cv2.remap(self.master, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE).astype(np.float32)
 
     def _sources(self, pose: Pose, width: int, height: int) -> tuple[np.ndarray, np.ndarray]:
         """x and y (height, width) in the photograph of each pixel of the frame, lids and jaw apart."""
