@@ -60,7 +60,7 @@ class ImageFolder(Source):
             time_base=self._time_base,
             average_rate=rate,
             frames=len(files),
-            start_time=self._first.time,
+            start_time=0.0,
             duration=len(files) * seconds,
         )
 

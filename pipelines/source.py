@@ -51,7 +51,7 @@ class SourceInfo:
     frames: int | None
     """How many frames the whole source has, by its header; an estimate."""
     start_time: float
-    """Seconds of the first frame that will be delivered, on the source's own clock."""
+    """Seconds at which the whole source starts, on its own clock, which is that of `Frame.time`."""
     duration: float | None
     """Seconds of the whole source."""
     has_audio: bool = False
@@ -84,10 +84,11 @@ class Selection:
         if info.frames is None:
             return None
         frames: float = info.frames
-        if (self.start is not None or self.stop is not None) and info.duration and info.frames:
+        if info.duration:
+            end = info.start_time + info.duration
             first = info.start_time if self.start is None else max(info.start_time, self.start)
-            wanted = info.duration if self.stop is None else self.stop - first
-            frames = min(frames, frames * wanted / info.duration)
+            last = end if self.stop is None else min(end, self.stop)
+            frames *= max(0.0, last - first) / info.duration
         return max(1, round(frames / self.every))
 
 
@@ -164,7 +165,7 @@ def open_source(
         if path.suffix.lower() in IMAGE_SUFFIXES:
             return _open_images(path, [path], selection, fps)
         return _open_video(path, selection, timeout)
-    if any(mark in path.name for mark in "*?["):
+    if any(mark in str(path) for mark in "*?["):
         return _open_images(path, _images_like(path), selection, fps)
     if path.exists():
         raise SourceError(f"{path}: not a file or folder")
@@ -181,12 +182,10 @@ def is_address(source: str | Path) -> bool:
     return True
 
 
-def natural_key(path: Path) -> list[tuple[int, int, str]]:
+def natural_key(name: str) -> list[tuple[int, int, str]]:
     """Sorts img2 before img10, whatever the case."""
-    pieces = re.split(r"(\d+)", path.name.lower())
-    return [(0, int(piece), "") if piece.isdecimal() else (1, 0, piece) for piece in pieces if piece] + [
-        (2, 0, path.name)
-    ]
+    pieces = [piece for piece in re.split(r"(\d+)", name.lower()) if piece]
+    return [(0, int(piece), "") if piece.isdecimal() else (1, 0, piece) for piece in pieces] + [(2, 0, name)]
 
 
 def _images_in(folder: Path) -> list[Path]:
@@ -199,17 +198,19 @@ def _images_in(folder: Path) -> list[Path]:
                 f"{folder}: a folder of {videos} video{'s' * (videos > 1)}, not of images; try `vtrack batch {folder}`"
             )
         raise SourceError(f"{folder}: no images in this folder (looked for {' '.join(sorted(IMAGE_SUFFIXES))})")
-    return sorted(images, key=natural_key)
+    return sorted(images, key=lambda path: natural_key(path.name))
 
 
 def _images_like(pattern: Path) -> list[Path]:
-    matches = [path for path in pattern.parent.glob(pattern.name) if path.is_file()]
+    # A folder's own name may hold brackets, so only what does not exist as it is written is a pattern.
+    folder = pattern.parent if pattern.parent.is_dir() else Path(pattern.anchor)
+    matches = [path for path in folder.glob(str(pattern.relative_to(folder))) if path.is_file()]
     images = [path for path in matches if path.suffix.lower() in IMAGE_SUFFIXES]
     if not images and matches:
         raise SourceError(f"{pattern}: matches no images; a folder of videos goes to `vtrack batch`")
     if not images:
         raise SourceError(f"{pattern}: nothing matches this pattern")
-    return sorted(images, key=natural_key)
+    return sorted(images, key=lambda path: [natural_key(part) for part in path.parts])
 
 
 def _open_images(path: Path, images: list[Path], selection: Selection, fps: float) -> Source:

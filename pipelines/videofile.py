@@ -30,10 +30,11 @@ CUT_OFF_GAP = 1.0
 
 
 class VideoFile(Source):
-    """A video. `Frame.index` counts from the start of the file, also with `start`.
+    """A video. `Frame.index` counts from the start of the file, also with `start`; what cannot be decoded has none.
 
-    Pixels are made square: a picture with another pixel aspect is stretched in width, as players show it. The first
-    frame is decoded when the source is opened, so that what cannot be decoded fails there.
+    Pixels are made square: a picture with another pixel aspect is stretched in width, as players show it. Interlaced
+    video stays as it is, and HDR is converted to RGB without tone mapping. The first frame is decoded when the source
+    is opened, so that what cannot be decoded fails there.
     """
 
     def __init__(self, source: str | Path, selection: Selection, timeout: float = 15) -> None:
@@ -120,7 +121,7 @@ class VideoFile(Source):
             time_base=self._decoder.time_base,
             average_rate=rate,
             frames=stream.frames or (round(duration * rate) if duration and rate else None),
-            start_time=float(first.pts * self._decoder.time_base),
+            start_time=self._decoder.start_time,
             duration=duration,
             has_audio=bool(container.streams.audio),
             has_subtitles=bool(container.streams.subtitles),

@@ -55,6 +55,16 @@ def test_rate_selection_and_glob(folder: Path) -> None:
         assert [frame.index for frame in source] == [2, 4, 6]
 
 
+def test_glob_over_folders(tmp_path: Path) -> None:
+    for i, name in enumerate(["take2/a.png", "take10/a.png", "take10/b.png", "odd[1]/a.png"]):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        save(tmp_path / name, index_image(i, 160, 96))
+    with open_source(tmp_path / "take*" / "*.png") as source:
+        assert [read_index(frame.image) for frame in source] == [0, 1, 2]
+    with open_source(tmp_path / "odd[1]" / "*.png") as source:
+        assert [read_index(frame.image) for frame in source] == [3]
+
+
 def test_single_image(folder: Path) -> None:
     with open_source(folder / "img7.png") as source:
         assert [read_index(frame.image) for frame in source] == [6]
