@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from vtrack.parts import ANCHORS, box_around
 
 from vtrack.crops import Crops, FrameStack
-from vtrack.parts import ANCHORS, box_around
 from vtrack.types import FloatArray, Frame, LandmarkModel, Query
 
 PRESENT = 0.5
@@ -82,7 +82,7 @@ class Landmarker:
     def look(
         self, frames: Sequence[Frame], places: Sequence[int], boxes: FloatArray, angles: FloatArray
     ) -> list[Sighting]:
-        """The face in each box (n, 4), turned by its angle (n,), of the frame at its place; all in as few batches as fit."""
+        """The face in each box (n, 4), turned by its angle (n,), of the frame at its place."""
         if not len(places):
             return []
         stack = FrameStack([frame.image for frame in frames], getattr(self.model, "device", None))

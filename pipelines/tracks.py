@@ -19,7 +19,7 @@ from pipelines.landmarks import PRESENT, Sighting
 from vtrack.types import FloatArray, Frame
 
 STAY = 0.3
-"""Presence below which a track does not take a crop for its face; lower than for a birth, so that it does not flicker."""
+"""Presence below which a track does not take a crop for its face; lower than for a birth, so that nothing flickers."""
 CERTAIN = 0.9
 """Presence and score from which one sighting is enough for a track to count."""
 CONFIRM = 3
@@ -162,9 +162,9 @@ class Tracks:
         self.live: list[Track] = []
         self._next_id = 0
 
-    def match(self, seeds: Sequence[Seed], time: float) -> Match:
-        """Assign seeds to tracks by the overlap of boxes and the distance of anchors, both as expected at this time."""
-        tracks = self.live
+    def match(self, seeds: Sequence[Seed], time: float, tracks: Sequence[Track] | None = None) -> Match:
+        """Assign seeds to tracks (or all live ones) by overlap of boxes and distance of anchors, as expected now."""
+        tracks = self.live if tracks is None else tracks
         if not tracks or not seeds:
             return Match([], list(tracks), list(seeds), False)
         distances = _distances(
@@ -250,7 +250,7 @@ def same_face(one: Sighting, other: Sighting) -> bool:
 
 
 def believable(track: Track, sighting: Sighting, time: float) -> bool:
-    """Whether a track may take a crop's content for its face: there is one, and it is where and as large as it could be."""
+    """Whether a track may take what a crop shows for its face: it is one, and where this face could be."""
     distance = np.linalg.norm(sighting.anchors - track.anchors(time), axis=-1).mean()
     near = distance < track.reach(time) * max(track.last.side, sighting.side)
     return sighting.presence >= STAY and bool(near)

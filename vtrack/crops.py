@@ -97,7 +97,7 @@ def _averaged(image: ImageArray, matrix: FloatArray, size: int, shrink: int) -> 
     reach = corners @ matrix[:, :2].T + matrix[:, 2]
     height, width = image.shape[:2]
     left, top = np.clip(np.floor(reach.min(0)).astype(int) - shrink, 0, [width - 1, height - 1])
-    # Blocks are counted from the frame's corner, so that they do not depend on the crop (and `crops_torch` can share them).
+    # Blocks are counted from the frame's corner, so that crops (and `crops_torch`) share them.
     left, top = left - left % shrink, top - top % shrink
     right, bottom = np.clip(np.ceil(reach.max(0)).astype(int) + 1 + shrink, [left + 1, top + 1], [width, height])
     columns, rows = max((right - left) // shrink, 1), max((bottom - top) // shrink, 1)

@@ -13,7 +13,7 @@ from vtrack.types import FloatArray
 
 
 def warp_tensor(images: torch.Tensor, which: Sequence[int], crops: Crops, size: int) -> torch.Tensor:
-    """`warp` on the device where `images` (frames, H, W, 3) uint8 lie: all crops at once, (crops, 3, size, size) uint8."""
+    """`warp` on the device of `images` (frames, H, W, 3) uint8: all crops at once, (crops, 3, size, size) uint8."""
     shrinks = np.maximum((np.asarray(crops.sides) / size).astype(int), 1)
     places = torch.as_tensor(np.asarray(which), device=images.device)
     out = torch.empty((len(crops), size, size, 3), dtype=torch.uint8, device=images.device)
