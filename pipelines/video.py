@@ -1,5 +1,5 @@
-"""The whole product as one sentence: frames come from a source, are detected, tracked, cropped, landmarked and smoothed,
-and go to sinks.
+"""The whole product as one sentence: frames come from a source, are detected, tracked, cropped, landmarked, smoothed, and
+go to sinks.
 
     for result in track("input.mp4", parts="eyes,lips"):
         print(result.time, [face.id for face in result.faces])

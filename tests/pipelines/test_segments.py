@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from fractions import Fraction
 from math import cos, hypot, pi, sin
 
@@ -182,7 +182,7 @@ class DoubleDetector(ToyDetector):
 
     def _detect(self, image: np.ndarray) -> Detections:
         found = super()._detect(image)
-        boxes = np.concatenate([found.boxes, found.boxes + [4, 3, 2, 2]])
+        boxes = np.concatenate([found.boxes, found.boxes + np.array([4, 3, 2, 2])])
         return Detections(boxes, np.repeat(found.scores, 2), np.repeat(found.angles, 2))
 
 
@@ -201,7 +201,9 @@ class BlinkingDetector(ToyDetector):
 
 @both
 def test_landmarks_carry_a_face_that_the_detector_has_lost(kind: type[Follower]) -> None:
-    scene: Callable[[int], list[ToyFace]] = lambda i: [ToyFace((60 + 3 * i, 90))]
+    def scene(i: int) -> list[ToyFace]:
+        return [ToyFace((60 + 3 * i, 90))]
+
     results, _ = follow(scene, 60, kind, detector=BlinkingDetector())
     assert all(list(faces) == [0] for _, faces in results)
     assert max(error(faces[0], scene(i)[0]) for i, (_, faces) in enumerate(results)) < 0.05

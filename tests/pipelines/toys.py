@@ -1,4 +1,4 @@
-"""Faces simple enough to be found by plain image processing, so that the machinery around the models is tested for real.
+"""Faces simple enough to be found by plain image processing, so that what is around the models is tested for real.
 
 A toy face is an ellipse, red above and green below, and each has its own share of blue. `ToyDetector` finds them in
 frames and `ToyModel` finds their points in crops, from the pixels alone; neither knows what was drawn.

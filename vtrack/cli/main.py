@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from vtrack import __version__
 from vtrack.errors import UsageError, VTrackError
 
-COMMANDS = ("train",)
+COMMANDS = ("run", "train")
 
 OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 
