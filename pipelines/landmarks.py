@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from vtrack.parts import ANCHORS, box_around
 
 from vtrack.crops import Crops, FrameStack
+from vtrack.parts import ANCHORS, box_around
 from vtrack.types import FloatArray, Frame, LandmarkModel, Query
 
 PRESENT = 0.5

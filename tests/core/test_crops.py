@@ -15,7 +15,9 @@ from vtrack.types import ImageArray
 def random_crops(count: int, seed: int = 0) -> Crops:
     """Of all sizes and turns, some partly outside a 641 x 361 frame."""
     rng = np.random.default_rng(seed)
-    return Crops(rng.uniform([-20, -20], [660, 380], (count, 2)), rng.uniform(40, 700, count), rng.uniform(-3, 3, count))
+    return Crops(
+        rng.uniform([-20, -20], [660, 380], (count, 2)), rng.uniform(40, 700, count), rng.uniform(-3, 3, count)
+    )
 
 
 def random_frames(count: int, seed: int = 0) -> list[ImageArray]:

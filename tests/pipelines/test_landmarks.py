@@ -6,9 +6,9 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from tests.pipelines.toys import ToyFace, ToyModel, painter, true_points
 
 from pipelines.landmarks import Landmarker, Sighting, roll_of
+from tests.pipelines.toys import ToyFace, ToyModel, painter, true_points
 from vtrack.parts import ANCHORS
 from vtrack.types import Frame, Prediction, Query
 
@@ -46,9 +46,7 @@ def test_points_are_in_frame_pixels_users_first() -> None:
     ("shift", "scale", "angle"),
     [((25, 0), 1.0, 0.3), ((-15, 20), 1.0, 0.3), ((0, 0), 0.55, 0.3), ((0, 0), 2.2, 0.3), ((0, 0), 1.0, -0.5)],
 )
-def test_a_face_beyond_its_box_is_looked_at_again(
-    shift: tuple[float, float], scale: float, angle: float
-) -> None:
+def test_a_face_beyond_its_box_is_looked_at_again(shift: tuple[float, float], scale: float, angle: float) -> None:
     model = ToyModel()
     seen = look(model, box_of(FACE, shift, scale), angle)
     assert len(model.calls) > 1

@@ -8,12 +8,12 @@ from math import cos, hypot, pi, sin
 
 import numpy as np
 import pytest
-from tests.pipelines.toys import Scene, ToyDetector, ToyFace, ToyModel, painter, true_points
 
 from pipelines.causal import CausalFollower
 from pipelines.follow import Follower
 from pipelines.landmarks import Landmarker, Sighting
 from pipelines.segments import SegmentFollower
+from tests.pipelines.toys import Scene, ToyDetector, ToyFace, ToyModel, painter, true_points
 from vtrack.types import Detections, Frame, Query
 
 QUERY = Query(("jaw", "left_eye"), (0.5, 0.5))

@@ -249,7 +249,7 @@ def _progress(source: Source, quiet: bool) -> Iterator[Callable[[FrameResult], o
 
 def _seconds(text: str) -> float:
     """`90`, `1:30` and `0:01:30.5` as seconds."""
-    if re.fullmatch(r"(?:(?:\d+:)?[0-5]?\d:)?\d+(?:\.\d*)?", text) is None:
+    if re.fullmatch(r"(?:(?:\d+:[0-5]?\d|\d+):[0-5]?\d|\d+)(?:\.\d*)?", text) is None:
         raise argparse.ArgumentTypeError(f"{text!r} is not a time; write seconds or [h:]mm:ss")
     seconds = 0.0
     for piece in text.split(":"):
