@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +84,12 @@ class Pipeline:
             if isinstance(detector, str)
             else detector
         )
+
+    @property
+    def card(self) -> dict[str, Any]:
+        """What is known of the landmark model's weights; its name alone for a model of one's own."""
+        card = getattr(self.model, "card", None)
+        return {"name": self.model.name} if card is None else asdict(card)
 
     def results(
         self, source: Source, *, stop: threading.Event | None = None, pixels: bool = True

@@ -118,7 +118,7 @@ def run(args: argparse.Namespace) -> int:
         write_sidecar(
             next(iter(outputs.values())),
             options={name: value for name, value in vars(args).items() if name not in ("run", "command")},
-            model=dict(getattr(pipeline.model, "card", {"name": pipeline.model.name})),
+            model=pipeline.card,
             source=dataclasses.asdict(source.info),
             counts=dataclasses.asdict(summary),
         )
