@@ -7,17 +7,19 @@ vector. One head serves all strides, so what is learned of a face at one size ho
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-STRIDES = (4, 8, 16, 32)
+from vtrack.errors import ModelError
+from vtrack.models.card import Card
+from vtrack.models.faceboxes import STRIDES
+
 CHANNELS = 7
 """Of a cell: score, centre x, y in strides from the cell's middle, log width and height over `UNIT` strides, roll's cosine and sine."""
-UNIT = 6.0
-"""Size in strides of the face that a stride is made for."""
 
 
 def _conv(inputs: int, outputs: int, size: int = 1, stride: int = 1, groups: int = 1) -> nn.Sequential:
@@ -86,3 +88,18 @@ class Exported(nn.Module):
     def forward(self, pictures: Tensor) -> Tensor:
         cells = self.net(pictures.permute(0, 3, 1, 2).to(self.net.stem[0].weight.dtype))  # type: ignore[union-attr, arg-type]
         return torch.cat([cells[:, :1].sigmoid(), cells[:, 1:]], 1)
+
+
+def load_facenet(card: Card, path: Path) -> FaceNet:
+    """The network that a card describes, with the weights of a safetensors file."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    if not path.is_file():
+        raise ModelError(f"{path}: the detector's weights are not there; reinstall vtrack or export them again")
+    net = FaceNet(**card.config["network"])
+    try:
+        net.load_state_dict(load_file(path))
+    except (SafetensorError, RuntimeError) as error:
+        raise ModelError(f"{path}: not the weights of this detector: {str(error).splitlines()[0]}") from error
+    return net.eval()

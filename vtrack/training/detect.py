@@ -21,22 +21,11 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from vtrack.models.faceboxes import suppress
-from vtrack.models.facenet import STRIDES, UNIT, FaceNet
+from vtrack.models.faceboxes import STRIDES, UNIT, cells_of, suppress
+from vtrack.models.facenet import FaceNet
 from vtrack.training.detect_data import Album, Composer, Scenes, tensors
 
 log = logging.getLogger(__name__)
-
-
-def cells_of(height: int, width: int) -> tuple[Tensor, Tensor]:
-    """(cells, 2) middles in pixels and (cells,) strides, in the network's order."""
-    middles, strides = [], []
-    for stride in STRIDES:
-        y, x = torch.meshgrid(torch.arange(height // stride), torch.arange(width // stride), indexing="ij")
-        # The first cell covers pixels 0 .. stride - 1, whose middle is half a pixel short of stride / 2.
-        middles.append(torch.stack([x, y], -1).reshape(-1, 2) * stride + (stride - 1) / 2)
-        strides.append(torch.full((len(middles[-1]),), float(stride)))
-    return torch.cat(middles), torch.cat(strides)
 
 
 def decode(cells: Tensor, middles: Tensor, strides: Tensor) -> Tensor:
@@ -120,7 +109,7 @@ def average_precision(net: FaceNet, scenes: list[dict[str, Tensor]], floor: floa
     for start in range(0, len(scenes), 16):
         images = torch.stack([scene["image"] for scene in scenes[start : start + 16]])
         cells = net(images.permute(0, 3, 1, 2).float().contiguous(memory_format=torch.channels_last)).transpose(1, 2)
-        middles, strides = cells_of(*images.shape[1:3])
+        middles, strides = map(torch.from_numpy, cells_of(*images.shape[1:3]))
         boxes = decode(cells, middles, strides)
         for box, score, scene in zip(boxes, cells[..., 0].sigmoid(), scenes[start : start + 16], strict=True):
             faces = scene["faces"]
@@ -192,7 +181,7 @@ def train_detector(
     scenes = Scenes(Album(data, cache, "train"), size, seed + done)
     loader = iter(DataLoader(scenes, batch, num_workers=workers, prefetch_factor=4 if workers else None))
     check = _check_scenes(Album(data, cache, "val"), size)
-    middles, strides = (t.to(place) for t in cells_of(size, size))
+    middles, strides = (torch.from_numpy(array).to(place) for array in cells_of(size, size))
 
     with (out / "log.csv").open("a", newline="") as table:
         writer = csv.writer(table)
