@@ -12,20 +12,44 @@ import json
 import logging
 import math
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
 from safetensors.torch import save_file
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from vtrack.models.faceboxes import STRIDES, UNIT, cells_of, suppress
 from vtrack.models.facenet import FaceNet
-from vtrack.training.detect_data import Album, Composer, Scenes, tensors
+from vtrack.training.detect_scenes import MOST_FACES, Album, Composer, Scene
 
 log = logging.getLogger(__name__)
+
+
+class Scenes(IterableDataset[dict[str, Tensor]]):
+    """Endless scenes, padded to `MOST_FACES`; every worker has its own stream of random numbers."""
+
+    def __init__(self, album: Album, size: int, seed: int) -> None:
+        self.composer, self.seed = Composer(album, size), seed
+
+    def __iter__(self) -> Iterator[dict[str, Tensor]]:
+        worker = get_worker_info()
+        cv2.setNumThreads(1)
+        rng = np.random.default_rng([self.seed, worker.id if worker else 0])
+        while True:
+            yield tensors(self.composer.scene(rng))
+
+
+def tensors(scene: Scene) -> dict[str, Tensor]:
+    """A scene as the loss takes it: `faces` (MOST_FACES, 8) box, visible centre, roll, and 1 face, -1 doubtful, 0 nothing."""
+    faces = np.zeros((MOST_FACES, 8), np.float32)
+    count = len(scene.boxes)
+    faces[:count] = np.concatenate([scene.boxes, scene.centers, scene.angles[:, None], np.where(scene.doubtful, -1, 1)[:, None]], 1)
+    return {"image": torch.from_numpy(np.ascontiguousarray(scene.image)), "faces": torch.from_numpy(faces)}
 
 
 def decode(cells: Tensor, middles: Tensor, strides: Tensor) -> Tensor:
@@ -198,7 +222,7 @@ def train_detector(
                 cells = net(images)
             parts = losses(cells, examples["faces"].to(place), middles, strides)
             optimizer.zero_grad(set_to_none=True)
-            (parts["score"] + 1.5 * parts["box"] + 0.5 * parts["roll"]).backward()
+            (parts["score"] + 1.5 * parts["box"] + 3.0 * parts["roll"]).backward()
             torch.nn.utils.clip_grad_norm_(net.parameters(), 5.0)
             optimizer.step()
             average.update(net)

@@ -8,17 +8,14 @@ single faces pasted over it, then what cameras and codecs do.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
-import torch
-from torch.utils.data import IterableDataset
 
 from vtrack.errors import DataError
-from vtrack.training.detect_labels import AGREED, COLLECTIONS, DOUBTFUL, TRUTH, read_photographs, upright
+from vtrack.training.detect_labels import COLLECTIONS, DOUBTFUL, TRUTH, read_photographs, upright
 from vtrack.types import FloatArray, ImageArray
 
 log = logging.getLogger(__name__)
@@ -143,6 +140,18 @@ class _Faces:
         return np.concatenate([hulls.min(1), hulls.max(1)], 1)
 
 
+def draw(picture: Picture, matrix: FloatArray, out: ImageArray, corner: tuple[int, int], border: int) -> None:
+    """Draw the picture through `matrix` into `out`, whose top-left pixel is at `corner` of the canvas."""
+    scale = float(np.sqrt(abs(np.linalg.det(matrix[:, :2]))))
+    level = int(np.clip(np.floor(-np.log2(scale) + 0.35), 0, len(picture.levels) - 1))
+    moved = matrix.copy()
+    ratio = np.array(picture.levels[0].shape[1::-1]) / np.array(picture.levels[level].shape[1::-1])
+    # Pixel centres of a level lie at (i + 1/2) * ratio - 1/2 of the largest.
+    moved[:, 2] += moved[:, :2] @ (ratio / 2 - 0.5) - corner
+    moved[:, :2] *= ratio
+    cv2.warpAffine(picture.levels[level], moved, out.shape[1::-1], dst=out, flags=cv2.INTER_LINEAR, borderMode=border)
+
+
 class Composer:
     """Makes scenes from an album; the same generator state gives the same scene."""
 
@@ -207,18 +216,6 @@ class Composer:
         matrix = scale * np.array([[cos, -sin], [sin, cos]]) @ stretch
         return np.concatenate([matrix, (where - matrix @ ((low + high) / 2))[:, None]], 1)
 
-    @staticmethod
-    def _warp(picture: Picture, matrix: FloatArray, out: ImageArray, corner: tuple[int, int], border: int) -> None:
-        """Draw the picture through `matrix` into `out`, whose top-left pixel is at `corner` of the canvas."""
-        scale = float(np.sqrt(abs(np.linalg.det(matrix[:, :2]))))
-        level = int(np.clip(np.floor(-np.log2(scale) + 0.35), 0, len(picture.levels) - 1))
-        moved = matrix.copy()
-        ratio = np.array(picture.levels[0].shape[1::-1]) / np.array(picture.levels[level].shape[1::-1])
-        # Pixel centres of a level lie at (i + 1/2) * ratio - 1/2 of the largest.
-        moved[:, 2] += moved[:, :2] @ (ratio / 2 - 0.5) - corner
-        moved[:, :2] *= ratio
-        cv2.warpAffine(picture.levels[level], moved, out.shape[1::-1], dst=out, flags=cv2.INTER_LINEAR, borderMode=border)
-
     def _tile(self, canvas: ImageArray, faces: _Faces, region: tuple[int, ...], rng: np.random.Generator, target: float) -> None:
         """One photograph in a region, its main face `target` pixels long and somewhere in it, sometimes cut."""
         picture = self._pick(rng)
@@ -231,13 +228,13 @@ class Composer:
             self._faceless(out, (0, 0, x1 - x0, y1 - y0), rng)
         else:
             out[:] = rng.integers(0, 256, 3) if rng.random() < 0.3 else rng.choice([0, 114, 255])
-        self._warp(picture, matrix, out, (x0, y0), cv2.BORDER_TRANSPARENT)
+        draw(picture, matrix, out, (x0, y0), cv2.BORDER_TRANSPARENT)
         canvas[y0:y1, x0:x1] = recolour(out, rng) if rng.random() < 0.5 else out
         height, width = picture.levels[0].shape[:2]
         corners = np.array([[0, 0], [width, 0], [width, height], [0, height]]) @ matrix[:, :2].T + matrix[:, 2]
         seen = np.array([*np.maximum(corners.min(0), (x0, y0)), *np.minimum(corners.max(0), (x1, y1))])
         for hull, anchors, kind in zip(picture.hulls, picture.anchors, picture.kinds, strict=True):
-            faces.add(*_moved(matrix, hull, anchors), int(kind), seen)
+            faces.add(*moved(matrix, hull, anchors), int(kind), seen)
 
     def _faceless(self, canvas: ImageArray, region: tuple[int, ...], rng: np.random.Generator) -> None:
         """A part of a photograph that shows no face, enlarged: clothes, hands, hair, leaves; or a pattern."""
@@ -272,7 +269,7 @@ class Composer:
             way = rng.uniform(-np.pi, np.pi)
             where = (beside[:2] + beside[2:]) / 2 + target * rng.uniform(0.55, 1.0) * np.array([np.cos(way), 0.6 * np.sin(way)])
         matrix = self._map(picture, 0, target, where, rng)
-        hull, anchors = _moved(matrix, picture.hulls[0], picture.anchors[0])
+        hull, anchors = moved(matrix, picture.hulls[0], picture.anchors[0])
         low, high = hull.min(0), hull.max(0)
         middle, reach = (low + high) / 2, (high - low).max() * rng.uniform(0.68, 0.9)
         x0, y0 = np.clip(np.floor(middle - reach), 0, self.size).astype(int)
@@ -286,7 +283,7 @@ class Composer:
         soft = int(max(1, 0.06 * target)) * 2 + 1
         mask = cv2.GaussianBlur(mask, (soft, soft), 0)
         out = np.empty((y1 - y0, x1 - x0, 3), np.uint8)
-        self._warp(picture, matrix, out, (x0, y0), cv2.BORDER_REPLICATE)
+        draw(picture, matrix, out, (x0, y0), cv2.BORDER_REPLICATE)
         out = recolour(out, rng)
         area = canvas[y0:y1, x0:x1]
         part = mask[..., None].astype(np.uint16)
@@ -343,7 +340,7 @@ class Composer:
         return Scene(image, xywh[keep], ((low + high) / 2)[keep], upright(np.array(faces.anchors))[keep], doubtful[keep])
 
 
-def _moved(matrix: FloatArray, hull: FloatArray, anchors: FloatArray) -> tuple[FloatArray, FloatArray]:
+def moved(matrix: FloatArray, hull: FloatArray, anchors: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Hull and anchors through an affine map; a mirrored face has its eyes exchanged."""
     hull, anchors = hull @ matrix[:, :2].T + matrix[:, 2], anchors @ matrix[:, :2].T + matrix[:, 2]
     if np.linalg.det(matrix[:, :2]) < 0:
@@ -408,25 +405,3 @@ def degrade(image: ImageArray, rng: np.random.Generator) -> ImageArray:
         quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(15, 92))]
         image = cv2.imdecode(cv2.imencode(".jpg", image, quality)[1], cv2.IMREAD_COLOR)
     return image
-
-
-class Scenes(IterableDataset[dict[str, torch.Tensor]]):
-    """Endless scenes, padded to `MOST_FACES`; every worker has its own stream of random numbers."""
-
-    def __init__(self, album: Album, size: int, seed: int) -> None:
-        self.composer, self.seed = Composer(album, size), seed
-
-    def __iter__(self) -> Iterator[dict[str, torch.Tensor]]:
-        worker = torch.utils.data.get_worker_info()
-        cv2.setNumThreads(1)
-        rng = np.random.default_rng([self.seed, worker.id if worker else 0])
-        while True:
-            yield tensors(self.composer.scene(rng))
-
-
-def tensors(scene: Scene) -> dict[str, torch.Tensor]:
-    """A scene as the loss takes it: `faces` (MOST_FACES, 8) box, visible centre, roll, and 1 face, -1 doubtful, 0 nothing."""
-    faces = np.zeros((MOST_FACES, 8), np.float32)
-    count = len(scene.boxes)
-    faces[:count] = np.concatenate([scene.boxes, scene.centers, scene.angles[:, None], np.where(scene.doubtful, -1, 1)[:, None]], 1)
-    return {"image": torch.from_numpy(np.ascontiguousarray(scene.image)), "faces": torch.from_numpy(faces)}
