@@ -18,7 +18,6 @@ from vtrack.errors import UsageError, VTrackError
 
 COMMANDS = (
     "run",
-    "parts",
     "models",
     "eval",
     "train",
