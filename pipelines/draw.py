@@ -36,9 +36,12 @@ PREDICTED = 0.45
 LEVELS = 5
 """Steps of faintness; each step of each colour is one call to OpenCV."""
 
-_PEN = 2
-"""Width of lines on the sheet in its pixels. The sheet's scale follows from it: finer than the frame for small faces,
-coarser for very large ones, so that drawing costs the same for all, and lines grow without steps."""
+_PEN, _PEN_COVERS = 2, 3.5
+"""Thickness of lines on the sheet as OpenCV counts, and how many pixels such a line covers with its soft edges.
+
+The sheet's scale follows from it: finer than the frame for small faces, coarser for very large ones, so that drawing
+costs the same for all, and lines grow without steps.
+"""
 _SHADOW = (5, 5)
 _STRIP = 64
 """Rows that are blended at a time: what lies between the steps then stays in the processor's cache."""
@@ -79,8 +82,8 @@ class Drawing:
 
     def _draw(self, image: ImageArray, face: Face) -> None:
         size = float(np.sqrt(max(face.box[2] * face.box[3], 1.0)))
-        width = 0.6 + 0.005 * size
-        sheet = Sheet.over(image, self._reach(face, size), margin=4 * width + 2, scale=_PEN / width)
+        width = 1.05 + 0.00875 * size
+        sheet = Sheet.over(image, self._reach(face, size), margin=2.5 * width + 2, scale=_PEN_COVERS / width)
         if sheet is None:
             return
         opacity = _opacity(face, size)
@@ -183,7 +186,7 @@ class Sheet:
         font, scale = cv2.FONT_HERSHEY_DUPLEX, tall / 36
         stroke = max(round(1.4 * scale), 1)
         (wide, high), _ = cv2.getTextSize(text, font, scale, stroke)
-        left, bottom = self.places(corner[None])[0] / 2**_SHIFT
+        left, bottom = np.maximum(self.places(corner[None])[0] / 2**_SHIFT, (0, 1.3 * tall))  # not above the frame
         pill = np.array([[left + tall / 2, bottom - 0.75 * tall], [left + tall / 2 + wide, bottom - 0.75 * tall]])
         self.stroke([np.rint(pill * 2**_SHIFT).astype(np.int32)], tall, color, 0.95)
         at = (round(left + tall / 2), round(bottom - 0.75 * tall + high / 2))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -50,7 +50,8 @@ def _object_format(fields: Collection[Field]) -> str:
 class ParquetTable(FileSink):
     """The wide table in Parquet, written in row groups."""
 
-    _writer: Any = None
+    _stream: BinaryIO
+    _writer: Any
 
     def __init__(self, path: str | Path, query: Query, columns: Collection[str] = ()) -> None:
         super().__init__(path)
@@ -69,7 +70,9 @@ class ParquetTable(FileSink):
         self._held_rows = max(HELD_CELLS // len(self._schema), 1)
 
     def _open(self) -> None:
-        self._writer = self._parquet.ParquetWriter(str(self.file.part), self._schema, compression="zstd")
+        # Python's own file tells what went wrong in fewer words than Arrow's.
+        self._stream = self.file.part.open("wb")
+        self._writer = self._parquet.ParquetWriter(self._stream, self._schema, compression="zstd")
 
     def _write(self, result: FrameResult) -> None:
         faces = [self._columns.values(face, result.frame) for face in result.faces]
@@ -80,9 +83,10 @@ class ParquetTable(FileSink):
     def _finish(self, interrupted: bool) -> None:
         self._write_rows()
         self._writer.close()
+        self._stream.flush()
 
     def _close(self) -> None:
-        if self._writer is not None:
+        with self._stream:
             self._writer.close()
 
     def _write_rows(self) -> None:

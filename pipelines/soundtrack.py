@@ -22,9 +22,9 @@ log = logging.getLogger(__name__)
 class Soundtrack:
     """All audio and subtitle tracks of a source within `start <= time < stop`, on the source's clock less `origin`.
 
-    Sound often begins a little before time 0 with samples that only warm the decoder up. MP4 keeps that. Matroska knows
-    no times below 0 and would delay all tracks instead, so there such packets are left out, or begin at 0 if they reach
-    beyond it.
+    Sound often begins a little before time 0 with samples that only warm the decoder up. MP4 keeps that, and so does
+    Matroska of what comes from Matroska. Of what comes from elsewhere it would delay all tracks instead, so there such
+    packets are left out, or begin at 0 if they reach beyond it.
     """
 
     def __init__(
@@ -45,8 +45,12 @@ class Soundtrack:
 
     def add_to(self, output: OutputContainer) -> None:
         """Make a track in the output for each one that its container can hold; one warning names the others."""
-        self._input = av.open(str(self.source))
-        self._keeps_negative = output.format.name != "matroska"
+        try:
+            self._input = av.open(str(self.source))
+        except (av.FFmpegError, OSError) as error:
+            log.warning("no sound: %s cannot be opened a second time: %s", self.source, error.strerror)
+            return
+        self._keeps_negative = "matroska" in self._input.format.name or output.format.name != "matroska"
         left_out = []
         for stream in self._input.streams:
             if stream.type not in ("audio", "subtitle"):
@@ -87,6 +91,8 @@ class Soundtrack:
             return None
 
     def _wanted(self, packet: Packet) -> bool:
+        if packet.stream.codec_context.name == "mov_text" and packet.size == 2:
+            return False  # MP4's pause between two captions, which its writer puts in again
         shown = float(_time(packet))
         return (self._start is None or shown >= self._start) and (self._stop is None or shown < self._stop)
 

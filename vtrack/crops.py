@@ -8,11 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
 from vtrack.types import FloatArray, ImageArray
+
+if TYPE_CHECKING:
+    import torch
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -93,6 +97,8 @@ def _averaged(image: ImageArray, matrix: FloatArray, size: int, shrink: int) -> 
     reach = corners @ matrix[:, :2].T + matrix[:, 2]
     height, width = image.shape[:2]
     left, top = np.clip(np.floor(reach.min(0)).astype(int) - shrink, 0, [width - 1, height - 1])
+    # Blocks are counted from the frame's corner, so that crops (and `crops_torch`) share them.
+    left, top = left - left % shrink, top - top % shrink
     right, bottom = np.clip(np.ceil(reach.max(0)).astype(int) + 1 + shrink, [left + 1, top + 1], [width, height])
     columns, rows = max((right - left) // shrink, 1), max((bottom - top) // shrink, 1)
     block = image[top : min(top + rows * shrink, height), left : min(left + columns * shrink, width)]
@@ -104,3 +110,25 @@ def _averaged(image: ImageArray, matrix: FloatArray, size: int, shrink: int) -> 
     mapped /= scale[:, None]
     mapped[:, 2] -= 0.5
     return small, mapped
+
+
+class FrameStack:
+    """The frames that a batch of crops is cut from, on the model's device, uploaded once."""
+
+    def __init__(self, images: Sequence[ImageArray], device: torch.device | str | None = None) -> None:
+        self._images = images
+        self._device = None if device is None or str(device).startswith("cpu") else device
+        self._uploaded: torch.Tensor | None = None
+
+    def warp(self, which: Sequence[int], crops: Crops, size: int) -> ImageArray | torch.Tensor:
+        """(crops, 3, size, size) uint8, an array on the CPU, else a tensor on the device."""
+        if self._device is None:
+            return warp(self._images, which, crops, size)
+        # Without a device torch is not needed, and importing it would cost more than a short clip does.
+        import torch
+
+        from vtrack.crops_torch import warp_tensor
+
+        if self._uploaded is None:
+            self._uploaded = torch.as_tensor(np.stack(self._images)).to(self._device)
+        return warp_tensor(self._uploaded, which, crops, size)

@@ -16,7 +16,13 @@ from collections.abc import Sequence
 from vtrack import __version__
 from vtrack.errors import UsageError, VTrackError
 
-COMMANDS = ("train", "eval", "models", "export")
+COMMANDS = (
+    "run",
+    "models",
+    "eval",
+    "train",
+    "export",
+)
 
 OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 

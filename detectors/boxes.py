@@ -1,0 +1,77 @@
+"""Known boxes from a table: for videos whose faces were found, or drawn, by somebody else."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from vtrack.errors import DataError, UsageError
+from vtrack.types import Detections, Frame
+
+_NEEDED = ("frame", "x", "y", "w", "h")
+_OURS = {"box_x": "x", "box_y": "y", "box_w": "w", "box_h": "h", "presence": "score"}
+"""The columns of vtrack's own tables, so that one run's table gives the next one's boxes."""
+
+
+class BoxesDetector:
+    """Reads CSV columns `frame,x,y,w,h` and, if there, `score`; other columns may stand beside them.
+
+    `frame` is the frame's index from 0, boxes are pixels of the displayed frame, tight about the face's landmarks. A row
+    with an empty box is a frame without a face.
+    """
+
+    name = "boxes"
+
+    def __init__(self, path: Path | None, threshold: float = 0.0) -> None:
+        if path is None:
+            raise UsageError("the detector 'boxes' needs its table: a CSV file with the columns frame,x,y,w,h")
+        rows = defaultdict(list)
+        for index, values in _read(path):
+            if values[4] >= threshold:
+                rows[index].append(values)
+        self._found: dict[int, Detections] = {}
+        for index, faces in rows.items():
+            table = np.array(sorted(faces, key=lambda face: -face[4]), np.float32)
+            self._found[index] = Detections(table[:, :4], table[:, 4], np.zeros(len(table), np.float32))
+
+    def detect(self, frames: Sequence[Frame]) -> list[Detections]:
+        """The table's boxes for each frame."""
+        return [self._found.get(frame.index, Detections.none()) for frame in frames]
+
+
+def _read(path: Path) -> list[tuple[int, tuple[float, ...]]]:
+    """(frame, (x, y, w, h, score)) of every row with a box."""
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file, skipinitialspace=True)
+            columns = [_OURS.get(name, name) for name in reader.fieldnames or ()]
+            missing = [name for name in _NEEDED if name not in columns]
+            if missing:
+                raise DataError(f"{path}: no column {', '.join(missing)}; needed are {', '.join(_NEEDED)}, and score if known")
+            reader.fieldnames = columns
+            return [found for row in reader if (found := _box(path, reader.line_num, row)) is not None]
+    except OSError as error:
+        raise DataError(f"{path}: the table of boxes cannot be read: {error.strerror}") from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path}: not a CSV table in UTF-8: {error}") from error
+
+
+def _box(path: Path, line: int, row: dict[str, str]) -> tuple[int, tuple[float, ...]] | None:
+    cells = [(row[name] or "").strip() for name in _NEEDED]
+    if not any(cells[1:]):
+        return None
+    try:
+        index = int(cells[0])
+        values = (*(float(cell) for cell in cells[1:]), float(row.get("score") or 1.0))
+    except ValueError as error:
+        raise DataError(f"{path}, line {line}: not a number: {error}") from error
+    if index < 0 or not all(map(math.isfinite, values)) or values[2] <= 0 or values[3] <= 0:
+        raise DataError(f"{path}, line {line}: frames count from 0 and boxes need a width and height above 0")
+    if not 0.0 <= values[4] <= 1.0:
+        raise DataError(f"{path}, line {line}: scores lie in 0..1, got {values[4]:g}")
+    return index, values

@@ -1,0 +1,64 @@
+"""What runs the detector's network: onnxruntime on a CPU, torch on a GPU."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from vtrack.errors import ModelError
+from vtrack.models import pick_device
+from vtrack.models.card import Card
+from vtrack.types import FloatArray, ImageArray
+
+Engine = Callable[[ImageArray], FloatArray]
+"""From pictures (B, H, W, 3), sides multiples of 32, to cells (B, 7, cells) with scores as probabilities."""
+
+MOST_THREADS = 4
+"""The network is small: more threads wait for each other longer than they work."""
+
+
+def load_engine(card: Card, path: Path, device: str) -> Engine:
+    """The engine for a device, with the weights beside the card at `path`."""
+    place = pick_device(device)
+    return _onnx(path.with_suffix(".onnx")) if place == "cpu" else _torch(card, path.with_suffix(".safetensors"), place)
+
+
+def _onnx(path: Path) -> Engine:
+    import onnxruntime
+
+    if not path.is_file():
+        raise ModelError(f"{path}: the detector's weights are not there; reinstall vtrack or export them again")
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = min(os.cpu_count() or 1, MOST_THREADS)
+    options.inter_op_num_threads = 1
+    # Waiting threads would otherwise spin on cores that decoding and encoding need.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.log_severity_level = 3
+    try:
+        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # noqa: BLE001  onnxruntime raises a family of its own, without a common base
+        raise ModelError(f"{path}: not a network that onnxruntime can run: {str(error).splitlines()[0]}") from error
+
+    def run(pictures: ImageArray) -> FloatArray:
+        cells: FloatArray = session.run(None, {"pictures": pictures})[0]
+        return cells
+
+    return run
+
+
+def _torch(card: Card, path: Path, device: str) -> Engine:
+    import torch
+
+    from vtrack.models.facenet import Exported, load_facenet
+
+    net = Exported(load_facenet(card, path)).to(device, memory_format=torch.channels_last).eval()
+
+    def run(pictures: ImageArray) -> FloatArray:
+        with torch.inference_mode():
+            cells: FloatArray = np.asarray(net(torch.from_numpy(pictures).to(device, non_blocking=True)).cpu())
+        return cells
+
+    return run

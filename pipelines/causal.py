@@ -1,0 +1,48 @@
+"""Following faces as they come: each frame knows only those before it.
+
+A face is looked for where its landmarks of the frame before and its motion point. Detection runs on key frames, and
+sooner when a face is lost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from pipelines.follow import Follower
+from pipelines.landmarks import Sighting
+from pipelines.tracks import same_face
+from vtrack.types import Frame
+
+_SOONER = 0.1
+"""Seconds between detections while a face is lost."""
+
+
+class CausalFollower(Follower):
+    """Follows the faces of a live picture."""
+
+    _detected = float("-inf")
+    """When detection ran last."""
+
+    def follow(self, frames: Iterable[Frame]) -> Iterator[tuple[Frame, dict[int, Sighting]]]:
+        """Every frame with its faces by id, each as soon as it comes."""
+        for frame in frames:
+            found = self.step(self.tracks.live, frame)
+            for candidate in found:
+                candidate.track.add(frame.time, candidate.sighting)
+            lost = len(found) < len(self.tracks.live)
+            if frame.time - self._detected >= (_SOONER if lost else self.detect_every) - 1e-6:
+                self._detect(frame)
+            self.tracks.bury(frame.time)
+            seen = [track for track in self.tracks.live if track.seen == frame.time and self.tracks.counts(track)]
+            yield frame, dict(sorted((self.tracks.name(track), track.last) for track in seen))
+
+    def _detect(self, frame: Frame) -> None:
+        """Give lost tracks their faces back, and begin tracks for faces that are new."""
+        self._detected = frame.time
+        seen = [track.last for track in self.tracks.live if track.seen == frame.time]
+        lost = [track for track in self.tracks.live if track.seen != frame.time]
+        seeds = [seed for seed in self.seek([frame])[0] if not any(same_face(seed.sighting, other) for other in seen)]
+        match = self.tracks.match(seeds, frame.time, lost)
+        for track, seed in match.pairs:
+            track.add(frame.time, seed.sighting)
+        self.tracks.begin(match.new, frame.time)

@@ -1,0 +1,64 @@
+"""What every way of following faces shares: finding new ones, and finding known ones a frame further on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from pipelines.landmarks import Landmarker
+from pipelines.tracks import Candidate, Seed, Track, Tracks, believable, contest, distinct, is_face, same_face
+from vtrack.types import Detector, Frame
+
+DETECT_EVERY = 0.3
+"""Seconds between two key frames, on which faces are detected."""
+
+
+class Follower:
+    """A detector that finds faces, a landmark model that follows them, and the tracks they make."""
+
+    def __init__(
+        self,
+        detector: Detector,
+        landmarker: Landmarker,
+        *,
+        max_faces: int | None = None,
+        detect_every: float = DETECT_EVERY,
+    ) -> None:
+        self.detector = detector
+        self.landmarker = landmarker
+        self.tracks = Tracks(max_faces)
+        self.detect_every = detect_every
+
+    def seek(self, frames: Sequence[Frame]) -> list[list[Seed]]:
+        """The faces of each frame: detected, looked at by the landmark model, each once."""
+        detections = self.detector.detect(frames)
+        places = [place for place, found in enumerate(detections) for _ in range(len(found))]
+        scores = [float(score) for found in detections for score in found.scores]
+        boxes = np.concatenate([found.boxes for found in detections])
+        angles = np.concatenate([found.angles for found in detections])
+        sightings = self.landmarker.look(frames, places, boxes, angles)
+        seeds: list[list[Seed]] = [[] for _ in frames]
+        for place, score, sighting in zip(places, scores, sightings, strict=True):
+            if is_face(sighting):
+                seeds[place].append(Seed(sighting, score))
+        return [distinct(found) for found in seeds]
+
+    def step(self, tracks: Sequence[Track], frame: Frame, taken: Sequence[Candidate] = ()) -> list[Candidate]:
+        """Look for tracks' faces in a frame close to their newest, where their motion points.
+
+        A face that is already `taken` by another track is not theirs.
+        """
+        if not tracks:
+            return []
+        boxes = np.stack([track.motion.predict(frame.time) for track in tracks])
+        angles = np.array([track.motion.angle for track in tracks])
+        sightings = self.landmarker.look([frame], [0] * len(tracks), boxes, angles)
+        return contest(
+            [
+                Candidate(track, sighting, box)
+                for track, sighting, box in zip(tracks, sightings, boxes, strict=True)
+                if believable(track, sighting, frame.time)
+                and not any(same_face(sighting, other.sighting) for other in taken)
+            ]
+        )

@@ -1,0 +1,134 @@
+"""From boxes in frames to landmarks in frames: crops, the model in batches, and a second look where a box was wrong.
+
+Boxes are always a little wrong. The model points beyond its crop too, so its points say where the face really is: a
+face that lies far from where its crop was taken for, or whose presence is doubtful, is cropped again around its own
+points, and all such faces of a batch are looked at again together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from vtrack.crops import Crops, FrameStack
+from vtrack.parts import ANCHORS, box_around
+from vtrack.types import FloatArray, Frame, LandmarkModel, Query
+
+PRESENT = 0.5
+"""Presence from which a crop counts as showing a face without doubt."""
+
+_LOOKS = 3
+"""How often a face is cropped at most."""
+_SHIFT, _STRETCH, _TURN = 0.12, 0.18, 0.30
+"""How wrong a box may be: offset in box sides, logarithm of the size, radians."""
+
+_EYES = [i for i, part in enumerate(ANCHORS.parts) if part in ("left_eye", "right_eye")]
+_MOUTH = [i for i, part in enumerate(ANCHORS.parts) if part == "outer_lip"]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Sighting:
+    """One face as the model saw it in one frame."""
+
+    points: FloatArray
+    """(points, 2) in frame pixels: the user's, then the anchors."""
+    sigma: FloatArray
+    """(points,) in frame pixels."""
+    presence: float
+    box: FloatArray
+    """(4,) the tight box around the face, by its anchors."""
+    angle: float
+    """Roll in radians, clockwise on screen."""
+
+    @property
+    def anchors(self) -> FloatArray:
+        """(anchors, 2) in frame pixels."""
+        return self.points[-len(ANCHORS) :]
+
+    @property
+    def center(self) -> FloatArray:
+        """(2,) middle of the box."""
+        return self.box[:2] + self.box[2:] / 2
+
+    @property
+    def side(self) -> float:
+        """Longer side of the box."""
+        return float(self.box[2:].max())
+
+
+def roll_of(anchors: FloatArray) -> FloatArray:
+    """(..., anchors, 2) to the roll (...): how far the face is turned from upright, clockwise on screen.
+
+    The line through the eyes is short in profile and the line from eyes to mouth is short when the head nods, so both
+    speak, each by its length.
+    """
+    eyes = anchors[..., _EYES, :]
+    half = len(_EYES) // 2
+    across = eyes[..., half:, :].mean(-2) - eyes[..., :half, :].mean(-2)
+    down = anchors[..., _MOUTH, :].mean(-2) - eyes.mean(-2)
+    return np.arctan2(across[..., 1] - down[..., 0], across[..., 0] + down[..., 1])
+
+
+class Landmarker:
+    """Looks at faces in frames: the user's points and the anchors, in frame pixels."""
+
+    def __init__(self, model: LandmarkModel, query: Query, *, batch: int = 64) -> None:
+        self.model = model
+        self.query = query + ANCHORS
+        self.batch = batch
+
+    def look(
+        self, frames: Sequence[Frame], places: Sequence[int], boxes: FloatArray, angles: FloatArray
+    ) -> list[Sighting]:
+        """The face in each box (n, 4), turned by its angle (n,), of the frame at its place."""
+        if not len(places):
+            return []
+        stack = FrameStack([frame.image for frame in frames], getattr(self.model, "device", None))
+        where = np.asarray(places)
+        points, sigma, presence = self._predict(stack, where, boxes, angles)
+        used = np.array(boxes, np.float64)
+        turned = np.array(angles, np.float64)
+        for _ in range(_LOOKS - 1):
+            found, rolls = box_around(points[:, -len(ANCHORS) :]), roll_of(points[:, -len(ANCHORS) :])
+            again = np.flatnonzero(_sane(found, used) & (_slipped(used, turned, found, rolls) | (presence < PRESENT)))
+            if not len(again):
+                break
+            used[again], turned[again] = found[again], rolls[again]
+            new_points, new_sigma, new_presence = self._predict(stack, where[again], used[again], turned[again])
+            # A second look is better placed; it counts unless it finds the face less likely by far.
+            better = new_presence > presence[again] - 0.1
+            points[again[better]], sigma[again[better]] = new_points[better], new_sigma[better]
+            presence[again[better]] = new_presence[better]
+        found, rolls = box_around(points[:, -len(ANCHORS) :]), roll_of(points[:, -len(ANCHORS) :])
+        return [Sighting(points[i], sigma[i], float(presence[i]), found[i], float(rolls[i])) for i in range(len(where))]
+
+    def _predict(
+        self, stack: FrameStack, where: np.ndarray, boxes: FloatArray, angles: FloatArray
+    ) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """One look: points (n, L, 2) and sigma (n, L) in frame pixels, presence (n,)."""
+        crops = Crops.around(boxes, self.model.margin, angles)
+        points, sigma, presence = [], [], []
+        for start in range(0, len(crops), self.batch):
+            part = slice(start, start + self.batch)
+            prediction = self.model.predict(stack.warp(where[part], crops[part], self.model.input_size), self.query)
+            points.append(crops[part].to_frame(prediction.points))
+            sigma.append(prediction.sigma * crops.sides[part, None])
+            presence.append(prediction.presence)
+        return np.concatenate(points), np.concatenate(sigma), np.concatenate(presence)
+
+
+def _slipped(boxes: FloatArray, angles: FloatArray, found: FloatArray, rolls: FloatArray) -> np.ndarray:
+    """(n,) whether the face lies elsewhere, is of another size or is turned otherwise than its crop was taken for."""
+    sides, found_sides = boxes[:, 2:].max(1), found[:, 2:].max(1)
+    shift = np.abs(boxes[:, :2] + boxes[:, 2:] / 2 - found[:, :2] - found[:, 2:] / 2).max(1) / sides
+    stretch = np.abs(np.log(np.maximum(found_sides, 1e-6) / sides))
+    turn = np.abs(np.remainder(rolls - angles + np.pi, 2 * np.pi) - np.pi)
+    return (shift > _SHIFT) | (stretch > _STRETCH) | (turn > _TURN)
+
+
+def _sane(found: FloatArray, boxes: FloatArray) -> np.ndarray:
+    """(n,) whether the points make a box worth a second look: finite, and neither a dot nor several times the crop."""
+    sides, found_sides = boxes[:, 2:].max(1), found[:, 2:].max(1)
+    return np.isfinite(found).all(1) & (found_sides > sides / 3) & (found_sides < 3 * sides)

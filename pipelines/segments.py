@@ -1,0 +1,145 @@
+"""Following faces through a file: detections on key frames, the frames between them from both sides.
+
+A segment runs from one key frame to the next. Faces found at both ends are looked for on the way from one to the other,
+all in one batch. A face that is only there at the start is followed forwards until it is gone, one that is only there
+at the end backwards. Where both happen at once, or a face seems to have leapt, a detection in the middle halves the
+segment until things are clear.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+
+from pipelines.follow import Follower
+from pipelines.landmarks import Sighting
+from pipelines.tracks import Candidate, Match, Seed, Track, believable, between, contest, same_face
+from vtrack.types import Frame
+
+_MEMORY = 96 * 2**20
+"""Bytes of pixels that a segment holds at most; large frames make short segments."""
+_LONGEST = 32
+"""Frames that a segment holds at most."""
+_MISSES = 2
+"""Frames in a row that a face is looked for in vain before it is given up until the next key frame."""
+
+
+class SegmentFollower(Follower):
+    """Follows the faces of a video whose future is at hand."""
+
+    def follow(self, frames: Iterable[Frame]) -> Iterator[tuple[Frame, dict[int, Sighting]]]:
+        """Every frame with its faces by id; frames come out a segment later than they go in."""
+        self._found: defaultdict[int, list[Candidate]] = defaultdict(list)
+        self._count = 0
+        segment: list[Frame] = []
+        for frame in frames:
+            segment.append(frame)
+            self._count += 1
+            if self._count == 1:
+                self._begin(frame)
+            elif frame.time - segment[0].time >= self.detect_every - 1e-6 or len(segment) > _room(frame):
+                self._solve(segment, self.seek(segment[-1:])[0])
+                # The last frame stays for the next segment, which may add what it tells of this one's births.
+                yield from self._settled(segment[:-1])
+                segment = segment[-1:]
+        if len(segment) > 1:
+            self._solve(segment, self.seek(segment[-1:])[0])
+        yield from self._settled(segment)
+
+    def _begin(self, frame: Frame) -> None:
+        for track in self.tracks.begin(self.seek([frame])[0], frame.time):
+            self._record(frame, Candidate(track, track.last, track.last.box), new=False)
+
+    def _solve(self, frames: Sequence[Frame], seeds: Sequence[Seed]) -> None:
+        """Find every face in all frames but the first, which is known; `seeds` are those of the last."""
+        start, end = frames[0], frames[-1]
+        match = self.tracks.match(seeds, end.time)
+        vanished = any(track.seen == start.time for track in match.lost)
+        if len(frames) > 2 and (match.strained or (vanished and match.new)):
+            middle = len(frames) // 2
+            self._solve(frames[: middle + 1], self.seek([frames[middle]])[0])
+            self._solve(frames[middle:], seeds)
+            return
+        self._fill(frames, match)
+        self._forwards(frames, match)
+        self._births(frames, match)
+        self.tracks.bury(end.time)
+
+    def _fill(self, frames: Sequence[Frame], match: Match) -> None:
+        """Faces that are there at both ends: all frames between at once."""
+        end = frames[-1]
+        inner = range(1, len(frames) - 1)
+        wanted = [
+            (place, track, *between(track, seed, end.time, frames[place]))
+            for place in inner
+            for track, seed in match.pairs
+        ]
+        sightings = self.landmarker.look(
+            frames,
+            [place for place, *_ in wanted],
+            np.array([box for *_, box, _ in wanted]).reshape(-1, 4),
+            np.array([angle for *_, angle in wanted]),
+        )
+        candidates: dict[int, list[Candidate]] = {place: [] for place in inner}
+        for (place, track, box, _), sighting in zip(wanted, sightings, strict=True):
+            candidates[place].append(Candidate(track, sighting, box))
+        for place in inner:
+            present = [one for one in candidates[place] if believable(one.track, one.sighting, frames[place].time)]
+            for candidate in contest(present):
+                self._record(frames[place], candidate)
+        for track, seed in match.pairs:
+            self._record(end, Candidate(track, seed.sighting, seed.sighting.box))
+
+    def _forwards(self, frames: Sequence[Frame], match: Match) -> None:
+        """Faces that the detector no longer finds: frame by frame, while they are there."""
+        misses = {track: 0 if track.seen == frames[0].time else _MISSES for track in match.lost}
+        for frame in frames[1:]:
+            tracks = [track for track in match.lost if misses[track] < _MISSES or frame is frames[-1]]
+            found = self.step(tracks, frame, self._found[frame.index])
+            for track in tracks:
+                misses[track] += 1
+            for candidate in found:
+                misses[candidate.track] = 0
+                self._record(frame, candidate)
+
+    def _births(self, frames: Sequence[Frame], match: Match) -> None:
+        """Faces that the detector newly finds: backwards, to where they came from."""
+        end = frames[-1]
+        known = self._found[end.index]
+        new = [seed for seed in match.new if not any(same_face(seed.sighting, one.sighting) for one in known)]
+        begun = self.tracks.begin(new, end.time)
+        walkers: dict[Track, Track] = {}
+        for track in begun:
+            self._record(end, Candidate(track, track.last, track.last.box), new=False)
+            walker = Track(end.time, certain=False)
+            walker.add(end.time, track.last)
+            walkers[walker] = track
+        for frame in reversed(frames[:-1]):
+            found = self.step(list(walkers), frame, self._found[frame.index])
+            walkers = {candidate.track: walkers[candidate.track] for candidate in found}
+            for candidate in found:
+                candidate.track.add(frame.time, candidate.sighting)
+                track = walkers[candidate.track]
+                track.add_before(frame.time, candidate.sighting)
+                self._record(frame, Candidate(track, candidate.sighting, candidate.expected), new=False)
+
+    def _record(self, frame: Frame, candidate: Candidate, *, new: bool = True) -> None:
+        """Keep a sighting for its frame; a `new` one is also news to its track."""
+        if new:
+            candidate.track.add(frame.time, candidate.sighting)
+        self._found[frame.index].append(candidate)
+
+    def _settled(self, frames: Sequence[Frame]) -> Iterator[tuple[Frame, dict[int, Sighting]]]:
+        """Frames about which nothing more will be learnt."""
+        for frame in frames:
+            found = self._found.pop(frame.index, [])
+            sure = [one for one in found if self.tracks.counts(one.track, self._count)]
+            faces = {self.tracks.name(one.track): one.sighting for one in sure}
+            yield frame, dict(sorted(faces.items())[: self.tracks.max_faces])
+
+
+def _room(frame: Frame) -> int:
+    """Frames of this size that a segment may hold."""
+    return int(np.clip(_MEMORY // frame.image.nbytes, 2, _LONGEST))

@@ -1,0 +1,294 @@
+"""Tracks: which face of this frame is which face of the frames before.
+
+A track begins with a detection that the landmark model agrees is a face, counts once it was seen often enough or
+plainly enough, outlives short misses on its own motion, and ends when nobody has seen it for a while. Its id is given
+when it counts and never again. Where two tracks see one face, the one that was expected there keeps it; if both were,
+the older.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+
+from pipelines.landmarks import PRESENT, Sighting
+from vtrack.types import FloatArray, Frame
+
+STAY = 0.3
+"""Presence below which a track does not take a crop for its face; lower than for a birth, so that nothing flickers."""
+CERTAIN = 0.9
+"""Presence and score from which one sighting is enough for a track to count."""
+CONFIRM = 3
+"""Sightings that a less certain track needs before it counts."""
+PATIENCE = 1.0
+"""Seconds that a track outlives its last sighting."""
+
+_SAME = 0.25
+"""Mean distance of two faces' anchors, in box sides, below which they are one face."""
+_REACH = 0.6
+"""How far from where it was expected a face may be found, in box sides; grows while it is missing."""
+_REACH_GROWTH = 0.5
+_STRAINED = 0.4
+"""From here an assignment is worth checking by a detection in between."""
+
+
+class Motion:
+    """Where a face is going: a line through its places of the last moments, trusted less the further it is drawn."""
+
+    _WINDOW = 0.4
+    """Seconds of places that the line goes through."""
+    _PRIOR = 0.01
+    """Weight (in s²) of the belief that faces stand still; keeps two noisy places from making a wild speed."""
+    _DECAY = 1.0
+    """Seconds in which the speed is forgotten."""
+
+    def __init__(self) -> None:
+        self._places: deque[tuple[float, FloatArray]] = deque()
+        self._box = np.zeros(4)
+        self.angle = 0.0
+        self.time = 0.0
+
+    def add(self, time: float, sighting: Sighting) -> None:
+        """The face's newest place. Times go one way, forwards or backwards."""
+        self._places.append((time, sighting.center))
+        while abs(time - self._places[0][0]) > self._WINDOW:
+            self._places.popleft()
+        self._box, self.angle, self.time = np.asarray(sighting.box, np.float64), sighting.angle, time
+
+    def add_before(self, time: float, sighting: Sighting) -> None:
+        """A place before all others; it tells the speed if it is recent."""
+        if abs(self.time - time) <= self._WINDOW:
+            self._places.appendleft((time, sighting.center))
+
+    @property
+    def box(self) -> FloatArray:
+        """(4,) newest box."""
+        return self._box
+
+    def offset(self, time: float) -> FloatArray:
+        """(2,) how far the face has moved since its newest place."""
+        times = np.array([place[0] for place in self._places]) - self.time
+        centers = np.stack([place[1] for place in self._places]) - self._places[-1][1]
+        speed = times @ centers / (times @ times + self._PRIOR)
+        ahead = time - self.time
+        return speed * self._DECAY * np.sign(ahead) * -np.expm1(-abs(ahead) / self._DECAY)
+
+    def predict(self, time: float) -> FloatArray:
+        """(4,) the box at some later (or, walking backwards, earlier) time."""
+        box = self._box.copy()
+        box[:2] += self.offset(time)
+        return box
+
+
+class Track:
+    """One face through time."""
+
+    def __init__(self, time: float, certain: bool) -> None:
+        self.id: int | None = None
+        self.motion = Motion()
+        self.last: Sighting
+        self.born = time
+        self.seen = time
+        """When it was seen last."""
+        self.hits = 0
+        self.certain = certain
+
+    def add(self, time: float, sighting: Sighting) -> None:
+        """Record its newest sighting."""
+        self.motion.add(time, sighting)
+        self.last, self.seen = sighting, time
+        self.hits += 1
+
+    def add_before(self, time: float, sighting: Sighting) -> None:
+        """Record a sighting earlier than all others."""
+        self.motion.add_before(time, sighting)
+        self.born = time
+        self.hits += 1
+
+    def anchors(self, time: float) -> FloatArray:
+        """(anchors, 2) where its anchors are expected."""
+        return self.last.anchors + self.motion.offset(time)
+
+    def reach(self, time: float) -> float:
+        """How far from there it may be found, in box sides."""
+        return _REACH + _REACH_GROWTH * abs(time - self.seen)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Seed:
+    """A detected face that the landmark model has looked at."""
+
+    sighting: Sighting
+    score: float
+
+    @property
+    def certain(self) -> bool:
+        """Whether detector and landmark model both have no doubt."""
+        return min(self.score, self.sighting.presence) >= CERTAIN
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Candidate:
+    """A sighting that a track claims for one frame."""
+
+    track: Track
+    sighting: Sighting
+    expected: FloatArray
+    """(4,) the box where the track was expected."""
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Match:
+    """Which seed belongs to which track."""
+
+    pairs: list[tuple[Track, Seed]]
+    lost: list[Track]
+    """Tracks without a seed, oldest first."""
+    new: list[Seed]
+    """Seeds without a track."""
+    strained: bool
+    """A pair lies so far apart that it may be two faces."""
+
+
+class Tracks:
+    """All live tracks, oldest first."""
+
+    def __init__(self, max_faces: int | None = None) -> None:
+        self.max_faces = max_faces
+        self.live: list[Track] = []
+        self._next_id = 0
+
+    def match(self, seeds: Sequence[Seed], time: float, tracks: Sequence[Track] | None = None) -> Match:
+        """Assign seeds to tracks (or all live ones) by overlap of boxes and distance of anchors, as expected now."""
+        tracks = self.live if tracks is None else tracks
+        if not tracks or not seeds:
+            return Match([], list(tracks), list(seeds), False)
+        distances = _distances(
+            np.stack([track.anchors(time) for track in tracks]), np.stack([seed.sighting.anchors for seed in seeds])
+        ) / _sides([track.last for track in tracks], [seed.sighting for seed in seeds])
+        boxes = np.stack([track.motion.predict(time) for track in tracks])
+        overlaps = _overlaps(boxes, np.stack([seed.sighting.box for seed in seeds]))
+        cost = distances + 0.5 * (1 - overlaps)
+        # Of two tracks equally near, the older: a hair's breadth per rank decides ties only.
+        cost += 1e-3 * np.arange(len(tracks))[:, None]
+        within = distances < np.array([track.reach(time) for track in tracks])[:, None]
+        rows, columns = linear_sum_assignment(np.where(within, cost, 1e3))
+        chosen = [(row, column) for row, column in zip(rows, columns, strict=True) if within[row, column]]
+        taken, given = {row for row, _ in chosen}, {column for _, column in chosen}
+        return Match(
+            [(tracks[row], seeds[column]) for row, column in chosen],
+            [track for i, track in enumerate(tracks) if i not in taken],
+            [seed for i, seed in enumerate(seeds) if i not in given],
+            any(distances[row, column] > _STRAINED for row, column in chosen),
+        )
+
+    def begin(self, seeds: Sequence[Seed], time: float) -> list[Track]:
+        """New tracks for seeds, the largest first as far as `max_faces` allows; missing tracks make room."""
+        seen = sum(track.seen == time for track in self.live)
+        room = len(seeds) if self.max_faces is None else max(self.max_faces - seen, 0)
+        begun = []
+        for seed in sorted(seeds, key=lambda seed: -seed.sighting.side)[:room]:
+            track = Track(time, seed.certain)
+            track.add(time, seed.sighting)
+            begun.append(track)
+        self.live += begun
+        if self.max_faces is not None and len(self.live) > self.max_faces:
+            newest_seen = sorted(self.live, key=lambda track: (-track.seen, track.born))[: self.max_faces]
+            self.live = [track for track in self.live if track in newest_seen]
+        return begun
+
+    def bury(self, time: float) -> None:
+        """End the tracks that were not seen for too long; those that do not count yet have no credit."""
+        self.live = [
+            track for track in self.live if track.seen == time or (self.counts(track) and time - track.seen <= PATIENCE)
+        ]
+
+    def counts(self, track: Track, frames: int = CONFIRM) -> bool:
+        """Whether a track is a face's for sure; a video of fewer `frames` than it takes asks for all it has."""
+        return track.id is not None or track.certain or track.hits >= min(CONFIRM, frames)
+
+    def name(self, track: Track) -> int:
+        """The track's id, given on first asking."""
+        if track.id is None:
+            track.id, self._next_id = self._next_id, self._next_id + 1
+        return track.id
+
+
+def distinct(seeds: Sequence[Seed]) -> list[Seed]:
+    """One seed for each face, the surest."""
+    kept: list[Seed] = []
+    for seed in sorted(seeds, key=lambda seed: -seed.score * seed.sighting.presence):
+        if not any(same_face(seed.sighting, other.sighting) for other in kept):
+            kept.append(seed)
+    return kept
+
+
+def contest(candidates: Sequence[Candidate]) -> list[Candidate]:
+    """One candidate for each face of a frame: the one whose track was expected there; if both were, the older's.
+
+    Candidates come oldest track first. When two faces cross, the hidden one's crop shows the one in front; its track
+    must neither take that face over nor end, but miss a few frames.
+    """
+    kept: list[Candidate] = []
+    for candidate in candidates:
+        rival = next((other for other in kept if same_face(candidate.sighting, other.sighting)), None)
+        if rival is None:
+            kept.append(candidate)
+        elif _surprise(candidate) < _surprise(rival) - 0.1:
+            kept[kept.index(rival)] = candidate
+    return kept
+
+
+def same_face(one: Sighting, other: Sighting) -> bool:
+    """Whether two sightings in a frame are of one face."""
+    distance = np.linalg.norm(one.anchors - other.anchors, axis=-1).mean()
+    return bool(distance < _SAME * min(one.side, other.side))
+
+
+def believable(track: Track, sighting: Sighting, time: float) -> bool:
+    """Whether a track may take what a crop shows for its face: it is one, and where this face could be."""
+    distance = np.linalg.norm(sighting.anchors - track.anchors(time), axis=-1).mean()
+    near = distance < track.reach(time) * max(track.last.side, sighting.side)
+    return sighting.presence >= STAY and bool(near)
+
+
+def is_face(sighting: Sighting) -> bool:
+    """Whether a detection may begin a track."""
+    return sighting.presence >= PRESENT
+
+
+def between(track: Track, seed: Seed, seed_time: float, frame: Frame) -> tuple[FloatArray, float]:
+    """Box and angle of a face in a frame between its newest sighting and its next."""
+    start, end = track.motion.time, seed_time
+    share = (frame.time - start) / (end - start) if end > start else 1.0
+    box = track.motion.box + share * (seed.sighting.box - track.motion.box)
+    turn = np.remainder(seed.sighting.angle - track.motion.angle + np.pi, 2 * np.pi) - np.pi
+    return box, track.motion.angle + share * turn
+
+
+def _surprise(candidate: Candidate) -> float:
+    """Distance of a sighting from where it was expected, in box sides."""
+    expected = candidate.expected[:2] + candidate.expected[2:] / 2
+    return float(np.linalg.norm(candidate.sighting.center - expected)) / candidate.sighting.side
+
+
+def _distances(one: FloatArray, other: FloatArray) -> FloatArray:
+    """(n, A, 2) and (m, A, 2) to the mean distance of corresponding points (n, m)."""
+    return np.linalg.norm(one[:, None] - other[None], axis=-1).mean(-1)
+
+
+def _sides(one: Sequence[Sighting], other: Sequence[Sighting]) -> FloatArray:
+    """(n, m) the larger side of each pair."""
+    return np.maximum([[sighting.side] for sighting in one], [[sighting.side for sighting in other]])
+
+
+def _overlaps(one: FloatArray, other: FloatArray) -> FloatArray:
+    """(n, 4) and (m, 4) boxes to their intersection over union (n, m)."""
+    corner = np.maximum(one[:, None, :2], other[None, :, :2])
+    far = np.minimum((one[:, :2] + one[:, 2:])[:, None], (other[:, :2] + other[:, 2:])[None])
+    common = np.maximum(far - corner, 0).prod(-1)
+    return common / (one[:, 2:].prod(-1)[:, None] + other[:, 2:].prod(-1)[None] - common)

@@ -1,0 +1,239 @@
+"""The whole product as one sentence: frames come from a source, are detected, tracked, cropped, landmarked, smoothed, and
+go to sinks.
+
+    for result in track("input.mp4", parts="eyes,lips"):
+        print(result.time, [face.id for face in result.faces])
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from detectors import load_detector
+from pipelines.follow import DETECT_EVERY
+from pipelines.landmarks import Landmarker, Sighting
+from pipelines.segments import SegmentFollower
+from pipelines.sinks import Sink
+from pipelines.smooth import Smoother
+from pipelines.source import Source, open_source
+from pipelines.threads import Ahead, Behind
+from vtrack.errors import UsageError
+from vtrack.models import load_model
+from vtrack.parts import ANCHORS
+from vtrack.query import parse_query
+from vtrack.types import Detector, Face, Frame, FrameResult, LandmarkModel, Query
+
+_MEMORY = 96 * 2**20
+"""Bytes of pixels that wait between two threads at most."""
+_DEPTH = 32
+"""Frames that wait between two threads at most."""
+_LONGEST_DETECT_EVERY = 2.0
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What to track and how. Strings name what is loaded; a model or detector of one's own may stand in their place."""
+
+    query: Query
+    model: str | LandmarkModel = "fast"
+    detector: str | Detector = "auto"
+    device: str = "auto"
+    engine: str = "auto"
+    detector_options: Mapping[str, Any] = field(default_factory=dict)
+    """What else `load_detector` takes."""
+    smooth: str = "rts"
+    smooth_options: Mapping[str, Any] = field(default_factory=dict)
+    """What else `Smoother` takes."""
+    max_faces: int | None = None
+    detect_every: float = DETECT_EVERY
+    """Seconds between detections."""
+
+    def __post_init__(self) -> None:
+        if self.max_faces is not None and self.max_faces < 1:
+            raise UsageError(f"max_faces must be at least 1, got {self.max_faces}")
+        if not 0 <= self.detect_every <= _LONGEST_DETECT_EVERY:
+            raise UsageError(
+                f"detect_every is in seconds, 0 (every frame) to {_LONGEST_DETECT_EVERY:g}, got {self.detect_every:g}"
+            )
+        self.smoother()
+
+    def smoother(self) -> Smoother:
+        """A fresh smoother for one video."""
+        return Smoother(self.query + ANCHORS, mode=self.smooth, **self.smooth_options)
+
+
+class Pipeline:
+    """Models, loaded once, that turn any number of videos into results."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        model, detector = settings.model, settings.detector
+        self.model = (
+            load_model(model, device=settings.device, engine=settings.engine) if isinstance(model, str) else model
+        )
+        self.detector = (
+            load_detector(detector, device=settings.device, **settings.detector_options)
+            if isinstance(detector, str)
+            else detector
+        )
+
+    @property
+    def card(self) -> dict[str, Any]:
+        """What is known of the landmark model's weights; its name alone for a model of one's own."""
+        card = getattr(self.model, "card", None)
+        return {"name": self.model.name} if card is None else asdict(card)
+
+    def results(
+        self, source: Source, *, stop: threading.Event | None = None, pixels: bool = True
+    ) -> Iterator[FrameResult]:
+        """One result for each frame of an opened source, in order.
+
+        Setting `stop` ends them early, after what was read until then. Without `pixels` the frames come without their
+        pictures, so that frames waiting for the smoother cost nothing.
+        """
+        settings = self.settings
+        follower = SegmentFollower(
+            self.detector,
+            Landmarker(self.model, settings.query),
+            max_faces=settings.max_faces,
+            detect_every=settings.detect_every,
+        )
+        smoother = settings.smoother()
+        with Ahead(source, _room(source), stop) as frames:
+            for frame, sightings in follower.follow(frames):
+                shown = frame if pixels else _without_pixels(frame)
+                for result in smoother.push(_result(shown, sightings, follower.landmarker.query)):
+                    yield _for_user(result, settings.query)
+            for result in smoother.flush():
+                yield _for_user(result, settings.query)
+
+
+def track(
+    source: str | Path | Source,
+    parts: str | Query = "face",
+    *,
+    start: float | None = None,
+    stop: float | None = None,
+    every: int = 1,
+    **settings: Any,
+) -> Iterator[FrameResult]:
+    """Track faces through a video, lazily: one result for each frame, in order.
+
+    `source` is a file, folder, pattern or address, or an opened `Source`; `parts` are named as on the command line.
+    `start` and `stop` (seconds) and `every` (frames) choose what of it is read. For what else there is see `Settings`:
+    `model`, `detector`, `device`, `engine`, `smooth`, `max_faces`, `detect_every`.
+
+    Raises `UsageError` at once for arguments that cannot be, `SourceError` on the first frame for what cannot be read.
+    """
+    chosen = Settings(parse_query(parts) if isinstance(parts, str) else parts, **settings)
+    return _track(source, chosen, {"start": start, "stop": stop, "every": every})
+
+
+def _track(source: str | Path | Source, settings: Settings, selection: Mapping[str, Any]) -> Iterator[FrameResult]:
+    with source if isinstance(source, Source) else open_source(source, **selection) as opened:
+        yield from Pipeline(settings).results(opened)
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What a run did."""
+
+    frames: int
+    frames_with_faces: int
+    tracks: int
+    seconds: float
+    damaged: int
+    """Packets or images of the source that could not be decoded."""
+    interrupted: bool
+    """Whether it was asked to stop before the source's end."""
+
+    @property
+    def fps(self) -> float:
+        """Frames per second of work."""
+        return self.frames / self.seconds if self.seconds else 0.0
+
+
+def run(
+    pipeline: Pipeline,
+    source: Source,
+    sinks: Sequence[Sink],
+    *,
+    stop: threading.Event | None = None,
+    progress: Callable[[FrameResult], object] = lambda result: None,
+    pixels: bool = True,
+) -> Summary:
+    """Send the results of a source to sinks, which work in a thread of their own.
+
+    When `stop` is set, what was read until then is finished and kept. Without `pixels` the sinks get frames without
+    their pictures.
+    """
+    began, frames, with_faces, ids = time.perf_counter(), 0, 0, set[int]()
+
+    def write(result: FrameResult) -> None:
+        for sink in sinks:
+            sink.write(result)
+
+    try:
+        with ExitStack() as outputs:
+            for sink in sinks:
+                outputs.enter_context(sink)
+            with Behind(write, _room(source)) as out:
+                for result in pipeline.results(source, stop=stop, pixels=pixels):
+                    out.put(result)
+                    progress(result)
+                    frames += 1
+                    with_faces += bool(result.faces)
+                    ids.update(face.id for face in result.faces)
+            if stop is not None and stop.is_set():
+                # Sinks keep what they have when Ctrl-C comes by, and know then that more was to follow.
+                raise KeyboardInterrupt
+    except KeyboardInterrupt:
+        if stop is None or not stop.is_set():
+            raise
+    interrupted = stop is not None and stop.is_set()
+    return Summary(frames, with_faces, len(ids), time.perf_counter() - began, source.damaged, interrupted)
+
+
+def _room(source: Source) -> int:
+    """Frames of this source that may wait between two threads."""
+    return int(np.clip(_MEMORY // (source.info.width * source.info.height * 3), 2, _DEPTH))
+
+
+def _without_pixels(frame: Frame) -> Frame:
+    """The frame with a black picture of its size that takes no memory."""
+    return replace(frame, image=np.broadcast_to(np.uint8(0), frame.image.shape))
+
+
+def _result(frame: Frame, sightings: Mapping[int, Sighting], query: Query) -> FrameResult:
+    """A frame and its faces, with all points asked of the model."""
+    faces = tuple(
+        Face(
+            id=number,
+            box=seen.box,
+            presence=seen.presence,
+            points=seen.points,
+            sigma=seen.sigma,
+            raw=seen.points,
+            query=query,
+        )
+        for number, seen in sightings.items()
+    )
+    return FrameResult(frame, faces, query)
+
+
+def _for_user(result: FrameResult, query: Query) -> FrameResult:
+    """The result without the anchors, which nobody asked for."""
+    count = len(query)
+    faces = tuple(
+        replace(face, points=face.points[:count], sigma=face.sigma[:count], raw=face.raw[:count], query=query)
+        for face in result.faces
+    )
+    return FrameResult(result.frame, faces, query)

@@ -1,0 +1,272 @@
+"""Drawing: curves pass through their points and join what belongs together; every face can be seen, none is repainted."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pytest
+
+from pipelines.curves import curves_of
+from pipelines.draw import KINDS, Drawing, parse_kinds
+from pipelines.palette import part_color, track_color
+from tests.pipelines.results import make_face, make_result
+from vtrack.errors import UsageError
+from vtrack.layouts import load_layout
+from vtrack.parts import PARTS
+from vtrack.types import Face, FloatArray, ImageArray, Query
+
+GREY = 90
+
+
+def part_query(part: str, positions: list[float]) -> Query:
+    return Query((part,) * len(positions), tuple(positions))
+
+
+def even(part: str, count: int) -> Query:
+    return part_query(part, list(PARTS[part].positions(count)))
+
+
+def on_circle(query: Query, middle: tuple[float, float] = (320.0, 240.0), radius: float = 100.0) -> FloatArray:
+    """Points of a query round a circle by their positions."""
+    turn = 2 * np.pi * np.array(query.positions)
+    return np.stack([middle[0] - radius * np.cos(turn), middle[1] - radius * np.sin(turn)], 1)
+
+
+def circle_face(query: Query, size: float = 200.0, **changes: object) -> Face:
+    middle = (320.0, 240.0)
+    facts = {
+        "points": on_circle(query, middle, size / 2),
+        "sigma": np.full(len(query), 0.005 * size),
+        "box": np.array([middle[0] - size / 2, middle[1] - size / 2, size, size]),
+        **changes,
+    }
+    return make_face(query, **facts)
+
+
+def draw(face: Face, kinds: str = "points,curves", shape: tuple[int, int] = (480, 640), grey: int = GREY) -> ImageArray:
+    image = np.full((*shape, 3), grey, np.uint8)
+    return Drawing(face.query, parse_kinds(kinds))(make_result(0, face, image=image, query=face.query))
+
+
+def changed(image: ImageArray, grey: int = GREY) -> np.ndarray:
+    """(H, W) how much each pixel differs from the empty picture."""
+    return np.abs(image.astype(int) - grey).max(2)
+
+
+# Which points are joined, and how.
+
+
+def ends(query: Query) -> list[tuple[int, int]]:
+    """First and last point of each curve."""
+    curves = curves_of(query)
+    starts, stops = curves.starts[:-1], curves.starts[1:] - 1
+    return list(zip(curves.around[starts, 1].tolist(), curves.around[stops, 2].tolist(), strict=True))
+
+
+@pytest.mark.parametrize("part", ["left_eye", "outer_lip", "right_brow"])
+@pytest.mark.parametrize("count", [4, 9, 40])
+def test_a_closed_part_is_closed_where_all_of_it_is_asked_for(part: str, count: int) -> None:
+    assert ends(even(part, count)) == [(0, 0)]
+
+
+def test_a_stretch_of_a_closed_part_stays_open() -> None:
+    assert ends(part_query("left_eye", [0.0, 0.1, 0.2, 0.3, 0.4, 0.5])) == [(0, 5)]
+    # Given out of order and across the seam at 0.
+    assert ends(part_query("left_eye", [0.1, 0.8, 0.9, 0.0])) == [(1, 0)]
+    assert ends(part_query("left_eye", [0.0, 0.05, 0.1, 0.5, 0.55, 0.6])) == [(0, 2), (3, 5)]
+
+
+def test_an_open_part_stays_open_and_gaps_are_not_bridged() -> None:
+    assert ends(even("jaw", 17)) == [(0, 16)]
+    assert ends(part_query("jaw", [0.0, 0.05, 0.1, 0.9, 0.95, 1.0])) == [(0, 2), (3, 5)]
+
+
+def test_single_points_make_no_curve() -> None:
+    assert ends(part_query("left_eye", [0.0, 0.5])) == []
+    assert ends(Query(("left_pupil", "nose_bridge"), (0.0, 1.0))) == []
+    assert ends(part_query("jaw", [0.5, 0.5])) == []
+
+
+def test_words_that_are_no_part_make_an_open_curve() -> None:
+    assert ends(part_query("scar on the cheek", [0.0, 0.5, 1.0])) == [(0, 2)]
+
+
+def test_all_of_300w() -> None:
+    assert len(ends(load_layout("300w").query)) == 9
+
+
+def test_curves_pass_through_their_points_and_are_smooth() -> None:
+    query = even("right_brow", 12)
+    points = on_circle(query)
+    line = curves_of(query).lines(points)
+    assert np.hypot(*(line[:, None] - points[None]).transpose(2, 0, 1)).min(0).max() < 1e-9
+    assert np.abs(np.hypot(*(line - (320, 240)).T) - 100).max() < 0.4  # a circle through twelve points
+    steps = np.diff(line, axis=0)
+    turns = np.diff(np.unwrap(np.arctan2(steps[:, 1], steps[:, 0])))
+    assert np.abs(turns).max() < 0.35
+
+
+def test_corners_of_eyes_stay_sharp() -> None:
+    query = even("left_eye", 6)
+    eye = np.array([[0, 0], [30, -12], [70, -12], [100, 0], [70, 12], [30, 12.0]])
+    line = curves_of(query).lines(eye)
+    assert line[:, 0].min() == 0 and line[:, 0].max() == 100  # no bulge beyond the corners
+
+
+def test_values_run_along_a_curve() -> None:
+    query = even("jaw", 3)
+    along = curves_of(query).along(np.array([0.0, 1.0, 0.5]))
+    assert along[0] == 0 and along[-1] == 0.5 and along.max() == 1
+    assert np.abs(np.diff(along)).max() < 0.06
+
+
+# What the picture shows.
+
+
+def test_nothing_to_draw_is_the_frame_s_own_image() -> None:
+    query = even("jaw", 5)
+    empty = make_result(0, query=query)
+    assert Drawing(query)(empty) is empty.frame.image
+    full = make_result(0, make_face(query), query=query)
+    assert Drawing(query, parse_kinds("none"))(full) is full.frame.image
+
+
+def test_the_frame_itself_is_not_drawn_on() -> None:
+    face = circle_face(even("jaw", 17))
+    result = make_result(0, face, image=np.full((480, 640, 3), GREY, np.uint8), query=face.query)
+    assert changed(Drawing(face.query)(result)).max() > 60
+    assert (result.frame.image == GREY).all()
+
+
+@pytest.mark.parametrize("grey", [0, 128, 255])
+def test_lines_stand_out_on_every_ground(grey: int) -> None:
+    difference = changed(draw(circle_face(even("jaw", 17)), "curves", grey=grey), grey)
+    for turn in np.linspace(0.1, 2 * np.pi - 0.1, 50):
+        x, y = round(320 - 100 * np.cos(turn)), round(240 - 100 * np.sin(turn))
+        assert difference[y - 2 : y + 3, x - 2 : x + 3].max() > 70
+    assert difference[200:280, 280:360].max() == 0
+
+
+def test_each_part_has_its_colour() -> None:
+    image = draw(circle_face(even("outer_lip", 12)), "curves")
+    lines = image[changed(image) > 100]
+    assert np.abs(np.median(lines, 0) - part_color("outer_lip")).max() < 12
+
+
+@pytest.mark.parametrize("size", [40, 60, 100, 180, 300, 420])
+def test_width_follows_the_face_without_jumps(size: int) -> None:
+    """The line's area over its length, measured from how much of the picture it covers."""
+
+    def width(size: float) -> float:
+        query = even("jaw", 60)
+        face = circle_face(query, size)
+        image = draw(face, "curves", grey=0)
+        color = np.array(part_color("jaw"))
+        around = on_circle(query, radius=size / 2)
+        length = float(np.hypot(*np.diff(around, axis=0).T).sum())
+        return float((image.astype(float) @ color / (color @ color)).sum()) / length
+
+    assert width(size) == pytest.approx(1.05 + 0.00875 * size, rel=0.06)
+    assert abs(width(size + 2) - width(size)) < 0.06 * width(size)
+
+
+def test_doubtful_points_and_unseen_faces_are_faint() -> None:
+    query = even("jaw", 17)
+    sure = changed(draw(circle_face(query))).sum()
+    doubtful = changed(draw(circle_face(query, sigma=np.full(17, 30.0)))).sum()
+    unseen = changed(draw(circle_face(query, measured=False))).sum()
+    assert 0 < doubtful < 0.5 * sure
+    assert doubtful < unseen < 0.7 * sure
+
+
+def test_a_line_fades_along_its_way() -> None:
+    query = even("jaw", 17)
+    difference = changed(draw(circle_face(query, sigma=np.linspace(0, 40, 17)), "curves"))
+    assert (
+        difference[:240, :320].sum() > 2 * difference[240:, :320].sum() > 0
+    )  # it begins at the left and goes over the top
+
+
+def test_kinds_draw_what_they_say() -> None:
+    face = circle_face(even("jaw", 5), box=np.array([200.0, 100, 240, 280]))
+    area = {kind: changed(draw(face, kind)) > 30 for kind in KINDS}
+    corner = np.s_[95:130, 195:230]
+    assert area["boxes"][corner].any() and not area["curves"][corner].any() and not area["points"][corner].any()
+    assert area["ids"][60:100, 200:240].any() and not area["boxes"][60:96, 200:240].any()
+    assert 0 < area["points"].sum() < area["curves"].sum()
+    everything = changed(draw(face, ",".join(KINDS))) > 30
+    assert everything.sum() > area["curves"].sum() + area["boxes"].sum()
+
+
+def test_numbers_stay_in_the_frame() -> None:
+    face = circle_face(even("jaw", 5), box=np.array([-30.0, -40, 240, 280]))
+    assert (changed(draw(face, "ids")) > 60)[:40, :60].sum() > 100
+
+
+def test_faces_beyond_the_frame() -> None:
+    query = even("jaw", 17)
+    outside = circle_face(query, points=on_circle(query) + 5000)
+    assert changed(draw(outside)).max() == 0
+    half = circle_face(query, points=on_circle(query, (640.0, 0.0)))
+    assert changed(draw(half)).max() > 60
+    broken = circle_face(query, points=np.full((17, 2), np.nan))
+    assert changed(draw(broken)).max() == 0
+    far = on_circle(query)
+    far[8] = (1e7, -1e7)
+    assert changed(draw(circle_face(query, points=far))).max() > 60
+
+
+def test_one_missing_point_spoils_only_its_neighbourhood() -> None:
+    query = even("jaw", 17)
+    points = on_circle(query)
+    points[4] = np.nan
+    difference = changed(draw(circle_face(query, points=points)))
+    whole = changed(draw(circle_face(query)))
+    assert difference[240:, :].sum() > 0.8 * whole[240:, :].sum()
+    assert difference[0:20, 0:20].max() == 0
+
+
+@pytest.mark.parametrize("shape", [(240, 320), (2160, 3840)])
+def test_small_and_large_frames(shape: tuple[int, int]) -> None:
+    query = load_layout("300w").query
+    height, width = shape
+    size = 0.5 * height
+    points = on_circle(query, (width / 2, height / 2), size / 2)
+    face = make_face(query, points=points, sigma=np.full(68, 0.01 * size), box=np.array([width / 2, size, size, size]))
+    share = (changed(draw(face, "curves", shape)) > 40).mean()
+    assert 0.002 < share < 0.05
+
+
+def test_colours_are_far_apart() -> None:
+    face = ["jaw", "left_brow", "left_eye", "nose_bridge", "outer_lip", "left_pupil"]
+    colors = np.array([part_color(part) for part in face], float)
+    apart = np.abs(colors[:, None] - colors[None]).sum(2) + 1000 * np.eye(len(face))
+    assert apart.min() > 80
+    assert part_color("left_eye") != part_color("right_eye")
+    assert part_color("a scar") == part_color("a scar") != part_color("a mole")
+    assert len({track_color(i) for i in range(30)}) == 30
+
+
+def test_kinds_are_checked() -> None:
+    assert parse_kinds("points, boxes") == {"points", "boxes"}
+    assert parse_kinds("none") == set()
+    with pytest.raises(UsageError, match="cannot draw lines; choose from points, curves, boxes, ids, or none"):
+        parse_kinds("points,lines")
+    with pytest.raises(UsageError, match="cannot draw none"):
+        parse_kinds("none,points")
+    with pytest.raises(UsageError, match="cannot draw nothing"):
+        parse_kinds("")
+
+
+def test_drawing_is_fast() -> None:
+    # A face of 256 pixels takes 0.9 ms on one core; 20 ms means a loop over pixels or points.
+    query = load_layout("300w").query
+    face = make_face(query, points=on_circle(query, radius=128), box=np.array([192.0, 112, 256, 256]))
+    result = make_result(0, face, image=np.zeros((720, 1280, 3), np.uint8), query=query)
+    drawing = Drawing(query)
+    drawing(result)
+    began = time.process_time()
+    for _ in range(10):
+        drawing(result)
+    assert (time.process_time() - began) / 10 < 0.02

@@ -1,0 +1,98 @@
+"""Looking at faces: points in frame pixels, second looks at faces that lie beyond their box."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from pipelines.landmarks import Landmarker, Sighting, roll_of
+from tests.pipelines.toys import ToyFace, ToyModel, painter, true_points
+from vtrack.parts import ANCHORS
+from vtrack.types import Frame, Prediction, Query
+
+QUERY = Query(("jaw", "left_eye", "inner_lip"), (0.5, 0.5, 0.3))
+FACE = ToyFace((150, 95), 60, 0.3)
+
+
+def frame_of(*faces: ToyFace) -> Frame:
+    return Frame(painter(lambda i: faces)(0, 320, 180), 0, 0, Fraction(1, 25))
+
+
+def look(model: ToyModel, box: tuple[float, float, float, float], angle: float = 0.0) -> Sighting:
+    landmarker = Landmarker(model, QUERY)
+    return landmarker.look([frame_of(FACE)], [0], np.array([box]), np.array([angle]))[0]
+
+
+def box_of(face: ToyFace, shift: tuple[float, float] = (0, 0), scale: float = 1.0) -> tuple[float, float, float, float]:
+    width, height = 0.8 * face.side * scale, face.side * scale
+    return (face.center[0] + shift[0] - width / 2, face.center[1] + shift[1] - height / 2, width, height)
+
+
+def test_points_are_in_frame_pixels_users_first() -> None:
+    model = ToyModel()
+    seen = look(model, box_of(FACE), FACE.angle)
+    assert model.calls == [1]
+    np.testing.assert_allclose(seen.points, true_points(FACE, QUERY + ANCHORS), atol=0.5)
+    np.testing.assert_allclose(seen.anchors, true_points(FACE, ANCHORS), atol=0.5)
+    assert seen.angle == pytest.approx(FACE.angle, abs=0.02)
+    assert seen.presence > 0.9
+    # One hundredth of a crop of 1.6 times the box.
+    np.testing.assert_allclose(seen.sigma, 0.01 * 1.6 * 60, rtol=0.05)
+
+
+@pytest.mark.parametrize(
+    ("shift", "scale", "angle"),
+    [((25, 0), 1.0, 0.3), ((-15, 20), 1.0, 0.3), ((0, 0), 0.55, 0.3), ((0, 0), 2.2, 0.3), ((0, 0), 1.0, -0.5)],
+)
+def test_a_face_beyond_its_box_is_looked_at_again(shift: tuple[float, float], scale: float, angle: float) -> None:
+    model = ToyModel()
+    seen = look(model, box_of(FACE, shift, scale), angle)
+    assert len(model.calls) > 1
+    np.testing.assert_allclose(seen.points, true_points(FACE, QUERY + ANCHORS), atol=0.7)
+
+
+def test_only_slipped_faces_are_looked_at_again_and_in_one_batch() -> None:
+    model, faces = ToyModel(), [ToyFace((60, 90), 50), ToyFace((160, 90), 50), ToyFace((250, 90), 50)]
+    boxes = np.array([box_of(faces[0]), box_of(faces[1], (14, 0)), box_of(faces[2], (0, -14))])
+    seen = Landmarker(model, QUERY).look([frame_of(*faces)], [0, 0, 0], boxes, np.zeros(3))
+    assert model.calls[:2] == [3, 2]
+    for sighting, face in zip(seen, faces, strict=True):
+        np.testing.assert_allclose(sighting.points, true_points(face, QUERY + ANCHORS), atol=0.7)
+
+
+def test_batches_hold_as_many_crops_as_allowed() -> None:
+    model = ToyModel()
+    boxes = np.tile(box_of(FACE), (10, 1))
+    seen = Landmarker(model, QUERY, batch=4).look([frame_of(FACE)] * 2, [0, 1] * 5, boxes, np.full(10, FACE.angle))
+    assert model.calls == [4, 4, 2]
+    assert len(seen) == 10
+
+
+def test_nothing_to_look_at() -> None:
+    model = ToyModel()
+    assert Landmarker(model, QUERY).look([], [], np.zeros((0, 4)), np.zeros(0)) == []
+    assert model.calls == []
+
+
+class Wild(ToyModel):
+    """A model that says nonsense."""
+
+    def predict(self, crops: np.ndarray, query: Query) -> Prediction:
+        self.calls.append(len(crops))
+        points = np.full((len(crops), len(query), 2), 40.0)
+        return Prediction(points, np.ones(points.shape[:2]), np.zeros(len(crops)))
+
+
+def test_nonsense_is_not_run_after() -> None:
+    """Points that make no box are no place to look again."""
+    model = Wild()
+    assert look(model, box_of(FACE)).presence == 0
+    assert model.calls == [1]
+
+
+@pytest.mark.parametrize("angle", [-3.0, -1.2, 0.0, 0.4, 2.5])
+def test_roll_of_a_turned_face(angle: float) -> None:
+    anchors = true_points(ToyFace((10, 20), 100, angle), ANCHORS)
+    assert roll_of(anchors) == pytest.approx(angle, abs=1e-9)

@@ -1,0 +1,209 @@
+"""Following toy faces: places, identities, births, deaths, crossings, leaps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fractions import Fraction
+from math import cos, hypot, pi, sin
+
+import numpy as np
+import pytest
+
+from pipelines.causal import CausalFollower
+from pipelines.follow import Follower
+from pipelines.landmarks import Landmarker, Sighting
+from pipelines.segments import SegmentFollower
+from tests.pipelines.toys import Scene, ToyDetector, ToyFace, ToyModel, painter, true_points
+from vtrack.types import Detections, Frame, Query
+
+QUERY = Query(("jaw", "left_eye"), (0.5, 0.5))
+SIZE = (320, 180)
+RATE = 30
+
+Followed = list[tuple[Frame, dict[int, Sighting]]]
+
+
+def frames_of(scene: Scene, count: int, rate: int = RATE) -> Iterator[Frame]:
+    draw = painter(scene)
+    for i in range(count):
+        yield Frame(draw(i, *SIZE), i, i, Fraction(1, rate))
+
+
+def follow(
+    scene: Scene, count: int, kind: type[Follower] = SegmentFollower, *, rate: int = RATE, **options: object
+) -> tuple[Followed, ToyDetector]:
+    detector = options.pop("detector", None) or ToyDetector()
+    follower = kind(detector, Landmarker(ToyModel(), QUERY), **options)  # type: ignore[arg-type]
+    return list(follower.follow(frames_of(scene, count, rate))), detector  # type: ignore[attr-defined]
+
+
+def error(sighting: Sighting, face: ToyFace) -> float:
+    """Mean distance of the user's points from the truth, in face sides."""
+    distance = np.linalg.norm(sighting.points[: len(QUERY)] - true_points(face, QUERY), axis=-1)
+    return float(distance.mean()) / face.side
+
+
+both = pytest.mark.parametrize("kind", [SegmentFollower, CausalFollower])
+
+
+@both
+def test_one_face_on_a_curve_keeps_its_id_and_its_points(kind: type[Follower]) -> None:
+    def scene(i: int) -> list[ToyFace]:
+        turn = 2 * pi * i / 80
+        return [ToyFace((160 + 90 * cos(turn), 90 + 40 * sin(turn)), 50 + 10 * sin(turn), 0.5 * sin(turn))]
+
+    results, detector = follow(scene, 80, kind)
+    assert [frame.index for frame, _ in results] == list(range(80))
+    for i, (_, faces) in enumerate(results):
+        assert list(faces) == [0]
+        assert error(faces[0], scene(i)[0]) < 0.03
+        assert abs(faces[0].angle - scene(i)[0].angle) < 0.05
+    # Every 0.3 s is every ninth frame; a face that changes its direction may cost a few detections more.
+    assert len(set(detector.calls)) < 20
+
+
+@both
+def test_a_frame_without_faces_has_its_place(kind: type[Follower]) -> None:
+    results, _ = follow(lambda i: [], 25, kind)
+    assert [(frame.index, faces) for frame, faces in results] == [(i, {}) for i in range(25)]
+
+
+def test_no_frames_no_results() -> None:
+    assert follow(lambda i: [], 0)[0] == []
+
+
+def test_a_single_frame_is_enough() -> None:
+    results, _ = follow(lambda i: [ToyFace((100, 90))], 1, detector=ToyDetector(score=0.6))
+    assert list(results[0][1]) == [0]
+
+
+def test_a_face_is_there_from_its_first_frame_to_its_last() -> None:
+    """It comes and goes between key frames; the frames around are found from both sides."""
+    face = ToyFace((150, 90))
+    results, detector = follow(lambda i: [face] if 22 <= i < 59 else [], 90)
+    assert 22 not in detector.calls
+    assert [frame.index for frame, faces in results if faces] == list(range(22, 59))
+    assert {number for _, faces in results for number in faces} == {0}
+
+
+@both
+def test_a_covered_face_keeps_its_id_and_an_id_is_not_used_again(kind: type[Follower]) -> None:
+    face = ToyFace((150, 90))
+    short = range(40, 55)
+    results, _ = follow(lambda i: [] if i in short else [face], 90, kind)
+    assert {number for _, faces in results for number in faces} == {0}
+    assert not any(results[i][1] for i in short)
+    long = range(20, 70)
+    results, _ = follow(lambda i: [] if i in long else [face], 120, kind)
+    assert {number for _, faces in results[:20] for number in faces} == {0}
+    assert {number for _, faces in results[70:] for number in faces} == {1}
+
+
+@both
+@pytest.mark.parametrize("speed", [3.0, 7.0])
+def test_identities_survive_a_crossing(kind: type[Follower], speed: float) -> None:
+    def scene(i: int) -> list[ToyFace]:
+        return [ToyFace((30 + speed * i, 85), 50, blue=60), ToyFace((290 - speed * i, 95), 60, blue=180)]
+
+    count = int(260 / speed)
+    results, _ = follow(scene, count, kind)
+    seen = {}
+    for i, (_, faces) in enumerate(results):
+        for number, sighting in faces.items():
+            nearest = min(scene(i), key=lambda face: hypot(*(sighting.center - face.center)))
+            overlap = abs(scene(i)[0].center[0] - scene(i)[1].center[0]) < 55
+            if not overlap:
+                assert seen.setdefault(number, nearest.blue) == nearest.blue, f"frame {i}"
+    assert sorted(seen.values()) == [60, 180]
+    assert {number for _, faces in results[-3:] for number in faces} == set(seen)
+
+
+def test_two_tracks_never_show_one_face() -> None:
+    def scene(i: int) -> list[ToyFace]:
+        return [ToyFace((100 + 4 * i, 90), 50, blue=60), ToyFace((220, 90), 60, blue=180)]
+
+    results, _ = follow(scene, 55)
+    for _, faces in results:
+        centers = [sighting.center for sighting in faces.values()]
+        assert all(hypot(*(a - b)) > 8 for i, a in enumerate(centers) for b in centers[:i])
+
+
+def test_a_leap_between_key_frames_is_looked_into() -> None:
+    """A cut to another place: neither one track with points in between, nor a face on the wrong side of the cut."""
+    results, detector = follow(lambda i: [ToyFace((60, 60)) if i < 24 else ToyFace((250, 120))], 60)
+    assert {number for _, faces in results[:24] for number in faces} == {0}
+    assert {number for _, faces in results[24:] for number in faces} == {1}
+    assert all(len(faces) == 1 for _, faces in results)
+    assert {23, 24} & set(detector.calls)
+
+
+@both
+def test_a_fast_face_is_one_face(kind: type[Follower]) -> None:
+    def scene(i: int) -> list[ToyFace]:
+        return [ToyFace((160 + 110 * sin(2 * pi * i / 22), 90), 60)]
+
+    results, _ = follow(scene, 88, kind)
+    assert all(list(faces) == [0] for _, faces in results)
+    assert max(error(faces[0], scene(i)[0]) for i, (_, faces) in enumerate(results)) < 0.05
+
+
+@both
+def test_max_faces_keeps_the_largest(kind: type[Follower]) -> None:
+    faces = [ToyFace((50, 90), 40, blue=60), ToyFace((150, 90), 70, blue=120), ToyFace((260, 90), 55, blue=180)]
+    results, _ = follow(lambda i: faces, 30, kind, max_faces=2)
+    assert [{round(face.center[0], -1) for face in found.values()} for _, found in results] == [{150, 260}] * 30
+
+
+def test_max_faces_follows_a_cut() -> None:
+    """A face that is gone does not keep its place for as long as it might come back."""
+    results, _ = follow(lambda i: [ToyFace((60, 60)) if i < 24 else ToyFace((250, 120))], 60, max_faces=1)
+    assert all(len(faces) == 1 for _, faces in results)
+
+
+def test_weak_detections_need_company() -> None:
+    """A flash for one frame on a key frame is a face only to a detector and model without doubt."""
+    flash = 18
+    for score, expected in ((0.6, False), (0.99, True)):
+        results, detector = follow(
+            lambda i: [ToyFace((100, 90))] if i == flash else [], 40, detector=ToyDetector(score=score)
+        )
+        assert flash in detector.calls
+        assert any(faces for _, faces in results) is expected
+
+
+def test_uneven_and_slow_frame_rates() -> None:
+    results, detector = follow(lambda i: [ToyFace((40 + 5 * i, 90))], 40, rate=2)
+    assert all(list(faces) == [0] for _, faces in results)
+    assert set(detector.calls) == set(range(40))
+
+
+class DoubleDetector(ToyDetector):
+    """Finds every face twice, a little apart."""
+
+    def _detect(self, image: np.ndarray) -> Detections:
+        found = super()._detect(image)
+        boxes = np.concatenate([found.boxes, found.boxes + np.array([4, 3, 2, 2])])
+        return Detections(boxes, np.repeat(found.scores, 2), np.repeat(found.angles, 2))
+
+
+@both
+def test_a_face_found_twice_is_one(kind: type[Follower]) -> None:
+    results, _ = follow(lambda i: [ToyFace((100 + i, 90))], 30, kind, detector=DoubleDetector())
+    assert all(list(faces) == [0] for _, faces in results)
+
+
+class BlinkingDetector(ToyDetector):
+    """Finds faces in the first frame only, like a detector before a head that has turned away."""
+
+    def _detect(self, image: np.ndarray) -> Detections:
+        return super()._detect(image) if len(self.calls) < 2 else Detections.none()
+
+
+@both
+def test_landmarks_carry_a_face_that_the_detector_has_lost(kind: type[Follower]) -> None:
+    def scene(i: int) -> list[ToyFace]:
+        return [ToyFace((60 + 3 * i, 90))]
+
+    results, _ = follow(scene, 60, kind, detector=BlinkingDetector())
+    assert all(list(faces) == [0] for _, faces in results)
+    assert max(error(faces[0], scene(i)[0]) for i, (_, faces) in enumerate(results)) < 0.05

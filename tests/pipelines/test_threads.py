@@ -1,0 +1,151 @@
+"""Threads: order kept, bounded, errors travel, nobody left behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from pipelines.threads import Ahead, Behind, interruptible
+
+
+@pytest.fixture(autouse=True)
+def no_thread_left() -> Iterator[None]:
+    before = threading.active_count()
+    yield
+    assert threading.active_count() == before
+
+
+def test_ahead_keeps_order_and_stays_bounded() -> None:
+    made: list[int] = []
+
+    def items() -> Iterator[int]:
+        for i in range(50):
+            made.append(i)
+            yield i
+
+    seen = []
+    with Ahead(items(), 4) as ahead:
+        for item in ahead:
+            seen.append(item)
+            time.sleep(0.001)
+            # Four wait, one is in the thread's hand.
+            assert len(made) <= len(seen) + 5
+    assert seen == list(range(50))
+
+
+def test_ahead_runs_while_the_reader_works() -> None:
+    released = threading.Event()
+
+    def items() -> Iterator[int]:
+        yield 0
+        released.set()
+        yield 1
+
+    with Ahead(items(), 2) as ahead:
+        next(ahead)
+        assert released.wait(5)
+
+
+def test_ahead_gives_what_came_before_the_error_then_the_error() -> None:
+    def items() -> Iterator[int]:
+        yield from range(3)
+        raise OSError("the file ends here")
+
+    seen = []
+    with Ahead(items(), 10) as ahead, pytest.raises(OSError, match="ends here"):
+        for item in ahead:
+            seen.append(item)
+    assert seen == [0, 1, 2]
+
+
+def test_leaving_early_closes_the_generator_in_its_own_thread() -> None:
+    closed_by = []
+
+    def items() -> Iterator[int]:
+        try:
+            while True:
+                yield 1
+        finally:
+            closed_by.append(threading.current_thread().name)
+
+    with Ahead(items(), 2) as ahead:
+        next(ahead)
+    assert closed_by == ["vtrack-ahead"]
+
+
+def test_stop_ends_a_reader_that_waits() -> None:
+    hold, stop = threading.Event(), threading.Event()
+
+    def items() -> Iterator[int]:
+        yield 1
+        hold.wait(10)
+
+    with Ahead(items(), 2, stop) as ahead:
+        assert next(ahead) == 1
+        threading.Timer(0.05, stop.set).start()
+        began = time.perf_counter()
+        assert list(ahead) == []
+        assert time.perf_counter() - began < 2
+        hold.set()
+
+
+def test_behind_consumes_all_in_order_before_leaving() -> None:
+    seen: list[int] = []
+
+    def slow(item: int) -> None:
+        time.sleep(0.002)
+        seen.append(item)
+
+    with Behind(slow, 3) as behind:
+        for i in range(20):
+            behind.put(i)
+            assert i - len(seen) <= 5
+    assert seen == list(range(20))
+
+
+def test_behind_raises_the_consumers_error_in_the_caller() -> None:
+    def fail(item: int) -> None:
+        if item == 2:
+            raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"), Behind(fail, 1) as behind:
+        for i in range(100):
+            behind.put(i)
+        pytest.fail("nobody heard of the error")
+
+
+def test_behind_raises_an_error_of_the_last_item_on_leaving() -> None:
+    def fail(item: int) -> None:
+        raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"), Behind(fail, 5) as behind:
+        behind.put(1)
+
+
+def test_an_error_of_the_caller_drops_what_waits() -> None:
+    seen: list[int] = []
+
+    def slow(item: int) -> None:
+        time.sleep(0.05)
+        seen.append(item)
+
+    with pytest.raises(ValueError, match="model"), Behind(slow, 10) as behind:
+        for i in range(10):
+            behind.put(i)
+        raise ValueError("model")
+    assert len(seen) < 5
+
+
+def test_first_interrupt_sets_the_event_and_the_second_raises() -> None:
+    with interruptible() as stop:
+        os.kill(os.getpid(), signal.SIGINT)
+        assert stop.wait(2)
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(1)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler

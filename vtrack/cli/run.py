@@ -1,0 +1,261 @@
+"""`vtrack run`: one video in, a table out, and an annotated video if wanted."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import re
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from vtrack.errors import SinkError, UsageError
+
+if TYPE_CHECKING:
+    from pipelines.sinks import Sink
+    from pipelines.source import Source
+    from pipelines.video import Summary
+    from vtrack.types import FrameResult, Query
+
+EXAMPLES = """examples:
+  vtrack run input.mp4                               input.vtrack.csv with the whole face
+  vtrack run input.mp4 --parts eyes,lips --video     and input.vtrack.mp4 with the points drawn
+  vtrack run input.mp4 --parts lips:40,pupils -o out --parquet
+  vtrack run talk.mkv --start 1:30 --stop 2:00 --max-faces 1 --smooth.lips 0.2
+  vtrack run rtsp://host/door --stop 60 --csv door.csv --detector mediapipe
+"""
+
+TABLES = {"csv": "a CSV table", "jsonl": "JSON lines, one frame a line", "parquet": "a Parquet table"}
+BESIDE = ""
+"""What an output option holds when it was given without a path."""
+
+
+def add_parser(commands: Any) -> None:
+    """Add the command to the parser of `vtrack`."""
+    parser = commands.add_parser(
+        "run",
+        help="track faces through one video",
+        description="Track faces through one video, stream or folder of images; write a table and an annotated video.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "input", help="video file, http/RTSP address, folder of images or quoted pattern like 'img/*.png'"
+    )
+    parser.add_argument(
+        "--parts", default="face", metavar="QUERY", help="what to track: `eyes,lips:40` (default: face)"
+    )
+    add_output_options(parser)
+    add_tracking_options(parser)
+    parser.set_defaults(run=run)
+
+
+def add_output_options(parser: argparse.ArgumentParser) -> None:
+    """What is written, and where."""
+    group = parser.add_argument_group("outputs", "A table beside the input, INPUT.vtrack.csv, unless told otherwise.")
+    for name, what in {**TABLES, "video": "an annotated video"}.items():
+        group.add_argument(f"--{name}", nargs="?", const=BESIDE, metavar="PATH", help=f"write {what}")
+    group.add_argument(
+        "-o", "--output", type=Path, metavar="DIR", help="folder for outputs without a path; made if absent"
+    )
+    group.add_argument("--overwrite", action="store_true", help="replace outputs that exist")
+    group.add_argument("--format", default="wide", metavar="NAME", help="of the CSV: wide, long, openface, dlc")
+    group.add_argument("--columns", type=_names, default=(), metavar="NAMES", help="extra columns: raw,inside")
+    group.add_argument("--draw", default="points,curves", metavar="NAMES", help="points,curves,boxes,ids or none")
+    group.add_argument("--codec", default="h264", help="of the video: h264, hevc (default: h264)")
+    group.add_argument("--crf", type=int, help="quality of the video, 0 best to 51 smallest")
+    group.add_argument("--preset", default="veryfast", help="effort of the video encoder, ultrafast to veryslow")
+    group.add_argument("--quiet", action="store_true", help="no progress and no summary")
+
+
+def add_tracking_options(parser: argparse.ArgumentParser) -> None:
+    """What is read of the input, and how faces are found, followed and smoothed."""
+    group = parser.add_argument_group("input")
+    group.add_argument("--start", type=_seconds, metavar="TIME", help="first moment, in seconds or [h:]mm:ss")
+    group.add_argument("--stop", type=_seconds, metavar="TIME", help="moment to stop before")
+    group.add_argument("--every", type=int, default=1, metavar="N", help="take each N-th frame (default: 1)")
+
+    group = parser.add_argument_group("faces")
+    group.add_argument("--model", default="fast", help="landmark model, see `vtrack models` (default: fast)")
+    group.add_argument("--detector", default="auto", help="auto, native, mediapipe, yunet or boxes (default: auto)")
+    group.add_argument("--detector-model", type=Path, metavar="PATH", help="file that the detector is read from")
+    group.add_argument("--detect-size", type=int, metavar="PIXELS", help="longer side of the picture that is searched")
+    group.add_argument("--small-faces", action="store_true", help="search larger pictures, for small and far faces")
+    group.add_argument("--detect-every", type=float, metavar="SECONDS", help="time between detections")
+    group.add_argument("--max-faces", type=int, metavar="N", help="keep at most the N largest faces")
+    group.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default: auto)")
+    group.add_argument("--engine", default="auto", help="auto, torch or onnx (default: auto)")
+
+    group = parser.add_argument_group("smoothing")
+    group.add_argument("--smooth", default="rts", help="rts (no lag), kalman, one-euro or none (default: rts)")
+    group.add_argument("--smooth.strength", dest="strength", type=float, metavar="0..1", help="of all parts")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Track, write, and say what was done."""
+    from pipelines.sinks import check_outputs, write_sidecar
+    from pipelines.source import open_source
+    from pipelines.threads import interruptible
+    from pipelines.video import Pipeline, Settings
+    from pipelines.video import run as send
+    from vtrack.query import parse_query
+
+    query = parse_query(args.parts)
+    settings = Settings(query, **tracking_settings(args))
+    with open_source(args.input, start=args.start, stop=args.stop, every=args.every) as source:
+        outputs = output_paths(args)
+        if args.output is not None:
+            _make_folder(args.output)
+        check_outputs(list(outputs.values()), source=args.input, overwrite=args.overwrite)
+        sinks = make_sinks(args, outputs, query, source)
+        pipeline = Pipeline(settings)
+        with interruptible() as stop, _progress(source, args.quiet) as progress:
+            summary = send(pipeline, source, sinks, stop=stop, progress=progress, pixels="video" in outputs)
+    if outputs:
+        write_sidecar(
+            next(iter(outputs.values())),
+            options={name: value for name, value in vars(args).items() if name not in ("run", "command")},
+            model=pipeline.card,
+            source=dataclasses.asdict(source.info),
+            counts=dataclasses.asdict(summary),
+        )
+    if not args.quiet:
+        print(describe(source.info.name, summary, outputs, pipeline.detector.name), file=sys.stderr)
+    if summary.interrupted:
+        raise KeyboardInterrupt
+    return 0
+
+
+def tracking_settings(args: argparse.Namespace) -> dict[str, Any]:
+    """The options of `add_tracking_options` as `Settings` takes them; what was not given is left to its default."""
+    detector = {"model_path": args.detector_model, "size": args.detect_size, "small_faces": args.small_faces}
+    smooth = {"strength": args.strength}
+    settings = {
+        "model": args.model,
+        "detector": args.detector,
+        "device": args.device,
+        "engine": args.engine,
+        "max_faces": args.max_faces,
+        "detect_every": args.detect_every,
+        "smooth": args.smooth,
+        "detector_options": {name: value for name, value in detector.items() if value},
+        "smooth_options": {name: value for name, value in smooth.items() if value is not None},
+    }
+    return {name: value for name, value in settings.items() if value is not None}
+
+
+def output_paths(args: argparse.Namespace) -> dict[str, Path]:
+    """The path of each output, by its option. A table in CSV comes unless another table was asked for."""
+    suffixes = {**{table: f".{table}" for table in TABLES}, "video": ".mp4"}
+    asked = {name: getattr(args, name) for name in suffixes if getattr(args, name) is not None}
+    if not any(table in asked for table in TABLES):
+        asked = {"csv": BESIDE, **asked}
+    if args.format != "wide" and "csv" not in asked:
+        raise UsageError(f"--format {args.format} is of the CSV table; add --csv")
+    beside = default_output(args.input, args.output)
+    return {
+        name: Path(path) if path != BESIDE else beside.with_name(beside.name + suffixes[name])
+        for name, path in asked.items()
+    }
+
+
+def default_output(source: str, folder: Path | None) -> Path:
+    """Where outputs go, but for their suffix: beside the input, or in `folder`; for an address here."""
+    from pipelines.source import is_address
+
+    if is_address(source):
+        name, beside = Path(urlsplit(source).path).stem or "stream", Path()
+    else:
+        path = Path(source).absolute()
+        # A pattern stands for its folder.
+        path = path.parent if any(mark in path.name for mark in "*?[") and not path.exists() else path
+        name, beside = path.name if path.is_dir() else path.stem, path.parent
+    return (folder or beside) / f"{name}.vtrack"
+
+
+def make_sinks(args: argparse.Namespace, outputs: dict[str, Path], query: Query, source: Source) -> list[Sink]:
+    """What writes the outputs."""
+    from pipelines.records import JsonLines, ParquetTable
+    from pipelines.tables import open_table
+
+    sinks: list[Sink] = [
+        open_table(outputs.get("csv"), query, format=args.format, columns=args.columns, max_faces=args.max_faces)
+    ]
+    if "jsonl" in outputs:
+        sinks.append(JsonLines(outputs["jsonl"], query, args.columns))
+    if "parquet" in outputs:
+        sinks.append(ParquetTable(outputs["parquet"], query, args.columns))
+    if "video" in outputs:
+        sinks.append(_video_sink(args, outputs["video"], query, source))
+    return sinks
+
+
+def _video_sink(args: argparse.Namespace, path: Path, query: Query, source: Source) -> Sink:
+    from pipelines.draw import Drawing, parse_kinds
+    from pipelines.writer import VideoSink
+
+    info = source.info
+    return VideoSink(
+        path,
+        source=None if info.is_live else info.path,
+        start=args.start,
+        stop=args.stop,
+        rate=info.average_rate,
+        codec=args.codec,
+        crf=args.crf,
+        preset=args.preset,
+        draw=Drawing(query, parse_kinds(args.draw)),
+    )
+
+
+def describe(name: str, summary: Summary, outputs: dict[str, Path], detector: str) -> str:
+    """What a run did, in a line or two."""
+    facts = [
+        _count(summary.frames, "frame"),
+        f"{summary.frames_with_faces} with faces",
+        _count(summary.tracks, "track"),
+        f"{summary.seconds:.1f} s",
+        f"{summary.fps:.1f} fps",
+        f"detector {detector}",
+    ]
+    if summary.damaged:
+        facts.append(f"{_count(summary.damaged, 'damaged part')} skipped")
+    return f"{name}: {', '.join(facts)}\nwrote {', '.join(str(path) for path in outputs.values())}"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
+def _make_folder(path: Path) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SinkError(f"cannot make the folder {path}: {error.strerror or error}") from error
+
+
+@contextmanager
+def _progress(source: Source, quiet: bool) -> Iterator[Callable[[FrameResult], object]]:
+    """A bar with frames, frames per second and time left, on a terminal only."""
+    from tqdm import tqdm
+
+    hidden = quiet or not sys.stderr.isatty()
+    with tqdm(total=source.expected, desc=source.info.name, unit=" frames", disable=hidden, leave=False) as bar:
+        yield lambda result: bar.update()
+
+
+def _seconds(text: str) -> float:
+    """`90`, `1:30` and `0:01:30.5` as seconds."""
+    if re.fullmatch(r"(?:(?:\d+:[0-5]?\d|\d+):[0-5]?\d|\d+)(?:\.\d*)?", text) is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a time; write seconds or [h:]mm:ss")
+    seconds = 0.0
+    for piece in text.split(":"):
+        seconds = seconds * 60 + float(piece)
+    return seconds
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())

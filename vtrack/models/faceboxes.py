@@ -1,0 +1,65 @@
+"""From the detector network's cells to faces, in plain NumPy: the same for every engine."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+
+from vtrack.types import FloatArray
+
+STRIDES = (4, 8, 16, 32)
+"""Pixels from one cell to the next, on the network's four levels."""
+UNIT = 6.0
+"""Size in strides of the face that a stride is made for."""
+SAME_FACE = 0.45
+"""Overlap from which two boxes are one face. Two people cheek to cheek stay below it, as boxes end at the jaw."""
+VOTING = 0.6
+"""Boxes that overlap the best one by this much have a say in where it ends."""
+
+
+@lru_cache(maxsize=16)
+def cells_of(height: int, width: int) -> tuple[FloatArray, FloatArray]:
+    """(cells, 2) middles in pixels and (cells,) strides, in the network's order."""
+    middles, strides = [], []
+    for stride in STRIDES:
+        y, x = np.meshgrid(np.arange(height // stride), np.arange(width // stride), indexing="ij")
+        # The first cell covers pixels 0 .. stride - 1, whose middle is half a pixel short of stride / 2.
+        middles.append(np.stack([x, y], -1).reshape(-1, 2) * stride + (stride - 1) / 2)
+        strides.append(np.full(len(middles[-1]), stride))
+    return np.concatenate(middles).astype(np.float32), np.concatenate(strides).astype(np.float32)
+
+
+def decode(cells: FloatArray, middles: FloatArray, strides: FloatArray) -> FloatArray:
+    """(n, 4) x0, y0, x1, y1 from some of the network's cells (7, n)."""
+    centers = middles + cells[1:3].T * strides[:, None]
+    half = UNIT / 2 * strides[:, None] * np.exp(np.clip(cells[3:5].T, -4, 4))
+    return np.concatenate([centers - half, centers + half], 1)
+
+
+def overlaps(a: FloatArray, b: FloatArray) -> FloatArray:
+    """(len(a), len(b)) intersection over union of x0, y0, x1, y1 boxes."""
+    low, high = np.maximum(a[:, None, :2], b[None, :, :2]), np.minimum(a[:, None, 2:], b[None, :, 2:])
+    shared = np.clip(high - low, 0, None).prod(-1)
+    area_a, area_b = ((boxes[:, 2:] - boxes[:, :2]).prod(-1) for boxes in (a, b))
+    return shared / np.maximum(area_a[:, None] + area_b[None] - shared, 1e-9)
+
+
+def suppress(boxes: FloatArray, scores: FloatArray) -> np.ndarray:
+    """Indices of one x0, y0, x1, y1 box for each face, best first."""
+    order = np.argsort(-scores, kind="stable")
+    same = overlaps(boxes[order], boxes[order]) > SAME_FACE
+    free = np.ones(len(order), bool)
+    kept = []
+    for place in range(len(order)):
+        if free[place]:
+            kept.append(place)
+            free &= ~same[place]
+    return order[kept]
+
+
+def vote(boxes: FloatArray, scores: FloatArray, rolls: FloatArray, kept: np.ndarray) -> tuple[FloatArray, FloatArray]:
+    """Boxes (kept, 4) and roll vectors (kept, 2) as means over all that overlap each kept one, weighed by score."""
+    weights = (overlaps(boxes[kept], boxes) > VOTING) * scores
+    weights /= weights.sum(1, keepdims=True)
+    return weights @ boxes, weights @ rolls
