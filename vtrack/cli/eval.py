@@ -25,7 +25,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "eval",
         help="measure a landmark model on annotated photographs",
         description="Measure a landmark model on annotated photographs: normalised mean error, failure rate and area "
-        "under the curve at 8 and 10 %%, per part and per subset, and whether its sigma tells the truth.",
+        "under the curve at 8 and 10 percent, per part and per subset, and whether its sigma tells the truth.",
         epilog=EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
