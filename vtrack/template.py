@@ -121,7 +121,13 @@ def unite(shapes: Mapping[str, tuple[Layout, FloatArray]]) -> Union:
         found = {name: _along(curve, line) for name, line in lines.items()}
         for name, ids in having.items():
             positions[name][ids] = found[name]
-        curves[part.name], spreads[part.name] = _clustered(curve, [(found[n], faces[n][having[n]]) for n in having])
+        curves[part.name] = curve
+        spreads[part.name] = _spread(curve, [(found[name], faces[name][ids]) for name, ids in having.items()])
+    for name in PARTS:
+        # The middle of a brow or an eye that no data set marks is the middle of its curve.
+        around = name.removesuffix("_center")
+        if name not in curves and around in curves:
+            curves[name] = Curve(np.zeros(1), curves[around].places.mean(0, keepdims=True), closed=False)
     mirrored = {name: _mirror_mean(layouts[name], places) for name, places in positions.items()}
     return Union(Template(curves), lengths, mirrored, spreads)
 
@@ -224,21 +230,16 @@ def _along(curve: Curve, line: FloatArray) -> FloatArray:
     return places % 1.0 if curve.closed else places
 
 
-def _clustered(curve: Curve, members: Sequence[tuple[FloatArray, FloatArray]]) -> tuple[Curve, float]:
-    """The curve through the middles of its clusters, and the mean distance of their members to these."""
+def _spread(curve: Curve, members: Sequence[tuple[FloatArray, FloatArray]]) -> float:
+    """The mean distance of landmarks, given as positions (n,) and places (n, 2), to the middles of their clusters."""
     count = len(curve.places)
     knots = np.append(curve.positions, 1.0) if curve.closed else curve.positions
-    places = np.interp(np.concatenate([found for found, _ in members]), knots, np.arange(len(knots)))
+    at = np.interp(np.concatenate([found for found, _ in members]), knots, np.arange(len(knots)))
     points = np.concatenate([line for _, line in members])
-    slots = np.round(places).astype(int) % count
-    near = np.abs(places - np.round(places)) < _SNAP
-    middles, distances = curve.places.copy(), []
-    for slot in range(count):
-        cluster = points[near & (slots == slot)]
-        if len(cluster) > 1:
-            middle = cluster.mean(0)
-            distances += list(np.linalg.norm(cluster - middle, axis=1))
-    return Curve(curve.positions, middles, curve.closed), float(np.mean(distances)) if distances else float("nan")
+    slots = np.where(np.abs(at - np.round(at)) < _SNAP, np.round(at).astype(int) % count, -1)
+    clusters = [points[slots == slot] for slot in range(count) if (slots == slot).sum() > 1]
+    distances = [np.linalg.norm(cluster - cluster.mean(0), axis=1) for cluster in clusters]
+    return float(np.concatenate(distances).mean()) if distances else float("nan")
 
 
 def _mirror_mean(layout: Layout, positions: FloatArray) -> FloatArray:
