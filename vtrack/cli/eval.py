@@ -19,13 +19,21 @@ EXAMPLE = """examples:
   vtrack eval --data csv:my_points.csv --split all       (columns file, left_eye@0_x, left_eye@0_y, ...)"""
 
 
+_LENGTHS = {
+    "inter_ocular": "inter-ocular distance",
+    "inter_pupil": "inter-pupil distance",
+    "diagonal": "box's diagonal",
+    "box": "box's side",
+}
+
+
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Describe the command."""
     parser = commands.add_parser(
         "eval",
         help="measure a landmark model on annotated photographs",
         description="Measure a landmark model on annotated photographs: normalised mean error, failure rate and area "
-        "under the curve at 8 and 10 %%, per part and per subset, and whether its sigma tells the truth.",
+        "under the curve at 8 and 10 percent, per part and per subset, and whether its sigma tells the truth.",
         epilog=EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -49,6 +57,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     add("--sheet", type=Path, metavar="OUT.png", help="draw faces with true and predicted points, worst first; with "
         "several data sets their names are added to the file's")  # fmt: skip
     add("--sheet-faces", type=_positive, default=30, metavar="N", help="faces on a sheet (default: %(default)s)")
+    add("--overwrite", action="store_true", help="replace pictures that exist")
     parser.set_defaults(run=run)
 
 
@@ -59,9 +68,12 @@ def run(args: argparse.Namespace) -> int:
     from vtrack.data import load_dataset
     from vtrack.evaluation import evaluate, summary
     from vtrack.evaluation.boxes import disturbed
-    from vtrack.evaluation.pictures import save_curves, save_png, sheet
+    from vtrack.evaluation.pictures import save_curves, sheet
     from vtrack.models import load_model
+    from vtrack.pictures import check_free, save_png
 
+    for path in filter(None, (args.plot, args.sheet)):
+        check_free(path, overwrite=args.overwrite)
     sets = [load_dataset(spec, args.split) for spec in args.data]
     model = load_model(args.model, device=args.device, engine=args.engine)
     finder = _load_detector(args) if args.boxes == "detector" else None
@@ -85,7 +97,7 @@ def run(args: argparse.Namespace) -> int:
         for outcome, report in zip(outcomes, reports, strict=True):
             name = f"{args.sheet.stem}-{report['data']}" if len(outcomes) > 1 else args.sheet.stem
             picture = sheet(outcome, report["normalised_by"], args.sheet_faces)
-            save_png(picture, args.sheet.with_name(name + args.sheet.suffix))
+            save_png(picture, args.sheet.with_name(name + args.sheet.suffix), overwrite=args.overwrite)
     return 0
 
 
@@ -116,8 +128,8 @@ def _detected(finder: Detector, data: Dataset) -> FloatArray:
 
 def _text(report: dict[str, Any]) -> str:
     """The figures for people."""
-    by = report["normalised_by"].replace("_", "-")
-    lines = [f"{report['data']} ({report['layout']}), {report['faces']} faces, errors in % of the {by} distance"]
+    by = _LENGTHS[report["normalised_by"]]
+    lines = [f"{report['data']} ({report['layout']}), {report['faces']} faces, errors in % of the {by}"]
     lines.append(_row("all", report))
     lines += [_row(name, figures) for name, figures in report["subsets"].items()]
     if report["parts"]:

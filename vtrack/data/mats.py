@@ -84,7 +84,7 @@ def read_aflw(name: str, layout: Layout, path: Path, split: str) -> Dataset:
     points = flat[places].reshape(len(places), 2, -1).transpose(0, 2, 1) - 1
     left, right, top, bottom = edges[places].T
     home = info.parent
-    root = folders.choose_root((home / "data" / "flickr", home / "flickr", home, home / "images"), files[0], info)
+    root = folders.choose_root((home / "data" / "flickr", home / "flickr", home, home / "images"), files[0])
     return Dataset(
         name,
         layout,
