@@ -20,6 +20,7 @@ from vtrack.models.vit import ViT
 
 BACKBONES: dict[str, Callable[..., Backbone]] = {
     "resnet18-half": partial(ResNet, BasicBlock, (2, 2, 2, 2), width=32),
+    "resnet18-w48": partial(ResNet, BasicBlock, (2, 2, 2, 2), width=48),
     "resnet18": partial(ResNet, BasicBlock, (2, 2, 2, 2)),
     "resnet34": partial(ResNet, BasicBlock, (3, 4, 6, 3)),
     "resnet50": partial(ResNet, Bottleneck, (3, 4, 6, 3)),
