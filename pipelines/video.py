@@ -20,6 +20,7 @@ import numpy as np
 from detectors import load_detector
 from pipelines.follow import DETECT_EVERY
 from pipelines.landmarks import Landmarker, Sighting
+from pipelines.measures import MEASURED, Measurer
 from pipelines.segments import SegmentFollower
 from pipelines.sinks import Sink
 from pipelines.smooth import Smoother
@@ -55,6 +56,8 @@ class Settings:
     max_faces: int | None = None
     detect_every: float = DETECT_EVERY
     """Seconds between detections."""
+    measures: bool = False
+    """Whether faces get their `measures`: eye opening, blinks, head turn and the like."""
 
     def __post_init__(self) -> None:
         if self.max_faces is not None and self.max_faces < 1:
@@ -65,9 +68,14 @@ class Settings:
             )
         self.smoother()
 
+    @property
+    def asked(self) -> Query:
+        """The user's points, and those that the measures are taken from."""
+        return self.query + MEASURED if self.measures else self.query
+
     def smoother(self) -> Smoother:
         """A fresh smoother for one video."""
-        return Smoother(self.query + ANCHORS, mode=self.smooth, **self.smooth_options)
+        return Smoother(self.asked + ANCHORS, mode=self.smooth, **self.smooth_options)
 
 
 class Pipeline:
@@ -102,18 +110,18 @@ class Pipeline:
         settings = self.settings
         follower = SegmentFollower(
             self.detector,
-            Landmarker(self.model, settings.query),
+            Landmarker(self.model, settings.asked),
             max_faces=settings.max_faces,
             detect_every=settings.detect_every,
         )
-        smoother = settings.smoother()
+        smoother, finish = settings.smoother(), Finish(settings)
         with Ahead(source, _room(source), stop) as frames:
             for frame, sightings in follower.follow(frames):
                 shown = frame if pixels else _without_pixels(frame)
-                for result in smoother.push(_result(shown, sightings, follower.landmarker.query)):
-                    yield _for_user(result, settings.query)
+                for result in smoother.push(as_result(shown, sightings, follower.landmarker.query)):
+                    yield finish(result)
             for result in smoother.flush():
-                yield _for_user(result, settings.query)
+                yield finish(result)
 
 
 def track(
@@ -212,7 +220,7 @@ def _without_pixels(frame: Frame) -> Frame:
     return replace(frame, image=np.broadcast_to(np.uint8(0), frame.image.shape))
 
 
-def _result(frame: Frame, sightings: Mapping[int, Sighting], query: Query) -> FrameResult:
+def as_result(frame: Frame, sightings: Mapping[int, Sighting], query: Query) -> FrameResult:
     """A frame and its faces, with all points asked of the model."""
     faces = tuple(
         Face(
@@ -229,8 +237,21 @@ def _result(frame: Frame, sightings: Mapping[int, Sighting], query: Query) -> Fr
     return FrameResult(frame, faces, query)
 
 
-def _for_user(result: FrameResult, query: Query) -> FrameResult:
-    """The result without the anchors, which nobody asked for."""
+class Finish:
+    """Makes of the smoother's results what the user asked for: measures if wanted, and no points but the user's."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._asked = settings.asked
+        self._measurer = Measurer() if settings.measures else None
+
+    def __call__(self, result: FrameResult) -> FrameResult:
+        """The next result, without the anchors."""
+        result = only(result, self._asked)
+        return result if self._measurer is None else self._measurer(result)
+
+
+def only(result: FrameResult, query: Query) -> FrameResult:
+    """The result with the points of `query` alone, with which its own query begins."""
     count = len(query)
     faces = tuple(
         replace(face, points=face.points[:count], sigma=face.sigma[:count], raw=face.raw[:count], query=query)

@@ -63,7 +63,21 @@ def add_output_options(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--overwrite", action="store_true", help="replace outputs that exist")
     group.add_argument("--format", default="wide", metavar="NAME", help="of the CSV: wide, long, openface, dlc")
-    group.add_argument("--columns", type=_names, default=(), metavar="NAMES", help="extra columns: raw,inside")
+    group.add_argument(
+        "--columns",
+        type=_names,
+        action="extend",
+        default=[],
+        metavar="NAMES",
+        help="extra columns: raw,inside,measures",
+    )
+    group.add_argument(
+        "--measures",
+        dest="columns",
+        action="append_const",
+        const="measures",
+        help="columns of eye opening, blinks, mouth, brows, smile and head turn; the same as --columns measures",
+    )
     group.add_argument("--draw", default="points,curves", metavar="NAMES", help="points,curves,boxes,ids or none")
     group.add_argument("--codec", default="h264", help="of the video: h264, hevc (default: h264)")
     group.add_argument("--crf", type=int, help="quality of the video, 0 best to 51 smallest")
@@ -141,6 +155,7 @@ def tracking_settings(args: argparse.Namespace) -> dict[str, Any]:
         "max_faces": args.max_faces,
         "detect_every": args.detect_every,
         "smooth": args.smooth,
+        "measures": "measures" in args.columns,
         "detector_options": {name: value for name, value in detector.items() if value},
         "smooth_options": {name: value for name, value in smooth.items() if value is not None},
     }
