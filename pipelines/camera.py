@@ -120,9 +120,16 @@ class Player(Camera):
 
 
 def camera_opener(place: str, *, loop: bool = False) -> CameraOpener:
-    """What opens the camera of this name: a number, `/dev/video0`, an address, or a file; `loop` plays a file for ever."""
+    """What opens the camera of this name: a number, `/dev/video0`, an address, `browser` or a file.
+
+    `loop` plays a file for ever. `browser` waits until somebody lends the camera of the browser that shows the page.
+    """
     if re.fullmatch(r"\d+|/dev/video\d+", place):
         return lambda: Device(place)
+    if place == "browser":
+        from pipelines.rtc import Awaited
+
+        return Awaited
     if is_address(place):
         return lambda: Stream(place)
     if not Path(place).exists():

@@ -71,6 +71,11 @@ class Capture:
         """Frames that were captured but that newer ones replaced."""
         return self._newest.replaced
 
+    @property
+    def opener(self) -> CameraOpener:
+        """What opens the camera in use."""
+        return self._opener
+
     def switch(self, opener: CameraOpener) -> None:
         """Go on with another camera."""
         self._opener = opener

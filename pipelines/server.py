@@ -11,11 +11,13 @@ import hmac
 import ipaddress
 import json
 import secrets
+import ssl
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -29,6 +31,9 @@ from vtrack.errors import MissingExtraError, SinkError, UsageError, VTrackError
 from vtrack.parts import GROUPS, PARTS
 from vtrack.query import parse_query
 from vtrack.types import FrameResult, Query
+
+if TYPE_CHECKING:
+    from pipelines.rtc import Peer
 
 try:
     from aiohttp import WSCloseCode, WSMsgType, web
@@ -68,6 +73,9 @@ class Access:
     viewers: int = 4
     token: str | None = None
     """Made up where one is needed and none is given."""
+    certificate: Path | None = None
+    """PEM; with it the page is served by https."""
+    key: Path | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.port < 65536:
@@ -86,6 +94,17 @@ class Access:
             return self.host == "localhost" or ipaddress.ip_address(self.host).is_loopback
         except ValueError:
             return False
+
+    def encryption(self) -> ssl.SSLContext | None:
+        """What https needs, if it is wanted."""
+        if self.certificate is None:
+            return None
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        try:
+            context.load_cert_chain(self.certificate, self.key)
+        except OSError as error:  # ssl's own errors are among them
+            raise UsageError(f"{self.certificate}: cannot be used as a certificate with its key ({error})") from error
+        return context
 
     def allows_host(self, host: str) -> bool:
         """Whether a request may be for this `Host`; a page of another name that points here is not ours."""
@@ -142,6 +161,8 @@ class Server:
         strength = float(live.pipeline.settings.smooth_options.get("strength", 0.5))
         self._controls = _Controls(_chips_of(live.query), strength=strength, draw=",".join(draw.kinds), mirror=mirror)
         self._viewers: set[_Viewer] = set()
+        self._opener = live.capture.opener
+        self._peer: tuple[_Viewer, Peer] | None = None
         self._captured: dict[int, float] = {}
         self._watch = Stopwatch()
         self._wanted = threading.Event()
@@ -154,7 +175,7 @@ class Server:
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
         await runner.setup()
         try:
-            site = web.TCPSite(runner, self.access.host, self.access.port)
+            site = web.TCPSite(runner, self.access.host, self.access.port, ssl_context=self.access.encryption())
             try:
                 await site.start()
             except OSError as error:
@@ -168,6 +189,7 @@ class Server:
             teller = asyncio.create_task(self._tell_connection())
             await self._ended.wait()
             teller.cancel()
+            await self._hang_up()
             pictures.join()
             await asyncio.gather(*(viewer.socket.close(code=WSCloseCode.GOING_AWAY) for viewer in self._viewers))
         finally:
@@ -176,7 +198,8 @@ class Server:
     def _address(self, port: int) -> str:
         host = f"[{self.access.host}]" if ":" in self.access.host else self.access.host
         token = f"?token={self.access.token}" if self.access.token else ""
-        return f"http://{host}:{port}/{token}"
+        scheme = "http" if self.access.certificate is None else "https"
+        return f"{scheme}://{host}:{port}/{token}"
 
     # Who may look
 
@@ -214,6 +237,8 @@ class Server:
         finally:
             self._viewers.discard(viewer)
             sender.cancel()
+            if self._peer is not None and self._peer[0] is viewer:
+                await self._hang_up()
         return socket
 
     # Pictures
@@ -286,14 +311,39 @@ class Server:
     async def _receive(self, viewer: _Viewer, text: str) -> None:
         try:
             message = json.loads(text)
-            answer = self._obey(viewer, message)
+            if message["do"] == "camera":
+                await self._use_camera(viewer, message.get("offer"))
+                changed = True
+            else:
+                changed = self._obey(viewer, message)
         except VTrackError as error:
             await viewer.socket.send_json({"error": str(error)})
         except (ValueError, TypeError, KeyError, AttributeError):
             await viewer.socket.send_json({"error": "that message cannot be understood"})
         else:
-            if answer:
+            if changed:
                 await self._tell_state()
+
+    async def _use_camera(self, viewer: _Viewer, offer: str | None) -> None:
+        """Take the pictures of this page's camera, which it offers; without an offer, our own again."""
+        if offer is None:
+            if self._peer is not None and self._peer[0] is viewer:
+                await self._hang_up()
+            return
+        await self._hang_up()
+        from pipelines.rtc import Peer
+
+        peer = Peer(lambda camera: self._live.capture.switch(lambda: camera), self._hang_up)
+        answer = await peer.answer(str(offer))
+        self._peer = viewer, peer
+        await viewer.socket.send_json({"answer": answer})
+
+    async def _hang_up(self) -> None:
+        if self._peer is not None:
+            (_, peer), self._peer = self._peer, None
+            await peer.close()
+            self._live.capture.switch(self._opener)
+            await self._tell_state()
 
     async def _tell_state(self) -> None:
         state = self._state()
@@ -350,6 +400,8 @@ class Server:
             "chips": list(CHIPS),
             **vars(self._controls),
             "points": len(self._live.query),
+            "can_use_browser_camera": find_spec("aiortc") is not None,
+            "uses_browser_camera": self._peer is not None,
             "recording": self._recordings.on,
             "recorded": [str(path) for path in self._recordings.paths],
             "connection": {"state": connection.state, "camera": connection.camera, "detail": connection.detail},

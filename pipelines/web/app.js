@@ -36,6 +36,7 @@ function say(message) {
 }
 
 function told(message) {
+  if (message.answer) return peer?.setRemoteDescription({ type: "answer", sdp: message.answer });
   if (message.error) return note(message.error, true);
   const before = state.recording;
   state = message;
@@ -155,6 +156,9 @@ function showControls() {
   $("pause").setAttribute("aria-pressed", state.paused);
   $("record").setAttribute("aria-pressed", state.recording);
   $("mirror").setAttribute("aria-pressed", state.mirror);
+  $("camera").hidden = !state.can_use_browser_camera;
+  $("camera").setAttribute("aria-pressed", state.uses_browser_camera);
+  if (!state.uses_browser_camera && peer?.connectionState === "connected") leaveCamera(false);
   $("rec").hidden = !state.recording;
 }
 
@@ -175,7 +179,44 @@ function snapshot() {
   });
 }
 
+// This browser's camera
+
+let peer = null;
+let own = null;
+
+async function useCamera() {
+  if (peer) return leaveCamera();
+  if (!navigator.mediaDevices) return note("Browsers lend cameras to https pages and to this machine's own only.", true);
+  try {
+    const size = { width: { ideal: 1280 }, height: { ideal: 720 }, frameRate: { ideal: 30 } };
+    own = await navigator.mediaDevices.getUserMedia({ video: size });
+  } catch (error) {
+    return note(`The camera cannot be used: ${error.message}`, true);
+  }
+  peer = new RTCPeerConnection();
+  peer.addTrack(own.getVideoTracks()[0], own);
+  peer.onconnectionstatechange = () => { if (peer?.connectionState === "failed") leaveCamera(); };
+  await peer.setLocalDescription(await peer.createOffer());
+  // The offer goes in one piece, once every way to this browser is in it.
+  if (peer.iceGatheringState !== "complete") {
+    await new Promise((done) => {
+      const look = () => { if (!peer || peer.iceGatheringState === "complete") done(); };
+      peer.addEventListener("icegatheringstatechange", look);
+      setTimeout(done, 2000);
+    });
+  }
+  if (peer) say({ do: "camera", offer: peer.localDescription.sdp });
+}
+
+function leaveCamera(tell = true) {
+  own?.getTracks().forEach((track) => track.stop());
+  peer?.close();
+  peer = own = null;
+  if (tell) say({ do: "camera" });
+}
+
 const actions = {
+  camera: useCamera,
   pause: () => say({ do: "pause", on: !state.paused }),
   snapshot,
   record: () => say({ do: "record", on: !state.recording }),
@@ -191,7 +232,7 @@ $("theme").onclick = () => {
   document.documentElement.dataset.theme = dark ? "light" : "dark";
 };
 
-const KEYS = { " ": "pause", s: "snapshot", r: "record", d: "draw", m: "mirror" };
+const KEYS = { " ": "pause", s: "snapshot", r: "record", d: "draw", m: "mirror", c: "camera" };
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey) return;
   if (event.key === " " && event.target.closest("button, input")) return; // the browser's own use of it

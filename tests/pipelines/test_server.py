@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import av
 import numpy as np
 import pytest
 
@@ -43,7 +44,7 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @contextmanager
-def served(clip: Path, folder: Path, access: Access) -> Iterator[str]:
+def served(camera: Path | str, folder: Path, access: Access) -> Iterator[str]:
     """A live picture of toys; gives the page's address."""
     settings = Settings(
         parse_query("eyes,lips"), model=ToyModel(), detector=ToyDetector(), smooth="kalman", measures=True
@@ -55,7 +56,7 @@ def served(clip: Path, folder: Path, access: Access) -> Iterator[str]:
         ready.set()
 
     draw = Drawings()
-    with Capture(camera_opener(str(clip), loop=True)) as capture:
+    with Capture(camera_opener(str(camera), loop=True)) as capture:
         live = Live(Pipeline(settings), capture)
         recordings = Recordings(live, draw, folder)
         with recordings, Worker(live, recordings.write) as worker:
@@ -283,7 +284,7 @@ def test_the_page_shows_faces_that_move_and_obeys_chips_and_keys(address: str, t
             # The picture is not black, and the plots have lines.
             for canvas in ("picture", "plot-eyes", "plot-turn"):
                 script = (
-                    f"new Set(document.getElementById('{canvas}').getContext('2d').getImageData(0,0,300,60).data).size"
+                    f"new Set(document.getElementById('{canvas}').getContext('2d').getImageData(0,0,320,240).data).size"
                 )
                 assert await page.value(script) > 3
             await page.screenshot(tmp_path / "page.png")
@@ -304,3 +305,59 @@ def test_a_page_of_another_origin_cannot_connect(address: str, tmp_path: Path) -
             assert await page.until("window.end") == "refused"
 
     asyncio.run(look())
+
+
+def write_y4m(path: Path) -> Path:
+    """The toys as Chromium's fake camera wants them."""
+    with av.open(str(path), "w", format="yuv4mpegpipe") as output:
+        stream = output.add_stream("rawvideo", rate=15)
+        stream.width, stream.height, stream.pix_fmt = 320, 240, "yuv420p"
+        for i in range(45):
+            output.mux(stream.encode(av.VideoFrame.from_ndarray(painter(toys)(i, 320, 240))))
+        output.mux(stream.encode(None))
+    return path
+
+
+@needs_chromium
+def test_the_browsers_own_camera_is_tracked(tmp_path: Path) -> None:
+    pytest.importorskip("aiortc", reason='the browser\'s camera needs aiortc: pip install "vtrack[live]"')
+    fake = write_y4m(tmp_path / "fake.y4m")
+    flags = (
+        *("--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream"),
+        f"--use-file-for-fake-video-capture={fake}",
+    )
+
+    async def look(address: str) -> None:
+        async with Browser(tmp_path / "profile", *flags) as page:
+            await page.open(address)
+            await page.until("document.getElementById('camera')?.hidden === false")
+            assert await page.value("vtrack.shown") == 0
+            await page.press("c")
+            await page.until("vtrack.shown > 5 && vtrack.facts.faces.length == 1")
+            first = await page.value("vtrack.facts.faces[0].points")
+            await page.until(f"Math.abs(vtrack.facts.faces[0].points[0] - {first[0]}) > 5")
+            assert "the browser's camera" in await page.value("document.getElementById('connection').textContent")
+            assert await page.value("document.getElementById('camera').ariaPressed") == "true"
+            await page.press("c")
+            await page.until("document.getElementById('camera').ariaPressed == 'false'")
+
+    with served("browser", tmp_path, Access(port=0)) as address:
+        asyncio.run(look(address))
+
+
+def test_an_offer_that_is_none_is_refused(address: str) -> None:
+    pytest.importorskip("aiortc", reason='the browser\'s camera needs aiortc: pip install "vtrack[live]"')
+
+    async def look() -> None:
+        async with Page(address) as page:
+            await page.socket.send_json({"do": "camera", "offer": "hello"})
+            assert "no offer" in str((await page.told("error"))["error"])
+            assert (await page.picture())[0]["points"] > 0
+
+    asyncio.run(look())
+
+
+def test_a_certificate_that_is_none_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "bad.pem").write_text("hello")
+    with pytest.raises(UsageError, match="cannot be used as a certificate"):
+        Access(certificate=tmp_path / "bad.pem").encryption()

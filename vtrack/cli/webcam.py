@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 EXAMPLES = """examples:
   vtrack webcam --parts eyes,lips                     this machine's first camera
   vtrack webcam --camera rtsp://host/door --view browser
+  vtrack webcam --camera browser --view browser       the camera of whoever opens the page
   vtrack webcam --camera talk.mp4 --record out.mp4 --csv out.csv
   vtrack webcam --emit osc --to 192.168.1.20:9000 --view none
   vtrack webcam --emit ndjson --view none | jq .faces[0].mouth_open
@@ -40,7 +41,7 @@ def add_parser(commands: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "--camera", default="0", metavar="SOURCE", help="number, /dev/video0, address or file (default: 0)"
+        "--camera", default="0", metavar="SOURCE", help="number, /dev/video0, address, file, or browser (default: 0)"
     )
     parser.add_argument("--loop", action="store_true", help="play a file again and again")
     parser.add_argument(
@@ -58,6 +59,8 @@ def add_parser(commands: Any) -> None:
     group = parser.add_argument_group("browser view")
     group.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine alone)")
     group.add_argument("--port", type=int, default=8008, help="0 for any that is free (default: 8008)")
+    group.add_argument("--cert", type=Path, metavar="PEM", help="serve https; browsers lend cameras to no plain http")
+    group.add_argument("--key", type=Path, metavar="PEM", help="the certificate's key, if it is not in the same file")
     group.add_argument("--token", help="what the page's address must hold; made up where others can reach it")
     group.add_argument("--viewers", type=int, default=4, metavar="N", help="pages open at once (default: 4)")
     group.add_argument("-o", "--output", type=Path, default=Path(), metavar="DIR", help="folder for recordings")
@@ -91,6 +94,8 @@ def run(args: argparse.Namespace) -> int:
     if args.to and not args.emit:
         raise UsageError("--to is where --emit sends; add --emit osc or --emit ndjson")
     query, draw = parse_query(args.parts), Drawings(parse_kinds(args.draw))
+    if args.camera == "browser" and _choose_view(args.view) != "browser":
+        raise UsageError("--camera browser is lent by the page; use --view browser")
     settings = Settings(query, **tracking_settings(args))
     opener = camera_opener(args.camera, loop=args.loop)
     films, tables = _sinks(args, query, draw)
@@ -98,7 +103,7 @@ def run(args: argparse.Namespace) -> int:
     if view == "browser":
         from pipelines.server import Access, Server
 
-        access = Access(args.host, args.port, args.viewers, args.token)
+        access = Access(args.host, args.port, args.viewers, args.token, args.cert, args.key)
     pipeline = Pipeline(settings)
     with interruptible() as stop, Recorder(films, tables) as recorder, Capture(opener, stop) as capture:
         live = Live(pipeline, capture)
