@@ -54,9 +54,7 @@ def smooth(smoother: Smoother, results: Sequence[FrameResult]) -> list[FrameResu
 
 def errors(results: Sequence[FrameResult], what: str = "points") -> np.ndarray:
     """(frames, points) distance of the first face to the truth."""
-    return np.stack(
-        [np.linalg.norm(getattr(r.faces[0], what) - truth(r.index), axis=-1) for r in results if r.faces]
-    )
+    return np.stack([np.linalg.norm(getattr(r.faces[0], what) - truth(r.index), axis=-1) for r in results if r.faces])
 
 
 @pytest.mark.parametrize("mode", [*MODES, "none"])
@@ -160,9 +158,7 @@ class TestGaps:
 
     def test_what_others_foretold_is_not_taken_for_a_measurement(self) -> None:
         wrong = np.zeros_like(SHAPE)
-        given = [
-            result(i, [face(0, wrong, measured=False)] if i == 30 else [face(0, noisy(i))]) for i in range(60)
-        ]
+        given = [result(i, [face(0, wrong, measured=False)] if i == 30 else [face(0, noisy(i))]) for i in range(60)]
         got = smooth(Smoother(QUERY, "rts"), given)
         assert not got[30].faces[0].measured
         assert np.abs(got[30].faces[0].points - truth(30)).max() < 2.0
@@ -262,7 +258,9 @@ def test_an_unmeasured_point_keeps_its_place_on_the_head() -> None:
             points[0] = np.nan
         given.append(result(i, [face(0, np.nan_to_num(points))]))
         given[-1] = FrameResult(
-            given[-1].frame, (Face(0, face(0, noisy(i)).box, 0.9, points, np.full(len(QUERY), 2.0), points, QUERY),), QUERY
+            given[-1].frame,
+            (Face(0, face(0, noisy(i)).box, 0.9, points, np.full(len(QUERY), 2.0), points, QUERY),),
+            QUERY,
         )
     got = smooth(Smoother(QUERY, "rts"), given)
     assert np.abs(got[45].faces[0].points[0] - truth(45)[0]).max() < 1.0
