@@ -39,7 +39,7 @@ _LEARNING, _LEVELS = 3.0, (0.25, 4.0)
 _CALM, _HOLD = 4.0, 0.1
 _GATE, _PATIENCE = 8.0, 2
 _SPEED = 0.5
-_DECADES = 6.0
+_DECADES = 12.0
 _CUTOFF, _BETA = 1.0, 20.0
 
 
@@ -187,6 +187,7 @@ class _Kalman:
 
     def reset(self, tracks: list[int]) -> None:
         self._kalman.reset(np.asarray(tracks))
+        self.level[tracks] = 1.0
 
     def expected(self, dt: float) -> ComplexArray:
         """(tracks, channels) where the channels are expected `dt` later, NaN where nothing is."""
@@ -220,7 +221,7 @@ class _OneEuro:
 
     def __init__(self, points: int, strengths: FloatArray) -> None:
         self._filter = OneEuro(0, points + 2)
-        self._cutoff = _CUTOFF * 10 ** (_DECADES / 4 * (0.5 - strengths))
+        self._cutoff = _CUTOFF * 10 ** (_DECADES / 8 * (0.5 - strengths))
         self.level = np.ones(0)
 
     def grow(self, tracks: int) -> None:

@@ -23,6 +23,7 @@ COMMANDS = (
     "eval",
     "train",
     "export",
+    "bench",
 )
 
 OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
