@@ -1,4 +1,4 @@
-"""`vtrack eval`: how good a landmark model is on annotated photographs."""
+"""`vtrack eval`: how good a landmark model, or a face detector, is on annotated photographs."""
 
 from __future__ import annotations
 
@@ -16,9 +16,11 @@ EXAMPLE = """examples:
   vtrack eval --model accurate --data w68:data/w68.zip --split val
   vtrack eval --data 300w:/data/300w --split test --shift 0.2 --json
   vtrack eval --data w68:data/w68.zip --data wflw:/data/WFLW --plot curves.png --sheet faces.png
+  vtrack eval --task detect --data data --cache runs/detect --detector auto
   vtrack eval --data csv:my_points.csv --split all       (columns file, left_eye@0_x, left_eye@0_y, ...)"""
 
 
+_ALMOST_ALL = 0.03
 _LENGTHS = {
     "inter_ocular": "inter-ocular distance",
     "inter_pupil": "inter-pupil distance",
@@ -38,12 +40,23 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("--data", action="append", required=True, metavar="NAME:PATH", help="a data set; repeat for more")
+    add("--task", default="landmarks", choices=("landmarks", "detect"), help="measure a landmark model, or a face "
+        "detector on scenes put together from validation photographs (default: %(default)s)")  # fmt: skip
+    add("--data", action="append", required=True, metavar="NAME:PATH", help="a data set; repeat for more (with --task "
+        "detect: the folder of the zips)")  # fmt: skip
     add("--model", default="accurate", help="a shipped model, or the .json of your own (default: %(default)s)")
     add("--split", default="val", choices=("train", "val", "test", "all"), help="(default: %(default)s)")
     add("--boxes", default="truth", choices=("truth", "detector"), help="where the face boxes come from: the points' "
         "tight box, or a face detector (default: %(default)s)")  # fmt: skip
-    add("--detector", default="auto", help="which detector, with --boxes detector (default: %(default)s)")
+    add(
+        "--detector",
+        default="auto",
+        help="which detector, with --boxes detector or --task detect (default: %(default)s)",
+    )
+    add("--threshold", type=float, default=0.5, help="score that a find of the detector needs, with --task detect "
+        "(default: %(default)s)")  # fmt: skip
+    add("--cache", type=Path, default=Path("runs/detect"), metavar="DIR", help="where the detector's training keeps its "
+        "labels, with --task detect (default: %(default)s)")  # fmt: skip
     add("--shift", type=float, default=0.0, metavar="X", help="move each box by X of its side, in a random direction")
     add("--shrink", type=float, default=0.0, metavar="X", help="make each box smaller by X (negative: larger)")
     add("--seed", type=int, default=0, help="of the random directions (default: %(default)s)")
@@ -62,7 +75,12 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 
 def run(args: argparse.Namespace) -> int:
-    """Evaluate on each data set and print the figures."""
+    """Evaluate, and print the figures."""
+    return _run_detector(args) if args.task == "detect" else _run_landmarks(args)
+
+
+def _run_landmarks(args: argparse.Namespace) -> int:
+    """A landmark model on each data set."""
     from tqdm import tqdm
 
     from vtrack.data import load_dataset
@@ -98,6 +116,25 @@ def run(args: argparse.Namespace) -> int:
             name = f"{args.sheet.stem}-{report['data']}" if len(outcomes) > 1 else args.sheet.stem
             picture = sheet(outcome, report["normalised_by"], args.sheet_faces)
             save_png(picture, args.sheet.with_name(name + args.sheet.suffix), overwrite=args.overwrite)
+    return 0
+
+
+def _run_detector(args: argparse.Namespace) -> int:
+    """A face detector on composed scenes."""
+    from dataclasses import asdict
+
+    from detectors import load_detector
+    from vtrack.errors import UsageError
+    from vtrack.evaluation.detect import eval_scenes, evaluate_detector
+    from vtrack.training.detect_scenes import Album
+
+    if len(args.data) != 1:
+        raise UsageError("--task detect takes one --data: the folder that holds the zips")
+    scenes = list(eval_scenes(Album(Path(args.data[0]), args.cache, "val")))
+    # Asked for nearly everything it has, so that its whole curve shows; the threshold is applied afterwards.
+    finder = load_detector(args.detector, device=args.device, threshold=_ALMOST_ALL)
+    report = evaluate_detector(finder, scenes, args.threshold)
+    print(json.dumps(asdict(report), indent=2) if args.json else report.table())
     return 0
 
 
