@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from vtrack.errors import SinkError, UsageError
+from vtrack.parts import GROUPS, PARTS
 
 if TYPE_CHECKING:
     from pipelines.sinks import Sink
@@ -92,6 +93,11 @@ def add_tracking_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("smoothing")
     group.add_argument("--smooth", default="rts", help="rts (no lag), kalman, one-euro or none (default: rts)")
     group.add_argument("--smooth.strength", dest="strength", type=float, metavar="0..1", help="of all parts")
+    group.description = (
+        "`--smooth.PART 0..1` gives one part, one group or the head a strength of its own: --smooth.lips 0.2"
+    )
+    for part in ("head", *GROUPS, *PARTS):
+        group.add_argument(f"--smooth.{part}", type=float, help=argparse.SUPPRESS)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -117,7 +123,7 @@ def run(args: argparse.Namespace) -> int:
     if outputs:
         write_sidecar(
             next(iter(outputs.values())),
-            options={name: value for name, value in vars(args).items() if name not in ("run", "command")},
+            options=_plain_options(args),
             model=pipeline.card,
             source=dataclasses.asdict(source.info),
             counts=dataclasses.asdict(summary),
@@ -132,7 +138,9 @@ def run(args: argparse.Namespace) -> int:
 def tracking_settings(args: argparse.Namespace) -> dict[str, Any]:
     """The options of `add_tracking_options` as `Settings` takes them; what was not given is left to its default."""
     detector = {"model_path": args.detector_model, "size": args.detect_size, "small_faces": args.small_faces}
-    smooth = {"strength": args.strength}
+    strengths = {
+        name.removeprefix("smooth."): value for name, value in vars(args).items() if name.startswith("smooth.")
+    }
     settings = {
         "model": args.model,
         "detector": args.detector,
@@ -142,7 +150,8 @@ def tracking_settings(args: argparse.Namespace) -> dict[str, Any]:
         "detect_every": args.detect_every,
         "smooth": args.smooth,
         "detector_options": {name: value for name, value in detector.items() if value},
-        "smooth_options": {name: value for name, value in smooth.items() if value is not None},
+        "strength": args.strength,
+        "strengths": {part: value for part, value in strengths.items() if value is not None},
     }
     return {name: value for name, value in settings.items() if value is not None}
 
@@ -224,6 +233,16 @@ def describe(name: str, summary: Summary, outputs: dict[str, Path], detector: st
     if summary.damaged:
         facts.append(f"{_count(summary.damaged, 'damaged part')} skipped")
     return f"{name}: {', '.join(facts)}\nwrote {', '.join(str(path) for path in outputs.values())}"
+
+
+def _plain_options(args: argparse.Namespace) -> dict[str, Any]:
+    """The options as given; those of single parts only where they were."""
+    skipped = {"run", "command"}
+    return {
+        name: value
+        for name, value in vars(args).items()
+        if name not in skipped and not (name.startswith("smooth.") and value is None)
+    }
 
 
 def _count(number: int, what: str) -> str:
