@@ -366,6 +366,33 @@ def test_tables_that_do_not_say_it(tmp_path: Path, header: str, message: str) ->
     assert "mine.csv" in str(caught.value)
 
 
+# Middles worked out
+
+
+def test_middles_join_a_data_set(tmp_path: Path) -> None:
+    faces = template_faces(load_layout("wflw"))
+    path = tmp_path / "list_98pt_test.txt"
+    path.write_text(_wflw_line(faces[0], "0 0 0 0 0 0", "a.png"))
+    plain, data = (load_dataset(f"wflw{suffix}:{path}") for suffix in ("", "+middles"))
+    added = {"left_eye_center", "right_eye_center", "left_brow_center", "right_brow_center", "mouth_center"}
+    assert set(data.layout.query.parts) - set(plain.layout.query.parts) == added
+    assert data.points[:, :98] == pytest.approx(plain.points)
+    (place,) = data.layout.query.indices("left_eye_center")
+    assert data.points[0, place] == pytest.approx(plain.points[0, 60:68].mean(0), abs=1e-3)
+    (mouth,) = data.layout.query.indices("mouth_center")
+    assert data.points[0, mouth] == pytest.approx(plain.points[0, [90, 94]].mean(0), abs=1e-3)
+    assert data.layout.mirror[place] == data.layout.query.indices("right_eye_center")[0]
+    assert load_layout("wflw+middles").query.parts == data.layout.query.parts
+    assert data.layout.face_box(data.points) == pytest.approx(plain.layout.face_box(plain.points))
+
+
+def test_middles_are_left_out_where_points_do_not_give_them() -> None:
+    parts = load_layout("300w+middles").query.parts
+    assert "left_eye_center" in parts and "mouth_center" in parts and "left_brow_center" not in parts
+    assert load_layout("aflw+middles").query.parts == load_layout("aflw").query.parts
+    assert len(load_layout("lapa106+middles")) == 106 + 3
+
+
 # The data at hand
 
 
