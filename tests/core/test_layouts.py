@@ -21,7 +21,13 @@ _NOSE = [("nose_bridge", f"{i}/3") for i in range(4)] + [("nose_base", f"{i}/6")
 # Tables 8 to 11. AFLW and COFW are in the tables' order here; their files have another.
 TABLES = {
     "aflw": [
-        *[("jaw", "16/32"), ("left_brow", "0/9"), ("left_brow", "4.5/9"), ("right_brow", "0/9"), ("right_brow", "4.5/9")],
+        *[
+            ("jaw", "16/32"),
+            ("left_brow", "0/9"),
+            ("left_brow", "4.5/9"),
+            ("right_brow", "0/9"),
+            ("right_brow", "4.5/9"),
+        ],
         *[("left_brow_center", "0/1"), ("right_brow_center", "0/1"), ("nose_bridge", "3/3"), ("nose_base", "0/6")],
         *[("nose_base", "6/6"), ("left_eye", "0/6"), ("left_eye", "3/6"), ("right_eye", "0/6"), ("right_eye", "3/6")],
         *[("outer_lip", "0/12"), ("outer_lip", "6/12"), ("mouth_center", "0/1"), ("left_pupil", "0/1")],

@@ -71,8 +71,12 @@ def test_box_around_any_number_of_faces() -> None:
 @pytest.mark.data
 def test_the_anchors_box_is_the_landmarks_box(data_dir: Path) -> None:
     data = load_dataset(f"w68:{data_dir / 'w68.zip'}", "val")
-    where = dict(zip(zip(data.layout.query.parts, np.round(data.layout.query.positions, 6), strict=True), range(68), strict=True))
+    where = dict(
+        zip(zip(data.layout.query.parts, np.round(data.layout.query.positions, 6), strict=True), range(68), strict=True)
+    )
     anchors = [where[part, round(position, 6)] for part, position in zip(ANCHORS.parts, ANCHORS.positions, strict=True)]
     told, true = box_around(data.points[:, anchors]), data.layout.face_box(data.points)
-    edges = np.abs(np.concatenate([told[:, :2] - true[:, :2], told[:, :2] + told[:, 2:] - true[:, :2] - true[:, 2:]], 1))
+    edges = np.abs(
+        np.concatenate([told[:, :2] - true[:, :2], told[:, :2] + told[:, 2:] - true[:, :2] - true[:, 2:]], 1)
+    )
     assert (edges.mean(0) / true[:, 2:].max(1).mean() < 0.015).all()

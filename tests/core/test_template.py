@@ -75,14 +75,13 @@ def test_every_written_position_is_near_the_computed_one(shapes: dict[str, tuple
         assert (np.abs(steps) < 0.7).mean() > 0.98, name
 
 
-def test_the_shipped_template_is_the_computed_one(
-    shapes: dict[str, tuple[Layout, FloatArray]], tmp_path: Path
-) -> None:
+def test_the_shipped_template_is_the_computed_one(shapes: dict[str, tuple[Layout, FloatArray]], tmp_path: Path) -> None:
     from vtrack.template import TEMPLATE
 
     write_template(unite(shapes).template, tmp_path / "template.csv")
     made, shipped = (
-        np.genfromtxt(path, delimiter=",", skip_header=1, usecols=(1, 2, 3)) for path in (tmp_path / "template.csv", TEMPLATE)
+        np.genfromtxt(path, delimiter=",", skip_header=1, usecols=(1, 2, 3))
+        for path in (tmp_path / "template.csv", TEMPLATE)
     )
     assert made == pytest.approx(shipped, abs=2e-3)
 
@@ -106,7 +105,9 @@ def test_means_do_not_care_for_place_size_turn_or_a_wrong_label() -> None:
     face = load_template().locate(load_layout("300w").query)
     rng = np.random.default_rng(0)
     angles, scales = rng.uniform(-0.5, 0.5, 40), rng.uniform(10, 90, 40)
-    turns = np.stack([np.stack([np.cos(angles), -np.sin(angles)], -1), np.stack([np.sin(angles), np.cos(angles)], -1)], 1)
+    turns = np.stack(
+        [np.stack([np.cos(angles), -np.sin(angles)], -1), np.stack([np.sin(angles), np.cos(angles)], -1)], 1
+    )
     shapes = face @ turns * scales[:, None, None] + rng.uniform(0, 500, (40, 1, 2))
     shapes[3, 10] += 200
     mean = mean_shape(shapes)
