@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,7 +29,7 @@ class Looks:
     crf: int | None = None
     preset: str = "veryfast"
 
-    def check(self, outputs: Mapping[str, Path]) -> None:
+    def check(self, outputs: Collection[str]) -> None:
         """Raise where a choice concerns an output that nobody asked for."""
         if self.format != "wide" and "csv" not in outputs:
             raise UsageError(f"--format {self.format} is of the CSV table; add --csv")

@@ -73,7 +73,7 @@ def add_output_options(parser: argparse.ArgumentParser) -> None:
 def add_looks_options(group: argparse._ArgumentGroup) -> None:
     """How outputs look, and how much is said meanwhile."""
     group.add_argument("--format", default="wide", metavar="NAME", help="of the CSV: wide, long, openface, dlc")
-    group.add_argument("--columns", type=_names, default=(), metavar="NAMES", help="extra columns: raw,inside")
+    group.add_argument("--columns", type=names, default=(), metavar="NAMES", help="extra columns: raw,inside")
     group.add_argument("--draw", default="points,curves", metavar="NAMES", help="points,curves,boxes,ids or none")
     group.add_argument("--codec", default="h264", help="of the video: h264, hevc (default: h264)")
     group.add_argument("--crf", type=int, help="quality of the video, 0 best to 51 smallest")
@@ -248,5 +248,6 @@ def _seconds(text: str) -> float:
     return seconds
 
 
-def _names(text: str) -> tuple[str, ...]:
+def names(text: str) -> tuple[str, ...]:
+    """`a,b` as a tuple."""
     return tuple(name.strip() for name in text.split(",") if name.strip())
