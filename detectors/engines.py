@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
+from vtrack.cores import cores
 from vtrack.errors import ModelError
 from vtrack.models import pick_device
 from vtrack.models.card import Card
@@ -32,7 +32,7 @@ def _onnx(path: Path) -> Engine:
     if not path.is_file():
         raise ModelError(f"{path}: the detector's weights are not there; reinstall vtrack or export them again")
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = min(os.cpu_count() or 1, MOST_THREADS)
+    options.intra_op_num_threads = min(cores(), MOST_THREADS)
     options.inter_op_num_threads = 1
     # Waiting threads would otherwise spin on cores that decoding and encoding need.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")

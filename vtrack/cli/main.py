@@ -18,6 +18,7 @@ from vtrack.errors import UsageError, VTrackError
 
 COMMANDS = (
     "run",
+    "batch",
     "parts",
     "models",
     "eval",

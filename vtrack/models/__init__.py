@@ -10,7 +10,7 @@ from vtrack.types import LandmarkModel
 
 ENGINES = ("auto", "torch", "onnx")
 
-__all__ = ["ENGINES", "Card", "load_model", "pick_device", "shipped"]
+__all__ = ["ENGINES", "Card", "card_path", "load_model", "pick_device", "shipped"]
 
 
 def pick_device(device: str = "auto") -> str:
@@ -31,14 +31,20 @@ def pick_device(device: str = "auto") -> str:
     return device
 
 
-def load_model(name: str = "fast", *, device: str = "auto", engine: str = "auto") -> LandmarkModel:
-    """A shipped model by name, or your own by the path of its card (`.json`, with the weights beside it)."""
-    if engine not in ENGINES:
-        raise UsageError(f"there is no engine {engine!r}; choose from {', '.join(ENGINES)}")
+def card_path(name: str) -> Path:
+    """Where the card of a model lies that `load_model` knows by this name."""
     path = Path(name) if name.endswith(".json") else WEIGHTS / f"{name}.json"
     if not path.exists():
         known = ", ".join(shipped()) or "none"
         raise ModelError(f"there is no model {name!r}; the shipped ones are {known}; your own are named by their .json")
+    return path
+
+
+def load_model(name: str = "fast", *, device: str = "auto", engine: str = "auto") -> LandmarkModel:
+    """A shipped model by name, or your own by the path of its card (`.json`, with the weights beside it)."""
+    if engine not in ENGINES:
+        raise UsageError(f"there is no engine {engine!r}; choose from {', '.join(ENGINES)}")
+    path = card_path(name)
     card = read_card(path)
     graph, weights = path.with_suffix(".onnx"), path.with_suffix(".safetensors")
     device = pick_device(device)
