@@ -20,6 +20,7 @@ import numpy as np
 from detectors import load_detector
 from pipelines.follow import DETECT_EVERY
 from pipelines.landmarks import Landmarker, Sighting
+from pipelines.measures import MEASURED, Measurer
 from pipelines.segments import SegmentFollower
 from pipelines.sinks import Sink
 from pipelines.smooth import Smoother
@@ -58,6 +59,8 @@ class Settings:
     max_faces: int | None = None
     detect_every: float = DETECT_EVERY
     """Seconds between detections."""
+    measures: bool = False
+    """Whether faces get their `measures`: eye opening, blinks, head turn and the like."""
 
     def __post_init__(self) -> None:
         if self.max_faces is not None and self.max_faces < 1:
@@ -68,9 +71,14 @@ class Settings:
             )
         self.smoother()
 
+    @property
+    def asked(self) -> Query:
+        """The user's points, and those that the measures are taken from."""
+        return self.query + MEASURED if self.measures else self.query
+
     def smoother(self) -> Smoother:
         """A fresh smoother for one video."""
-        return Smoother(self.query + ANCHORS, self.smooth, self.strength, self.strengths)
+        return Smoother(self.asked + ANCHORS, self.smooth, self.strength, self.strengths)
 
 
 class Pipeline:
@@ -105,18 +113,18 @@ class Pipeline:
         settings = self.settings
         follower = SegmentFollower(
             self.detector,
-            Landmarker(self.model, settings.query),
+            Landmarker(self.model, settings.asked),
             max_faces=settings.max_faces,
             detect_every=settings.detect_every,
         )
-        smoother = settings.smoother()
+        smoother, finish = settings.smoother(), Finish(settings)
         with Ahead(source, _room(source), stop) as frames:
             for frame, sightings in follower.follow(frames):
                 kept = frame if pixels else frame.without_pixels()
-                for result in smoother.push(_result(kept, sightings, follower.landmarker.query), frame.image):
-                    yield _for_user(result, settings.query)
+                for result in smoother.push(as_result(kept, sightings, follower.landmarker.query), frame.image):
+                    yield finish(result)
             for result in smoother.flush():
-                yield _for_user(result, settings.query)
+                yield finish(result)
 
 
 def track(
@@ -210,7 +218,7 @@ def _room(source: Source) -> int:
     return int(np.clip(_MEMORY // (source.info.width * source.info.height * 3), 2, _DEPTH))
 
 
-def _result(frame: Frame, sightings: Mapping[int, Sighting], query: Query) -> FrameResult:
+def as_result(frame: Frame, sightings: Mapping[int, Sighting], query: Query) -> FrameResult:
     """A frame and its faces, with all points asked of the model."""
     faces = tuple(
         Face(
@@ -227,8 +235,21 @@ def _result(frame: Frame, sightings: Mapping[int, Sighting], query: Query) -> Fr
     return FrameResult(frame, faces, query)
 
 
-def _for_user(result: FrameResult, query: Query) -> FrameResult:
-    """The result without the anchors, which nobody asked for."""
+class Finish:
+    """Makes of the smoother's results what the user asked for: measures if wanted, and no points but the user's."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._asked = settings.asked
+        self._measurer = Measurer() if settings.measures else None
+
+    def __call__(self, result: FrameResult) -> FrameResult:
+        """The next result, without the anchors."""
+        result = only(result, self._asked)
+        return result if self._measurer is None else self._measurer(result)
+
+
+def only(result: FrameResult, query: Query) -> FrameResult:
+    """The result with the points of `query` alone, with which its own query begins."""
     count = len(query)
     faces = tuple(
         replace(face, points=face.points[:count], sigma=face.sigma[:count], raw=face.raw[:count], query=query)

@@ -193,6 +193,8 @@ class Face:
     """What the points are."""
     measured: bool = True
     """False where the face was not seen in this frame and its points are the smoother's prediction."""
+    measures: FloatArray | None = None
+    """(measures,) eye opening and the like where they were asked for, in the order of `pipelines.measures.MEASURES`."""
 
     def __post_init__(self) -> None:
         count = len(self.query)

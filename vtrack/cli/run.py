@@ -74,7 +74,21 @@ def add_output_options(parser: argparse.ArgumentParser) -> None:
 def add_looks_options(group: argparse._ArgumentGroup) -> None:
     """How outputs look, and how much is said meanwhile."""
     group.add_argument("--format", default="wide", metavar="NAME", help="of the CSV: wide, long, openface, dlc")
-    group.add_argument("--columns", type=names, default=(), metavar="NAMES", help="extra columns: raw,inside")
+    group.add_argument(
+        "--columns",
+        type=names,
+        action="extend",
+        default=[],
+        metavar="NAMES",
+        help="extra columns: raw,inside,measures",
+    )
+    group.add_argument(
+        "--measures",
+        dest="columns",
+        action="append_const",
+        const="measures",
+        help="columns of eye opening, blinks, mouth, brows, smile and head turn; the same as --columns measures",
+    )
     group.add_argument("--draw", default="points,curves", metavar="NAMES", help="points,curves,boxes,ids or none")
     group.add_argument("--codec", default="h264", help="of the video: h264, hevc (default: h264)")
     group.add_argument("--crf", type=int, help="quality of the video, 0 best to 51 smallest")
@@ -161,6 +175,7 @@ def tracking_settings(args: argparse.Namespace) -> dict[str, Any]:
         "max_faces": args.max_faces,
         "detect_every": args.detect_every,
         "smooth": args.smooth,
+        "measures": "measures" in args.columns,
         "detector_options": {name: value for name, value in detector.items() if value},
         "strength": args.strength,
         "strengths": {part: value for part, value in strengths.items() if value is not None},
@@ -202,7 +217,7 @@ def looks_of(args: argparse.Namespace) -> Looks:
 
     return Looks(
         format=args.format,
-        columns=args.columns,
+        columns=tuple(dict.fromkeys(args.columns)),
         max_faces=args.max_faces,
         draw=args.draw,
         codec=args.codec,
