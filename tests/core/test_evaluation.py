@@ -267,7 +267,7 @@ class _Finder:
     def detect(self, frames: Sequence[Frame]) -> list[Detections]:
         found = []
         for frame in frames:
-            boxes = np.array([[0.0, 0.0, 9.0, 9.0], self._boxes[frame.index] + (2, 0, 0, 0)])
+            boxes = np.array([[0.0, 0.0, 9.0, 9.0], self._boxes[frame.index] + np.array([2, 0, 0, 0])])
             boxes = boxes if frame.index % 2 == 0 else boxes[:1]
             found.append(Detections(boxes, np.linspace(0.9, 0.5, len(boxes)), np.zeros(len(boxes))))
         return found
@@ -277,6 +277,6 @@ def test_boxes_from_a_detector() -> None:
     """The find that lies on the annotated face is taken, not the first; where none does the face is missed."""
     data = dataset()
     boxes = _detected(_Finder(data), data)
-    assert boxes[::2] == pytest.approx(data.layout.face_box(data.points)[::2] + (2, 0, 0, 0))
+    assert boxes[::2] == pytest.approx(data.layout.face_box(data.points)[::2] + np.array([2, 0, 0, 0]))
     assert np.isnan(boxes[1::2]).all()
     assert summary(evaluate(Template(), data, boxes))["missed"] == 2
