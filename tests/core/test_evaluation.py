@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -11,6 +12,7 @@ import pytest
 from scipy.integrate import trapezoid
 
 from tests.core.faces import Template, dataset
+from vtrack.cli.eval import _detected
 from vtrack.cli.main import main
 from vtrack.data import Dataset
 from vtrack.errors import DataError, SinkError, UsageError
@@ -19,6 +21,7 @@ from vtrack.evaluation.boxes import disturbed, overlaps
 from vtrack.evaluation.pictures import save_curves, sheet
 from vtrack.layouts import load_layout
 from vtrack.pictures import save_png
+from vtrack.types import Detections, Frame
 
 
 def test_failures_and_area_by_hand() -> None:
@@ -251,3 +254,29 @@ def test_positions_computed_by_the_command(data_dir: Path, capsys: pytest.Captur
     assert len(content["positions"]) == 68 + 29
     assert main(["parts", "--fit", specs[1]]) == 1
     assert "starts from the mean shape of 300w" in capsys.readouterr().err
+
+
+class _Finder:
+    """A detector that sees every second picture, and something else first in each."""
+
+    name = "finder"
+
+    def __init__(self, data: Dataset) -> None:
+        self._boxes = data.layout.face_box(data.points)
+
+    def detect(self, frames: Sequence[Frame]) -> list[Detections]:
+        found = []
+        for frame in frames:
+            boxes = np.array([[0.0, 0.0, 9.0, 9.0], self._boxes[frame.index] + np.array([2, 0, 0, 0])])
+            boxes = boxes if frame.index % 2 == 0 else boxes[:1]
+            found.append(Detections(boxes, np.linspace(0.9, 0.5, len(boxes)), np.zeros(len(boxes))))
+        return found
+
+
+def test_boxes_from_a_detector() -> None:
+    """The find that lies on the annotated face is taken, not the first; where none does the face is missed."""
+    data = dataset()
+    boxes = _detected(_Finder(data), data)
+    assert boxes[::2] == pytest.approx(data.layout.face_box(data.points)[::2] + np.array([2, 0, 0, 0]))
+    assert np.isnan(boxes[1::2]).all()
+    assert summary(evaluate(Template(), data, boxes))["missed"] == 2
