@@ -83,11 +83,14 @@ def draw_batch(
     size: int,
     margin: float,
     count: int,
-    most_points: int,
+    most_points: int | None,
     how: Augmentation,
     rng: np.random.Generator,
 ) -> Batch:
-    """`count` random faces of a store, disturbed, and an eighth as many crops that hold no face."""
+    """`count` random faces of a store, disturbed, and an eighth as many crops that hold no face.
+
+    At most `most_points` of their points are asked for; None for always all.
+    """
     faces = np.sort(rng.choice(len(store), count, replace=len(store) < count))
     crops = _scaled(jittered(count, margin, how, rng))
     images = np.stack([_cut(store.images[face], crops[i : i + 1], size) for i, face in enumerate(faces)])
@@ -95,7 +98,8 @@ def draw_batch(
     if how.flip:
         flip = rng.random(count) < 0.5
         images[flip], points[flip] = mirrored(images[flip], points[flip], store.layout.mirror)
-    chosen = _choose(points.shape[1], most_points, rng)
+    total = points.shape[1]
+    chosen = np.arange(total) if most_points is None else _choose(total, most_points, rng)
     empty = _empty(store, max(count // 8, 1), size, rng)
     images = np.concatenate([images, empty])
     if how.picture:
@@ -113,10 +117,14 @@ def draw_batch(
 def plain_batches(store: Store, size: int, margin: float, count: int) -> Iterator[tuple[ImageArray, FloatArray, Crops]]:
     """All faces in order, undisturbed: (B, 3, S, S), points (B, L, 2) in crop units, and where the crops lie."""
     for start in range(0, len(store), count):
-        faces = np.arange(start, min(start + count, len(store)))
-        crops = _scaled(Crops(np.zeros((len(faces), 2)), np.full(len(faces), margin), np.zeros(len(faces))))
-        images = warp([store.images[face] for face in faces], range(len(faces)), crops, size)
-        yield images, crops.to_crop(store.points[faces] * STORED_SIDE - 0.5), crops
+        yield plain_faces(store, np.arange(start, min(start + count, len(store))), size, margin)
+
+
+def plain_faces(store: Store, faces: np.ndarray, size: int, margin: float) -> tuple[ImageArray, FloatArray, Crops]:
+    """Some faces, undisturbed: (n, 3, S, S), points (n, L, 2) in crop units, and where the crops lie."""
+    crops = _scaled(Crops(np.zeros((len(faces), 2)), np.full(len(faces), margin), np.zeros(len(faces))))
+    images = warp([store.images[face] for face in faces], range(len(faces)), crops, size)
+    return images, crops.to_crop(store.points[faces] * STORED_SIDE - 0.5), crops
 
 
 def _scaled(crops: Crops) -> Crops:
