@@ -45,6 +45,10 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     add("--data", action="append", required=True, metavar="NAME:PATH", help="a data set; repeat for more (with --task "
         "detect: the folder of the zips)")  # fmt: skip
     add("--model", default="accurate", help="a shipped model, or the .json of your own (default: %(default)s)")
+    add("--decoder", help="read a heatmap model's maps by one-hot, two-hot, distribution-aware or keyposs "
+        "(default: the model's own)")  # fmt: skip
+    add("--set", action="append", default=[], metavar="KNOB=VALUE", help="turn another knob of the model, beyond=no or "
+        "reference=neutral for example")  # fmt: skip
     add("--split", default="val", choices=("train", "val", "test", "all"), help="(default: %(default)s)")
     add("--boxes", default="truth", choices=("truth", "detector"), help="where the face boxes come from: the points' "
         "tight box, or a face detector (default: %(default)s)")  # fmt: skip
@@ -69,6 +73,8 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     add("--plot", type=Path, metavar="OUT", help="draw the cumulative error curves (.png, .svg, .pdf)")
     add("--sheet", type=Path, metavar="OUT.png", help="draw faces with true and predicted points, worst first; with "
         "several data sets their names are added to the file's")  # fmt: skip
+    add("--graph", type=Path, metavar="OUT.png", help="draw the connections that a gcn model has learned, on the first "
+        "faces of the first data set")  # fmt: skip
     add("--sheet-faces", type=_positive, default=30, metavar="N", help="faces on a sheet (default: %(default)s)")
     add("--overwrite", action="store_true", help="replace pictures that exist")
     parser.set_defaults(run=run)
@@ -85,7 +91,9 @@ def _run_landmarks(args: argparse.Namespace) -> int:
 
     from vtrack.data import load_dataset
     from vtrack.evaluation import evaluate, summary
+    from vtrack.cli.train import knobs
     from vtrack.evaluation.boxes import disturbed
+    from vtrack.evaluation.graphs import graph_sheet
     from vtrack.evaluation.pictures import save_curves, sheet
     from vtrack.models import load_model
     from vtrack.pictures import check_free, save_png
@@ -93,7 +101,9 @@ def _run_landmarks(args: argparse.Namespace) -> int:
     for path in filter(None, (args.plot, args.sheet)):
         check_free(path, overwrite=args.overwrite)
     sets = [load_dataset(spec, args.split) for spec in args.data]
-    model = load_model(args.model, device=args.device, engine=args.engine)
+    settings = knobs(args.set) | ({"decoder": args.decoder} if args.decoder else {})
+    engine = "torch" if args.graph and args.engine == "auto" else args.engine
+    model = load_model(args.model, device=args.device, engine=engine, settings=settings)
     finder = _load_detector(args) if args.boxes == "detector" else None
     outcomes, reports = [], []
     for data in sets:
@@ -111,6 +121,8 @@ def _run_landmarks(args: argparse.Namespace) -> int:
             print(_text(report))
     if args.plot:
         save_curves(outcomes, [report["normalised_by"] for report in reports], args.plot)
+    if args.graph:
+        save_png(graph_sheet(model, sets[0]), args.graph)
     if args.sheet:
         for outcome, report in zip(outcomes, reports, strict=True):
             name = f"{args.sheet.stem}-{report['data']}" if len(outcomes) > 1 else args.sheet.stem

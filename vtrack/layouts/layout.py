@@ -37,6 +37,15 @@ class Layout:
         """(n, 4) tight 68-point boxes x, y, w, h of faces (n, points, 2), so that crops look alike in all data sets."""
         return widened_box(np.asarray(points)[..., self.core, :], self.box_shares)
 
+    def unit(self, points: FloatArray) -> FloatArray:
+        """(n,) what errors of faces (n, points, 2) are divided by: the distance of the outer eye corners, or, where the
+        layout has none, the longer side of the face box.
+        """
+        if self.inter_ocular:
+            left, right = self.inter_ocular
+            return np.linalg.norm(points[..., left, :] - points[..., right, :], axis=-1)
+        return self.face_box(points)[..., 2:].max(-1)
+
     def flip(self, points: FloatArray, width: float) -> FloatArray:
         """Points (..., points, 2) after their image, `width` pixels wide, is flipped left to right."""
         flipped = np.array(points, copy=True)[..., self.mirror, :]
