@@ -89,9 +89,9 @@ def _run_landmarks(args: argparse.Namespace) -> int:
     """A landmark model on each data set."""
     from tqdm import tqdm
 
+    from vtrack.cli.train import knobs
     from vtrack.data import load_dataset
     from vtrack.evaluation import evaluate, summary
-    from vtrack.cli.train import knobs
     from vtrack.evaluation.boxes import disturbed
     from vtrack.evaluation.graphs import graph_sheet
     from vtrack.evaluation.pictures import save_curves, sheet
