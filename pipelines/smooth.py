@@ -27,7 +27,7 @@ _JUMP = 1.0
 """How far a face may go from one sighting to the next, in its own size (half the longer side of its box)."""
 _RESIZE = 1.5
 """By what factor it may grow or shrink meanwhile."""
-_PICTURES = 512 * 2**20
+_PICTURES = 400 * 2**20
 """Bytes of pictures that may be held back at most; large pictures get a shorter look ahead."""
 _LEAST_LAG = 8
 
@@ -166,9 +166,11 @@ class Smoother:
 
 
 def _lag(picture: ImageArray) -> int:
-    """Frames to look ahead, so that pictures of this size do not take too much memory; empty ones take none."""
-    size = picture.nbytes if any(picture.strides) else 0
-    return min(LAG, max(_PICTURES // max(size, 1), _LEAST_LAG))
+    """Frames to look ahead, so that pictures of this size do not take too much memory.
+
+    The same for frames that come without their pictures, so that results do not depend on what else is asked for.
+    """
+    return min(LAG, max(_PICTURES // max(picture.nbytes, 1), _LEAST_LAG))
 
 
 _CORNERS = Query(("box",) * 4, (0.0,) * 4, tuple(f"box_corner_{i}" for i in range(4)))

@@ -47,11 +47,11 @@ _LOWER_LIP = (*range(55, 60), 65, 66, 67)
 _CHIN = range(4, 13)
 
 # Jitter as measured, in % of the distance between the outer corners of the eyes, of each coordinate.
-WHITE, WHITE_REACH = 0.50, 0.15
+WHITE, WHITE_REACH = 0.40, 0.15
 """New in every frame; points up to `WHITE_REACH` eye distances apart share much of it."""
-SLOW, SLOW_SECONDS = 0.25, 0.2
+SLOW, SLOW_SECONDS = 0.20, 0.2
 """Fades in about `SLOW_SECONDS`: what comes of the crop's trembling."""
-COMMON = 0.20
+COMMON = 0.25
 """Shift, turn and size of all points together, new in every frame."""
 
 
