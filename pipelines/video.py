@@ -144,6 +144,8 @@ def track(
 
     Raises `UsageError` at once for arguments that cannot be, `SourceError` on the first frame for what cannot be read.
     """
+    if isinstance(source, Source) and (start, stop, every) != (None, None, 1):
+        raise UsageError("an opened source brings its own start, stop and every; give them to open_source")
     chosen = Settings(parse_query(parts) if isinstance(parts, str) else parts, **settings)
     return _track(source, chosen, {"start": start, "stop": stop, "every": every})
 
