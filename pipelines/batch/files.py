@@ -64,7 +64,7 @@ def find_videos(inputs: Sequence[str], out: Path, wanted: Filter) -> list[Video]
     found: dict[str, PurePosixPath] = {}
     for text in inputs:
         for source, place in _expand(text, out, wanted):
-            found.setdefault(source, place)
+            found.setdefault(source, PurePosixPath(printable(str(place))))
     if not found:
         looked = ", ".join(wanted.include) if wanted.include else " ".join(sorted(VIDEO_SUFFIXES))
         raise SourceError(f"no videos in {', '.join(inputs)} (looked for {looked})")
@@ -73,7 +73,7 @@ def find_videos(inputs: Sequence[str], out: Path, wanted: Filter) -> list[Video]
     for source, place in sorted(found.items(), key=lambda item: [natural_key(part) for part in item[1].parts]):
         # `a.mp4` and `a.mov` keep their endings, for their outputs would have one name.
         stem = place.name if stems[_folded(place.with_suffix(""))] > 1 else place.stem
-        video = Video(source, printable(str(place)), out.joinpath(*place.parent.parts, _short(stem) + MARK))
+        video = Video(source, str(place), out.joinpath(*place.parent.parts, _short(stem) + MARK))
         other = videos.setdefault(Path(_folded(video.outputs)), video)
         if other is not video:
             raise UsageError(

@@ -6,6 +6,7 @@ happens to its one job. Workers die with the process that started them, however 
 
 from __future__ import annotations
 
+import math
 import multiprocessing
 import os
 import signal
@@ -32,6 +33,8 @@ Report = Callable[[int, int | None], object]
 _TICK = 0.25
 """Seconds between two looks at clocks and at the stop event."""
 _REPORT_EVERY = 0.2
+_START = 300.0
+"""Seconds that loading the models may take at least, whatever the limit for jobs is."""
 
 
 class Work(Protocol[Job_contra, Result_co]):
@@ -155,8 +158,8 @@ class Pool(Generic[Job, Result]):
                 else:
                     worker.heard = time.monotonic()
                     yield from self._heed(worker, message)
-            elif (worker.job is not None or not worker.ready) and time.monotonic() - worker.heard > self._timeout:
-                lost = f"no headway for {self._timeout:g} s; its worker was ended (--timeout)"
+            elif time.monotonic() - worker.heard > (limit := self._patience(worker)):
+                lost = f"no headway for {limit:g} s; its worker was ended (--timeout)"
             if lost:
                 self._workers.remove(worker)
                 worker.end()
@@ -165,6 +168,12 @@ class Pool(Generic[Job, Result]):
                         raise VTrackError(f"a worker could not start: {lost}")
                     continue
                 yield Finished(worker.number, worker.job, None, lost)
+
+    def _patience(self, worker: _Worker[Job]) -> float:
+        """For how many seconds this worker may say nothing."""
+        if not worker.ready:
+            return max(self._timeout, _START)
+        return math.inf if worker.job is None else self._timeout
 
     def _heed(self, worker: _Worker[Job], message: Any) -> Iterator[Event]:
         if isinstance(message, VTrackError):

@@ -63,9 +63,9 @@ class Batch:
 
         After `stop` running videos are finished and no more are begun. However this ends, the summary is written.
         """
-        self.outcomes = dict.fromkeys(self.videos, Outcome("waiting"))
+        ledger = Ledger(self.work.recipe)
         with locked(self.out) as held:
-            ledger = Ledger(self.work.recipe)
+            self.outcomes = dict.fromkeys(self.videos, Outcome("waiting"))
             left = self._left(ledger)
             watch(left)
             try:

@@ -84,7 +84,7 @@ def run(args: argparse.Namespace) -> int:
             batch.run(stop=stop, watch=lambda event: display.show(event, ending=stop.is_set()))
         finally:
             display.close()
-            if not args.quiet:
+            if batch.outcomes and not args.quiet:
                 print(total(batch.outcomes, batch.done_before, time.perf_counter() - began), file=sys.stderr)
                 print(f"summary: {args.output / 'summary.csv'}", file=sys.stderr)
                 if batch.failed_before:
