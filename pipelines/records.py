@@ -23,23 +23,34 @@ HELD_CELLS = 2**19
 """Cells kept before a row group is written: 4 MiB, whatever the number of columns or frames."""
 
 
+class JsonLine:
+    """Writes a frame as one line of JSON."""
+
+    def __init__(self, query: Query, columns: Collection[str] = ()) -> None:
+        self._columns = Columns(query, columns)
+        self._face = _object_format(self._columns.of_face)
+        self._frame = _object_format(HEAD).replace("}", ', "faces": [%s]}\n')
+
+    def __call__(self, result: FrameResult) -> str:
+        """The line, with its end."""
+        faces = [self._face % tuple(self._columns.values(face, result.frame)) for face in result.faces]
+        # JSON knows no NaN. A name cannot be taken for one: it stands in quotes, a number after ": ".
+        numbers = [face.replace(": nan", ": null") if ": nan" in face else face for face in faces]
+        return self._frame % (result.index, result.time, ", ".join(numbers))
+
+
 class JsonLines(TextSink):
     """One JSON object a frame."""
 
     def __init__(self, path: str | Path, query: Query, columns: Collection[str] = ()) -> None:
         super().__init__(path)
-        self._columns = Columns(query, columns)
-        self._face = _object_format(self._columns.of_face)
-        self._frame = _object_format(HEAD).replace("}", ', "faces": [%s]}\n')
+        self._line = JsonLine(query, columns)
 
     def _head(self) -> str:
         return ""
 
     def _rows(self, result: FrameResult) -> str:
-        faces = [self._face % tuple(self._columns.values(face, result.frame)) for face in result.faces]
-        # JSON knows no NaN. A name cannot be taken for one: it stands in quotes, a number after ": ".
-        numbers = [face.replace(": nan", ": null") if ": nan" in face else face for face in faces]
-        return self._frame % (result.index, result.time, ", ".join(numbers))
+        return self._line(result)
 
 
 def _object_format(fields: Collection[Field]) -> str:

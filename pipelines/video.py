@@ -240,9 +240,13 @@ def as_result(frame: Frame, sightings: Mapping[int, Sighting], query: Query) -> 
 class Finish:
     """Makes of the smoother's results what the user asked for: measures if wanted, and no points but the user's."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, measurer: Measurer | None = None) -> None:
         self._asked = settings.asked
-        self._measurer = Measurer() if settings.measures else None
+        self._measurer = measurer or Measurer() if settings.measures else None
+
+    def renewed(self, settings: Settings) -> Finish:
+        """The same for other settings; what is known of the faces goes on."""
+        return Finish(settings, self._measurer)
 
     def __call__(self, result: FrameResult) -> FrameResult:
         """The next result, without the anchors."""

@@ -19,6 +19,7 @@ from vtrack.errors import UsageError, VTrackError
 COMMANDS = (
     "run",
     "batch",
+    "webcam",
     "parts",
     "models",
     "eval",

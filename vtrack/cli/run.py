@@ -102,7 +102,11 @@ def add_tracking_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--start", type=_seconds, metavar="TIME", help="first moment, in seconds or [h:]mm:ss")
     group.add_argument("--stop", type=_seconds, metavar="TIME", help="moment to stop before")
     group.add_argument("--every", type=int, default=1, metavar="N", help="take each N-th frame (default: 1)")
+    add_face_options(parser, smooth="rts", choices="rts (no lag), kalman, one-euro or none")
 
+
+def add_face_options(parser: argparse.ArgumentParser, *, smooth: str, choices: str) -> None:
+    """How faces are found, followed and smoothed."""
     group = parser.add_argument_group("faces")
     group.add_argument("--model", default="fast", help="landmark model, see `vtrack models` (default: fast)")
     group.add_argument("--detector", default="auto", help="auto, native, mediapipe, yunet or boxes (default: auto)")
@@ -115,7 +119,7 @@ def add_tracking_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--engine", default="auto", help="auto, torch or onnx (default: auto)")
 
     group = parser.add_argument_group("smoothing")
-    group.add_argument("--smooth", default="rts", help="rts (no lag), kalman, one-euro or none (default: rts)")
+    group.add_argument("--smooth", default=smooth, help=f"{choices} (default: {smooth})")
     group.add_argument("--smooth.strength", dest="strength", type=float, metavar="0..1", help="of all parts")
     group.description = (
         "`--smooth.PART 0..1` gives one part, one group or the head a strength of its own: --smooth.lips 0.2"
