@@ -60,4 +60,4 @@ class CausalFollower(Follower):
         """Record the faces that a detection found."""
         for track, seed in match.pairs:
             track.add(frame.time, seed.sighting)
-        self.tracks.begin(match.new, frame.time)
+        self.tracks.begin(self.settle(match.new, frame), frame.time)

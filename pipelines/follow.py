@@ -77,6 +77,16 @@ class Follower:
             ]
         )
 
+    def settle(self, seeds: Sequence[Seed], frame: Frame) -> list[Seed]:
+        """Look at new faces again, where their own points are: a detector's boxes are not cut like a track's."""
+        boxes = np.array([seed.sighting.box for seed in seeds]).reshape(-1, 4)
+        angles = np.array([seed.sighting.angle for seed in seeds])
+        sightings = self.landmarker.look([frame], [0] * len(seeds), boxes, angles)
+        return [
+            Seed(sighting, seed.score) if is_face(sighting) else seed
+            for seed, sighting in zip(seeds, sightings, strict=True)
+        ]
+
     def cross(self, frame: Frame) -> Match:
         """The faces of a new scene. One that is exactly where it was is still the same, all others have left.
 
