@@ -12,6 +12,7 @@ from typing import Literal
 
 import numpy as np
 
+from pipelines.measures import MEASURES
 from vtrack.errors import UsageError
 from vtrack.types import Face, FloatArray, Frame, Query
 
@@ -53,6 +54,17 @@ def _inside(face: Face, frame: Frame) -> FloatArray:
     return ((points >= -0.5) & (points < reach)).astype(np.float64).min(1, keepdims=True)
 
 
+def _measures(face: Face, frame: Frame) -> FloatArray:
+    """(measures,) of the face."""
+    if face.measures is None:
+        raise ValueError("the column group measures needs measured faces: Settings(..., measures=True)")
+    return face.measures
+
+
+def _kind_of(measure: str) -> Literal["int", "float", "bool"]:
+    return "bool" if measure == "blink" else "int" if measure == "blinks" else "float"
+
+
 HEAD = (Field("frame", "int"), Field("time_s", digits=TIME_DIGITS))
 BOX = tuple(Field(f"box_{side}") for side in "xywh")
 FACE = Group(
@@ -72,6 +84,11 @@ EXTRAS: dict[str, Group] = {
         of_points=True,
     ),
     "inside": Group(fields=lambda query: (Field("inside", "bool"),), values=_inside, of_points=True),
+    "measures": Group(
+        fields=lambda query: tuple(Field(name, _kind_of(name), SHARE_DIGITS) for name in MEASURES),
+        values=_measures,
+        of_points=False,
+    ),
 }
 
 

@@ -27,7 +27,6 @@ Places = npt.NDArray[np.int32]
 KINDS = ("points", "curves", "boxes", "ids")
 DEFAULT = ("points", "curves")
 
-
 SHARP, BLURRED = 0.025, 0.10
 """Sigma over the face's size at which a point begins to fade, and at which it is as faint as can be."""
 FAINTEST = 0.22
@@ -42,7 +41,10 @@ _PEN, _PEN_COVERS = 2, 3.5
 The sheet's scale follows from it: finer than the frame for small faces, coarser for very large ones, so that drawing
 costs the same for all, and lines grow without steps.
 """
+_LARGEST = 1000
+"""No sheet is longer than this, even if a face's points lie far from its box."""
 _SHADOW = (5, 5)
+"""Size in pixels of the box that the lines are blurred with, twice, to make their shadow."""
 _STRIP = 64
 """Rows that are blended at a time: what lies between the steps then stays in the processor's cache."""
 _SHIFT = 4
@@ -57,7 +59,8 @@ def parse_kinds(text: str) -> frozenset[str]:
         return frozenset()
     unknown = [name for name in names if name not in KINDS]
     if unknown or not names:
-        raise UsageError(f"cannot draw {', '.join(unknown) or 'nothing'!s}; choose from {', '.join(KINDS)}, or none")
+        what = ", ".join(unknown) or "nothing"
+        raise UsageError(f"cannot draw {what}; choose from {', '.join(KINDS)}, or none")
     return frozenset(names)
 
 
@@ -166,6 +169,7 @@ class Sheet:
         if right <= left or bottom <= top:
             return None
         size = right - left, bottom - top
+        scale = min(scale, _LARGEST / max(size))
         wide, high = math.ceil(size[0] * scale), math.ceil(size[1] * scale)
         ink = np.zeros((high, wide, 4), np.uint8)
         return cls((left, top), size, np.array([wide / size[0], high / size[1]]), ink)
@@ -212,10 +216,8 @@ class Sheet:
 def _opacity(face: Face, size: float) -> FloatArray:
     """(points,) how strongly each point is drawn."""
     doubt = np.clip((face.sigma / size - SHARP) / (BLURRED - SHARP), 0.0, 1.0)
-    opacity: FloatArray = (1.0 - (1.0 - FAINTEST) * np.nan_to_num(doubt, nan=1.0)) * (
-        1.0 if face.measured else PREDICTED
-    )
-    return opacity
+    opacity: FloatArray = 1.0 - (1.0 - FAINTEST) * np.nan_to_num(doubt, nan=1.0)
+    return opacity if face.measured else opacity * PREDICTED
 
 
 def _levels(opacity: FloatArray) -> npt.NDArray[np.intp]:

@@ -23,23 +23,34 @@ HELD_CELLS = 2**19
 """Cells kept before a row group is written: 4 MiB, whatever the number of columns or frames."""
 
 
+class JsonLine:
+    """Writes a frame as one line of JSON."""
+
+    def __init__(self, query: Query, columns: Collection[str] = ()) -> None:
+        self._columns = Columns(query, columns)
+        self._face = _object_format(self._columns.of_face)
+        self._frame = _object_format(HEAD).replace("}", ', "faces": [%s]}\n')
+
+    def __call__(self, result: FrameResult) -> str:
+        """The line, with its end."""
+        faces = [self._face % tuple(self._columns.values(face, result.frame)) for face in result.faces]
+        # JSON knows no NaN. A name cannot be taken for one: it stands in quotes, a number after ": ".
+        numbers = [face.replace(": nan", ": null") if ": nan" in face else face for face in faces]
+        return self._frame % (result.index, result.time, ", ".join(numbers))
+
+
 class JsonLines(TextSink):
     """One JSON object a frame."""
 
     def __init__(self, path: str | Path, query: Query, columns: Collection[str] = ()) -> None:
         super().__init__(path)
-        self._columns = Columns(query, columns)
-        self._face = _object_format(self._columns.of_face)
-        self._frame = _object_format(HEAD).replace("}", ', "faces": [%s]}\n')
+        self._line = JsonLine(query, columns)
 
     def _head(self) -> str:
         return ""
 
     def _rows(self, result: FrameResult) -> str:
-        faces = [self._face % tuple(self._columns.values(face, result.frame)) for face in result.faces]
-        # JSON knows no NaN. A name cannot be taken for one: it stands in quotes, a number after ": ".
-        numbers = [face.replace(": nan", ": null") if ": nan" in face else face for face in faces]
-        return self._frame % (result.index, result.time, ", ".join(numbers))
+        return self._line(result)
 
 
 def _object_format(fields: Collection[Field]) -> str:
@@ -65,9 +76,10 @@ class ParquetTable(FileSink):
         kinds = {"int": pyarrow.int64(), "float": pyarrow.float32(), "bool": pyarrow.bool_()}
         of_face = [(field.name, kinds[field.kind]) for field in self._columns.of_face]
         self._schema = pyarrow.schema([("frame", pyarrow.int64()), ("time_s", pyarrow.float64()), *of_face])
-        self._empty = [float("nan")] * len(of_face)
-        self._rows: list[list[float]] = []
-        self._held_rows = max(HELD_CELLS // len(self._schema), 1)
+        self._absent = [np.nan] * len(of_face)
+        # (rows, columns); NaN stands for a cell without a value.
+        self._cells = np.full((max(HELD_CELLS // len(self._schema), 1), len(self._schema)), np.nan)
+        self._held = 0
 
     def _open(self) -> None:
         # Python's own file tells what went wrong in fewer words than Arrow's.
@@ -75,10 +87,12 @@ class ParquetTable(FileSink):
         self._writer = self._parquet.ParquetWriter(self._stream, self._schema, compression="zstd")
 
     def _write(self, result: FrameResult) -> None:
-        faces = [self._columns.values(face, result.frame) for face in result.faces]
-        self._rows.extend([result.index, result.time, *values] for values in faces or [self._empty])
-        if len(self._rows) >= self._held_rows:
-            self._write_rows()
+        for values in [self._columns.values(face, result.frame) for face in result.faces] or [self._absent]:
+            row = self._cells[self._held]
+            row[0], row[1], row[2:] = result.index, result.time, values
+            self._held += 1
+            if self._held == len(self._cells):
+                self._write_rows()
 
     def _finish(self, interrupted: bool) -> None:
         self._write_rows()
@@ -91,13 +105,12 @@ class ParquetTable(FileSink):
 
     def _write_rows(self) -> None:
         """The rows held so far as one row group."""
-        if self._rows:
-            cells = np.array(self._rows, np.float64).T
+        if self._held:
+            cells = self._cells[: self._held].T
             absent = np.isnan(cells)
-            whole = np.where(absent, 0.0, cells)
             arrays = [
-                self._arrow.array(values.astype(kind.to_pandas_dtype()), mask=mask)
-                for values, mask, kind in zip(whole, absent, self._schema.types, strict=True)
+                self._arrow.array(np.where(mask, 0, values).astype(kind.to_pandas_dtype()), mask=mask)
+                for values, mask, kind in zip(cells, absent, self._schema.types, strict=True)
             ]
             self._writer.write_table(self._arrow.Table.from_arrays(arrays, schema=self._schema))
-            self._rows.clear()
+            self._held = 0

@@ -35,22 +35,34 @@ class SegmentFollower(Follower):
         self._count = 0
         segment: list[Frame] = []
         for frame in frames:
-            segment.append(frame)
             self._count += 1
-            if self._count == 1:
-                self._begin(frame)
-            elif frame.time - segment[0].time >= self.detect_every - 1e-6 or len(segment) > _room(frame):
-                self._solve(segment, self.seek(segment[-1:])[0])
+            if self.cuts.is_cut(frame.image) or not segment:
+                self._finish(segment)
+                yield from self._settled(segment)
+                self._enter(frame)
+                segment = [frame]
+                continue
+            segment.append(frame)
+            if frame.time - segment[0].time >= self.detect_every - 1e-6 or len(segment) > _room(frame):
+                self._finish(segment)
                 # The last frame stays for the next segment, which may add what it tells of this one's births.
                 yield from self._settled(segment[:-1])
                 segment = segment[-1:]
-        if len(segment) > 1:
-            self._solve(segment, self.seek(segment[-1:])[0])
+        self._finish(segment)
         yield from self._settled(segment)
 
-    def _begin(self, frame: Frame) -> None:
-        for track in self.tracks.begin(self.seek([frame])[0], frame.time):
+    def _enter(self, frame: Frame) -> None:
+        """The faces of the first frame of a scene."""
+        match = self.cross(frame)
+        for track, seed in match.pairs:
+            self._record(frame, Candidate(track, seed.sighting, seed.sighting.box))
+        for track in self.tracks.begin(match.new, frame.time):
             self._record(frame, Candidate(track, track.last, track.last.box), new=False)
+
+    def _finish(self, segment: Sequence[Frame]) -> None:
+        """Find the faces of a segment, which ends with a key frame."""
+        if len(segment) > 1:
+            self._solve(segment, self.seek(segment[-1:])[0])
 
     def _solve(self, frames: Sequence[Frame], seeds: Sequence[Seed]) -> None:
         """Find every face in all frames but the first, which is known; `seeds` are those of the last."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import logging
 from collections.abc import Iterator
+from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 
@@ -17,6 +18,9 @@ from av.packet import Packet
 from av.stream import Stream
 
 log = logging.getLogger(__name__)
+
+_TIMEOUT = 15
+"""Seconds that a source on the network may be silent."""
 
 
 class Soundtrack:
@@ -46,7 +50,7 @@ class Soundtrack:
     def add_to(self, output: OutputContainer) -> None:
         """Make a track in the output for each one that its container can hold; one warning names the others."""
         try:
-            self._input = av.open(str(self.source))
+            self._input = av.open(str(self.source), timeout=_TIMEOUT, metadata_errors="replace")
         except (av.FFmpegError, OSError) as error:
             log.warning("no sound: %s cannot be opened a second time: %s", self.source, error.strerror)
             return
@@ -66,13 +70,18 @@ class Soundtrack:
         if left_out:
             log.warning("%s cannot hold %s of %s", output.format.long_name, ", ".join(left_out), self.source)
         if self._copies:
+            if self._start is not None and self._start > 1:
+                # Reading everything before would do as well, only slowly.
+                with suppress(av.FFmpegError):
+                    self._input.seek(int((self._start - 1) * av.time_base))
             self._packets = self._input.demux([self._input.streams[index] for index in self._copies])
 
     def until(self, time: Fraction | None = None) -> Iterator[Packet]:
         """The packets not given yet up to a time on the source's clock (None: all), ready for the output."""
-        while (packet := self._ahead or self._next()) is not None:
-            self._ahead = packet
-            if time is not None and _time(packet) > time:
+        while True:
+            packet = self._next() if self._ahead is None else self._ahead
+            if packet is None or (time is not None and _time(packet) > time):
+                self._ahead = packet
                 return
             self._ahead = None
             if self._wanted(packet) and self._moved(packet):

@@ -20,6 +20,7 @@ import numpy as np
 from detectors import load_detector
 from pipelines.follow import DETECT_EVERY
 from pipelines.landmarks import Landmarker, Sighting
+from pipelines.measures import MEASURED, Measurer
 from pipelines.segments import SegmentFollower
 from pipelines.sinks import Sink
 from pipelines.smooth import Smoother
@@ -50,11 +51,16 @@ class Settings:
     detector_options: Mapping[str, Any] = field(default_factory=dict)
     """What else `load_detector` takes."""
     smooth: str = "rts"
-    smooth_options: Mapping[str, Any] = field(default_factory=dict)
-    """What else `Smoother` takes."""
+    """rts (no lag, for files), kalman or one-euro (both causal), none."""
+    strength: float | None = None
+    """Of smoothing, 0..1."""
+    strengths: Mapping[str, float] = field(default_factory=dict)
+    """Of single parts, groups or the `head`."""
     max_faces: int | None = None
     detect_every: float = DETECT_EVERY
     """Seconds between detections."""
+    measures: bool = False
+    """Whether faces get their `measures`: eye opening, blinks, head turn and the like."""
 
     def __post_init__(self) -> None:
         if self.max_faces is not None and self.max_faces < 1:
@@ -65,9 +71,14 @@ class Settings:
             )
         self.smoother()
 
+    @property
+    def asked(self) -> Query:
+        """The user's points, and those that the measures are taken from."""
+        return self.query + MEASURED if self.measures else self.query
+
     def smoother(self) -> Smoother:
         """A fresh smoother for one video."""
-        return Smoother(self.query + ANCHORS, mode=self.smooth, **self.smooth_options)
+        return Smoother(self.asked + ANCHORS, self.smooth, self.strength, self.strengths)
 
 
 class Pipeline:
@@ -102,18 +113,18 @@ class Pipeline:
         settings = self.settings
         follower = SegmentFollower(
             self.detector,
-            Landmarker(self.model, settings.query),
+            Landmarker(self.model, settings.asked),
             max_faces=settings.max_faces,
             detect_every=settings.detect_every,
         )
-        smoother = settings.smoother()
+        smoother, finish = settings.smoother(), Finish(settings)
         with Ahead(source, _room(source), stop) as frames:
             for frame, sightings in follower.follow(frames):
-                shown = frame if pixels else _without_pixels(frame)
-                for result in smoother.push(_result(shown, sightings, follower.landmarker.query)):
-                    yield _for_user(result, settings.query)
+                kept = frame if pixels else frame.without_pixels()
+                for result in smoother.push(as_result(kept, sightings, follower.landmarker.query), frame.image):
+                    yield finish(result)
             for result in smoother.flush():
-                yield _for_user(result, settings.query)
+                yield finish(result)
 
 
 def track(
@@ -129,10 +140,12 @@ def track(
 
     `source` is a file, folder, pattern or address, or an opened `Source`; `parts` are named as on the command line.
     `start` and `stop` (seconds) and `every` (frames) choose what of it is read. For what else there is see `Settings`:
-    `model`, `detector`, `device`, `engine`, `smooth`, `max_faces`, `detect_every`.
+    `model`, `detector`, `device`, `engine`, `smooth`, `strength`, `max_faces`, `detect_every`.
 
     Raises `UsageError` at once for arguments that cannot be, `SourceError` on the first frame for what cannot be read.
     """
+    if isinstance(source, Source) and (start, stop, every) != (None, None, 1):
+        raise UsageError("an opened source brings its own start, stop and every; give them to open_source")
     chosen = Settings(parse_query(parts) if isinstance(parts, str) else parts, **settings)
     return _track(source, chosen, {"start": start, "stop": stop, "every": every})
 
@@ -207,12 +220,7 @@ def _room(source: Source) -> int:
     return int(np.clip(_MEMORY // (source.info.width * source.info.height * 3), 2, _DEPTH))
 
 
-def _without_pixels(frame: Frame) -> Frame:
-    """The frame with a black picture of its size that takes no memory."""
-    return replace(frame, image=np.broadcast_to(np.uint8(0), frame.image.shape))
-
-
-def _result(frame: Frame, sightings: Mapping[int, Sighting], query: Query) -> FrameResult:
+def as_result(frame: Frame, sightings: Mapping[int, Sighting], query: Query) -> FrameResult:
     """A frame and its faces, with all points asked of the model."""
     faces = tuple(
         Face(
@@ -229,8 +237,25 @@ def _result(frame: Frame, sightings: Mapping[int, Sighting], query: Query) -> Fr
     return FrameResult(frame, faces, query)
 
 
-def _for_user(result: FrameResult, query: Query) -> FrameResult:
-    """The result without the anchors, which nobody asked for."""
+class Finish:
+    """Makes of the smoother's results what the user asked for: measures if wanted, and no points but the user's."""
+
+    def __init__(self, settings: Settings, measurer: Measurer | None = None) -> None:
+        self._asked = settings.asked
+        self._measurer = measurer or Measurer() if settings.measures else None
+
+    def renewed(self, settings: Settings) -> Finish:
+        """The same for other settings; what is known of the faces goes on."""
+        return Finish(settings, self._measurer)
+
+    def __call__(self, result: FrameResult) -> FrameResult:
+        """The next result, without the anchors."""
+        result = only(result, self._asked)
+        return result if self._measurer is None else self._measurer(result)
+
+
+def only(result: FrameResult, query: Query) -> FrameResult:
+    """The result with the points of `query` alone, with which its own query begins."""
     count = len(query)
     faces = tuple(
         replace(face, points=face.points[:count], sigma=face.sigma[:count], raw=face.raw[:count], query=query)

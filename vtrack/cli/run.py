@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from vtrack.errors import SinkError
+from vtrack.parts import GROUPS, PARTS
 
 if TYPE_CHECKING:
     from pipelines.outputs import Looks
@@ -73,7 +74,21 @@ def add_output_options(parser: argparse.ArgumentParser) -> None:
 def add_looks_options(group: argparse._ArgumentGroup) -> None:
     """How outputs look, and how much is said meanwhile."""
     group.add_argument("--format", default="wide", metavar="NAME", help="of the CSV: wide, long, openface, dlc")
-    group.add_argument("--columns", type=names, default=(), metavar="NAMES", help="extra columns: raw,inside")
+    group.add_argument(
+        "--columns",
+        type=names,
+        action="extend",
+        default=[],
+        metavar="NAMES",
+        help="extra columns: raw,inside,measures",
+    )
+    group.add_argument(
+        "--measures",
+        dest="columns",
+        action="append_const",
+        const="measures",
+        help="columns of eye opening, blinks, mouth, brows, smile and head turn; the same as --columns measures",
+    )
     group.add_argument("--draw", default="points,curves", metavar="NAMES", help="points,curves,boxes,ids or none")
     group.add_argument("--codec", default="h264", help="of the video: h264, hevc (default: h264)")
     group.add_argument("--crf", type=int, help="quality of the video, 0 best to 51 smallest")
@@ -87,7 +102,11 @@ def add_tracking_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--start", type=_seconds, metavar="TIME", help="first moment, in seconds or [h:]mm:ss")
     group.add_argument("--stop", type=_seconds, metavar="TIME", help="moment to stop before")
     group.add_argument("--every", type=int, default=1, metavar="N", help="take each N-th frame (default: 1)")
+    add_face_options(parser, smooth="rts", choices="rts (no lag), kalman, one-euro or none")
 
+
+def add_face_options(parser: argparse.ArgumentParser, *, smooth: str, choices: str) -> None:
+    """How faces are found, followed and smoothed."""
     group = parser.add_argument_group("faces")
     group.add_argument("--model", default="fast", help="landmark model, see `vtrack models` (default: fast)")
     group.add_argument("--detector", default="auto", help="auto, native, mediapipe, yunet or boxes (default: auto)")
@@ -100,8 +119,13 @@ def add_tracking_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--engine", default="auto", help="auto, torch or onnx (default: auto)")
 
     group = parser.add_argument_group("smoothing")
-    group.add_argument("--smooth", default="rts", help="rts (no lag), kalman, one-euro or none (default: rts)")
+    group.add_argument("--smooth", default=smooth, help=f"{choices} (default: {smooth})")
     group.add_argument("--smooth.strength", dest="strength", type=float, metavar="0..1", help="of all parts")
+    group.description = (
+        "`--smooth.PART 0..1` gives one part, one group or the head a strength of its own: --smooth.lips 0.2"
+    )
+    for part in ("head", *GROUPS, *PARTS):
+        group.add_argument(f"--smooth.{part}", type=float, help=argparse.SUPPRESS)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -129,7 +153,7 @@ def run(args: argparse.Namespace) -> int:
     if outputs:
         write_sidecar(
             next(iter(outputs.values())),
-            options={name: value for name, value in vars(args).items() if name not in ("run", "command")},
+            options=_plain_options(args),
             model=pipeline.card,
             source=dataclasses.asdict(source.info),
             counts=dataclasses.asdict(summary),
@@ -144,7 +168,9 @@ def run(args: argparse.Namespace) -> int:
 def tracking_settings(args: argparse.Namespace) -> dict[str, Any]:
     """The options of `add_tracking_options` as `Settings` takes them; what was not given is left to its default."""
     detector = {"model_path": args.detector_model, "size": args.detect_size, "small_faces": args.small_faces}
-    smooth = {"strength": args.strength}
+    strengths = {
+        name.removeprefix("smooth."): value for name, value in vars(args).items() if name.startswith("smooth.")
+    }
     settings = {
         "model": args.model,
         "detector": args.detector,
@@ -153,8 +179,10 @@ def tracking_settings(args: argparse.Namespace) -> dict[str, Any]:
         "max_faces": args.max_faces,
         "detect_every": args.detect_every,
         "smooth": args.smooth,
+        "measures": "measures" in args.columns,
         "detector_options": {name: value for name, value in detector.items() if value},
-        "smooth_options": {name: value for name, value in smooth.items() if value is not None},
+        "strength": args.strength,
+        "strengths": {part: value for part, value in strengths.items() if value is not None},
     }
     return {name: value for name, value in settings.items() if value is not None}
 
@@ -193,7 +221,7 @@ def looks_of(args: argparse.Namespace) -> Looks:
 
     return Looks(
         format=args.format,
-        columns=args.columns,
+        columns=tuple(dict.fromkeys(args.columns)),
         max_faces=args.max_faces,
         draw=args.draw,
         codec=args.codec,
@@ -215,6 +243,16 @@ def describe(name: str, summary: Summary, outputs: dict[str, Path], detector: st
     if summary.damaged:
         facts.append(f"{_count(summary.damaged, 'damaged part')} skipped")
     return f"{name}: {', '.join(facts)}\nwrote {', '.join(str(path) for path in outputs.values())}"
+
+
+def _plain_options(args: argparse.Namespace) -> dict[str, Any]:
+    """The options as given; those of single parts only where they were."""
+    skipped = {"run", "command"}
+    return {
+        name: value
+        for name, value in vars(args).items()
+        if name not in skipped and not (name.startswith("smooth.") and value is None)
+    }
 
 
 def _count(number: int, what: str) -> str:

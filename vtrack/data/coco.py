@@ -33,7 +33,7 @@ def read_coco(name: str, layout: Layout, path: Path, split: str) -> Dataset:
     files = tuple(file for file, _, _ in faces)
     points = np.array([keypoints for _, keypoints, _ in faces], np.float32).reshape(len(faces), -1, 3)[..., :2]
     boxes = [box for _, _, box in faces]
-    root = folders.choose_root((path.parent, path.parent / "images", path.parent.parent / "images"), files[0], path)
+    root = folders.choose_root((path.parent, path.parent / "images", path.parent.parent / "images"), files[0])
     return Dataset(
         name,
         layout,

@@ -36,13 +36,10 @@ def picture_of(annotation: Path, folder: Path | None = None) -> Path:
     raise DataError(f"{annotation}: there is no picture of this name in {folder}")
 
 
-def choose_root(candidates: Iterable[Path], name: str, annotation: Path) -> Path:
-    """The first folder that holds the file `name`."""
+def choose_root(candidates: Iterable[Path], name: str) -> Path:
+    """The first folder that holds the file `name`; if none does, the first, where reading it will say that it is absent."""
     folders = list(candidates)
-    for folder in folders:
-        if (folder / name).exists():
-            return folder
-    raise DataError(f"{annotation}: the picture {name} is in none of {', '.join(map(str, folders))}")
+    return next((folder for folder in folders if (folder / name).exists()), folders[0])
 
 
 def wanted(own: str, split: str) -> bool:

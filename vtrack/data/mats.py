@@ -84,7 +84,7 @@ def read_aflw(name: str, layout: Layout, path: Path, split: str) -> Dataset:
     points = flat[places].reshape(len(places), 2, -1).transpose(0, 2, 1) - 1
     left, right, top, bottom = edges[places].T
     home = info.parent
-    root = folders.choose_root((home / "data" / "flickr", home / "flickr", home, home / "images"), files[0], info)
+    root = folders.choose_root((home / "data" / "flickr", home / "flickr", home, home / "images"), files[0])
     return Dataset(
         name,
         layout,
@@ -131,10 +131,11 @@ def _number(file: Path) -> int:
 
 def _load_mat(file: Path) -> dict[str, Any]:
     from scipy.io import loadmat
+    from scipy.io.matlab import MatReadError
 
     try:
         content: dict[str, Any] = loadmat(file)
-    except (OSError, ValueError, NotImplementedError, TypeError) as error:
+    except (OSError, ValueError, NotImplementedError, TypeError, MatReadError) as error:
         raise DataError(f"{file}: not a readable MATLAB file: {error}") from error
     return content
 

@@ -34,7 +34,7 @@ def read_wflw(name: str, layout: Layout, path: Path, split: str) -> Dataset:
     except ValueError as error:
         raise DataError(f"{path}: not a WFLW list: {error}") from error
     files = tuple(row[-1] for _, row in rows)
-    root = folders.choose_root(_image_folders(path), files[0], lists[0])
+    root = folders.choose_root(_image_folders(path), files[0])
     subsets = {key: flags[:, i] == 1 for i, key in enumerate(ATTRIBUTES)}
     return Dataset(
         name,

@@ -131,7 +131,7 @@ def _parts(data: Dataset) -> list[str]:
 def _rank_correlation(one: FloatArray, other: FloatArray) -> float:
     """Spearman's: does a larger sigma go with a larger error?"""
     ranks = np.stack([np.argsort(np.argsort(values.ravel())) for values in (one, other)])
-    return round(float(np.corrcoef(ranks)[0, 1]), 3)
+    return round(float(np.atleast_2d(np.corrcoef(ranks))[0, 1]), 3)
 
 
 def _percent(value: float | np.floating) -> float:

@@ -79,17 +79,6 @@ def _write(image: ImageArray, text: str, at: tuple[int, int], colour: tuple[int,
     )
 
 
-def save_png(image: ImageArray, path: Path) -> None:
-    """Write an RGB image as PNG."""
-    if path.suffix.lower() != ".png":
-        raise SinkError(f"{path}: pictures are written as .png")
-    content = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))[1]
-    try:
-        path.write_bytes(bytes(content))
-    except OSError as error:
-        raise SinkError(f"{path}: cannot be written: {error.strerror}") from error
-
-
 def save_curves(outcomes: Sequence[Outcome], kinds: Sequence[str], path: Path, limit: float = 0.10) -> None:
     """Plot the cumulative error curve of each outcome to a PNG, SVG or PDF."""
     try:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from vtrack.errors import ModelError, UsageError
@@ -40,12 +42,24 @@ def card_path(name: str) -> Path:
     return path
 
 
-def load_model(name: str = "fast", *, device: str = "auto", engine: str = "auto") -> LandmarkModel:
-    """A shipped model by name, or your own by the path of its card (`.json`, with the weights beside it)."""
+def load_model(
+    name: str = "fast", *, device: str = "auto", engine: str = "auto", settings: Mapping[str, str] | None = None
+) -> LandmarkModel:
+    """A shipped model by name, or your own by the path of its card (`.json`, with the weights beside it).
+
+    `settings` turns knobs of the model's system, its decoder for example; graphs have theirs built in, so torch runs it.
+    """
     if engine not in ENGINES:
         raise UsageError(f"there is no engine {engine!r}; choose from {', '.join(ENGINES)}")
     path = card_path(name)
     card = read_card(path)
+    if settings:
+        from vtrack.models.systems import make_config
+
+        if engine == "onnx":
+            raise UsageError(f"{name}'s graph has its {', '.join(settings)} built in; use --engine torch")
+        config = make_config(card.system, {**card.config, **settings})
+        engine, card = "torch", replace(card, config=asdict(config))
     graph, weights = path.with_suffix(".onnx"), path.with_suffix(".safetensors")
     device = pick_device(device)
     if engine == "auto":

@@ -1,123 +1,59 @@
-"""Image encoders: a picture in, feature maps of falling resolution out.
+"""Image encoders by name: a picture in, feature maps of falling resolution out.
 
 `build_backbone(name)` gives a module whose `forward` returns one map per entry of `strides`, finest first. Names of
-parameters follow the published ResNets, so their state dicts fit.
+parameters follow the published networks, so their state dicts fit (`vtrack.models.pretrained`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from vtrack.errors import ModelError
+from vtrack.models.blocks import Backbone, BasicBlock, Bottleneck
+from vtrack.models.hrnet import HRNet
+from vtrack.models.resnet import ResNet
+from vtrack.models.vit import ViT
 
+Network = TypeVar("Network", bound=nn.Module)
 
-class Backbone(nn.Module):
-    """What every encoder is."""
-
-    channels: tuple[int, ...]
-    strides: tuple[int, ...]
-
-
-class BasicBlock(nn.Module):
-    """Two 3x3 convolutions and a shortcut."""
-
-    expansion = 1
-
-    def __init__(self, inside: int, width: int, stride: int) -> None:
-        super().__init__()
-        self.conv1 = nn.Conv2d(inside, width, 3, stride, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(width)
-        self.conv2 = nn.Conv2d(width, width, 3, 1, 1, bias=False)
-        self.bn2 = nn.BatchNorm2d(width)
-        self.relu = nn.ReLU(inplace=True)
-        self.downsample = _shortcut(inside, width, stride)
-
-    def forward(self, x: Tensor) -> Tensor:
-        y = self.relu(self.bn1(self.conv1(x)))
-        y = self.bn2(self.conv2(y))
-        return self.relu(y + (x if self.downsample is None else self.downsample(x)))
-
-
-class Bottleneck(nn.Module):
-    """1x1, 3x3, 1x1 convolutions and a shortcut."""
-
-    expansion = 4
-
-    def __init__(self, inside: int, width: int, stride: int) -> None:
-        super().__init__()
-        outside = width * self.expansion
-        self.conv1 = nn.Conv2d(inside, width, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(width)
-        self.conv2 = nn.Conv2d(width, width, 3, stride, 1, bias=False)
-        self.bn2 = nn.BatchNorm2d(width)
-        self.conv3 = nn.Conv2d(width, outside, 1, bias=False)
-        self.bn3 = nn.BatchNorm2d(outside)
-        self.relu = nn.ReLU(inplace=True)
-        self.downsample = _shortcut(inside, outside, stride)
-
-    def forward(self, x: Tensor) -> Tensor:
-        y = self.relu(self.bn1(self.conv1(x)))
-        y = self.relu(self.bn2(self.conv2(y)))
-        y = self.bn3(self.conv3(y))
-        return self.relu(y + (x if self.downsample is None else self.downsample(x)))
-
-
-def _shortcut(inside: int, outside: int, stride: int) -> nn.Sequential | None:
-    if stride == 1 and inside == outside:
-        return None
-    return nn.Sequential(nn.Conv2d(inside, outside, 1, stride, bias=False), nn.BatchNorm2d(outside))
-
-
-class ResNet(Backbone):
-    """A ResNet without its classifier; maps at strides 4, 8, 16, 32."""
-
-    strides = (4, 8, 16, 32)
-
-    def __init__(self, block: type[BasicBlock | Bottleneck], depths: Sequence[int], width: int = 64) -> None:
-        super().__init__()
-        self.conv1 = nn.Conv2d(3, width, 7, 2, 3, bias=False)
-        self.bn1 = nn.BatchNorm2d(width)
-        self.relu = nn.ReLU(inplace=True)
-        self.maxpool = nn.MaxPool2d(3, 2, 1)
-        inside = width
-        self.channels: tuple[int, ...] = ()
-        for level, depth in enumerate(depths):
-            blocks = []
-            for place in range(depth):
-                stride = 2 if level > 0 and place == 0 else 1
-                blocks.append(block(inside, width << level, stride))
-                inside = (width << level) * block.expansion
-            setattr(self, f"layer{level + 1}", nn.Sequential(*blocks))
-            self.channels += (inside,)
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-
-    def forward(self, x: Tensor) -> list[Tensor]:
-        x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
-        maps = []
-        for level in range(len(self.channels)):
-            x = getattr(self, f"layer{level + 1}")(x)
-            maps.append(x)
-        return maps
-
-
-BACKBONES: dict[str, Callable[[], Backbone]] = {
-    "resnet18-half": lambda: ResNet(BasicBlock, (2, 2, 2, 2), width=32),
-    "resnet18": lambda: ResNet(BasicBlock, (2, 2, 2, 2)),
-    "resnet34": lambda: ResNet(BasicBlock, (3, 4, 6, 3)),
-    "resnet50": lambda: ResNet(Bottleneck, (3, 4, 6, 3)),
-    "resnet101": lambda: ResNet(Bottleneck, (3, 4, 23, 3)),
+BACKBONES: dict[str, Callable[..., Backbone]] = {
+    "resnet18-half": partial(ResNet, BasicBlock, (2, 2, 2, 2), width=32),
+    "resnet18-w48": partial(ResNet, BasicBlock, (2, 2, 2, 2), width=48),
+    "resnet18": partial(ResNet, BasicBlock, (2, 2, 2, 2)),
+    "resnet34": partial(ResNet, BasicBlock, (3, 4, 6, 3)),
+    "resnet50": partial(ResNet, Bottleneck, (3, 4, 6, 3)),
+    "resnet101": partial(ResNet, Bottleneck, (3, 4, 23, 3)),
+    "hrnet-w18": partial(HRNet, 18),
+    "hrnet-w32": partial(HRNet, 32),
+    "hrnet-w48": partial(HRNet, 48),
+    "vit-b16": ViT,
+    "vit-b16-clip": partial(ViT, kind="clip"),
 }
 
+STRIDES = (4, 8, 16, 32, 64)
 
-def build_backbone(name: str) -> Backbone:
-    """A fresh backbone with `channels` and `strides`."""
+
+def build_backbone(name: str, *, stride: int = 4, levels: int = 4) -> Backbone:
+    """A fresh backbone with `channels` and `strides`.
+
+    `stride` is that of the finest map: more than 4 means that the picture is made small before the first stage, which
+    saves most of the work (paper 003). `levels` leaves out the coarsest maps and what only they need.
+    """
     if name not in BACKBONES:
         raise ModelError(f"no backbone {name!r}; choose from {', '.join(BACKBONES)}")
+    if stride not in STRIDES or not 1 <= levels <= 4:
+        raise ModelError(
+            f"a backbone has 1 to 4 maps, the finest at stride {STRIDES}; not {levels} from stride {stride}"
+        )
+    if not name.startswith("vit"):
+        return BACKBONES[name](stride=stride, levels=levels)
+    if (stride, levels) != (4, 4):
+        raise ModelError(f"{name} gives 4 maps from stride 4 on, nothing else; choose a ResNet or HRNet")
     return BACKBONES[name]()
 
 
@@ -140,7 +76,7 @@ class FeaturePyramid(nn.Module):
         for x, lateral, smooth in zip(reversed(maps), reversed(self.laterals), reversed(self.smooth), strict=True):
             y = lateral(x)
             if above is not None:
-                y = y + nn.functional.interpolate(above, scale_factor=2.0, mode="nearest")
+                y = y + nn.functional.interpolate(above, size=y.shape[2:], mode="nearest")
             above = smooth(y)
             out.append(above)
         return out[::-1]
@@ -153,6 +89,6 @@ def normalise(crops: Tensor) -> Tensor:
     return (crops.float() - mean) / spread
 
 
-def channels_last(network: nn.Module) -> nn.Module:
+def channels_last(network: Network) -> Network:
     """The network with its convolutions laid out as the fast kernels of CPUs and GPUs want them."""
     return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -67,7 +67,7 @@ class TorchEngine:
         self.input_size: int = card.config["input_size"]
         self.margin: float = card.config["margin"]
         self._torch: Any = torch
-        self._network = channels_last(network.to(device)).eval()
+        self.network = channels_last(network.to(device)).eval()
 
     def predict(self, crops: ImageArray | torch.Tensor, query: Query) -> Prediction:
         """Answer a query on `uint8` crops (B, 3, S, S), from NumPy or already on the device."""
@@ -79,7 +79,7 @@ class TorchEngine:
         parts, positions = (torch.from_numpy(array).to(self.device) for array in encoded(query))
         half = self.device.startswith("cuda")
         with torch.inference_mode(), torch.autocast(self.device.split(":")[0], torch.bfloat16, enabled=half):
-            output = self._network(images, parts, positions)
+            output = self.network(images, parts, positions)
             answer = torch.cat(
                 [
                     output.points[-1].float().flatten(1),

@@ -1,0 +1,310 @@
+"""Live tracking: nothing queues up, lost cameras come back, options change on the way, records tell when."""
+
+from __future__ import annotations
+
+import csv
+import json
+import socket
+import struct
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from io import StringIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipelines.camera import Camera, Player, camera_opener
+from pipelines.capture import Capture
+from pipelines.emit import bundles, open_emitter, osc_message
+from pipelines.live import Live, LiveResult, Stopwatch, Worker, mirrored
+from pipelines.measures import MEASURES
+from pipelines.newest import Newest
+from pipelines.recorder import Drawings, Recorder
+from pipelines.source import open_source
+from pipelines.tables import open_table
+from pipelines.video import Pipeline, Settings
+from pipelines.window import DRAWINGS, labelled, next_drawing
+from pipelines.writer import VideoSink
+from tests.clips import index_image, read_index, write_clip
+from tests.pipelines.results import QUERY, make_face, make_result
+from tests.pipelines.toys import ToyDetector, ToyFace, ToyModel, painter
+from vtrack.cli.main import FAILED, USAGE, main
+from vtrack.errors import SourceError, UsageError
+from vtrack.types import ImageArray, Query
+
+
+class Flaky(Camera):
+    """A stream that gives a few pictures each time it is opened, then dies; some openings fail."""
+
+    name = "flaky"
+
+    def __init__(self, images: list[ImageArray]) -> None:
+        self._images = images
+        self.closed = False
+
+    def pictures(self, leave: threading.Event) -> Iterator[ImageArray]:
+        for image in self._images:
+            if leave.wait(0.01):
+                return
+            yield image
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def image(index: int) -> ImageArray:
+    return index_image(index, 80, 48)
+
+
+def toys(i: int) -> list[ToyFace]:
+    return [ToyFace((60 + i, 90), 50)]
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_clip(tmp_path_factory.mktemp("live") / "toys.mp4", 40, (240, 180), draw=painter(toys), rate=40)
+
+
+def pipeline(query: Query = QUERY) -> Pipeline:
+    return Pipeline(Settings(query, model=ToyModel(), detector=ToyDetector(), smooth="kalman", measures=True))
+
+
+def test_the_newest_takes_the_place_of_what_nobody_took() -> None:
+    newest: Newest[int] = Newest()
+    for i in range(5):
+        newest.put(i)
+    assert newest.take() == 4 and newest.replaced == 4
+    assert newest.take(0.01) is None and not newest.closed
+    newest.close()
+    assert newest.take() is None and newest.closed
+
+
+def test_a_slow_reader_gets_new_frames_not_old_ones(tmp_path: Path) -> None:
+    path = write_clip(tmp_path / "fast.mp4", 60, rate=60)
+    ages, seen = [], []
+    with Capture(camera_opener(str(path))) as capture:
+        for frame in capture:
+            ages.append(capture.now - frame.time)
+            seen.append(frame.index)
+            assert read_index(frame.image) == frame.index
+            time.sleep(0.15)
+    assert seen == sorted(set(seen)) and 2 <= len(seen) < 30
+    assert capture.skipped > 20
+    assert np.median(ages) < 0.1  # the reader alone was late, not the frames
+    assert capture.connection.state == "ended"
+
+
+def test_a_player_keeps_the_files_own_pace(tmp_path: Path) -> None:
+    path = write_clip(tmp_path / "vfr.mp4", 4, times=[0, 0.1, 0.5, 0.6])
+    with closing(Player(str(path))) as player:
+        began = time.perf_counter()
+        times = [time.perf_counter() - began for _ in player.pictures(threading.Event())]
+    assert np.diff(times)[1] > 0.3 and times[-1] >= 0.55
+
+
+def test_a_file_is_played_again_and_again(tmp_path: Path) -> None:
+    path = write_clip(tmp_path / "short.mp4", 3, rate=50)
+    leave, seen = threading.Event(), []
+    with closing(Player(str(path), loop=True)) as player:
+        for picture in player.pictures(leave):
+            seen.append(read_index(picture))
+            if len(seen) == 8:
+                leave.set()
+    assert seen == [0, 1, 2, 0, 1, 2, 0, 1]
+
+
+def test_a_lost_camera_is_opened_again_with_growing_pauses() -> None:
+    opened: list[float] = []
+    cameras: list[Flaky] = []
+
+    def opener() -> Camera:
+        opened.append(time.perf_counter())
+        if len(opened) in (2, 3, 4):
+            raise SourceError("nobody answers")
+        cameras.append(Flaky([image(i) for i in range(3)]))
+        return cameras[-1]
+
+    states, seen = set(), []
+    with Capture(opener, first_pause=0.05) as capture:
+        for frame in capture:
+            states.add(capture.connection.state)
+            seen.append(frame.index)
+            if len(opened) == 5:
+                break
+    assert "live" in states
+    assert len(cameras) == 2 and cameras[0].closed
+    pauses = np.diff(opened)
+    assert pauses[2] > 0.19 and pauses[3] > 0.39  # 0.05, 0.1, 0.2, 0.4 seconds and what the machine adds
+    assert seen == sorted(seen)
+
+
+def test_a_camera_that_was_never_there_is_an_error() -> None:
+    def opener() -> Camera:
+        raise SourceError("no such camera")
+
+    with pytest.raises(SourceError, match="no such camera"), Capture(opener) as capture:
+        list(capture)
+    assert str(capture.connection) == "lost: camera (no such camera)"
+
+
+def test_another_camera_takes_over() -> None:
+    first, second = Flaky([image(1)] * 500), Flaky([image(2)] * 500)
+    with Capture(lambda: first) as capture:
+        for frame in capture:
+            if frame.index == 3:
+                capture.switch(lambda: second)
+            if read_index(frame.image) == 2:
+                break
+    assert first.closed
+
+
+def test_places_that_cannot_be_cameras() -> None:
+    with pytest.raises(SourceError, match="takes a number"):
+        camera_opener("nothing.mp4")
+    with pytest.raises(SourceError, match="cannot be opened"):
+        camera_opener("99")()
+
+
+def test_faces_are_followed_while_the_points_shown_change(clip: Path) -> None:
+    other = Query(("outer_lip",) * 3, (0.0, 0.25, 0.5))
+    lives: list[LiveResult] = []
+    with Capture(camera_opener(str(clip))) as capture:
+        live = Live(pipeline(), capture)
+        for result in live.results():
+            lives.append(result)
+            if len(lives) == 3:
+                live.keep(QUERY)
+                live.show(other)
+                live.smooth(0.9)
+    assert len(lives) > 5
+    assert {face.id for live_ in lives for face in live_.shown.faces} == {0}
+    for result in lives[4:]:
+        assert result.shown.query == other and result.kept.query == QUERY
+        for shown, kept in zip(result.shown.faces, result.kept.faces, strict=True):
+            assert shown.points.shape == (3, 2) and kept.points.shape == (len(QUERY), 2)
+            assert shown.measures is not None and kept.measures is not None
+    with pytest.raises(UsageError, match="strength"):
+        live.smooth(3)
+
+
+def test_a_failure_in_the_thread_is_raised_by_whoever_waits(clip: Path) -> None:
+    def record(result: LiveResult) -> None:
+        raise OSError("the disk is full")
+
+    with Capture(camera_opener(str(clip))) as capture:
+        live = Live(pipeline(), capture)
+        with pytest.raises(OSError, match="disk is full"), Worker(live, record) as worker:
+            worker.wait()
+
+
+def test_records_have_the_times_of_capture(clip: Path, tmp_path: Path) -> None:
+    film, table = VideoSink(tmp_path / "r.mp4", draw=Drawings()), open_table(tmp_path / "r.csv", QUERY)
+    times: list[float] = []
+    with Recorder([film], [table]) as recorder, Capture(camera_opener(str(clip))) as capture:
+        live = Live(pipeline(), capture)
+        live.keep(QUERY)
+        for result in live.results():
+            recorder.write(result)
+            times.append(result.kept.time)
+    with (tmp_path / "r.csv").open(encoding="utf-8") as file:
+        rows = [float(row["time_s"]) for row in csv.DictReader(file)]
+    assert rows == pytest.approx(times, abs=1e-6) and recorder.frames == len(times)
+    with open_source(tmp_path / "r.mp4") as source:
+        shown = [frame.time for frame in source]
+    assert np.diff(shown) == pytest.approx(np.diff(times), abs=0.002)
+
+
+def test_a_mirrored_result_has_its_points_on_what_they_were_on() -> None:
+    picture = np.zeros((48, 64, 3), np.uint8)
+    picture[14, 11] = 255
+    result = make_result(0, make_face(), image=picture)  # its second point is (11, 12)
+    mirror = mirrored(result)
+    assert mirror.frame.image[14, 52].all()
+    assert mirror.faces[0].points[1] == pytest.approx([52, 12])
+    assert mirror.faces[0].box == pytest.approx([63 - 10 - 40, 10, 40, 50])
+    assert mirrored(mirror).faces[0].raw == pytest.approx(result.faces[0].raw)
+
+
+def test_the_stopwatch_tells_pace_and_age() -> None:
+    watch = Stopwatch(recent=100)
+    assert watch.pace.fps == 0
+    for i in range(200):
+        watch.add(captured=i / 50, shown=i / 50 + (0.1 if i % 10 == 5 else 0.02))
+    assert watch.pace.fps == pytest.approx(50, rel=0.05)
+    assert watch.pace.p50 == pytest.approx(0.02) and watch.pace.p95 == pytest.approx(0.1)
+    assert str(watch.pace) == "50 fps  20 ms, 95 % within 100"
+
+
+def test_osc_messages_are_what_the_standard_says() -> None:
+    assert osc_message("/a", 1, 0.5) == b"/a\0\0,if\0" + struct.pack(">if", 1, 0.5)
+    assert len(osc_message("/abc")) % 4 == 0
+
+
+def test_osc_bundles_fit_into_datagrams() -> None:
+    query = Query(("jaw",) * 400 + ("left_eye",) * 2, (*np.linspace(0, 1, 400).tolist(), 0.0, 0.5))
+    face = make_face(query, measures=np.arange(len(MEASURES)) / 8)
+    sent = list(bundles(make_result(3, face, query=query)))
+    assert len(sent) > 1 and all(bundle.startswith(b"#bundle\0") and len(bundle) % 4 == 0 for bundle in sent)
+    everything = b"".join(sent)
+    assert all(f"/vtrack/face/1/{name}\0".encode() in everything for name in (*MEASURES, "jaw", "left_eye"))
+
+
+def test_datagrams_arrive() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as ear:
+        ear.bind(("127.0.0.1", 0))
+        ear.settimeout(5)
+        to = f"127.0.0.1:{ear.getsockname()[1]}"
+        result = make_result(3, make_face(measures=np.zeros(len(MEASURES))))
+        with open_emitter("ndjson", to, QUERY, StringIO()) as emitter:
+            emitter.write(result)
+        line = json.loads(ear.recv(65536))
+        assert line["frame"] == 3 and line["faces"][0]["left_eye_0_x"] == 10.0 and line["faces"][0]["blink"] == 0
+        with open_emitter("osc", to, QUERY, StringIO()) as emitter:
+            emitter.write(result)
+        assert ear.recv(65536).startswith(b"#bundle\0")
+
+
+@pytest.mark.parametrize(
+    ("format", "to", "message"),
+    [("midi", None, "choose from ndjson, osc"), ("osc", "nowhere", "HOST:PORT"), ("osc", "a:99999", "HOST:PORT")],
+)
+def test_what_cannot_be_emitted(format: str, to: str | None, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        open_emitter(format, to, QUERY, StringIO())
+
+
+def test_the_drawing_key_goes_round() -> None:
+    kinds = frozenset(DRAWINGS[0])
+    seen = [kinds := next_drawing(kinds) for _ in DRAWINGS]
+    assert set(seen) == {frozenset(way) for way in DRAWINGS}
+    assert next_drawing(frozenset({"ids"})) == frozenset(DRAWINGS[0])
+
+
+def test_the_label_stands_on_a_copy() -> None:
+    picture = np.full((240, 320, 3), 200, np.uint8)
+    shown = labelled(picture, "30 fps")
+    assert (picture == 200).all() and (shown != 200).any() and (shown[:150] == 200).all()
+
+
+def test_the_command_writes_what_it_saw(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    clip, boxes = write_clip(tmp_path / "clip.mp4", 10, rate=30), tmp_path / "boxes.csv"
+    boxes.write_text("frame,x,y,w,h\n")
+    options = ["--camera", str(clip), "--parts", "eyes", "--view", "none", "--detector", "boxes"]
+    options += ["--detector-model", str(boxes)]
+    outputs = ["--record", str(tmp_path / "o.mp4"), "--csv", str(tmp_path / "o.csv"), "--emit", "ndjson"]
+    assert main(["webcam", *options, *outputs]) == 0
+    captured = capsys.readouterr()
+    rows = list(csv.DictReader((tmp_path / "o.csv").open(encoding="utf-8")))
+    lines = [json.loads(line) for line in captured.out.splitlines()]
+    assert 0 < len(rows) == len(lines) <= 10 and set(MEASURES) <= set(rows[0])
+    assert [float(row["time_s"]) for row in rows] == [line["time_s"] for line in lines]
+    assert f"wrote {tmp_path / 'o.mp4'}" in captured.err
+    assert main(["webcam", *options, *outputs]) == FAILED  # nothing is overwritten unasked
+    assert "add --overwrite" in capsys.readouterr().err
+    assert main(["webcam", *options, "--smooth", "rts"]) == USAGE
+    assert "use kalman" in capsys.readouterr().err
+    assert main(["webcam", *options, "--to", "127.0.0.1:9"]) == USAGE
+    assert "add --emit" in capsys.readouterr().err

@@ -1,0 +1,363 @@
+# ruff: noqa: E402  without aiohttp the module is skipped before it imports what needs it
+"""The browser view: who may look, what pages may ask for, and the page itself in Chromium."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import av
+import numpy as np
+import pytest
+
+aiohttp = pytest.importorskip("aiohttp", reason='the browser view needs aiohttp: pip install "vtrack[live]"')
+
+from pipelines.camera import camera_opener
+from pipelines.capture import Capture
+from pipelines.live import Live, Worker
+from pipelines.recorder import Drawings, Recordings
+from pipelines.server import FULL, Access, Server, query_of
+from pipelines.source import open_source
+from pipelines.video import Pipeline, Settings
+from tests.clips import write_clip
+from tests.pipelines.browser import CHROMIUM, Browser
+from tests.pipelines.toys import ToyDetector, ToyFace, ToyModel, painter
+from vtrack.errors import SinkError, UsageError
+from vtrack.query import parse_query
+
+TOKEN = "a-good-long-token"
+needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed (Debian: apt install chromium)")
+
+
+def toys(i: int) -> list[ToyFace]:
+    return [ToyFace((160 + 40 * float(np.sin(i / 5)), 120), 90)]
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_clip(tmp_path_factory.mktemp("live") / "toys.mp4", 60, (320, 240), draw=painter(toys), rate=20)
+
+
+@contextmanager
+def served(camera: Path | str, folder: Path, access: Access) -> Iterator[str]:
+    """A live picture of toys; gives the page's address."""
+    settings = Settings(
+        parse_query("eyes,lips"), model=ToyModel(), detector=ToyDetector(), smooth="kalman", measures=True
+    )
+    ready, addresses = threading.Event(), []
+
+    def tell(address: str) -> None:
+        addresses.append(address)
+        ready.set()
+
+    draw = Drawings()
+    with Capture(camera_opener(str(camera), loop=True)) as capture:
+        live = Live(Pipeline(settings), capture)
+        recordings = Recordings(live, draw, folder)
+        with recordings, Worker(live, recordings.write) as worker:
+            server = Server(live, worker.newest, draw, recordings, access)
+            thread = threading.Thread(target=lambda: asyncio.run(server.run(tell)))
+            thread.start()
+            try:
+                assert ready.wait(30)
+                yield addresses[0]
+            finally:
+                capture.stop()
+                thread.join(30)
+        assert not thread.is_alive()
+
+
+@pytest.fixture
+def address(clip: Path, tmp_path: Path) -> Iterator[str]:
+    with served(clip, tmp_path, Access(port=0, viewers=2, token=TOKEN)) as found:
+        yield found
+
+
+class Page:
+    """A viewer without a browser."""
+
+    def __init__(self, address: str, **headers: str) -> None:
+        self._root, _, self._question = address.partition("?")
+        self._headers = {"Origin": self._root.rstrip("/"), **headers}
+
+    async def __aenter__(self) -> Page:
+        self._session = aiohttp.ClientSession()
+        try:
+            self.socket = await self._session.ws_connect(f"{self._root}ws?{self._question}", headers=self._headers)
+        except BaseException:
+            await self._session.close()
+            raise
+        return self
+
+    async def __aexit__(self, *raised: object) -> None:
+        await self.socket.close()
+        await self._session.close()
+
+    async def told(self, wanted: str) -> dict[str, object]:
+        """The next text message that has this key."""
+        async with asyncio.timeout(30):
+            while True:
+                message = await self.socket.receive()
+                if message.type == aiohttp.WSMsgType.TEXT and wanted in (found := json.loads(message.data)):
+                    return found
+
+    async def picture(self) -> tuple[dict[str, object], bytes]:
+        """The next picture: facts and JPEG; says that it was shown."""
+        async with asyncio.timeout(30):
+            while True:
+                message = await self.socket.receive()
+                if message.type == aiohttp.WSMsgType.BINARY:
+                    length = int.from_bytes(message.data[:4], "big")
+                    facts = json.loads(message.data[4 : 4 + length])
+                    await self.socket.send_json({"do": "shown", "frame": facts["frame"]})
+                    return facts, message.data[4 + length :]
+
+
+async def status(address: str, **headers: str) -> int:
+    async with aiohttp.ClientSession() as session, session.get(address, headers=headers) as answer:
+        return int(answer.status)
+
+
+def test_access_is_for_those_who_know_the_token(address: str) -> None:
+    root = address.partition("?")[0]
+
+    async def look() -> None:
+        assert await status(address) == 200
+        for wrong in (root, f"{root}?token=", f"{root}?token=wrong-wrong-wrong", f"{root}?token={TOKEN}x"):
+            assert await status(wrong) == 403
+            with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+                async with Page(wrong):
+                    pass
+            assert refused.value.status == 403
+
+    asyncio.run(look())
+
+
+def test_pages_of_other_origins_are_refused(address: str) -> None:
+    async def look() -> None:
+        for origin in ("http://evil.example", "null", address.partition("?")[0].replace("http:", "https:").rstrip("/")):
+            with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+                async with Page(address, Origin=origin):
+                    pass
+            assert refused.value.status == 403
+        assert await status(address, Host="evil.example") == 403  # a name that was made to point here
+
+    asyncio.run(look())
+
+
+def test_at_most_so_many_viewers(address: str) -> None:
+    async def look() -> None:
+        async with Page(address), Page(address), Page(address) as third:
+            message = await third.socket.receive()
+            assert message.type == aiohttp.WSMsgType.CLOSE and message.data == FULL
+        async with Page(address) as another:
+            assert (await another.told("chips"))["parts"] == ["eyes", "lips"]
+
+    asyncio.run(look())
+
+
+def test_a_slow_viewer_gets_few_and_new_pictures(address: str) -> None:
+    async def look() -> None:
+        async with Page(address) as quick, Page(address) as slow:
+            frames = [(await quick.picture())[0]["frame"] for _ in range(20)]
+            assert frames == sorted(set(frames))
+            waiting = []
+            while True:
+                try:
+                    message = await slow.socket.receive(timeout=0.2)
+                except TimeoutError:
+                    break
+                waiting.append(message.type)
+            assert waiting.count(aiohttp.WSMsgType.BINARY) == 2  # it has not said that it has shown any
+
+    asyncio.run(look())
+
+
+def test_what_a_page_asks_for_is_done_and_told_to_all(address: str, tmp_path: Path) -> None:
+    async def look() -> None:
+        async with Page(address) as page, Page(address) as other:
+            facts, jpeg = await page.picture()
+            assert facts["points"] == len(parse_query("eyes,lips")) and jpeg.startswith(b"\xff\xd8")
+            await page.socket.send_json({"do": "show", "parts": ["nose"], "density": 2.0})
+            async with asyncio.timeout(30):
+                while (await page.picture())[0]["points"] != 22:
+                    pass
+                while (await other.told("parts"))["parts"] != ["nose"]:
+                    pass
+            await page.socket.send_json({"do": "record", "on": True})
+            for _ in range(15):
+                await page.picture()
+            await page.socket.send_json({"do": "record", "on": False})
+            async with asyncio.timeout(30):
+                while (await page.told("recording"))["recording"] is not False:
+                    pass
+            for message, error in (
+                ({"do": "smooth", "strength": 7}, "strength"),
+                ({"do": "show", "parts": ["hats"], "density": 1}, "choose from jaw"),
+                ({"do": "show", "parts": ["jaw"], "density": 1000}, "density must lie"),
+                ({"do": "draw", "kinds": "hats"}, "cannot draw hats"),
+                ({"do": "dance"}, "nothing called"),
+                (["no"], "cannot be understood"),
+                ({"do": "shown", "frame": "x"}, "cannot be understood"),
+            ):
+                await page.socket.send_json(message)
+                assert error in str((await page.told("error"))["error"])
+
+    asyncio.run(look())
+    (film,), (table,) = tmp_path.glob("vtrack-*.mp4"), tmp_path.glob("vtrack-*.csv")
+    rows = table.read_text().splitlines()
+    assert "nose_bridge_0_x" in rows[0] and "mouth_open" in rows[0] and len(rows) > 5
+    with open_source(film) as source:
+        assert sum(1 for _ in source) == len(rows) - 1
+
+
+def test_the_density_counts_points() -> None:
+    assert len(query_of(["jaw", "pupils"], 2.0)) == 34 + 2
+    assert len(query_of(["eyes"], 0.25)) == 4
+    assert len(query_of([], 1.0)) == 0
+
+
+def test_addresses_that_others_can_reach_get_a_token() -> None:
+    assert Access().token is None and Access("::1").token is None
+    made = Access("0.0.0.0").token
+    assert made is not None and len(made) >= 16 and made != Access("0.0.0.0").token
+    assert Access("192.168.1.5", token=TOKEN).token == TOKEN
+    for wrong, message in (
+        ({"port": -1}, "port"),
+        ({"viewers": 0}, "at least 1"),
+        ({"token": "short"}, "8 characters"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            Access(**wrong)
+
+
+def test_a_taken_port_is_told(clip: Path, tmp_path: Path, address: str) -> None:
+    port = int(urlsplit(address).port or 0)
+    server = Server(*_parts(clip, tmp_path), Access(port=port))
+    with pytest.raises(SinkError, match=r"cannot listen on .* try --port 0"):
+        asyncio.run(server.run(print))
+
+
+def _parts(clip: Path, folder: Path) -> tuple[object, ...]:
+    settings = Settings(parse_query("eyes"), model=ToyModel(), detector=ToyDetector(), smooth="kalman", measures=True)
+    live = Live(Pipeline(settings), Capture(camera_opener(str(clip))))
+    draw = Drawings()
+    return live, Worker(live, print).newest, draw, Recordings(live, draw, folder)
+
+
+@needs_chromium
+def test_the_page_shows_faces_that_move_and_obeys_chips_and_keys(address: str, tmp_path: Path) -> None:
+    async def look() -> None:
+        async with Browser(tmp_path / "profile") as page:
+            await page.open(address)
+            await page.until("window.vtrack?.shown > 5 && vtrack.facts.faces.length == 1")
+            first = await page.value("vtrack.facts.faces[0].points")
+            await page.until(f"Math.abs(vtrack.facts.faces[0].points[0] - {first[0]}) > 10")
+            assert await page.value("document.getElementById('connection').dataset.state") == "live"
+            assert await page.value("document.getElementById('veil').hidden")
+            # Chips change what is drawn.
+            await page.value("document.querySelector('[data-part=eyes]').click()")
+            await page.until("vtrack.facts.points == 20")
+            assert await page.value("document.querySelector('[data-part=eyes]').ariaPressed") == "false"
+            await page.press("1")
+            await page.until(
+                "vtrack.facts.points == 37 && document.querySelector('[data-part=jaw]').ariaPressed == 'true'"
+            )
+            await page.value(
+                "document.getElementById('density').value = 1;document.getElementById('density').oninput()"
+            )
+            await page.until("vtrack.facts.points == 74")
+            # Pausing stops the picture.
+            await page.press(" ")
+            await page.until("document.getElementById('pause').ariaPressed == 'true'")
+            await asyncio.sleep(0.5)
+            shown = await page.value("vtrack.shown")
+            await asyncio.sleep(1)
+            assert await page.value("vtrack.shown") == shown
+            await page.press(" ")
+            await page.until(f"vtrack.shown > {shown}")
+            # The picture is not black, and the plots have lines.
+            for canvas in ("picture", "plot-eyes", "plot-turn"):
+                script = (
+                    f"new Set(document.getElementById('{canvas}').getContext('2d').getImageData(0,0,320,240).data).size"
+                )
+                assert await page.value(script) > 3
+            await page.screenshot(tmp_path / "page.png")
+            assert (tmp_path / "page.png").stat().st_size > 10_000
+
+    asyncio.run(look())
+
+
+@needs_chromium
+def test_a_page_of_another_origin_cannot_connect(address: str, tmp_path: Path) -> None:
+    async def look() -> None:
+        async with Browser(tmp_path / "profile") as page:
+            await page.open("data:text/html,<p>another page")
+            await page.value(
+                f"window.end = ''; const s = new WebSocket('{address.replace('http', 'ws').replace('/?', '/ws?')}');"
+                "s.onopen = () => end = 'open'; s.onerror = () => end = 'refused'; 0"
+            )
+            assert await page.until("window.end") == "refused"
+
+    asyncio.run(look())
+
+
+def write_y4m(path: Path) -> Path:
+    """The toys as Chromium's fake camera wants them."""
+    with av.open(str(path), "w", format="yuv4mpegpipe") as output:
+        stream = output.add_stream("rawvideo", rate=15)
+        stream.width, stream.height, stream.pix_fmt = 320, 240, "yuv420p"
+        for i in range(45):
+            output.mux(stream.encode(av.VideoFrame.from_ndarray(painter(toys)(i, 320, 240))))
+        output.mux(stream.encode(None))
+    return path
+
+
+@needs_chromium
+def test_the_browsers_own_camera_is_tracked(tmp_path: Path) -> None:
+    pytest.importorskip("aiortc", reason='the browser\'s camera needs aiortc: pip install "vtrack[live]"')
+    fake = write_y4m(tmp_path / "fake.y4m")
+    flags = (
+        *("--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream"),
+        f"--use-file-for-fake-video-capture={fake}",
+    )
+
+    async def look(address: str) -> None:
+        async with Browser(tmp_path / "profile", *flags) as page:
+            await page.open(address)
+            await page.until("document.getElementById('camera')?.hidden === false")
+            assert await page.value("vtrack.shown") == 0
+            await page.press("c")
+            await page.until("vtrack.shown > 5 && vtrack.facts.faces.length == 1")
+            first = await page.value("vtrack.facts.faces[0].points")
+            await page.until(f"Math.abs(vtrack.facts.faces[0].points[0] - {first[0]}) > 5")
+            assert "the browser's camera" in await page.value("document.getElementById('connection').textContent")
+            assert await page.value("document.getElementById('camera').ariaPressed") == "true"
+            await page.press("c")
+            await page.until("document.getElementById('camera').ariaPressed == 'false'")
+
+    with served("browser", tmp_path, Access(port=0)) as address:
+        asyncio.run(look(address))
+
+
+def test_an_offer_that_is_none_is_refused(address: str) -> None:
+    pytest.importorskip("aiortc", reason='the browser\'s camera needs aiortc: pip install "vtrack[live]"')
+
+    async def look() -> None:
+        async with Page(address) as page:
+            await page.socket.send_json({"do": "camera", "offer": "hello"})
+            assert "no offer" in str((await page.told("error"))["error"])
+            assert (await page.picture())[0]["points"] > 0
+
+    asyncio.run(look())
+
+
+def test_a_certificate_that_is_none_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "bad.pem").write_text("hello")
+    with pytest.raises(UsageError, match="cannot be used as a certificate"):
+        Access(certificate=tmp_path / "bad.pem").encryption()

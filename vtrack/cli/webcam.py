@@ -1,0 +1,163 @@
+"""`vtrack webcam`: faces in a live picture, in a window, in a browser, in files and in other programs."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vtrack.cli.run import add_face_options, tracking_settings
+from vtrack.errors import UsageError
+
+if TYPE_CHECKING:
+    from pipelines.live import LiveResult
+    from pipelines.recorder import Drawings
+    from pipelines.sinks import Sink
+    from vtrack.types import Query
+
+EXAMPLES = """examples:
+  vtrack webcam --parts eyes,lips                     this machine's first camera
+  vtrack webcam --camera rtsp://host/door --view browser
+  vtrack webcam --camera browser --view browser       the camera of whoever opens the page
+  vtrack webcam --camera talk.mp4 --record out.mp4 --csv out.csv
+  vtrack webcam --emit osc --to 192.168.1.20:9000 --view none
+  vtrack webcam --emit ndjson --view none | jq .faces[0].mouth_open
+
+keys in the window: q quit, space pause, s snapshot, 1-9 parts, d drawing, m mirror
+"""
+VIEWS = ("auto", "window", "browser", "none")
+
+
+def add_parser(commands: Any) -> None:
+    """Add the command to the parser of `vtrack`."""
+    parser = commands.add_parser(
+        "webcam",
+        help="track faces in a live picture",
+        description="Track faces in the picture of a camera, a stream, or a file played at its own pace.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--camera", default="0", metavar="SOURCE", help="number, /dev/video0, address, file, or browser (default: 0)"
+    )
+    parser.add_argument("--loop", action="store_true", help="play a file again and again")
+    parser.add_argument(
+        "--parts", default="face", metavar="QUERY", help="what to track: `eyes,lips:40` (default: face)"
+    )
+    parser.add_argument("--seconds", type=float, metavar="N", help="end after so many seconds")
+
+    group = parser.add_argument_group("view")
+    group.add_argument(
+        "--view", default="auto", choices=VIEWS, help="auto: a window where there is a screen, else browser"
+    )
+    group.add_argument("--draw", default="points,curves", metavar="NAMES", help="points,curves,boxes,ids or none")
+    group.add_argument("--no-mirror", dest="mirror", action="store_false", help="show the picture as others see it")
+
+    group = parser.add_argument_group("browser view")
+    group.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine alone)")
+    group.add_argument("--port", type=int, default=8008, help="0 for any that is free (default: 8008)")
+    group.add_argument("--cert", type=Path, metavar="PEM", help="serve https; browsers lend cameras to no plain http")
+    group.add_argument("--key", type=Path, metavar="PEM", help="the certificate's key, if it is not in the same file")
+    group.add_argument("--token", help="what the page's address must hold; made up where others can reach it")
+    group.add_argument("--viewers", type=int, default=4, metavar="N", help="pages open at once (default: 4)")
+    group.add_argument("-o", "--output", type=Path, default=Path(), metavar="DIR", help="folder for recordings")
+
+    group = parser.add_argument_group("outputs")
+    group.add_argument("--record", type=Path, metavar="PATH", help="write what is shown as a video")
+    group.add_argument("--csv", type=Path, metavar="PATH", help="write a table, measures included")
+    group.add_argument("--overwrite", action="store_true", help="replace outputs that exist")
+    group.add_argument("--emit", metavar="FORMAT", help="send each frame to other programs: osc or ndjson")
+    group.add_argument(
+        "--to", metavar="HOST:PORT", help="where to, by UDP (default: osc to 127.0.0.1:9000, ndjson to stdout)"
+    )
+    add_face_options(parser, smooth="kalman", choices="kalman, one-euro or none")
+    parser.set_defaults(run=run, columns=["measures"])
+
+
+def run(args: argparse.Namespace) -> int:
+    """Open the camera, show, write and send what it sees."""
+    from pipelines.camera import camera_opener
+    from pipelines.capture import Capture
+    from pipelines.draw import parse_kinds
+    from pipelines.live import Live, Worker
+    from pipelines.recorder import Drawings, Recorder, Recordings
+    from pipelines.threads import interruptible
+    from pipelines.video import Pipeline, Settings
+    from pipelines.window import Window
+    from vtrack.query import parse_query
+
+    if args.smooth == "rts":
+        raise UsageError("--smooth rts looks into the future, which a camera does not know; use kalman")
+    if args.to and not args.emit:
+        raise UsageError("--to is where --emit sends; add --emit osc or --emit ndjson")
+    query, draw = parse_query(args.parts), Drawings(parse_kinds(args.draw))
+    if args.camera == "browser" and _choose_view(args.view) != "browser":
+        raise UsageError("--camera browser is lent by the page; use --view browser")
+    settings = Settings(query, **tracking_settings(args))
+    opener = camera_opener(args.camera, loop=args.loop)
+    films, tables = _sinks(args, query, draw)
+    view = _choose_view(args.view)
+    if view == "browser":
+        from pipelines.server import Access, Server
+
+        access = Access(args.host, args.port, args.viewers, args.token, args.cert, args.key)
+    pipeline = Pipeline(settings)
+    with interruptible() as stop, Recorder(films, tables) as recorder, Capture(opener, stop) as capture:
+        live = Live(pipeline, capture)
+        if tables:
+            live.keep(query)
+        if args.seconds is not None:
+            timer = threading.Timer(args.seconds, stop.set)
+            timer.daemon = True
+            timer.start()
+        recordings = Recordings(live, draw, args.output)
+
+        def record(result: LiveResult) -> None:
+            recorder.write(result)
+            recordings.write(result)
+
+        with recordings, Worker(live, record) as worker:
+            if view == "window":
+                Window(live, draw, mirror=args.mirror).run(worker.newest, _say)
+            elif view == "browser":
+                server = Server(live, worker.newest, draw, recordings, access, mirror=args.mirror)
+                asyncio.run(server.run(lambda address: _say(f"look at {address}")))
+            else:
+                worker.wait()
+    _say(f"{worker.frames} frames, {capture.skipped} skipped")
+    for path in (args.record, args.csv):
+        if path is not None:
+            _say(f"wrote {path}")
+    return 0
+
+
+def _sinks(args: argparse.Namespace, query: Query, draw: Drawings) -> tuple[list[Sink], list[Sink]]:
+    """What gets the points that are shown, and what gets those that stay the same."""
+    from pipelines.emit import open_emitter
+    from pipelines.sinks import check_outputs
+    from pipelines.tables import open_table
+    from pipelines.writer import VideoSink
+
+    outputs = [path for path in (args.record, args.csv) if path is not None]
+    check_outputs(outputs, source=args.camera, overwrite=args.overwrite)
+    films: list[Sink] = [] if args.record is None else [VideoSink(args.record, draw=draw)]
+    tables: list[Sink] = [] if args.csv is None else [open_table(args.csv, query, columns=["measures"])]
+    if args.emit is not None:
+        tables.append(open_emitter(args.emit, args.to, query, sys.stdout))
+    return films, tables
+
+
+def _choose_view(asked: str) -> str:
+    """The view to use."""
+    from pipelines.window import has_display
+
+    if asked == "window" and not has_display():
+        raise UsageError("there is no screen here to show a window on; use --view browser")
+    return ("window" if has_display() else "browser") if asked == "auto" else asked
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr)
