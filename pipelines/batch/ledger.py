@@ -62,8 +62,9 @@ class Recipe:
     def options(self) -> dict[str, Any]:
         """All that decides what the outputs hold, as it stands in sidecars."""
         settings = dict(self.settings)
+        points = zip(self.query.names, self.query.parts, self.query.positions, strict=True)
         options = {
-            "points": [f"{part}@{at:.6g}" for part, at in zip(self.query.parts, self.query.positions, strict=True)],
+            "points": [f"{name}: {part}@{at:.6g}" for name, part, at in points],
             **{name: getattr(value, "name", value) for name, value in settings.items()},
             **self.selection,
             "outputs": list(self.kinds),
@@ -100,7 +101,7 @@ class Ledger:
         if not _same_source(video, facts.get("source", {})):
             return None
         files = counts.get("files", {})
-        if any(_size(video.outputs.with_name(name)) != size for name, size in files.items()):
+        if any(_size(video.outputs.parent / name) != size for name, size in files.items()):
             return None
         names = [field.name for field in fields(Outcome)]
         try:
@@ -114,18 +115,30 @@ class Ledger:
 
     def begin(self, video: Video) -> None:
         """Note that work begins, and take away what an earlier run made or left half done."""
-        before = _read(video).get("counts", {}).get("files", {})
-        self._write(video, {}, Outcome("working"), dict.fromkeys(before))
-        for name in before:
-            # A name is a name: a sidecar from elsewhere must not point out of the folder.
-            if Path(name).name == name and name.startswith(video.outputs.name):
-                video.outputs.with_name(name).unlink(missing_ok=True)
-        sweep(video)
+        ours = {path.name for path in self.recipe.outputs(video.outputs).values()}
+        ours |= set(_read(video).get("counts", {}).get("files", {}))
+        self._write(video, {}, Outcome("working"), dict.fromkeys(sorted(ours)))
+        self.discard(video)
+
+    def discard(self, video: Video) -> None:
+        """Take away what was begun and not finished."""
+        counts = _read(video).get("counts", {})
+        if counts.get("status") == "working":
+            for name in counts.get("files", {}):
+                # A name is a name: a sidecar from elsewhere must not point out of the folder, or at another video's.
+                if Path(name).name == name and name.startswith(video.outputs.name + "."):
+                    video.outputs.with_name(name).unlink(missing_ok=True)
+        for suffix in (*SUFFIXES.values(), ".meta.json"):
+            video.outputs.with_name(f".{video.outputs.name}{suffix}.part").unlink(missing_ok=True)
 
     def end(self, video: Video, source: Mapping[str, Any], outcome: Outcome) -> None:
         """Note what came of it."""
-        paths = self.recipe.outputs(video.outputs).values() if outcome.status == "done" else ()
-        self._write(video, source, outcome, {path.name: _size(path) for path in paths})
+        files: dict[str, int | None] = {}
+        if outcome.status == "done":
+            files = {path.name: _size(path) for path in self.recipe.outputs(video.outputs).values()}
+        else:
+            self.discard(video)
+        self._write(video, source, outcome, files)
 
     def _write(self, video: Video, source: Mapping[str, Any], outcome: Outcome, files: Mapping[str, Any]) -> None:
         write_sidecar(
@@ -143,12 +156,6 @@ class Ledger:
 def fail(outcome: Outcome, error: str) -> Outcome:
     """The outcome with an error, on one line."""
     return replace(outcome, status="failed", error=" ".join(error.split()))
-
-
-def sweep(video: Video) -> None:
-    """Take away what killed work leaves behind: outputs under their temporary names."""
-    for suffix in (*SUFFIXES.values(), ".meta.json"):
-        video.outputs.with_name(f".{video.outputs.name}{suffix}.part").unlink(missing_ok=True)
 
 
 def source_facts(video: Video, alive: Callable[[], object] = lambda: None) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from multiprocessing import reduction
 from multiprocessing.connection import Connection, wait
@@ -120,7 +120,8 @@ class Pool(Generic[Job, Result]):
                 for worker in self._workers:
                     if worker.ready and worker.job is None and waiting:
                         worker.job, worker.heard = waiting.popleft(), time.monotonic()
-                        worker.connection.send(worker.job)
+                        with suppress(OSError):  # one that died just now is found out when it is listened to
+                            worker.connection.send(worker.job)
                         yield Started(worker.number, worker.job)
                 if not waiting and all(worker.job is None for worker in self._workers):
                     return

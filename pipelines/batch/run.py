@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.batch.files import Video
-from pipelines.batch.ledger import Ledger, Outcome, fail, status_facts, sweep
+from pipelines.batch.ledger import Ledger, Outcome, fail, status_facts
 from pipelines.batch.lock import locked
 from pipelines.batch.pool import Event, Finished, Pool, Started
 from pipelines.batch.summary import write_summary
@@ -118,7 +118,7 @@ class Batch:
         finally:
             # The workers are dead by now; what they were at starts over next time.
             for video in running:
-                sweep(video)
+                ledger.discard(video)
 
     def _settle(self, event: Finished[Video, Any], ledger: Ledger) -> Outcome:
         """What came of a job. For a worker that died, its death is written down in its place."""
@@ -126,7 +126,9 @@ class Batch:
             raise event.result
         if isinstance(event.result, Outcome):
             return event.result
+        known = ledger.known(event.job)
+        if known is not None and known.status == "done":  # it died with nothing left to do but say so
+            return known
         outcome = fail(Outcome("failed"), event.lost)
-        sweep(event.job)
         ledger.end(event.job, status_facts(event.job), outcome)
         return outcome

@@ -101,8 +101,6 @@ class Tracking:
             sinks = make_sinks(outputs, recipe.looks, recipe.query, source)
             summary = run(pipeline, source, sinks, progress=count, pixels="video" in outputs)
         if not unchanged(video, facts):
-            for path in outputs.values():
-                path.unlink(missing_ok=True)
             raise SourceError(f"{video.source}: changed while it was read")
         return Outcome(
             "done",
