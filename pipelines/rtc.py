@@ -77,6 +77,8 @@ class Peer:
             self._connection.on("track", self._on_track)
             self._connection.on("connectionstatechange", self._on_state)
             await self._connection.setRemoteDescription(RTCSessionDescription(sdp, "offer"))
+            if not any(transceiver.kind == "video" for transceiver in self._connection.getTransceivers()):
+                raise ValueError("no video")
             await self._connection.setLocalDescription(await self._connection.createAnswer())
         except (ValueError, IndexError, KeyError, AssertionError) as error:
             await self.close()

@@ -68,8 +68,7 @@ async function received(data) {
     $("fps").textContent = facts.fps.toFixed(0);
     $("p50").textContent = facts.p50;
     $("p95").textContent = facts.p95;
-    $("faces").textContent = facts.faces.length;
-    $("points").textContent = facts.points;
+    $("faces").textContent = `${counted(facts.faces.length, "face")} · ${counted(facts.points, "point")}`;
     remember(facts);
   });
 }
@@ -83,14 +82,14 @@ function remember(facts) {
   plot("eyes", [["left_eye_open", "--left"], ["right_eye_open", "--right"]], 0, 0.45, (value) => value.toFixed(2));
   plot("mouth", [["mouth_open", "--left"]], 0, 0.6, (value) => value.toFixed(2));
   plot("turn", [["yaw", "--left"], ["pitch", "--right"]], -45, 45, (value) => `${value.toFixed(0)}°`);
-  if (measures.blinks !== undefined) $("eyes-value").textContent += ` · ${measures.blinks} blinks`;
+  if (measures.blinks !== undefined) $("eyes-value").append(` · ${counted(measures.blinks, "blink")}`);
 }
 
 function plot(name, lines, low, high, written) {
   const canvas = $(`plot-${name}`);
   const ratio = window.devicePixelRatio || 1;
   const width = canvas.clientWidth;
-  const height = 64;
+  const height = 46;
   if (canvas.width !== Math.round(width * ratio)) {
     canvas.width = Math.round(width * ratio);
     canvas.height = Math.round(height * ratio);
@@ -107,6 +106,7 @@ function plot(name, lines, low, high, written) {
   pen.lineTo(width, y(low < 0 ? 0 : low));
   pen.stroke();
   const values = [];
+  const label = $(`${name}-value`);
   for (const [measure, color] of lines) {
     pen.strokeStyle = style(color);
     pen.lineWidth = 1.75;
@@ -123,8 +123,13 @@ function plot(name, lines, low, high, written) {
     pen.stroke();
     const last = history[history.length - 1][measure];
     if (last !== null && last !== undefined) values.push(written(last));
+    else values.push("–");
   }
-  $(`${name}-value`).textContent = values.join(" / ");
+  label.replaceChildren();
+  values.forEach((value, i) => {
+    if (i) label.append(" ");
+    label.append(Object.assign(document.createElement("span"), { className: i ? "second" : "first", textContent: value }));
+  });
 }
 
 function style(name) {
@@ -244,6 +249,10 @@ document.addEventListener("keydown", (event) => {
 function connection(how, text) {
   $("connection").dataset.state = how;
   $("connection").textContent = text;
+}
+
+function counted(number, what) {
+  return `${number} ${what}${number === 1 ? "" : "s"}`;
 }
 
 function veil(text) {

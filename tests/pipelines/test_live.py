@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import StringIO
 from pathlib import Path
 
@@ -139,6 +140,40 @@ def test_a_lost_camera_is_opened_again_with_growing_pauses() -> None:
     pauses = np.diff(opened)
     assert pauses[2] > 0.19 and pauses[3] > 0.39  # 0.05, 0.1, 0.2, 0.4 seconds and what the machine adds
     assert seen == sorted(seen)
+
+
+def test_a_network_stream_dies_and_returns(tmp_path: Path) -> None:
+    film = write_clip(tmp_path / "live.ts", 25, (80, 48)).read_bytes()
+    asked: list[float] = []
+
+    class Studio(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(time.perf_counter())
+            self.send_response(503 if len(asked) == 2 else 200)
+            self.end_headers()
+            if len(asked) != 2:
+                self.wfile.write(film)
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Studio)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    address = f"http://127.0.0.1:{server.server_port}/live.ts"
+    returned, last = False, -1
+    try:
+        with Capture(camera_opener(address), first_pause=0.1) as capture:
+            for frame in capture:
+                returned = returned or len(asked) >= 3
+                assert frame.index > last
+                last = frame.index
+                if returned:
+                    break
+            assert "live.ts" in capture.connection.camera
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert returned and last >= 25 and np.diff(asked)[:2].min() >= 0.1
 
 
 def test_a_camera_that_was_never_there_is_an_error() -> None:
