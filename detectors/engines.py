@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
+from vtrack.cores import cores
 from vtrack.errors import ModelError
 from vtrack.models import pick_device
 from vtrack.models.card import Card
@@ -20,26 +20,28 @@ MOST_THREADS = 4
 """The network is small: more threads wait for each other longer than they work."""
 
 
-def load_engine(card: Card, path: Path, device: str) -> Engine:
-    """The engine for a device, with the weights beside the card at `path`."""
+def load_engine(card: Card, path: Path, device: str, threads: int | None = None) -> Engine:
+    """The engine for a device, with the weights beside the card at `path`. `threads` are the CPU's."""
     place = pick_device(device)
-    return _onnx(path.with_suffix(".onnx")) if place == "cpu" else _torch(card, path.with_suffix(".safetensors"), place)
+    if place == "cpu":
+        return _onnx(path.with_suffix(".onnx"), threads or min(cores(), MOST_THREADS))
+    return _torch(card, path.with_suffix(".safetensors"), place)
 
 
-def _onnx(path: Path) -> Engine:
+def _onnx(path: Path, threads: int) -> Engine:
     import onnxruntime
 
     if not path.is_file():
         raise ModelError(f"{path}: the detector's weights are not there; reinstall vtrack or export them again")
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = min(os.cpu_count() or 1, MOST_THREADS)
+    options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     # Waiting threads would otherwise spin on cores that decoding and encoding need.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 3
     try:
         session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # noqa: BLE001  onnxruntime raises a family of its own, without a common base
+    except Exception as error:
         raise ModelError(f"{path}: not a network that onnxruntime can run: {str(error).splitlines()[0]}") from error
 
     def run(pictures: ImageArray) -> FloatArray:

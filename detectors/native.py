@@ -24,6 +24,10 @@ CANDIDATES = 400
 """Most cells looked at per view, best first: far more than faces that anybody tracks."""
 TILE, OVERLAP = 640, 96
 """Full-sized windows for small faces, and what they share: a face smaller than that is whole in one of them."""
+SMALL = 32
+"""Faces up to this size in the shrunken frame are taken from tiles: in a tile, half of a large face can look like one."""
+ENLARGE = 2.0
+"""Frames smaller than the detector's size are enlarged up to this: small frames have small faces."""
 PIXELS = 16 * 640 * 640
 """Most input pixels in one run of the network, so that memory stays bounded for many or large frames."""
 
@@ -63,12 +67,13 @@ class NativeDetector:
         size: int = DEFAULT_SIZE,
         threshold: float | None = None,
         small_faces: bool = False,
+        threads: int | None = None,
     ) -> None:
         path = card or WEIGHTS / "native.json"
         content = read_card(path)
         if content.system != "detector":
             raise ModelError(f"{path}: this is the card of a {content.system!r} model, not of a detector")
-        self._run = load_engine(content, path, device)
+        self._run = load_engine(content, path, device, threads)
         self._size, self._small_faces = size, small_faces
         self._threshold = content.config["threshold"] if threshold is None else threshold
         # Scores of the network and the share of them that were faces on the validation split.
@@ -97,7 +102,7 @@ class NativeDetector:
         width, height = frame.size
         if not width or not height:
             return []
-        scale = min(1.0, self._size / max(frame.size))
+        scale = min(ENLARGE, self._size / max(frame.size))
         views = [_View(place, np.array([0, 0, width, height]), max(round(width * scale), 1), max(round(height * scale), 1))]
         if self._small_faces and scale < 1:
             views += [_View(place, window, *window[2:]) for window in windows(width, height, TILE, OVERLAP)]
@@ -115,7 +120,8 @@ class NativeDetector:
         rows = np.concatenate([corners.reshape(-1, 4), picked[[0, 5, 6]].T], 1)
         if tuple(view.window[2:]) != size:
             xywh = np.concatenate([rows[:, :2], rows[:, 2:4] - rows[:, :2]], 1)
-            rows = rows[whole(xywh, view.window, *size)]
+            small = xywh[:, 2:].max(1) * self._size < SMALL * max(size)
+            rows = rows[small & whole(xywh, view.window, *size)]
         return rows
 
     @property
@@ -144,4 +150,4 @@ def _shrink(image: ImageArray, view: _View, out: ImageArray) -> None:
     if (w, h) == (view.width, view.height):
         target[:] = part
     else:
-        target[:] = cv2.resize(part, (view.width, view.height), interpolation=cv2.INTER_AREA)
+        target[:] = cv2.resize(part, (view.width, view.height), interpolation=cv2.INTER_AREA if view.width < w else cv2.INTER_LINEAR)

@@ -11,9 +11,11 @@ ignored, until it stays away for `patience` measurements: then it has jumped, an
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
+from scipy.stats import gamma
 
 from filters.motion import flat_transition, lively_noise, transition, unit_noise
 from vtrack.types import FloatArray
@@ -57,8 +59,8 @@ class Groups:
 
     members: npt.NDArray[np.intp]
     """(points,) number of each point's group, from 0 and without gaps."""
-    calm: float = 3.0
-    """Squared innovation, in units of what was expected, up to which a group is taken to be calm."""
+    alarm: float = 1e-3
+    """Probability that noise alone makes a calm group agile for a moment."""
     hold: float = 0.06
     """Seconds in which the agility of a group that moved fades by a factor of e. Motion comes in strokes: what has just
     set off will turn or stop soon, by less than would stand out from the noise."""
@@ -67,14 +69,26 @@ class Groups:
         members = np.asarray(self.members)
         if members.ndim != 1 or not np.array_equal(np.unique(members), np.arange(members.max(initial=-1) + 1)):
             raise ValueError(f"groups must be numbered from 0 without gaps, got {members.tolist()}")
-        if self.calm < 1 or self.hold <= 0:
-            raise ValueError(f"calm must be at least 1 and hold positive, got {self.calm} and {self.hold}")
+        if not 0 < self.alarm < 1 or self.hold <= 0:
+            raise ValueError(f"alarm must lie in 0..1 and hold be positive, got {self.alarm} and {self.hold}")
         table = members[None, :] == np.arange(members.max(initial=-1) + 1)[:, None]  # (groups, points)
+        # Squared innovations of n independent points, over what was expected, have a mean of Gamma(n) / n.
+        independent = np.clip(table.sum(1) / self._ALIKE, 1, self._MOST)
+        limits = gamma.ppf(1 - self.alarm, independent) / independent
         object.__setattr__(self, "members", members)
+        object.__setattr__(self, "calm", limits[members])
         object.__setattr__(self, "_table", table.T.astype(np.float64))
         order = np.argsort(members, kind="stable")
         object.__setattr__(self, "_order", order)
         object.__setattr__(self, "_starts", np.searchsorted(members[order], np.arange(len(table))))
+
+    zeal: FloatArray | float = 1.0
+    """(points,) how many times as agile as their surprise alone asks for points become."""
+
+    _ALIKE: ClassVar[float] = 2.0
+    """So many points say as much as one whose noise is its own, since neighbours share theirs ..."""
+    _MOST: ClassVar[float] = 6.0
+    """... and however many they are, they say no more than so many."""
 
     def mean(self, values: FloatArray) -> FloatArray:
         """(tracks, points) mean over each point's group without its largest value, which may be an outlier; NaN ignored.
@@ -117,13 +131,14 @@ class Kalman:
         self.mean = np.zeros((tracks, points, order, 2))
         self.covariance = np.zeros((tracks, points, order, order))
         self.alive = np.zeros((tracks, points), np.bool_)
-        self._agility = np.zeros((tracks, points))  # density of the motion's noise beyond what is usual
+        self.agility = np.zeros((tracks, points))
+        """(tracks, points) density of the motion's noise beyond what is usual."""
         self._refused = np.zeros((tracks, points), np.intp)  # measurements refused in a row
 
     def grow(self, tracks: int) -> None:
         """Make room for `tracks` tracks in all."""
         extra = tracks - len(self.mean)
-        for name in ("mean", "covariance", "alive", "_agility", "_refused"):
+        for name in ("mean", "covariance", "alive", "agility", "_refused"):
             array = getattr(self, name)
             setattr(self, name, np.concatenate([array, np.zeros((extra, *array.shape[1:]), array.dtype)]))
 
@@ -139,11 +154,13 @@ class Kalman:
         density: FloatArray | float,
         dt: float,
         spread: FloatArray | float = 0.0,
+        agility: FloatArray | float = 0.0,
     ) -> Step:
         """Predict over `dt` seconds, then learn from `positions` (tracks, points, 2), NaN where not measured.
 
         `variance` is that of each measured coordinate, `density` that of the noise of motion, both (tracks, points) or
         broadcast to it. A point that starts is given `spread` as the standard deviation of each of its derivatives.
+        Points are at least as agile as `agility`, if something is known of that.
         """
         measured, continued = np.isfinite(positions[..., 0] + positions[..., 1]), self.alive
         move = transition(self.order, dt)
@@ -155,7 +172,7 @@ class Kalman:
         if self.groups is not None or self.gate < np.inf:
             squared = np.square(innovation).sum(-1) / 2
             if self.groups is not None and dt > 0:
-                covariance += self._stir(self.groups, squared, expected, used, dt)
+                covariance += self._stir(self.groups, squared, expected, used, dt, agility)
                 expected = covariance[..., 0, 0] + variance
             used, jumped = self._gated(used, squared > self.gate**2 * expected)
             covariance[..., 0, 0] += squared * jumped
@@ -187,15 +204,21 @@ class Kalman:
         return mean, covariance
 
     def _stir(
-        self, groups: Groups, squared: FloatArray, expected: FloatArray, used: BoolArray, dt: float
+        self,
+        groups: Groups,
+        squared: FloatArray,
+        expected: FloatArray,
+        used: BoolArray,
+        dt: float,
+        agility: FloatArray | float,
     ) -> FloatArray:
         """(tracks, points, order, order) to add to the covariance because groups move, or have just moved."""
         noise = lively_noise(self.order, dt)
-        held = self._agility * np.exp(-dt / groups.hold)
+        held = np.maximum(self.agility * np.exp(-dt / groups.hold), agility)
         expected = expected + held * noise[0, 0]
         surprise = groups.mean(np.where(used, squared / expected, np.nan))
-        self._agility = held + np.maximum(surprise - groups.calm, 0.0) * expected / noise[0, 0]
-        return self._agility[..., None, None] * noise
+        self.agility = held + groups.zeal * np.maximum(surprise - groups.calm, 0.0) * expected / noise[0, 0]
+        return self.agility[..., None, None] * noise
 
     def _gated(self, used: BoolArray, strange: BoolArray) -> tuple[BoolArray, BoolArray]:
         """Which measurements are used, and which of them prove that the point has jumped."""
@@ -223,4 +246,4 @@ class Kalman:
         diagonal[..., 0] = variance
         places = np.arange(self.order)
         step.covariance[..., places, places] = np.where(new[..., None], diagonal, step.covariance[..., places, places])
-        self._refused[blank], self._agility[blank] = 0, 0.0
+        self._refused[blank], self.agility[blank] = 0, 0.0

@@ -23,16 +23,6 @@ class Smoothed:
     alive: BoolArray
     """(tracks, points): False where the point was not there yet."""
 
-    @property
-    def positions(self) -> FloatArray:
-        """(tracks, points, 2), NaN where not alive."""
-        return np.where(self.alive[..., None], self.mean[..., 0, :], np.nan)
-
-    @property
-    def variances(self) -> FloatArray:
-        """(tracks, points) of each coordinate, NaN where not alive."""
-        return np.where(self.alive, self.covariance[..., 0, 0], np.nan)
-
 
 def gain(before: Step, after: Step) -> FloatArray:
     """(tracks, points, order, order): how much of what `after` learned belongs to `before`; 0 across a start."""

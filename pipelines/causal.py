@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 
 from pipelines.follow import Follower
 from pipelines.landmarks import Sighting
-from pipelines.tracks import same_face
+from pipelines.tracks import Match, same_face
 from vtrack.types import Frame
 
 _SOONER = 0.1
@@ -26,15 +26,27 @@ class CausalFollower(Follower):
     def follow(self, frames: Iterable[Frame]) -> Iterator[tuple[Frame, dict[int, Sighting]]]:
         """Every frame with its faces by id, each as soon as it comes."""
         for frame in frames:
-            found = self.step(self.tracks.live, frame)
-            for candidate in found:
-                candidate.track.add(frame.time, candidate.sighting)
-            lost = len(found) < len(self.tracks.live)
-            if frame.time - self._detected >= (_SOONER if lost else self.detect_every) - 1e-6:
-                self._detect(frame)
+            if self.cuts.is_cut(frame.image):
+                self._cross(frame)
+            else:
+                self._go_on(frame)
             self.tracks.bury(frame.time)
             seen = [track for track in self.tracks.live if track.seen == frame.time and self.tracks.counts(track)]
             yield frame, dict(sorted((self.tracks.name(track), track.last) for track in seen))
+
+    def _cross(self, frame: Frame) -> None:
+        """Begin a new scene."""
+        self._detected = frame.time
+        self._accept(self.cross(frame), frame)
+
+    def _go_on(self, frame: Frame) -> None:
+        """Follow known faces, and look for others when it is time."""
+        found = self.step(self.tracks.live, frame)
+        for candidate in found:
+            candidate.track.add(frame.time, candidate.sighting)
+        lost = len(found) < len(self.tracks.live)
+        if frame.time - self._detected >= (_SOONER if lost else self.detect_every) - 1e-6:
+            self._detect(frame)
 
     def _detect(self, frame: Frame) -> None:
         """Give lost tracks their faces back, and begin tracks for faces that are new."""
@@ -42,7 +54,10 @@ class CausalFollower(Follower):
         seen = [track.last for track in self.tracks.live if track.seen == frame.time]
         lost = [track for track in self.tracks.live if track.seen != frame.time]
         seeds = [seed for seed in self.seek([frame])[0] if not any(same_face(seed.sighting, other) for other in seen)]
-        match = self.tracks.match(seeds, frame.time, lost)
+        self._accept(self.tracks.match(seeds, frame.time, lost), frame)
+
+    def _accept(self, match: Match, frame: Frame) -> None:
+        """Record the faces that a detection found."""
         for track, seed in match.pairs:
             track.add(frame.time, seed.sighting)
-        self.tracks.begin(match.new, frame.time)
+        self.tracks.begin(self.settle(match.new, frame), frame.time)

@@ -14,6 +14,7 @@ import av
 from av.stream import Disposition
 
 from pipelines.clock import Clock
+from vtrack.cores import cores
 from vtrack.errors import SourceError
 
 logger = logging.getLogger(__name__)
@@ -92,6 +93,7 @@ class Decoder:
         try:
             self.stream = self._best_stream()
             self.stream.thread_type = "AUTO"
+            self.stream.thread_count = cores()
             self.time_base = self.stream.time_base or Fraction(1, av.time_base)
         except BaseException:
             self.close()

@@ -6,8 +6,21 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from pipelines.cuts import CutDetector
 from pipelines.landmarks import Landmarker
-from pipelines.tracks import Candidate, Seed, Track, Tracks, believable, contest, distinct, is_face, same_face
+from pipelines.tracks import (
+    STILL,
+    Candidate,
+    Match,
+    Seed,
+    Track,
+    Tracks,
+    believable,
+    contest,
+    distinct,
+    is_face,
+    same_face,
+)
 from vtrack.types import Detector, Frame
 
 DETECT_EVERY = 0.3
@@ -29,6 +42,7 @@ class Follower:
         self.landmarker = landmarker
         self.tracks = Tracks(max_faces)
         self.detect_every = detect_every
+        self.cuts = CutDetector()
 
     def seek(self, frames: Sequence[Frame]) -> list[list[Seed]]:
         """The faces of each frame: detected, looked at by the landmark model, each once."""
@@ -62,3 +76,22 @@ class Follower:
                 and not any(same_face(sighting, other.sighting) for other in taken)
             ]
         )
+
+    def settle(self, seeds: Sequence[Seed], frame: Frame) -> list[Seed]:
+        """Look at new faces again, where their own points are: a detector's boxes are not cut like a track's."""
+        boxes = np.array([seed.sighting.box for seed in seeds]).reshape(-1, 4)
+        angles = np.array([seed.sighting.angle for seed in seeds])
+        sightings = self.landmarker.look([frame], [0] * len(seeds), boxes, angles)
+        return [
+            Seed(sighting, seed.score) if is_face(sighting) else seed
+            for seed, sighting in zip(seeds, sightings, strict=True)
+        ]
+
+    def cross(self, frame: Frame) -> Match:
+        """The faces of a new scene. One that is exactly where it was is still the same, all others have left.
+
+        It takes more than a place nearby to be the same person after a cut; but what looks like a cut may be a flash.
+        """
+        match = self.tracks.match(self.seek([frame])[0], frame.time, reach=STILL)
+        self.tracks.end(match.lost)
+        return match

@@ -102,6 +102,8 @@ class Landmarker:
             points[again[better]], sigma[again[better]] = new_points[better], new_sigma[better]
             presence[again[better]] = new_presence[better]
         found, rolls = box_around(points[:, -len(ANCHORS) :]), roll_of(points[:, -len(ANCHORS) :])
+        # What is not a number is not a face, and must not become the place of the next crop.
+        presence = np.where(np.isfinite(points).all((1, 2)), presence, 0.0)
         return [Sighting(points[i], sigma[i], float(presence[i]), found[i], float(rolls[i])) for i in range(len(where))]
 
     def _predict(

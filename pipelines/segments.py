@@ -35,22 +35,34 @@ class SegmentFollower(Follower):
         self._count = 0
         segment: list[Frame] = []
         for frame in frames:
-            segment.append(frame)
             self._count += 1
-            if self._count == 1:
-                self._begin(frame)
-            elif frame.time - segment[0].time >= self.detect_every - 1e-6 or len(segment) > _room(frame):
-                self._solve(segment, self.seek(segment[-1:])[0])
+            if self.cuts.is_cut(frame.image) or not segment:
+                self._finish(segment)
+                yield from self._settled(segment)
+                self._enter(frame)
+                segment = [frame]
+                continue
+            segment.append(frame)
+            if frame.time - segment[0].time >= self.detect_every - 1e-6 or len(segment) > _room(frame):
+                self._finish(segment)
                 # The last frame stays for the next segment, which may add what it tells of this one's births.
                 yield from self._settled(segment[:-1])
                 segment = segment[-1:]
-        if len(segment) > 1:
-            self._solve(segment, self.seek(segment[-1:])[0])
+        self._finish(segment)
         yield from self._settled(segment)
 
-    def _begin(self, frame: Frame) -> None:
-        for track in self.tracks.begin(self.seek([frame])[0], frame.time):
+    def _enter(self, frame: Frame) -> None:
+        """The faces of the first frame of a scene."""
+        match = self.cross(frame)
+        for track, seed in match.pairs:
+            self._record(frame, Candidate(track, seed.sighting, seed.sighting.box))
+        for track in self.tracks.begin(self.settle(match.new, frame), frame.time):
             self._record(frame, Candidate(track, track.last, track.last.box), new=False)
+
+    def _finish(self, segment: Sequence[Frame]) -> None:
+        """Find the faces of a segment, which ends with a key frame."""
+        if len(segment) > 1:
+            self._solve(segment, self.seek(segment[-1:])[0])
 
     def _solve(self, frames: Sequence[Frame], seeds: Sequence[Seed]) -> None:
         """Find every face in all frames but the first, which is known; `seeds` are those of the last."""
@@ -68,12 +80,16 @@ class SegmentFollower(Follower):
         self.tracks.bury(end.time)
 
     def _fill(self, frames: Sequence[Frame], match: Match) -> None:
-        """Faces that are there at both ends: all frames between at once."""
+        """Faces that are there at both ends: all frames after the first at once.
+
+        The last is among them: its faces were looked at where the detector put them, and crops taken otherwise than
+        those of the frames before would make the points twitch on every key frame.
+        """
         end = frames[-1]
-        inner = range(1, len(frames) - 1)
+        places = range(1, len(frames))
         wanted = [
             (place, track, *between(track, seed, end.time, frames[place]))
-            for place in inner
+            for place in places
             for track, seed in match.pairs
         ]
         sightings = self.landmarker.look(
@@ -82,15 +98,16 @@ class SegmentFollower(Follower):
             np.array([box for *_, box, _ in wanted]).reshape(-1, 4),
             np.array([angle for *_, angle in wanted]),
         )
-        candidates: dict[int, list[Candidate]] = {place: [] for place in inner}
+        candidates: dict[int, list[Candidate]] = {place: [] for place in places}
         for (place, track, box, _), sighting in zip(wanted, sightings, strict=True):
             candidates[place].append(Candidate(track, sighting, box))
-        for place in inner:
+        for place in places:
             present = [one for one in candidates[place] if believable(one.track, one.sighting, frames[place].time)]
             for candidate in contest(present):
                 self._record(frames[place], candidate)
         for track, seed in match.pairs:
-            self._record(end, Candidate(track, seed.sighting, seed.sighting.box))
+            if track.seen != end.time:
+                self._record(end, Candidate(track, seed.sighting, seed.sighting.box))
 
     def _forwards(self, frames: Sequence[Frame], match: Match) -> None:
         """Faces that the detector no longer finds: frame by frame, while they are there."""
@@ -109,7 +126,7 @@ class SegmentFollower(Follower):
         end = frames[-1]
         known = self._found[end.index]
         new = [seed for seed in match.new if not any(same_face(seed.sighting, one.sighting) for one in known)]
-        begun = self.tracks.begin(new, end.time)
+        begun = self.tracks.begin(self.settle(new, end), end.time)
         walkers: dict[Track, Track] = {}
         for track in begun:
             self._record(end, Candidate(track, track.last, track.last.box), new=False)

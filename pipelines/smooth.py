@@ -14,7 +14,7 @@ import numpy as np
 
 from pipelines.cuts import CutDetector
 from pipelines.steady import LAG, Moment, Smoothing, Steady
-from vtrack.types import Face, FloatArray, FrameResult, Query
+from vtrack.types import Face, FloatArray, FrameResult, ImageArray, Query
 
 ANCHOR_PREFIX = "anchor_"
 """How the names of the points begin that tell the motion of the head; the pipeline asks for them beside the user's."""
@@ -27,7 +27,7 @@ _JUMP = 1.0
 """How far a face may go from one sighting to the next, in its own size (half the longer side of its box)."""
 _RESIZE = 1.5
 """By what factor it may grow or shrink meanwhile."""
-_PICTURES = 512 * 2**20
+_PICTURES = 400 * 2**20
 """Bytes of pictures that may be held back at most; large pictures get a shorter look ahead."""
 _LEAST_LAG = 8
 
@@ -83,17 +83,19 @@ class Smoother:
         self._held: deque[_Held] = deque()
         self._time: float | None = None
 
-    def push(self, result: FrameResult) -> list[FrameResult]:
-        """Take the next frame; give back those that are ready, perhaps none."""
+    def push(self, result: FrameResult, picture: ImageArray | None = None) -> list[FrameResult]:
+        """Take the next frame; give back those that are ready, perhaps none.
+
+        Scene cuts are looked for in `picture`, which need not be given where `result` has the frame's own.
+        """
         if self.settings.mode == "none":
             return [result]
         if self._steady is None:
-            room = max(_PICTURES // max(result.frame.image.nbytes, 1), _LEAST_LAG)
-            self._steady = Steady(self._all, self._anchors, self.settings, lag=min(LAG, room))
+            self._steady = Steady(self._all, self._anchors, self.settings, lag=_lag(result.frame.image))
         # Time stands still where timestamps do, and never runs backwards. Rounding lets equal steps be equal.
         step = 0.0 if self._time is None else round(max(result.time - self._time, 0.0), 9)
         self._time = result.time
-        self._end_lives(result)
+        self._end_lives(result, self._cuts.is_cut(result.frame.image if picture is None else picture))
         held = self._enter(result)
         points = np.full((self._steady.tracks, len(self._all), 2), np.nan)
         sigma = np.full(points.shape[:2], np.nan)
@@ -109,9 +111,8 @@ class Smoother:
         self._lives.clear()
         return results
 
-    def _end_lives(self, result: FrameResult) -> None:
+    def _end_lives(self, result: FrameResult, cut: bool) -> None:
         """End the lives that cannot go on in this frame."""
-        cut = self._cuts.is_cut(result.frame.image)
         seen = {face.id: face for face in result.faces if face.measured}
         ended = [
             track
@@ -162,6 +163,14 @@ class Smoother:
                 unseen = np.full(face.raw.shape, np.nan)
                 faces.append(replace(_steadied(face, life.slot, moment), raw=unseen, measured=False))
         return replace(result, faces=tuple(faces))
+
+
+def _lag(picture: ImageArray) -> int:
+    """Frames to look ahead, so that pictures of this size do not take too much memory.
+
+    The same for frames that come without their pictures, so that results do not depend on what else is asked for.
+    """
+    return min(LAG, max(_PICTURES // max(picture.nbytes, 1), _LEAST_LAG))
 
 
 _CORNERS = Query(("box",) * 4, (0.0,) * 4, tuple(f"box_corner_{i}" for i in range(4)))

@@ -16,7 +16,8 @@ import numpy.typing as npt
 from filters.kalman import Groups, Kalman, Step
 from filters.one_euro import OneEuro
 from filters.rigid import Body, ComplexArray, to_complex, to_plane
-from filters.rts import FixedLag
+from filters.rts import Smoothed
+from filters.zero_lag import ZeroLag
 from vtrack.errors import UsageError
 from vtrack.parts import GROUPS, PARTS, nearest
 from vtrack.types import FloatArray, Query
@@ -25,22 +26,39 @@ MODES = ("rts", "kalman", "one-euro", "none")
 HEAD = "head"
 """The name under which the motion of the whole head has a strength of its own."""
 
-LAG = 60
-"""Frames that zero-lag smoothing looks ahead."""
-BLOCK = 8
+LAG = 300
+"""Frames that zero-lag smoothing looks ahead. What comes later moves a point by less than 0.001 pixels once a filter has
+settled, on a face with 100 pixels between the outer corners of the eyes."""
+BLOCK = 16
 """Frames that it gives back at once."""
 
-# CONSTANTS
-_DENSITY = {"eyes": 2e-6, "lips": 2e-6, "brows": 1e-6, "pupils": 1e-5, HEAD: 3e-5}
-_DENSITY_ELSEWHERE = 5e-7
-_CAUSAL = 0.1
-_JITTER, _HEAD_JITTER = 0.38, 0.22
-_LEARNING, _LEVELS = 3.0, (0.25, 4.0)
-_CALM, _HOLD = 4.0, 0.1
+# How the constants were found. On real clips (two webcam-like ones, landmarked by the `fast` model and by mediapipe) the
+# likelihood of the innovations is flat over six decades of process noise: calm stretches want almost none, motion wants
+# very much, and agility gives both. So the densities are the largest that cut the jitter of `pipelines.smooth_bench`
+# fivefold; head motion has more than parts, as a living head is never quite still. Jitter is the scatter of points about
+# the middle of their neighbours in time on the same clips, over sigma. The rest was chosen on `pipelines.smooth_bench`
+# for depth of blinks, lag and error, and checked on the sample clips.
+_DENSITY = {"eyes": 4e-6, "lips": 4e-6, "brows": 2e-6, "pupils": 2e-5, HEAD: 6e-5}
+"""Noise of motion, in squared face units per cubed second ..."""
+_DENSITY_ELSEWHERE = 1e-6
+_CAUSAL = 0.03
+"""... of which a filter that has no future to lean on takes so much, and leans on the past the more."""
+_JITTER, _HEAD_JITTER = 0.20, 0.12
+"""Trembling from frame to frame, of points and of the whole head, over sigma, which is the whole error."""
+_LEARNING, _BEYOND, _LEVELS = 2.0, 0.2, (0.25, 4.0)
+"""How fast the level of the jitter is learnt, per second; share of points above what is expected; limits."""
+_ALARM, _HOLD = 1e-3, 0.06
+"""See `filters.kalman.Groups`."""
+_ZEAL = {"eyes": 4.0}
+"""A blink turns round within a frame or two, by less than would stand out: eyes that move at all are followed closely."""
 _GATE, _PATIENCE = 8.0, 2
+"""Standard deviations beyond which a point alone is an outlier, and for how many frames."""
 _SPEED = 0.5
-_DECADES = 6.0
+"""Standard deviation of the speed of a point that is new, in face units per second."""
+_DECADES = 12.0
+"""Powers of ten of process noise between strength 0 and 1."""
 _CUTOFF, _BETA = 1.0, 20.0
+"""One-Euro: cutoff at rest in Hz, and what it gains per face unit per second."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +126,9 @@ class Steady:
             density = np.array([*(_DENSITY.get(kind, _DENSITY_ELSEWHERE) for kind in kinds), *[_DENSITY[HEAD]] * 2])
             density *= 10 ** (_DECADES * (0.5 - strengths))
             lag = lag if settings.mode == "rts" else 0
-            self._filter = _Kalman(_members(query), density if lag else density * _CAUSAL, lag)
+            zeal = np.array([*(_ZEAL.get(kind, 1.0) for kind in kinds), 1.0, 1.0])
+            groups = Groups(_members(query), _ALARM, _HOLD, zeal)
+            self._filter = _Kalman(groups, density if lag else density * _CAUSAL, lag)
         self._size = np.ones(0)
         self._last = np.zeros((0, 2), np.complex128)
         self._noise = np.zeros((0, count))
@@ -137,7 +157,9 @@ class Steady:
 
         Returns the moments that are ready: this one, or with zero lag the one `lag` steps ago, if there is one.
         """
-        jitter = sigma * _JITTER * self._filter.level[:, None]
+        # Sure points tremble nearly as much as unsure ones, which are only more often wrong.
+        typical = np.nanmedian(np.where(np.isfinite(sigma).any(1, keepdims=True), sigma, 1.0), axis=1, keepdims=True)
+        jitter = np.sqrt(sigma * typical) * _JITTER * self._filter.level[:, None]
         parts, shift, turn = self._body.split(to_complex(points), jitter, self._filter.expected(dt)[:, :-2])
         measured = np.isfinite(turn)
         self._size = np.where(measured, np.abs(turn), self._size)
@@ -172,21 +194,34 @@ class Steady:
 
 
 class _Kalman:
-    """The channels of `Steady` (parts, then shift and turn) through the Kalman filter, and back again if there is lag."""
+    """The channels of `Steady` (parts, then shift and turn) through the Kalman filter, at once or with zero lag."""
 
-    def __init__(self, members: npt.NDArray[np.intp], density: FloatArray, lag: int) -> None:
-        self._kalman = Kalman(0, len(members), groups=Groups(members, _CALM, _HOLD), gate=_GATE, patience=_PATIENCE)
+    def __init__(self, groups: Groups, density: FloatArray, lag: int) -> None:
+        count = len(groups.members)
         self._density = density
-        self._fixed = FixedLag(lag, BLOCK if lag else 1)
+        self._zero_lag = (
+            ZeroLag(0, count, groups=groups, gate=_GATE, patience=_PATIENCE, lag=lag, block=BLOCK) if lag else None
+        )
+        self._kalman = (
+            self._zero_lag.scout if self._zero_lag else Kalman(0, count, groups=groups, gate=_GATE, patience=_PATIENCE)
+        )
         self.level = np.ones(0)
         """(tracks,) how much stronger the jitter is than sigma says, learnt on the way."""
+        self._past = [(np.zeros((0, count - 2, 2)), 0.0)] * 2  # parts and time steps of the last two moments
 
     def grow(self, tracks: int) -> None:
-        self._kalman.grow(tracks)
-        self.level = np.concatenate([self.level, np.ones(tracks - len(self.level))])
+        (self._zero_lag or self._kalman).grow(tracks)
+        extra = tracks - len(self.level)
+        self.level = np.concatenate([self.level, np.ones(extra)])
+        self._past = [
+            (np.concatenate([parts, np.full((extra, *parts.shape[1:]), np.nan)]), dt) for parts, dt in self._past
+        ]
 
     def reset(self, tracks: list[int]) -> None:
-        self._kalman.reset(np.asarray(tracks))
+        (self._zero_lag or self._kalman).reset(np.asarray(tracks, np.intp))
+        self.level[tracks] = 1.0
+        for parts, _ in self._past:
+            parts[tracks] = np.nan
 
     def expected(self, dt: float) -> ComplexArray:
         """(tracks, channels) where the channels are expected `dt` later, NaN where nothing is."""
@@ -196,23 +231,37 @@ class _Kalman:
     def step(
         self, channels: FloatArray, noise: FloatArray, units: FloatArray, dt: float
     ) -> list[tuple[FloatArray, FloatArray]]:
-        step = self._kalman.step(channels, noise, self._density * np.square(units), dt, _SPEED * units)
-        self._learn(step, channels, noise, dt)
-        return [(state.positions, state.variances) for state in self._fixed.push(step)]
+        given = (channels, noise, self._density * np.square(units), dt, _SPEED * units)
+        self._learn(channels, noise, dt)
+        ready = self._zero_lag.step(*given) if self._zero_lag else [self._kalman.step(*given)]
+        return [_state(one) for one in ready]
 
     def flush(self) -> list[tuple[FloatArray, FloatArray]]:
-        return [(state.positions, state.variances) for state in self._fixed.flush()]
+        return [_state(one) for one in self._zero_lag.flush()] if self._zero_lag else []
 
-    def _learn(self, step: Step, channels: FloatArray, noise: FloatArray, dt: float) -> None:
-        """Half of the parts' innovations should be less than the median that their variance promises: see that they are.
+    def _learn(self, channels: FloatArray, noise: FloatArray, dt: float) -> None:
+        """See that four in five points lie as near to the middle of their neighbours in time as their noise lets expect.
 
-        Medians over all points and some time do not mind what moves.
+        This says nothing of what the filter makes of them, so that the two cannot drive each other on, and it does not
+        mind the few that move.
         """
-        squared = np.square(channels - step.prior_mean[..., 0, :]).sum(-1)[:, :-2] / 2
-        expected = (step.prior_covariance[..., 0, 0] + noise)[:, :-2]
-        known = step.continued[:, :-2] & np.isfinite(squared)
-        above = (known & (squared > np.log(2) * expected)).sum(1) - known.sum(1) / 2
-        self.level = np.clip(self.level * np.exp(_LEARNING * dt * above / np.maximum(known.sum(1), 1)), *_LEVELS)
+        (first, _), (middle, before) = self._past
+        self._past = [self._past[1], (channels[:, :-2], dt)]
+        if before <= 0 or dt <= 0:
+            return
+        share = before / (before + dt)  # of the last in what is expected of the middle
+        bend = np.square(middle - (1 - share) * first - share * channels[:, :-2]).sum(-1) / 2
+        expected = noise[:, :-2] * (1 + share**2 + (1 - share) ** 2)
+        known = np.isfinite(bend)
+        beyond = (known & (bend > np.log(1 / _BEYOND) * expected)).sum(1) / np.maximum(known.sum(1), 1)
+        above = np.where(known.any(1), beyond - _BEYOND, 0.0)
+        self.level = np.clip(self.level * np.exp(_LEARNING * dt * above), *_LEVELS)
+
+
+def _state(step: Step | Smoothed) -> tuple[FloatArray, FloatArray]:
+    """Positions (tracks, channels, 2) and variances (tracks, channels), NaN where nothing was measured yet."""
+    positions = np.where(step.alive[..., None], step.mean[..., 0, :], np.nan)
+    return positions, np.where(step.alive, step.covariance[..., 0, 0], np.nan)
 
 
 class _OneEuro:
@@ -220,7 +269,7 @@ class _OneEuro:
 
     def __init__(self, points: int, strengths: FloatArray) -> None:
         self._filter = OneEuro(0, points + 2)
-        self._cutoff = _CUTOFF * 10 ** (_DECADES / 4 * (0.5 - strengths))
+        self._cutoff = _CUTOFF * 10 ** (_DECADES / 8 * (0.5 - strengths))
         self.level = np.ones(0)
 
     def grow(self, tracks: int) -> None:

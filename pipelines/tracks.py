@@ -9,7 +9,7 @@ the older.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,6 +26,9 @@ CONFIRM = 3
 """Sightings that a less certain track needs before it counts."""
 PATIENCE = 1.0
 """Seconds that a track outlives its last sighting."""
+
+STILL = 0.15
+"""How far from its place a face may be found after a scene cut, in box sides."""
 
 _SAME = 0.25
 """Mean distance of two faces' anchors, in box sides, below which they are one face."""
@@ -162,8 +165,17 @@ class Tracks:
         self.live: list[Track] = []
         self._next_id = 0
 
-    def match(self, seeds: Sequence[Seed], time: float, tracks: Sequence[Track] | None = None) -> Match:
-        """Assign seeds to tracks (or all live ones) by overlap of boxes and distance of anchors, as expected now."""
+    def match(
+        self,
+        seeds: Sequence[Seed],
+        time: float,
+        tracks: Sequence[Track] | None = None,
+        reach: float | None = None,
+    ) -> Match:
+        """Assign seeds to tracks (or all live ones) by overlap of boxes and distance of anchors, as expected now.
+
+        A seed may be as far off as `reach` says, by default as each track's own.
+        """
         tracks = self.live if tracks is None else tracks
         if not tracks or not seeds:
             return Match([], list(tracks), list(seeds), False)
@@ -175,7 +187,7 @@ class Tracks:
         cost = distances + 0.5 * (1 - overlaps)
         # Of two tracks equally near, the older: a hair's breadth per rank decides ties only.
         cost += 1e-3 * np.arange(len(tracks))[:, None]
-        within = distances < np.array([track.reach(time) for track in tracks])[:, None]
+        within = distances < np.array([reach or track.reach(time) for track in tracks])[:, None]
         rows, columns = linear_sum_assignment(np.where(within, cost, 1e3))
         chosen = [(row, column) for row, column in zip(rows, columns, strict=True) if within[row, column]]
         taken, given = {row for row, _ in chosen}, {column for _, column in chosen}
@@ -200,6 +212,10 @@ class Tracks:
             newest_seen = sorted(self.live, key=lambda track: (-track.seen, track.born))[: self.max_faces]
             self.live = [track for track in self.live if track in newest_seen]
         return begun
+
+    def end(self, tracks: Collection[Track]) -> None:
+        """End tracks whose faces have certainly left."""
+        self.live = [track for track in self.live if track not in tracks]
 
     def bury(self, time: float) -> None:
         """End the tracks that were not seen for too long; those that do not count yet have no credit."""

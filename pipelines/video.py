@@ -51,8 +51,11 @@ class Settings:
     detector_options: Mapping[str, Any] = field(default_factory=dict)
     """What else `load_detector` takes."""
     smooth: str = "rts"
-    smooth_options: Mapping[str, Any] = field(default_factory=dict)
-    """What else `Smoother` takes."""
+    """rts (no lag, for files), kalman or one-euro (both causal), none."""
+    strength: float | None = None
+    """Of smoothing, 0..1."""
+    strengths: Mapping[str, float] = field(default_factory=dict)
+    """Of single parts, groups or the `head`."""
     max_faces: int | None = None
     detect_every: float = DETECT_EVERY
     """Seconds between detections."""
@@ -75,7 +78,7 @@ class Settings:
 
     def smoother(self) -> Smoother:
         """A fresh smoother for one video."""
-        return Smoother(self.asked + ANCHORS, mode=self.smooth, **self.smooth_options)
+        return Smoother(self.asked + ANCHORS, self.smooth, self.strength, self.strengths)
 
 
 class Pipeline:
@@ -117,8 +120,8 @@ class Pipeline:
         smoother, finish = settings.smoother(), Finish(settings)
         with Ahead(source, _room(source), stop) as frames:
             for frame, sightings in follower.follow(frames):
-                shown = frame if pixels else _without_pixels(frame)
-                for result in smoother.push(as_result(shown, sightings, follower.landmarker.query)):
+                kept = frame if pixels else frame.without_pixels()
+                for result in smoother.push(as_result(kept, sightings, follower.landmarker.query), frame.image):
                     yield finish(result)
             for result in smoother.flush():
                 yield finish(result)
@@ -137,10 +140,12 @@ def track(
 
     `source` is a file, folder, pattern or address, or an opened `Source`; `parts` are named as on the command line.
     `start` and `stop` (seconds) and `every` (frames) choose what of it is read. For what else there is see `Settings`:
-    `model`, `detector`, `device`, `engine`, `smooth`, `max_faces`, `detect_every`.
+    `model`, `detector`, `device`, `engine`, `smooth`, `strength`, `max_faces`, `detect_every`.
 
     Raises `UsageError` at once for arguments that cannot be, `SourceError` on the first frame for what cannot be read.
     """
+    if isinstance(source, Source) and (start, stop, every) != (None, None, 1):
+        raise UsageError("an opened source brings its own start, stop and every; give them to open_source")
     chosen = Settings(parse_query(parts) if isinstance(parts, str) else parts, **settings)
     return _track(source, chosen, {"start": start, "stop": stop, "every": every})
 
@@ -213,11 +218,6 @@ def run(
 def _room(source: Source) -> int:
     """Frames of this source that may wait between two threads."""
     return int(np.clip(_MEMORY // (source.info.width * source.info.height * 3), 2, _DEPTH))
-
-
-def _without_pixels(frame: Frame) -> Frame:
-    """The frame with a black picture of its size that takes no memory."""
-    return replace(frame, image=np.broadcast_to(np.uint8(0), frame.image.shape))
 
 
 def as_result(frame: Frame, sightings: Mapping[int, Sighting], query: Query) -> FrameResult:

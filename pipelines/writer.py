@@ -21,6 +21,7 @@ from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 
 from pipelines.sinks import FileSink
 from pipelines.soundtrack import Soundtrack
+from vtrack.cores import cores
 from vtrack.errors import UsageError
 from vtrack.types import FrameResult, ImageArray
 
@@ -109,6 +110,7 @@ class VideoSink(FileSink):
         stream = self._output.add_stream(self._codec.encoder, rate=self._rate or 30)
         stream.width, stream.height, stream.pix_fmt = self._width, self._height, "yuv420p"
         stream.time_base = stream.codec_context.time_base = self._time_base
+        stream.codec_context.thread_count = cores()
         stream.options = {"crf": str(self._crf), "preset": self._preset, **self._codec.options}
         if self._codec.tag and self._container != "matroska":
             stream.codec_context.codec_tag = self._codec.tag

@@ -17,7 +17,6 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from pipelines.video import track as track
-
     from vtrack.errors import VTrackError as VTrackError
     from vtrack.types import Face as Face
     from vtrack.types import Frame as Frame

@@ -8,15 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from vtrack.types import FloatArray, ImageArray
 
 if TYPE_CHECKING:
     import torch
+
+Places = Sequence[int] | npt.NDArray[np.integer]
+"""Which image each crop is cut from."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -76,7 +80,7 @@ class Crops:
         return np.concatenate([scaled, shift[:, :, None]], -1)
 
 
-def warp(images: Sequence[ImageArray], which: Sequence[int], crops: Crops, size: int) -> ImageArray:
+def warp(images: Sequence[ImageArray], which: Places, crops: Crops, size: int) -> ImageArray:
     """Cut each crop out of `images[which[i]]`: (crops, 3, size, size) uint8, black beyond the frame.
 
     A crop much larger than `size` is averaged down first, since plain bilinear sampling would skip pixels and shimmer.
@@ -120,7 +124,7 @@ class FrameStack:
         self._device = None if device is None or str(device).startswith("cpu") else device
         self._uploaded: torch.Tensor | None = None
 
-    def warp(self, which: Sequence[int], crops: Crops, size: int) -> ImageArray | torch.Tensor:
+    def warp(self, which: Places, crops: Crops, size: int) -> Any:
         """(crops, 3, size, size) uint8, an array on the CPU, else a tensor on the device."""
         if self._device is None:
             return warp(self._images, which, crops, size)

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import torch
 from torch.nn import functional
 
-from vtrack.crops import Crops
+from vtrack.crops import Crops, Places
 from vtrack.types import FloatArray
 
 
-def warp_tensor(images: torch.Tensor, which: Sequence[int], crops: Crops, size: int) -> torch.Tensor:
+def warp_tensor(images: torch.Tensor, which: Places, crops: Crops, size: int) -> torch.Tensor:
     """`warp` on the device of `images` (frames, H, W, 3) uint8: all crops at once, (crops, 3, size, size) uint8."""
     shrinks = np.maximum((np.asarray(crops.sides) / size).astype(int), 1)
     places = torch.as_tensor(np.asarray(which), device=images.device)

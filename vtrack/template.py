@@ -41,7 +41,7 @@ _JOINED: Mapping[str, tuple[tuple[str, float] | None, tuple[str, float] | None]]
 _SNAP = 0.3
 _SAMPLES = 512
 # A landmark is beyond the end of a sequence when it is farther from it than this share of a step.
-_BEYOND = 0.9
+_BEYOND = 0.75
 
 
 @dataclass(frozen=True, eq=False, slots=True)

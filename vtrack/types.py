@@ -7,7 +7,7 @@ of the top-left pixel at (0, 0). Boxes are `x, y, w, h`. Time is in seconds and 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Protocol, runtime_checkable
 
@@ -53,6 +53,10 @@ class Frame:
     def size(self) -> tuple[int, int]:
         """Width and height in pixels."""
         return self.image.shape[1], self.image.shape[0]
+
+    def without_pixels(self) -> Frame:
+        """The same moment with a black picture of the same size that takes no memory, to be kept while it is waited for."""
+        return replace(self, image=np.broadcast_to(np.uint8(0), self.image.shape))
 
     def __repr__(self) -> str:
         width, height = self.size

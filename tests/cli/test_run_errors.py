@@ -37,6 +37,7 @@ def one_line(text: str) -> bool:
         (["--parts", "lips:0"], "lips"),
         (["--smooth", "median"], "rts"),
         (["--smooth.strength", "3"], "strength"),
+        (["--smooth.lips", "-1"], "lips"),
         (["--max-faces", "0"], "max_faces must be at least 1"),
         (["--detect-every", "9"], "detect_every is in seconds"),
         (["--every", "0"], "every must be at least 1"),

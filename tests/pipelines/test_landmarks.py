@@ -77,18 +77,22 @@ def test_nothing_to_look_at() -> None:
 
 
 class Wild(ToyModel):
-    """A model that says nonsense."""
+    """A model that says nonsense, and is sure of it."""
+
+    answer = 40.0
 
     def predict(self, crops: np.ndarray, query: Query) -> Prediction:
         self.calls.append(len(crops))
-        points = np.full((len(crops), len(query), 2), 40.0)
-        return Prediction(points, np.ones(points.shape[:2]), np.zeros(len(crops)))
+        points = np.full((len(crops), len(query), 2), self.answer)
+        return Prediction(points, np.ones(points.shape[:2]), np.ones(len(crops)))
 
 
-def test_nonsense_is_not_run_after() -> None:
-    """Points that make no box are no place to look again."""
+@pytest.mark.parametrize(("answer", "presence"), [(40.0, 1.0), (np.nan, 0.0)])
+def test_nonsense_is_not_run_after(answer: float, presence: float) -> None:
+    """Points that make no box are no place to look again, and those that are no numbers are no face."""
     model = Wild()
-    assert look(model, box_of(FACE)).presence == 0
+    model.answer = answer
+    assert look(model, box_of(FACE)).presence == presence
     assert model.calls == [1]
 
 

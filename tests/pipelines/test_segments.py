@@ -207,3 +207,29 @@ def test_landmarks_carry_a_face_that_the_detector_has_lost(kind: type[Follower])
     results, _ = follow(scene, 60, kind, detector=BlinkingDetector())
     assert all(list(faces) == [0] for _, faces in results)
     assert max(error(faces[0], scene(i)[0]) for i, (_, faces) in enumerate(results)) < 0.05
+
+
+def two_scenes(before: ToyFace, after: ToyFace, cut: int) -> Scene:
+    return lambda i: [before if i < cut else after]
+
+
+def backdrop(images: Iterator[Frame], cut: int) -> Iterator[Frame]:
+    """The frames, from `cut` on in front of another wall."""
+    for frame in images:
+        image = frame.image.copy()
+        if frame.index >= cut:
+            image[(image == 70).all(-1)] = (10, 20, 10)
+        else:
+            image[(image == 70).all(-1)] = (180, 170, 180)
+        yield Frame(image, frame.index, frame.pts, frame.time_base)
+
+
+@both
+@pytest.mark.parametrize(("shift", "same"), [(0, True), (15, False)])
+def test_after_a_cut_only_a_face_in_the_same_place_is_the_same(kind: type[Follower], shift: int, same: bool) -> None:
+    cut = 31
+    scene = two_scenes(ToyFace((100, 90)), ToyFace((100 + shift, 90), blue=60 if same else 180), cut)
+    follower = kind(ToyDetector(), Landmarker(ToyModel(), QUERY))
+    results = list(follower.follow(backdrop(frames_of(scene, 60), cut)))  # type: ignore[attr-defined]
+    assert all(list(faces) == [0] for _, faces in results[:cut])
+    assert all(list(faces) == [0 if same else 1] for _, faces in results[cut:])

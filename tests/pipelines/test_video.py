@@ -102,7 +102,9 @@ def test_wrong_arguments_fail_at_once(clip: Path) -> None:
         follow(clip, max_faces=0)
     with pytest.raises(UsageError, match="detect_every is in seconds"):
         follow(clip, detect_every=10)
-    with pytest.raises(UsageError, match="choose from"):
+    with open_source(clip) as source, pytest.raises(UsageError, match="brings its own start"):
+        follow(source, start=1.0)  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="choose one of rts"):
         follow(clip, smooth="very")
 
 

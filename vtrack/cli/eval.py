@@ -1,4 +1,4 @@
-"""`vtrack eval`: how good a landmark model is on annotated photographs."""
+"""`vtrack eval`: how good a landmark model, or a face detector, is on annotated photographs."""
 
 from __future__ import annotations
 
@@ -16,9 +16,11 @@ EXAMPLE = """examples:
   vtrack eval --model accurate --data w68:data/w68.zip --split val
   vtrack eval --data 300w:/data/300w --split test --shift 0.2 --json
   vtrack eval --data w68:data/w68.zip --data wflw:/data/WFLW --plot curves.png --sheet faces.png
+  vtrack eval --task detect --data data --cache runs/detect --detector auto
   vtrack eval --data csv:my_points.csv --split all       (columns file, left_eye@0_x, left_eye@0_y, ...)"""
 
 
+_ALMOST_ALL = 0.03
 _LENGTHS = {
     "inter_ocular": "inter-ocular distance",
     "inter_pupil": "inter-pupil distance",
@@ -38,12 +40,27 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("--data", action="append", required=True, metavar="NAME:PATH", help="a data set; repeat for more")
+    add("--task", default="landmarks", choices=("landmarks", "detect"), help="measure a landmark model, or a face "
+        "detector on scenes put together from validation photographs (default: %(default)s)")  # fmt: skip
+    add("--data", action="append", required=True, metavar="NAME:PATH", help="a data set; repeat for more (with --task "
+        "detect: the folder of the zips)")  # fmt: skip
     add("--model", default="accurate", help="a shipped model, or the .json of your own (default: %(default)s)")
+    add("--decoder", help="read a heatmap model's maps by one-hot, two-hot, distribution-aware or keyposs "
+        "(default: the model's own)")  # fmt: skip
+    add("--set", action="append", default=[], metavar="KNOB=VALUE", help="turn another knob of the model, beyond=no or "
+        "reference=neutral for example")  # fmt: skip
     add("--split", default="val", choices=("train", "val", "test", "all"), help="(default: %(default)s)")
     add("--boxes", default="truth", choices=("truth", "detector"), help="where the face boxes come from: the points' "
         "tight box, or a face detector (default: %(default)s)")  # fmt: skip
-    add("--detector", default="auto", help="which detector, with --boxes detector (default: %(default)s)")
+    add(
+        "--detector",
+        default="auto",
+        help="which detector, with --boxes detector or --task detect (default: %(default)s)",
+    )
+    add("--threshold", type=float, default=0.5, help="score that a find of the detector needs, with --task detect "
+        "(default: %(default)s)")  # fmt: skip
+    add("--cache", type=Path, default=Path("runs/detect"), metavar="DIR", help="where the detector's training keeps its "
+        "labels, with --task detect (default: %(default)s)")  # fmt: skip
     add("--shift", type=float, default=0.0, metavar="X", help="move each box by X of its side, in a random direction")
     add("--shrink", type=float, default=0.0, metavar="X", help="make each box smaller by X (negative: larger)")
     add("--seed", type=int, default=0, help="of the random directions (default: %(default)s)")
@@ -56,18 +73,27 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     add("--plot", type=Path, metavar="OUT", help="draw the cumulative error curves (.png, .svg, .pdf)")
     add("--sheet", type=Path, metavar="OUT.png", help="draw faces with true and predicted points, worst first; with "
         "several data sets their names are added to the file's")  # fmt: skip
+    add("--graph", type=Path, metavar="OUT.png", help="draw the connections that a gcn model has learned, on the first "
+        "faces of the first data set")  # fmt: skip
     add("--sheet-faces", type=_positive, default=30, metavar="N", help="faces on a sheet (default: %(default)s)")
     add("--overwrite", action="store_true", help="replace pictures that exist")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Evaluate on each data set and print the figures."""
+    """Evaluate, and print the figures."""
+    return _run_detector(args) if args.task == "detect" else _run_landmarks(args)
+
+
+def _run_landmarks(args: argparse.Namespace) -> int:
+    """A landmark model on each data set."""
     from tqdm import tqdm
 
+    from vtrack.cli.train import knobs
     from vtrack.data import load_dataset
     from vtrack.evaluation import evaluate, summary
     from vtrack.evaluation.boxes import disturbed
+    from vtrack.evaluation.graphs import graph_sheet
     from vtrack.evaluation.pictures import save_curves, sheet
     from vtrack.models import load_model
     from vtrack.pictures import check_free, save_png
@@ -75,7 +101,9 @@ def run(args: argparse.Namespace) -> int:
     for path in filter(None, (args.plot, args.sheet)):
         check_free(path, overwrite=args.overwrite)
     sets = [load_dataset(spec, args.split) for spec in args.data]
-    model = load_model(args.model, device=args.device, engine=args.engine)
+    settings = knobs(args.set) | ({"decoder": args.decoder} if args.decoder else {})
+    engine = "torch" if args.graph and args.engine == "auto" else args.engine
+    model = load_model(args.model, device=args.device, engine=engine, settings=settings)
     finder = _load_detector(args) if args.boxes == "detector" else None
     outcomes, reports = [], []
     for data in sets:
@@ -93,11 +121,32 @@ def run(args: argparse.Namespace) -> int:
             print(_text(report))
     if args.plot:
         save_curves(outcomes, [report["normalised_by"] for report in reports], args.plot)
+    if args.graph:
+        save_png(graph_sheet(model, sets[0]), args.graph)
     if args.sheet:
         for outcome, report in zip(outcomes, reports, strict=True):
             name = f"{args.sheet.stem}-{report['data']}" if len(outcomes) > 1 else args.sheet.stem
             picture = sheet(outcome, report["normalised_by"], args.sheet_faces)
             save_png(picture, args.sheet.with_name(name + args.sheet.suffix), overwrite=args.overwrite)
+    return 0
+
+
+def _run_detector(args: argparse.Namespace) -> int:
+    """A face detector on composed scenes."""
+    from dataclasses import asdict
+
+    from detectors import load_detector
+    from vtrack.errors import UsageError
+    from vtrack.evaluation.detect import eval_scenes, evaluate_detector
+    from vtrack.training.detect_scenes import Album
+
+    if len(args.data) != 1:
+        raise UsageError("--task detect takes one --data: the folder that holds the zips")
+    scenes = list(eval_scenes(Album(Path(args.data[0]), args.cache, "val")))
+    # Asked for nearly everything it has, so that its whole curve shows; the threshold is applied afterwards.
+    finder = load_detector(args.detector, device=args.device, threshold=_ALMOST_ALL)
+    report = evaluate_detector(finder, scenes, args.threshold)
+    print(json.dumps(asdict(report), indent=2) if args.json else report.table())
     return 0
 
 

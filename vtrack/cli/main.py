@@ -18,12 +18,14 @@ from vtrack.errors import UsageError, VTrackError
 
 COMMANDS = (
     "run",
+    "batch",
     "webcam",
     "parts",
     "models",
     "eval",
     "train",
     "export",
+    "bench",
 )
 
 OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130

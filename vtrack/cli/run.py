@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from vtrack.errors import SinkError, UsageError
+from vtrack.errors import SinkError
+from vtrack.parts import GROUPS, PARTS
 
 if TYPE_CHECKING:
-    from pipelines.sinks import Sink
+    from pipelines.outputs import Looks
     from pipelines.source import Source
     from pipelines.video import Summary
-    from vtrack.types import FrameResult, Query
+    from vtrack.types import FrameResult
 
 EXAMPLES = """examples:
   vtrack run input.mp4                               input.vtrack.csv with the whole face
@@ -28,7 +29,12 @@ EXAMPLES = """examples:
   vtrack run rtsp://host/door --stop 60 --csv door.csv --detector mediapipe
 """
 
-TABLES = {"csv": "a CSV table", "jsonl": "JSON lines, one frame a line", "parquet": "a Parquet table"}
+OUTPUTS = {
+    "csv": "a CSV table",
+    "jsonl": "JSON lines, one frame a line",
+    "parquet": "a Parquet table",
+    "video": "an annotated video",
+}
 BESIDE = ""
 """What an output option holds when it was given without a path."""
 
@@ -56,16 +62,21 @@ def add_parser(commands: Any) -> None:
 def add_output_options(parser: argparse.ArgumentParser) -> None:
     """What is written, and where."""
     group = parser.add_argument_group("outputs", "A table beside the input, INPUT.vtrack.csv, unless told otherwise.")
-    for name, what in {**TABLES, "video": "an annotated video"}.items():
+    for name, what in OUTPUTS.items():
         group.add_argument(f"--{name}", nargs="?", const=BESIDE, metavar="PATH", help=f"write {what}")
     group.add_argument(
         "-o", "--output", type=Path, metavar="DIR", help="folder for outputs without a path; made if absent"
     )
     group.add_argument("--overwrite", action="store_true", help="replace outputs that exist")
+    add_looks_options(group)
+
+
+def add_looks_options(group: argparse._ArgumentGroup) -> None:
+    """How outputs look, and how much is said meanwhile."""
     group.add_argument("--format", default="wide", metavar="NAME", help="of the CSV: wide, long, openface, dlc")
     group.add_argument(
         "--columns",
-        type=_names,
+        type=names,
         action="extend",
         default=[],
         metavar="NAMES",
@@ -110,10 +121,16 @@ def add_face_options(parser: argparse.ArgumentParser, *, smooth: str, choices: s
     group = parser.add_argument_group("smoothing")
     group.add_argument("--smooth", default=smooth, help=f"{choices} (default: {smooth})")
     group.add_argument("--smooth.strength", dest="strength", type=float, metavar="0..1", help="of all parts")
+    group.description = (
+        "`--smooth.PART 0..1` gives one part, one group or the head a strength of its own: --smooth.lips 0.2"
+    )
+    for part in ("head", *GROUPS, *PARTS):
+        group.add_argument(f"--smooth.{part}", type=float, help=argparse.SUPPRESS)
 
 
 def run(args: argparse.Namespace) -> int:
     """Track, write, and say what was done."""
+    from pipelines.outputs import make_sinks
     from pipelines.sinks import check_outputs, write_sidecar
     from pipelines.source import open_source
     from pipelines.threads import interruptible
@@ -124,18 +141,19 @@ def run(args: argparse.Namespace) -> int:
     query = parse_query(args.parts)
     settings = Settings(query, **tracking_settings(args))
     with open_source(args.input, start=args.start, stop=args.stop, every=args.every) as source:
-        outputs = output_paths(args)
+        outputs, looks = output_paths(args), looks_of(args)
+        looks.check(outputs)
         if args.output is not None:
             _make_folder(args.output)
         check_outputs(list(outputs.values()), source=args.input, overwrite=args.overwrite)
-        sinks = make_sinks(args, outputs, query, source)
+        sinks = make_sinks(outputs, looks, query, source)
         pipeline = Pipeline(settings)
         with interruptible() as stop, _progress(source, args.quiet) as progress:
             summary = send(pipeline, source, sinks, stop=stop, progress=progress, pixels="video" in outputs)
     if outputs:
         write_sidecar(
             next(iter(outputs.values())),
-            options={name: value for name, value in vars(args).items() if name not in ("run", "command")},
+            options=_plain_options(args),
             model=pipeline.card,
             source=dataclasses.asdict(source.info),
             counts=dataclasses.asdict(summary),
@@ -150,7 +168,9 @@ def run(args: argparse.Namespace) -> int:
 def tracking_settings(args: argparse.Namespace) -> dict[str, Any]:
     """The options of `add_tracking_options` as `Settings` takes them; what was not given is left to its default."""
     detector = {"model_path": args.detector_model, "size": args.detect_size, "small_faces": args.small_faces}
-    smooth = {"strength": args.strength}
+    strengths = {
+        name.removeprefix("smooth."): value for name, value in vars(args).items() if name.startswith("smooth.")
+    }
     settings = {
         "model": args.model,
         "detector": args.detector,
@@ -161,22 +181,22 @@ def tracking_settings(args: argparse.Namespace) -> dict[str, Any]:
         "smooth": args.smooth,
         "measures": "measures" in args.columns,
         "detector_options": {name: value for name, value in detector.items() if value},
-        "smooth_options": {name: value for name, value in smooth.items() if value is not None},
+        "strength": args.strength,
+        "strengths": {part: value for part, value in strengths.items() if value is not None},
     }
     return {name: value for name, value in settings.items() if value is not None}
 
 
 def output_paths(args: argparse.Namespace) -> dict[str, Path]:
     """The path of each output, by its option. A table in CSV comes unless another table was asked for."""
-    suffixes = {**{table: f".{table}" for table in TABLES}, "video": ".mp4"}
-    asked = {name: getattr(args, name) for name in suffixes if getattr(args, name) is not None}
+    from pipelines.outputs import SUFFIXES, TABLES
+
+    asked = {name: getattr(args, name) for name in SUFFIXES if getattr(args, name) is not None}
     if not any(table in asked for table in TABLES):
         asked = {"csv": BESIDE, **asked}
-    if args.format != "wide" and "csv" not in asked:
-        raise UsageError(f"--format {args.format} is of the CSV table; add --csv")
     beside = default_output(args.input, args.output)
     return {
-        name: Path(path) if path != BESIDE else beside.with_name(beside.name + suffixes[name])
+        name: Path(path) if path != BESIDE else beside.with_name(beside.name + SUFFIXES[name])
         for name, path in asked.items()
     }
 
@@ -195,38 +215,18 @@ def default_output(source: str, folder: Path | None) -> Path:
     return (folder or beside) / f"{name}.vtrack"
 
 
-def make_sinks(args: argparse.Namespace, outputs: dict[str, Path], query: Query, source: Source) -> list[Sink]:
-    """What writes the outputs."""
-    from pipelines.records import JsonLines, ParquetTable
-    from pipelines.tables import open_table
+def looks_of(args: argparse.Namespace) -> Looks:
+    """The options of `add_looks_options` as the sinks take them."""
+    from pipelines.outputs import Looks
 
-    sinks: list[Sink] = [
-        open_table(outputs.get("csv"), query, format=args.format, columns=args.columns, max_faces=args.max_faces)
-    ]
-    if "jsonl" in outputs:
-        sinks.append(JsonLines(outputs["jsonl"], query, args.columns))
-    if "parquet" in outputs:
-        sinks.append(ParquetTable(outputs["parquet"], query, args.columns))
-    if "video" in outputs:
-        sinks.append(_video_sink(args, outputs["video"], query, source))
-    return sinks
-
-
-def _video_sink(args: argparse.Namespace, path: Path, query: Query, source: Source) -> Sink:
-    from pipelines.draw import Drawing, parse_kinds
-    from pipelines.writer import VideoSink
-
-    info = source.info
-    return VideoSink(
-        path,
-        source=None if info.is_live else info.path,
-        start=args.start,
-        stop=args.stop,
-        rate=info.average_rate,
+    return Looks(
+        format=args.format,
+        columns=tuple(dict.fromkeys(args.columns)),
+        max_faces=args.max_faces,
+        draw=args.draw,
         codec=args.codec,
         crf=args.crf,
         preset=args.preset,
-        draw=Drawing(query, parse_kinds(args.draw)),
     )
 
 
@@ -243,6 +243,16 @@ def describe(name: str, summary: Summary, outputs: dict[str, Path], detector: st
     if summary.damaged:
         facts.append(f"{_count(summary.damaged, 'damaged part')} skipped")
     return f"{name}: {', '.join(facts)}\nwrote {', '.join(str(path) for path in outputs.values())}"
+
+
+def _plain_options(args: argparse.Namespace) -> dict[str, Any]:
+    """The options as given; those of single parts only where they were."""
+    skipped = {"run", "command"}
+    return {
+        name: value
+        for name, value in vars(args).items()
+        if name not in skipped and not (name.startswith("smooth.") and value is None)
+    }
 
 
 def _count(number: int, what: str) -> str:
@@ -276,5 +286,6 @@ def _seconds(text: str) -> float:
     return seconds
 
 
-def _names(text: str) -> tuple[str, ...]:
+def names(text: str) -> tuple[str, ...]:
+    """`a,b` as a tuple."""
     return tuple(name.strip() for name in text.split(",") if name.strip())

@@ -7,6 +7,7 @@ from pathlib import Path
 
 EXAMPLE = """example:
   vtrack train --data w68:data/w68.zip --data scut86:data/scut86.zip --share w68=2 --out runs/mine --steps 20000
+  vtrack train --data w68:data/w68.zip --model gv --backbone resnet18-half --size 128 --set resolution=32 --out runs/gv
   (the same command again goes on from the last checkpoint)"""
 
 
@@ -25,10 +26,19 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where checkpoint and log go")
     parser.add_argument("--share", action="append", default=[], metavar="NAME=X", help="draw this set X times as often")
     parser.add_argument("--trust", action="append", default=[], metavar="NAME=X", help="weight of this set's labels")
-    parser.add_argument("--backbone", default="resnet18-half", help="image encoder (default: %(default)s)")
-    parser.add_argument("--size", type=int, default=128, help="side of the crops (default: %(default)s)")
-    parser.add_argument("--dim", type=int, default=128, help="width of queries and maps (default: %(default)s)")
-    parser.add_argument("--layers", type=int, default=2, help="decoder layers (default: %(default)s)")
+    parser.add_argument("--model", default="udfld", metavar="SYSTEM", help="udfld (any points of any layout), or "
+        "one of a fixed layout: gcn, rht, keyposs, gv, heatmap, regression; by default as large as in their papers")  # fmt: skip
+    parser.add_argument("--backbone", help="image encoder (default: the system's)")
+    parser.add_argument("--size", type=int, help="side of the crops (default: the system's)")
+    parser.add_argument("--dim", type=int, help="width of queries and maps (default: the system's)")
+    parser.add_argument("--layers", type=int, help="decoder layers of udfld (default: 2)")
+    parser.add_argument("--set", action="append", default=[], metavar="KNOB=VALUE", help="any other knob of the system, "
+        "theta=2 or bandwidths=3,5 for example; a wrong one lists them all")  # fmt: skip
+    parser.add_argument("--init", default="", metavar="FILE", help="published weights for the backbone to start from: "
+        "torchvision's ResNets, HRNets, timm's and FaRL's ViT")  # fmt: skip
+    parser.add_argument(
+        "--start", default="", metavar="RUN", help="another run, whose weights are taken where they fit"
+    )
     parser.add_argument("--steps", type=int, default=20_000, help="(default: %(default)s)")
     parser.add_argument("--batch", type=int, default=32, help="faces a step (default: %(default)s)")
     parser.add_argument("--points", type=int, default=68, help="most points of a face a step (default: %(default)s)")
@@ -43,15 +53,19 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def run(args: argparse.Namespace) -> int:
     """Train until the last step."""
-    from vtrack.models.udfld import UdfldConfig
+    from vtrack.models.systems import make_config
     from vtrack.training.loop import Recipe, train
 
-    model = UdfldConfig(backbone=args.backbone, input_size=args.size, dim=args.dim, layers=args.layers)
+    named = {"backbone": args.backbone, "input_size": args.size, "dim": args.dim, "layers": args.layers}
+    settings = {knob: value for knob, value in named.items() if value is not None}
+    model = make_config(args.model, settings | knobs(args.set))
     recipe = Recipe(
         data=tuple(args.data),
         shares=_weights(args.share),
         trust=_weights(args.trust),
         model=model,
+        init=args.init,
+        start=args.start,
         steps=args.steps,
         batch=args.batch,
         most_points=args.points,
@@ -65,6 +79,16 @@ def run(args: argparse.Namespace) -> int:
     checkpoint = train(recipe, args.out, report=lambda line: print(line, flush=True))
     print(f"checkpoint: {checkpoint}")
     return 0
+
+
+def knobs(pairs: list[str]) -> dict[str, str]:
+    """`theta=2` and the like."""
+    from vtrack.errors import UsageError
+
+    settings = dict(pair.partition("=")[::2] for pair in pairs)
+    if not all(settings.values()):
+        raise UsageError(f"{pairs} are not all KNOB=VALUE, for example theta=2")
+    return settings
 
 
 def _weights(pairs: list[str]) -> dict[str, float]:

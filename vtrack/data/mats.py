@@ -131,10 +131,11 @@ def _number(file: Path) -> int:
 
 def _load_mat(file: Path) -> dict[str, Any]:
     from scipy.io import loadmat
+    from scipy.io.matlab import MatReadError
 
     try:
         content: dict[str, Any] = loadmat(file)
-    except (OSError, ValueError, NotImplementedError, TypeError) as error:
+    except (OSError, ValueError, NotImplementedError, TypeError, MatReadError) as error:
         raise DataError(f"{file}: not a readable MATLAB file: {error}") from error
     return content
 

@@ -14,7 +14,7 @@ from vtrack.types import FloatArray
 
 # The benchmark's parts by the folders they come in. `full` is common and challenging together.
 _TRAIN = {"afw", "trainset", "train"}
-_SUBSETS = {"common": {"testset"}, "challenging": {"ibug"}, "private": {"01_indoor", "02_outdoor", "300w"}}
+_SUBSETS = {"common": {"testset"}, "challenging": {"ibug"}, "private": {"01_indoor", "02_outdoor"}}
 _TEST = {"test", "val"}.union(*_SUBSETS.values())
 
 
@@ -26,13 +26,13 @@ def read_pts_tree(name: str, layout: Layout, path: Path, split: str) -> Dataset:
     homes = [{part.lower() for part in file.relative_to(path).parts[:-1]} for file in annotations]
     if path.name.lower() in _TRAIN | _TEST:
         homes = [home | {path.name.lower()} for home in homes]
-    chosen = [i for i, home in enumerate(homes) if split == "all" or folders.wanted(_part(home), split)]
-    unknown = [i for i in chosen if split != "all" and not _part(homes[i])]
-    if unknown:
+    unknown = [file for file, home in zip(annotations, homes, strict=True) if not _part(home)]
+    if unknown and split != "all":
         raise DataError(
-            f"{annotations[unknown[0]]}: its folder does not say whether it is for training "
+            f"{unknown[0]}: its folder does not say whether it is for training "
             f"({', '.join(sorted(_TRAIN))}) or not ({', '.join(sorted(_TEST))}); only the split `all` can be read"
         )
+    chosen = [i for i, home in enumerate(homes) if folders.wanted(_part(home), split)]
     if not chosen:
         raise DataError(f"{path}: no faces in the split {split!r}")
     points = np.stack([read_pts(annotations[i], len(layout)) for i in chosen])

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+
+import numpy as np
 
 from vtrack.data.coco import read_coco
 from vtrack.data.dataset import Dataset
@@ -15,6 +18,7 @@ from vtrack.data.wflw import read_wflw
 from vtrack.data.zips import read_zip
 from vtrack.errors import DataError
 from vtrack.layouts import Layout, layout_names, load_layout, read_layout
+from vtrack.layouts.middles import SUFFIX, add_middles, with_middles
 from vtrack.parts import nearest
 
 SPLITS = ("train", "val", "test", "all")
@@ -37,6 +41,8 @@ _OWN = "csv"
 def load_dataset(spec: str, split: str = "all") -> Dataset:
     """The data set that `NAME:PATH` tells, for example `w68:../shared/data/w68.zip`.
 
+    `w68+middles:PATH` gives the middles of eyes, brows and mouth too, worked out from the points around them.
+
     NAME is a layout, a data set that has one, a layout file of your own (`mine.toml:PATH`), or `csv` for a table whose
     columns are named by part and position. `split` is train, val or all; val is what is not for training, test its
     other name.
@@ -44,6 +50,8 @@ def load_dataset(spec: str, split: str = "all") -> Dataset:
     name, colon, place = spec.partition(":")
     if not colon or not place:
         raise DataError(f"{spec!r} is not NAME:PATH, for example 300w:/data/300w; names are {', '.join(known())}")
+    if name.endswith(SUFFIX):
+        return _with_middles(load_dataset(f"{name.removesuffix(SUFFIX)}:{place}", split))
     if split not in SPLITS:
         raise DataError(f"there is no split {split!r}; {nearest(split, SPLITS, see='it is train, val or all')}")
     path = Path(place).expanduser()
@@ -63,6 +71,16 @@ def load_dataset(spec: str, split: str = "all") -> Dataset:
     return _READERS.get(name, read_texts)(title, layout, path, split)
 
 
+def _with_middles(data: Dataset) -> Dataset:
+    """A data set and the middles that its points give, under its name with the suffix."""
+    return replace(
+        data,
+        name=data.name + SUFFIX,
+        layout=with_middles(data.layout),
+        points=add_middles(data.layout, data.points).astype(np.float32),
+    )
+
+
 def known() -> tuple[str, ...]:
     """Every name that may stand before the colon."""
     return tuple(sorted({*layout_names(), *_LAYOUT_OF, _OWN}))
@@ -70,6 +88,8 @@ def known() -> tuple[str, ...]:
 
 def layout_of(name: str) -> Layout:
     """The layout of a data set's name, or of a file of your own."""
+    if name.endswith(SUFFIX):
+        return with_middles(layout_of(name.removesuffix(SUFFIX)))
     if name.endswith(".toml"):
         return read_layout(Path(name))
     if name not in known():

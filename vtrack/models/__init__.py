@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from vtrack.errors import ModelError, UsageError
@@ -10,7 +12,7 @@ from vtrack.types import LandmarkModel
 
 ENGINES = ("auto", "torch", "onnx")
 
-__all__ = ["ENGINES", "Card", "load_model", "pick_device", "shipped"]
+__all__ = ["ENGINES", "Card", "card_path", "load_model", "pick_device", "shipped"]
 
 
 def pick_device(device: str = "auto") -> str:
@@ -31,15 +33,33 @@ def pick_device(device: str = "auto") -> str:
     return device
 
 
-def load_model(name: str = "fast", *, device: str = "auto", engine: str = "auto") -> LandmarkModel:
-    """A shipped model by name, or your own by the path of its card (`.json`, with the weights beside it)."""
-    if engine not in ENGINES:
-        raise UsageError(f"there is no engine {engine!r}; choose from {', '.join(ENGINES)}")
+def card_path(name: str) -> Path:
+    """Where the card of a model lies that `load_model` knows by this name."""
     path = Path(name) if name.endswith(".json") else WEIGHTS / f"{name}.json"
     if not path.exists():
         known = ", ".join(shipped()) or "none"
         raise ModelError(f"there is no model {name!r}; the shipped ones are {known}; your own are named by their .json")
+    return path
+
+
+def load_model(
+    name: str = "fast", *, device: str = "auto", engine: str = "auto", settings: Mapping[str, str] | None = None
+) -> LandmarkModel:
+    """A shipped model by name, or your own by the path of its card (`.json`, with the weights beside it).
+
+    `settings` turns knobs of the model's system, its decoder for example; graphs have theirs built in, so torch runs it.
+    """
+    if engine not in ENGINES:
+        raise UsageError(f"there is no engine {engine!r}; choose from {', '.join(ENGINES)}")
+    path = card_path(name)
     card = read_card(path)
+    if settings:
+        from vtrack.models.systems import make_config
+
+        if engine == "onnx":
+            raise UsageError(f"{name}'s graph has its {', '.join(settings)} built in; use --engine torch")
+        config = make_config(card.system, {**card.config, **settings})
+        engine, card = "torch", replace(card, config=asdict(config))
     graph, weights = path.with_suffix(".onnx"), path.with_suffix(".safetensors")
     device = pick_device(device)
     if engine == "auto":

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +18,8 @@ from vtrack.models.blocks import Backbone, BasicBlock, Bottleneck
 from vtrack.models.hrnet import HRNet
 from vtrack.models.resnet import ResNet
 from vtrack.models.vit import ViT
+
+Network = TypeVar("Network", bound=nn.Module)
 
 BACKBONES: dict[str, Callable[..., Backbone]] = {
     "resnet18-half": partial(ResNet, BasicBlock, (2, 2, 2, 2), width=32),
@@ -86,6 +89,6 @@ def normalise(crops: Tensor) -> Tensor:
     return (crops.float() - mean) / spread
 
 
-def channels_last(network: nn.Module) -> nn.Module:
+def channels_last(network: Network) -> Network:
     """The network with its convolutions laid out as the fast kernels of CPUs and GPUs want them."""
     return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

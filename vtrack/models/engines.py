@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from vtrack.cores import cores
 from vtrack.errors import ModelError
 from vtrack.models.card import Card
 from vtrack.text import embed
@@ -33,7 +33,7 @@ class OnnxEngine:
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads or os.cpu_count() or 1
+        options.intra_op_num_threads = threads or cores()
         options.inter_op_num_threads = 1
         try:
             self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
@@ -67,7 +67,7 @@ class TorchEngine:
         self.input_size: int = card.config["input_size"]
         self.margin: float = card.config["margin"]
         self._torch: Any = torch
-        self._network = channels_last(network.to(device)).eval()
+        self.network = channels_last(network.to(device)).eval()
 
     def predict(self, crops: ImageArray | torch.Tensor, query: Query) -> Prediction:
         """Answer a query on `uint8` crops (B, 3, S, S), from NumPy or already on the device."""
@@ -79,7 +79,7 @@ class TorchEngine:
         parts, positions = (torch.from_numpy(array).to(self.device) for array in encoded(query))
         half = self.device.startswith("cuda")
         with torch.inference_mode(), torch.autocast(self.device.split(":")[0], torch.bfloat16, enabled=half):
-            output = self._network(images, parts, positions)
+            output = self.network(images, parts, positions)
             answer = torch.cat(
                 [
                     output.points[-1].float().flatten(1),

@@ -14,6 +14,8 @@ UNIT = 6.0
 """Size in strides of the face that a stride is made for."""
 SAME_FACE = 0.45
 """Overlap from which two boxes are one face. Two people cheek to cheek stay below it, as boxes end at the jaw."""
+PART_OF_FACE = 0.85
+"""A box that lies in another by this much is a part of that face seen as one, or the face seen twice."""
 VOTING = 0.6
 """Boxes that overlap the best one by this much have a say in where it ends."""
 
@@ -45,10 +47,18 @@ def overlaps(a: FloatArray, b: FloatArray) -> FloatArray:
     return shared / np.maximum(area_a[:, None] + area_b[None] - shared, 1e-9)
 
 
+def containments(boxes: FloatArray) -> FloatArray:
+    """(n, n) share of the smaller of two x0, y0, x1, y1 boxes that lies in the other."""
+    low, high = np.maximum(boxes[:, None, :2], boxes[None, :, :2]), np.minimum(boxes[:, None, 2:], boxes[None, :, 2:])
+    areas = (boxes[:, 2:] - boxes[:, :2]).prod(-1)
+    return np.clip(high - low, 0, None).prod(-1) / np.maximum(np.minimum(areas[:, None], areas[None]), 1e-9)
+
+
 def suppress(boxes: FloatArray, scores: FloatArray) -> np.ndarray:
     """Indices of one x0, y0, x1, y1 box for each face, best first."""
     order = np.argsort(-scores, kind="stable")
-    same = overlaps(boxes[order], boxes[order]) > SAME_FACE
+    best = boxes[order]
+    same = (overlaps(best, best) > SAME_FACE) | (containments(best) > PART_OF_FACE)
     free = np.ones(len(order), bool)
     kept = []
     for place in range(len(order)):

@@ -7,6 +7,7 @@ vector. One head serves all strides, so what is learned of a face at one size ho
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from vtrack.models.card import Card
 from vtrack.models.faceboxes import STRIDES
 
 CHANNELS = 7
-"""Of a cell: score, centre x, y in strides from the cell's middle, log width and height over `UNIT` strides, roll's cosine and sine."""
+"""Of a cell: score; centre x, y in strides from its middle; log width, height over `UNIT` strides; roll's cosine, sine."""
 
 
 def _conv(inputs: int, outputs: int, size: int = 1, stride: int = 1, groups: int = 1) -> nn.Sequential:
@@ -42,10 +43,38 @@ class Separable(nn.Module):
         return x + y if self.keeps else y
 
 
+class Head(nn.Module):
+    """Two separable convolutions and the answer. All levels share the weights, but each has its own normalisation.
+
+    In training every level is normalised by its own statistics; one running average for all would fit none of them.
+    """
+
+    def __init__(self, width: int, depth: int = 2) -> None:
+        super().__init__()
+        self.spaces = nn.ModuleList(nn.Conv2d(width, width, 3, 1, 1, groups=width, bias=False) for _ in range(depth))
+        self.mixes = nn.ModuleList(nn.Conv2d(width, width, 1, bias=False) for _ in range(depth))
+        self.norms = nn.ModuleList(nn.ModuleList(nn.BatchNorm2d(width) for _ in range(2 * depth)) for _ in STRIDES)
+        self.answer = nn.Conv2d(width, CHANNELS, 1)
+        nn.init.normal_(self.answer.weight, std=0.01)
+        assert self.answer.bias is not None
+        # Faces are rare among cells: begin by saying "no" (1 %), and upright.
+        self.answer.bias.data = torch.tensor([-math.log(99.0), 0.0, 0.0, 0.0, 0.0, 1.0, 0.0])
+
+    def forward(self, x: Tensor, level: int) -> Tensor:
+        norms = iter(self.norms[level])  # type: ignore[arg-type]
+        for space, mix in zip(self.spaces, self.mixes, strict=True):
+            y = next(norms)(space(x)).relu()
+            x = x + next(norms)(mix(y)).relu()
+        answer: Tensor = self.answer(x)
+        return answer
+
+
 class FaceNet(nn.Module):
     """RGB images (B, 3, H, W), 0..255, sides multiples of 32, to (B, 7, cells): the cells of every stride, rows first."""
 
-    def __init__(self, widths: tuple[int, ...] = (16, 32, 64, 160, 256), depths: tuple[int, ...] = (2, 3, 4, 3), neck: int = 48) -> None:
+    def __init__(
+        self, widths: Sequence[int] = (16, 32, 64, 160, 256), depths: Sequence[int] = (2, 3, 4, 3), neck: int = 48
+    ) -> None:
         super().__init__()
         if len(widths) != len(STRIDES) + 1 or len(depths) != len(STRIDES):
             raise ValueError(f"need {len(STRIDES) + 1} widths and {len(STRIDES)} depths, got {widths} and {depths}")
@@ -57,24 +86,20 @@ class FaceNet(nn.Module):
         )
         self.laterals = nn.ModuleList(_conv(width, neck) for width in widths[1:])
         self.merges = nn.ModuleList(Separable(neck, neck) for _ in STRIDES)
-        self.head = nn.Sequential(Separable(neck, neck), Separable(neck, neck), nn.Conv2d(neck, CHANNELS, 1))
-        last = self.head[-1]
-        assert isinstance(last, nn.Conv2d) and last.bias is not None
-        nn.init.normal_(last.weight, std=0.01)
-        # Faces are rare among cells: begin by saying "no" (1 %), and upright.
-        last.bias.data = torch.tensor([-math.log(99.0), 0.0, 0.0, 0.0, 0.0, 1.0, 0.0])
+        self.head = Head(neck)
 
     def forward(self, images: Tensor) -> Tensor:
         x = self.stem((images - 127.5) / 64.0)
-        levels: list[Tensor] = []
+        sides: list[Tensor] = []
         for stage, lateral in zip(self.stages, self.laterals, strict=True):
             x = stage(x)
-            levels.append(lateral(x))
-        above: Tensor | None = None
+            sides.append(lateral(x))
         cells: list[Tensor] = []
-        for level, merge in zip(reversed(levels), reversed(list(self.merges)), strict=True):
-            above = merge(level if above is None else level + F.interpolate(above, scale_factor=2.0, mode="nearest"))
-            cells.append(self.head(above).flatten(2))
+        above: Tensor | None = None
+        for level in reversed(range(len(STRIDES))):
+            side = sides[level] if above is None else sides[level] + F.interpolate(above, scale_factor=2.0, mode="nearest")
+            above = self.merges[level](side)
+            cells.append(self.head(above, level).flatten(2))
         return torch.cat(cells[::-1], 2)
 
 

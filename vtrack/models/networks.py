@@ -12,19 +12,19 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from vtrack.errors import MissingExtraError, ModelError
+from vtrack.errors import MissingExtraError, ModelError, UsageError
 from vtrack.models.card import Card
-from vtrack.models.udfld import TEXT_DIM, Output, Udfld, UdfldConfig
+from vtrack.models.system import Output
+from vtrack.models.systems import build_system, make_config
+from vtrack.models.udfld import TEXT_DIM
 
 
 def build_network(card: Card) -> nn.Module:
     """A fresh network of the card's system and config."""
-    if card.system != "udfld":
-        raise ModelError(f"{card.name}: there is no system called {card.system!r}")
     try:
-        return Udfld(UdfldConfig(**card.config))
-    except TypeError as error:
-        raise ModelError(f"{card.name}: the card's config does not fit {card.system}: {error}") from error
+        return build_system(card.system, make_config(card.system, card.config))
+    except (ModelError, UsageError) as error:
+        raise ModelError(f"{card.name}: {error}") from error
 
 
 def load_network(card: Card, weights: Path) -> nn.Module:

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from vtrack.models.backbones import FeaturePyramid, build_backbone, normalise
+from vtrack.models.system import Labelled, Output, System, full_precision
 
 TEXT_DIM = 384
 """Width of the sentence encoder's embeddings."""
@@ -43,20 +44,10 @@ class UdfldConfig:
     margin: float = 1.25
 
 
-@dataclass(frozen=True)
-class Output:
-    """What one forward pass gives; training looks at every layer, prediction at the last."""
-
-    points: list[Tensor]
-    """(B, L, 2) in crop units after the initialisation and after each layer."""
-    log_sigma: Tensor
-    """(B, L) logarithm of the spread of the last points."""
-    presence: Tensor
-    """(B,) logit."""
-
-
-class Udfld(nn.Module):
+class Udfld(System):
     """Crops and queries to points."""
+
+    config: UdfldConfig
 
     def __init__(self, config: UdfldConfig) -> None:
         super().__init__()
@@ -97,6 +88,13 @@ class Udfld(nn.Module):
             points.append(points[-1].detach() + offsets.float())
         log_sigma = self.sigma_head(queries)[..., 0].float() - 4.0  # starts near 2 % of the crop
         return Output(points, log_sigma.clamp(-9.0, 1.0), presence)
+
+    def loss(self, batch: Labelled) -> tuple[Tensor, dict[str, float]]:
+        from vtrack.training.losses import landmark_loss
+
+        output = self(batch.crops, batch.parts, batch.positions)
+        with full_precision(batch.crops):
+            return landmark_loss(output, batch.points, batch.is_face, batch.trust)
 
 
 def initialise(features: Tensor, agnostic: Tensor) -> tuple[Tensor, Tensor]:

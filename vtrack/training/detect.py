@@ -98,14 +98,17 @@ def losses(cells: Tensor, faces: Tensor, middles: Tensor, strides: Tensor) -> di
     quality[picture, cell] = overlap.detach().clamp(0, 1)
     logits = cells[..., 0]
     focal = (logits.sigmoid() - quality).square() * F.binary_cross_entropy_with_logits(logits, quality, reduction="none")
-    count = max(len(picture), 1)
+    # A mosaic has a hundred times the positive cells of a portrait: by the root both have a say.
+    counts = positive.sum(1).clamp(min=5).float()
+    share = counts.rsqrt() / counts.sqrt().sum()
+    weight = share[picture]
     roll, length = cells[picture, cell, 5:7], cells[picture, cell, 5:7].norm(dim=-1).clamp(min=1e-3)
     aim = torch.stack([wanted[:, 6].cos(), wanted[:, 6].sin()], -1)
     turn = 1 - (roll * aim).sum(-1) / length + 0.05 * (length - 1).square()
     return {
-        "score": focal.masked_fill(away, 0).sum() / count,
-        "box": (1 - fit).sum() / count,
-        "roll": turn.sum() / count,
+        "score": (focal.masked_fill(away, 0).sum(1) * share).sum(),
+        "box": ((1 - fit) * weight).sum(),
+        "roll": (turn * weight).sum(),
     }
 
 

@@ -171,10 +171,12 @@ class Composer:
         canvas = np.empty((size, size, 3), np.uint8)
         faces = _Faces()
         kind = rng.random()
-        if kind < 0.5:
+        if kind < 0.42:
             self._mosaic(canvas, faces, rng)
-        elif kind < 0.9:
-            self._tile(canvas, faces, (0, 0, size, size), rng, float(np.exp(rng.uniform(np.log(20), np.log(1.2 * size)))))
+        elif kind < 0.92:
+            smallest = 20 if rng.random() < 0.6 else size / 4
+            target = float(np.exp(rng.uniform(np.log(smallest), np.log(1.2 * size))))
+            self._tile(canvas, faces, (0, 0, size, size), rng, target)
         else:
             self._faceless(canvas, (0, 0, size, size), rng)
         if rng.random() < 0.4:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import logging
 import math
 import queue
@@ -11,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,7 +21,10 @@ from torch import Tensor, nn
 from vtrack.data import load_dataset
 from vtrack.errors import DataError, UsageError
 from vtrack.models.backbones import channels_last
-from vtrack.models.udfld import Udfld, UdfldConfig
+from vtrack.models.pretrained import init_backbone
+from vtrack.models.system import Labelled, System
+from vtrack.models.systems import SYSTEMS, build_system, system_of
+from vtrack.models.udfld import UdfldConfig
 from vtrack.text import embed
 from vtrack.training.augment import Augmentation
 from vtrack.training.checkpoint import (
@@ -30,7 +35,6 @@ from vtrack.training.checkpoint import (
     save_run,
     without_prefix,
 )
-from vtrack.training.losses import landmark_loss
 from vtrack.training.store import Batch, Store, draw_batch, plain_batches
 from vtrack.types import Query
 
@@ -49,12 +53,17 @@ class Recipe:
     """How often a data set is drawn, over the others; 1 where not given, so that all are seen alike (paper 000, A.9)."""
     trust: Mapping[str, float] = field(default_factory=dict)
     """Weight of a data set's labels in the loss; 1 where not given."""
-    model: UdfldConfig = field(default_factory=UdfldConfig)
+    model: Any = field(default_factory=UdfldConfig)
+    """The config of any system; its class says which."""
+    init: str = ""
+    """A file of published weights for the backbone to start from."""
+    start: str = ""
+    """Another run's checkpoint, whose weights are taken where names and shapes fit."""
     augmentation: Augmentation = field(default_factory=Augmentation)
     steps: int = 20_000
     batch: int = 32
     most_points: int = 68
-    """At most this many points of a face are asked for in one step."""
+    """At most this many points of a face are asked for in one step, by systems that learn from any points."""
     rate: float = 1e-3
     decay: float = 0.05
     average: float = 0.999
@@ -77,11 +86,9 @@ def train(recipe: Recipe, out: Path, report: Callable[[str], None] = log.info) -
     torch.set_num_threads(recipe.threads)
     stores = open_stores(recipe.data, "train", out.parent / "cache", in_memory=recipe.in_memory)
     checks = open_stores(recipe.data, "val", out.parent / "cache")
-    run = Run(recipe, out)
+    run = Run(recipe, out, stores)
     with (out / "log.csv").open("a", newline="") as file:
         writer = csv.writer(file)
-        if file.tell() == 0:
-            writer.writerow(["step", "seconds", "rate", "set", "wing", "spread", "presence", "validation"])
         started, first = time.monotonic(), run.step
         for batch in _prefetched(lambda step: _batch(recipe, stores, step), run.step, recipe.steps):
             parts = run.learn(batch)
@@ -89,12 +96,15 @@ def train(recipe: Recipe, out: Path, report: Callable[[str], None] = log.info) -
             scores = run.validate(checks) if due else {}
             if due or run.step % 50 == 0:
                 seconds = time.monotonic() - started
-                losses = [f"{parts[name]:.4f}" for name in ("wing", "spread", "presence")]
+                losses = {name: f"{loss:.4f}" for name, loss in parts.items()}
+                if file.tell() == 0:
+                    writer.writerow(["step", "seconds", "rate", "set", *losses, "validation"])
                 told = " ".join(f"{name}={score:.3f}" for name, score in scores.items())
-                writer.writerow([run.step, f"{seconds:.0f}", f"{run.rate():.2e}", batch.store, *losses, told])
+                writer.writerow([run.step, f"{seconds:.0f}", f"{run.rate():.2e}", batch.store, *losses.values(), told])
                 file.flush()
                 speed = (run.step - first) * recipe.batch / seconds
-                report(f"step {run.step}/{recipe.steps} {speed:.0f} images/s wing {losses[0]} {told}")
+                main = next(iter(losses))
+                report(f"step {run.step}/{recipe.steps} {speed:.0f} images/s {main} {losses[main]} {told}")
             if due:
                 run.save()
     return out / CHECKPOINT
@@ -110,16 +120,34 @@ def open_stores(specs: Sequence[str], split: str, cache: Path, *, in_memory: boo
 class Run:
     """Model, running mean, optimiser and step of one training run."""
 
-    def __init__(self, recipe: Recipe, out: Path) -> None:
+    def __init__(self, recipe: Recipe, out: Path, stores: Sequence[Store]) -> None:
         self.recipe, self.path, self.step = recipe, out / CHECKPOINT, 0
-        self.device = torch.device(recipe.device)
-        self.model = channels_last(Udfld(recipe.model).to(self.device))
-        self.mean = channels_last(Udfld(recipe.model).to(self.device))
+        self.system, self.device = system_of(recipe.model), torch.device(recipe.device)
+        self.model, self.mean = self._fresh(), self._fresh()
+        self.model.prepare(stores)
+        if not self.path.exists():
+            self._start()
         self.mean.load_state_dict(self.model.state_dict())
         self.optimiser = torch.optim.AdamW(_groups(self.model, recipe.decay), lr=recipe.rate, betas=(0.9, 0.99))
         self._queries: dict[tuple[str, ...], Tensor] = {}
         if self.path.exists():
             self._resume()
+
+    def _fresh(self) -> System:
+        return channels_last(build_system(self.system, self.recipe.model).to(self.device))
+
+    def _start(self) -> None:
+        """Take over published weights and those of an earlier run, if there are any to take."""
+        if self.recipe.init:
+            init_backbone(self.model.backbone, Path(self.recipe.init))
+        if self.recipe.start:
+            path = Path(self.recipe.start)
+            tensors, _ = load_run(path / CHECKPOINT if path.is_dir() else path)
+            mine, theirs = self.model.state_dict(), without_prefix("mean", tensors)
+            fit = {name: tensor for name, tensor in theirs.items() if name in mine and mine[name].shape == tensor.shape}
+            if not fit:
+                raise UsageError(f"{path}: no weight of this run fits the model")
+            self.model.load_state_dict(fit, strict=False)
 
     def rate(self) -> float:
         """One cycle: a short rise, then half a cosine down to nothing."""
@@ -132,16 +160,16 @@ class Run:
     def learn(self, batch: Batch) -> dict[str, float]:
         """One step; gives the parts of its loss."""
         for group in self.optimiser.param_groups:
-            group["lr"] = self.rate()
+            group["lr"] = self.rate() * group["factor"]
         self.model.train()
         images = torch.from_numpy(batch.images).to(self.device, non_blocking=True)
         points = torch.from_numpy(batch.points).to(self.device, non_blocking=True)
         is_face = torch.from_numpy(batch.is_face).to(self.device, non_blocking=True)
-        query = _query_of(batch)
+        query = batch.query
         parts, positions = self._encoded(query)
+        trust = self.recipe.trust.get(batch.store, 1.0)
         with torch.autocast(self.device.type, torch.bfloat16):
-            output = self.model(images, parts, positions)
-        loss, told = landmark_loss(output, points, is_face, self.recipe.trust.get(batch.store, 1.0))
+            loss, told = self.model.loss(Labelled(images, parts, positions, points, is_face, trust))
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(self.model.parameters(), 5.0)
@@ -183,9 +211,7 @@ class Run:
                 with torch.autocast(self.device.type, torch.bfloat16):
                     output = self.mean(torch.from_numpy(images).to(self.device), parts, positions)
                 guess = output.points[-1].cpu().numpy()
-                left, right = store.layout.inter_ocular
-                eyes = np.linalg.norm(truth[:, left] - truth[:, right], axis=-1)
-                errors.append(np.linalg.norm(guess - truth, axis=-1).mean(1) / eyes * 100)
+                errors.append(np.linalg.norm(guess - truth, axis=-1).mean(1) / store.layout.unit(truth) * 100)
             scores[store.name] = float(np.concatenate(errors).mean())
         return scores
 
@@ -196,11 +222,12 @@ class Run:
             **prefixed("mean", self.mean.state_dict()),
             **optimiser_tensors(self.model, self.optimiser),
         }
-        save_run(self.path, tensors, {"step": self.step, "recipe": asdict(self.recipe)})
+        save_run(self.path, tensors, {"step": self.step, "system": self.system, "recipe": asdict(self.recipe)})
 
     def _resume(self) -> None:
         tensors, state = load_run(self.path)
-        if state["recipe"]["model"] != asdict(self.recipe.model):
+        mine = (self.system, json.loads(json.dumps(asdict(self.recipe.model))))
+        if (state.get("system", "udfld"), state["recipe"]["model"]) != mine:
             raise UsageError(f"{self.path} is of another model: {state['recipe']['model']}; choose another folder")
         self.model.load_state_dict(without_prefix("model", tensors))
         self.mean.load_state_dict(without_prefix("mean", tensors))
@@ -208,20 +235,16 @@ class Run:
         self.step = int(state["step"])
 
 
-def _groups(model: nn.Module, decay: float) -> list[dict[str, object]]:
-    """Weight decay for matrices only; norms and biases stay free."""
-    parameters = [p for p in model.parameters() if p.requires_grad]
+def _groups(model: System, decay: float) -> list[dict[str, Any]]:
+    """Weight decay for matrices only; norms and biases stay free. A group has one learning rate."""
+    groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            groups.setdefault((model.rate_of(name), parameter.ndim > 1), []).append(parameter)
     return [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": decay},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+        {"params": parameters, "factor": factor, "weight_decay": decay if matrices else 0.0}
+        for (factor, matrices), parameters in groups.items()
     ]
-
-
-def _query_of(batch: Batch) -> Query:
-    from vtrack.data.sources import layout_of
-
-    query = layout_of(batch.store).query
-    return Query(tuple(query.parts[i] for i in batch.chosen), tuple(query.positions[i] for i in batch.chosen))
 
 
 def _batch(recipe: Recipe, stores: Sequence[Store], step: int) -> Batch:
@@ -230,7 +253,8 @@ def _batch(recipe: Recipe, stores: Sequence[Store], step: int) -> Batch:
     shares = np.array([recipe.shares.get(store.name, 1.0) for store in stores])
     store = stores[int(rng.choice(len(stores), p=shares / shares.sum()))]
     model = recipe.model
-    return draw_batch(store, model.input_size, model.margin, recipe.batch, recipe.most_points, recipe.augmentation, rng)
+    most = recipe.most_points if SYSTEMS[system_of(model)][1].any_points else None
+    return draw_batch(store, model.input_size, model.margin, recipe.batch, most, recipe.augmentation, rng)
 
 
 def _prefetched(make: Callable[[int], Batch], first: int, last: int, ahead: int = 4) -> Iterator[Batch]:

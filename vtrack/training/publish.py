@@ -37,7 +37,7 @@ def publish(run: Path, name: str, summary: str, out: Path) -> Path:
     """Write `name`.safetensors, .onnx and .json into `out`; sigma is calibrated on the run's first data set."""
     tensors, state = load_run(run / CHECKPOINT if run.is_dir() else run)
     recipe: dict[str, Any] = state["recipe"]
-    card = Card(name, "udfld", summary, recipe["model"])
+    card = Card(name, state.get("system", "udfld"), summary, recipe["model"])
     network = build_network(card)
     network.load_state_dict(without_prefix("mean", tensors))
     out.mkdir(parents=True, exist_ok=True)
@@ -64,9 +64,7 @@ def _look(engine: TorchEngine, store: Store) -> tuple[FloatArray, FloatArray, Fl
     errors, offsets, sigmas = [], [], []
     for images, truth, _ in plain_batches(store, engine.input_size, engine.margin, 64):
         told = engine.predict(images, store.layout.query)
-        left, right = store.layout.inter_ocular
-        eyes = np.linalg.norm(truth[:, left] - truth[:, right], axis=-1)
-        errors.append(np.linalg.norm(told.points - truth, axis=-1).mean(1) / eyes * 100)
+        errors.append(np.linalg.norm(told.points - truth, axis=-1).mean(1) / store.layout.unit(truth) * 100)
         offsets.append(np.abs(told.points - truth))
         sigmas.append(told.sigma)
     return np.concatenate(errors), np.concatenate(offsets), np.concatenate(sigmas)
@@ -100,7 +98,8 @@ def _told(recipe: Mapping[str, Any], step: int) -> dict[str, Any]:
     kept = {
         key: value
         for key, value in recipe.items()
-        if key not in ("data", "model", "device", "threads", "every", "in_memory")
+        if key not in ("data", "model", "device", "threads", "every", "in_memory", "init", "start")
     }
+    kept |= {key: Path(recipe[key]).name for key in ("init", "start") if recipe.get(key)}
     names: Sequence[str] = [spec.partition(":")[0] for spec in recipe["data"]]
     return {**kept, "data": names, "steps_done": step, "part": "train"}

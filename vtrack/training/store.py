@@ -15,9 +15,9 @@ import numpy as np
 
 from vtrack.crops import Crops, warp
 from vtrack.data import Dataset
-from vtrack.layouts import Layout, load_layout
+from vtrack.layouts import Layout
 from vtrack.training.augment import Augmentation, jittered, mirrored, spoil
-from vtrack.types import FloatArray, ImageArray
+from vtrack.types import FloatArray, ImageArray, Query
 
 STORED_SIDE = 320
 STORED_MARGIN = 2.0
@@ -45,9 +45,8 @@ class Store:
         stem = folder / f"{data.name}-{len(data)}-{labels.hexdigest()[:12]}"
         if not stem.with_suffix(".json").exists():
             cls._cut(data, stem)
-        about = json.loads(stem.with_suffix(".json").read_text())
         images = np.load(stem.with_suffix(".images.npy"), mmap_mode=None if in_memory else "r")
-        return cls(data.name, load_layout(about["layout"]), images, np.load(stem.with_suffix(".points.npy")))
+        return cls(data.name, data.layout, images, np.load(stem.with_suffix(".points.npy")))
 
     @staticmethod
     def _cut(data: Dataset, stem: Path) -> None:
@@ -76,6 +75,8 @@ class Batch:
     """(B,) bool"""
     chosen: np.ndarray
     """(L,) places of the points in the data set's layout."""
+    query: Query
+    """What the chosen points are."""
 
 
 def draw_batch(
@@ -83,11 +84,14 @@ def draw_batch(
     size: int,
     margin: float,
     count: int,
-    most_points: int,
+    most_points: int | None,
     how: Augmentation,
     rng: np.random.Generator,
 ) -> Batch:
-    """`count` random faces of a store, disturbed, and an eighth as many crops that hold no face."""
+    """`count` random faces of a store, disturbed, and an eighth as many crops that hold no face.
+
+    At most `most_points` of their points are asked for; None for always all.
+    """
     faces = np.sort(rng.choice(len(store), count, replace=len(store) < count))
     crops = _scaled(jittered(count, margin, how, rng))
     images = np.stack([_cut(store.images[face], crops[i : i + 1], size) for i, face in enumerate(faces)])
@@ -95,11 +99,13 @@ def draw_batch(
     if how.flip:
         flip = rng.random(count) < 0.5
         images[flip], points[flip] = mirrored(images[flip], points[flip], store.layout.mirror)
-    chosen = _choose(points.shape[1], most_points, rng)
+    total = points.shape[1]
+    chosen = np.arange(total) if most_points is None else _choose(total, most_points, rng)
     empty = _empty(store, max(count // 8, 1), size, rng)
     images = np.concatenate([images, empty])
     if how.picture:
         images = np.stack([spoil(image, how.picture, rng) for image in images])
+    asked = store.layout.query
     nowhere = np.full((len(empty), len(chosen), 2), np.nan)
     return Batch(
         store.name,
@@ -107,16 +113,21 @@ def draw_batch(
         np.concatenate([points[:, chosen], nowhere]).astype(np.float32),
         np.arange(len(images)) < count,
         chosen,
+        Query(tuple(asked.parts[i] for i in chosen), tuple(asked.positions[i] for i in chosen)),
     )
 
 
 def plain_batches(store: Store, size: int, margin: float, count: int) -> Iterator[tuple[ImageArray, FloatArray, Crops]]:
     """All faces in order, undisturbed: (B, 3, S, S), points (B, L, 2) in crop units, and where the crops lie."""
     for start in range(0, len(store), count):
-        faces = np.arange(start, min(start + count, len(store)))
-        crops = _scaled(Crops(np.zeros((len(faces), 2)), np.full(len(faces), margin), np.zeros(len(faces))))
-        images = warp([store.images[face] for face in faces], range(len(faces)), crops, size)
-        yield images, crops.to_crop(store.points[faces] * STORED_SIDE - 0.5), crops
+        yield plain_faces(store, np.arange(start, min(start + count, len(store))), size, margin)
+
+
+def plain_faces(store: Store, faces: np.ndarray, size: int, margin: float) -> tuple[ImageArray, FloatArray, Crops]:
+    """Some faces, undisturbed: (n, 3, S, S), points (n, L, 2) in crop units, and where the crops lie."""
+    crops = _scaled(Crops(np.zeros((len(faces), 2)), np.full(len(faces), margin), np.zeros(len(faces))))
+    images = warp([store.images[face] for face in faces], range(len(faces)), crops, size)
+    return images, crops.to_crop(store.points[faces] * STORED_SIDE - 0.5), crops
 
 
 def _scaled(crops: Crops) -> Crops:

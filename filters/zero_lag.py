@@ -1,0 +1,97 @@
+"""Zero-lag smoothing of a stream: forwards with foresight, then back.
+
+A causal filter notices that something moves when it has moved already. Walking back, the smoother would spread that
+first stroke over the calm before it. So a scout goes ahead: a causal filter that finds out where groups are agile. The
+filter proper follows `foresight` steps later, and is agile as early as that.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from filters.kalman import Groups, Kalman
+from filters.rts import FixedLag, Smoothed
+from vtrack.types import FloatArray
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _Given:
+    """What one step was given, and what the scout found in it."""
+
+    positions: FloatArray
+    variance: FloatArray
+    density: FloatArray
+    dt: float
+    spread: FloatArray
+    agility: FloatArray
+    """(tracks, points)."""
+    resets: npt.NDArray[np.bool_]
+    """(tracks,) which tracks begin anew with this step."""
+
+
+class ZeroLag:
+    """Smooths (tracks, points) positions in the plane; gives each step back `lag` steps later, with no lag in it."""
+
+    def __init__(
+        self,
+        tracks: int,
+        points: int,
+        *,
+        groups: Groups,
+        gate: float,
+        patience: int = 2,
+        lag: int,
+        block: int = 1,
+        foresight: int = 3,
+    ) -> None:
+        self.scout = Kalman(tracks, points, groups=groups, gate=gate, patience=patience)
+        self._filter = Kalman(tracks, points, groups=groups, gate=gate, patience=patience)
+        self._hold = groups.hold
+        self._fixed = FixedLag(lag, block)
+        self._foresight = foresight
+        self._ahead: deque[_Given] = deque()
+        self._resets = np.zeros(tracks, np.bool_)
+
+    def grow(self, tracks: int) -> None:
+        """Make room for `tracks` tracks in all."""
+        self.scout.grow(tracks)
+        self._resets = np.concatenate([self._resets, np.zeros(tracks - len(self._resets), np.bool_)])
+
+    def reset(self, tracks: int | slice | npt.NDArray[np.generic] = slice(None)) -> None:
+        """Forget these tracks: their points start anew with their next measurement."""
+        self.scout.reset(tracks)
+        self._resets[tracks] = True
+
+    def step(
+        self, positions: FloatArray, variance: FloatArray, density: FloatArray, dt: float, spread: FloatArray
+    ) -> list[Smoothed]:
+        """Take the next measurements, as `Kalman.step` does. Returns the steps that are ready, oldest first."""
+        self.scout.step(positions, variance, density, dt, spread)
+        resets, self._resets = self._resets, np.zeros_like(self._resets)
+        self._ahead.append(_Given(positions, variance, density, dt, spread, self.scout.agility, resets))
+        return self._follow() if len(self._ahead) > self._foresight else []
+
+    def flush(self) -> list[Smoothed]:
+        """Give back all steps still held, oldest first."""
+        rest = []
+        while self._ahead:
+            rest += self._follow()
+        return rest + self._fixed.flush()
+
+    def _follow(self) -> list[Smoothed]:
+        """The filter proper takes the oldest step that the scout has left behind."""
+        agility = np.zeros(0)
+        for after, given in zip([*self._ahead][:0:-1], [*self._ahead][-2::-1], strict=True):
+            coming = agility if len(agility) else after.agility
+            coming = np.where(after.resets[:, None], 0.0, coming)[: len(given.agility)]
+            agility = np.maximum(given.agility, coming * np.exp(-after.dt / self._hold))
+        given = self._ahead.popleft()
+        if len(given.agility) > len(self._filter.mean):
+            self._filter.grow(len(given.agility))
+        self._filter.reset(given.resets)
+        args = (given.positions, given.variance, given.density, given.dt, given.spread)
+        return self._fixed.push(self._filter.step(*args, agility=agility if len(agility) else given.agility))

@@ -1,0 +1,134 @@
+"""The whole of it: what is left to do is done, what came of it is remembered, whatever happens on the way."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pipelines.batch.files import Video
+from pipelines.batch.ledger import Ledger, Outcome, fail, status_facts
+from pipelines.batch.lock import locked
+from pipelines.batch.pool import Event, Finished, Pool, Started
+from pipelines.batch.summary import write_summary
+from pipelines.batch.worker import Tracking
+from vtrack.cores import machine_cores
+from vtrack.errors import UsageError, VTrackError
+
+PATIENCE = 300.0
+"""Seconds that a video may make no headway."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How the work is done; nothing of it changes what comes out."""
+
+    workers: int | None = None
+    """Processes; None for one for each core."""
+    timeout: float = PATIENCE
+    retry_failed: bool = False
+    fail_fast: bool = False
+
+    def __post_init__(self) -> None:
+        if self.workers is not None and self.workers < 1:
+            raise UsageError(f"workers must be at least 1 or auto, got {self.workers}")
+        if self.timeout <= 0:
+            raise UsageError(f"timeout must be more than 0 seconds, got {self.timeout:g}")
+
+
+@dataclass
+class Batch:
+    """Videos on their way: what is known of each."""
+
+    videos: Sequence[Video]
+    work: Tracking
+    out: Path
+    plan: Plan = field(default_factory=Plan)
+    outcomes: dict[Video, Outcome] = field(default_factory=dict)
+    """Of every video, in their order; `waiting` until there is more to say."""
+    done_before: int = 0
+    failed_before: int = 0
+    """How many had failed before and were not tried again."""
+
+    def run(
+        self,
+        *,
+        stop: threading.Event | None = None,
+        watch: Callable[[Event | Sequence[Video]], object] = lambda _: None,
+    ) -> None:
+        """Do what is left to do. `watch` is first told which videos those are, then all that happens.
+
+        After `stop` running videos are finished and no more are begun. However this ends, the summary is written.
+        """
+        ledger = Ledger(self.work.recipe)
+        with locked(self.out) as held:
+            self.outcomes = dict.fromkeys(self.videos, Outcome("waiting"))
+            left = self._left(ledger)
+            watch(left)
+            try:
+                if left:
+                    self._do(left, ledger, held, stop or threading.Event(), watch)
+            finally:
+                write_summary(self.out, self.outcomes)
+
+    @property
+    def failed(self) -> int:
+        """How many videos failed."""
+        return sum(outcome.status == "failed" for outcome in self.outcomes.values())
+
+    def _left(self, ledger: Ledger) -> list[Video]:
+        """The videos with work to do, the largest first, so that none is left over at the end for a single worker."""
+        left = []
+        for video in self.videos:
+            known = None if self.work.overwrite else ledger.known(video)
+            if known is None or (self.plan.retry_failed and known.status == "failed"):
+                left.append(video)
+            else:
+                self.outcomes[video] = known
+                self.done_before += known.status == "done"
+                self.failed_before += known.status == "failed"
+        return sorted(left, key=lambda video: -status_facts(video).get("size", 0))
+
+    def _do(
+        self,
+        left: Sequence[Video],
+        ledger: Ledger,
+        held: Sequence[int],
+        stop: threading.Event,
+        watch: Callable[[Event], object],
+    ) -> None:
+        cores = machine_cores()
+        workers = min(self.plan.workers or cores, len(left))
+        pool = Pool[Video, Any](self.work, workers=workers, threads=max(1, cores // workers), timeout=self.plan.timeout)
+        running: set[Video] = set()
+        try:
+            with closing(pool.run(left, stop, held)) as events:
+                for event in events:
+                    if isinstance(event, Started):
+                        running.add(event.job)
+                    elif isinstance(event, Finished):
+                        running.discard(event.job)
+                        self.outcomes[event.job] = self._settle(event, ledger)
+                    watch(event)
+                    if isinstance(event, Finished) and self.plan.fail_fast and self.outcomes[event.job].error:
+                        return
+        finally:
+            # The workers are dead by now; what they were at starts over next time.
+            for video in running:
+                ledger.discard(video)
+
+    def _settle(self, event: Finished[Video, Any], ledger: Ledger) -> Outcome:
+        """What came of a job. For a worker that died, its death is written down in its place."""
+        if isinstance(event.result, VTrackError):
+            raise event.result
+        if isinstance(event.result, Outcome):
+            return event.result
+        known = ledger.known(event.job)
+        if known is not None and known.status == "done":  # it died with nothing left to do but say so
+            return known
+        outcome = fail(Outcome("failed"), event.lost)
+        ledger.end(event.job, status_facts(event.job), outcome)
+        return outcome

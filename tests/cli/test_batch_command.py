@@ -1,0 +1,94 @@
+"""`vtrack batch` as users see it: what it says, how it exits, and that it does nothing twice."""
+
+from __future__ import annotations
+
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.clips import write_clip
+from vtrack.cli.main import FAILED, OK, USAGE, main
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """One good clip and a table of boxes for the detector."""
+    folder = tmp_path / "in"
+    (folder / "below").mkdir(parents=True)
+    write_clip(folder / "below" / "clip.mp4", 8)
+    (folder / "boxes.csv").write_text("frame,x,y,w,h\n0,40,20,50,60\n")
+    return folder
+
+
+def options(folder: Path, out: Path) -> list[str]:
+    boxes = ["--detector", "boxes", "--detector-model", str(folder / "boxes.csv")]
+    return ["batch", str(folder), "-o", str(out), "--parts", "eyes", *boxes]
+
+
+def test_a_folder_twice(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out, merged = tmp_path / "out", tmp_path / "out" / "all.csv"
+    assert main([*options(folder, out), "--merge", str(merged)]) == OK
+    said = capsys.readouterr().err.splitlines()
+    assert said[0].startswith("[1/1] below/clip.mp4: 8 frames, ")
+    assert said[1].startswith("1 video: 1 done; 8 frames; ")
+    assert said[2:] == [f"summary: {out / 'summary.csv'}", f"merged: {merged}"]
+    assert (
+        len((out / "below" / "clip.vtrack.csv").read_text().splitlines()) == len(merged.read_text().splitlines()) == 9
+    )
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    again = [sys.executable, "-m", "vtrack", *options(folder, out), "--merge", str(merged)]
+    done = subprocess.run(again, cwd=ROOT, capture_output=True, text=True, check=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert done.stderr.startswith("1 video: 1 done (1 of them before); 8 frames; ")
+    assert "merged" not in done.stderr
+    # Seconds of work, not of waiting for a busy machine.
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 2
+
+
+def test_a_failure_shows_in_the_exit_code(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "bad.mp4").write_bytes(b"nonsense" * 100)
+    out = tmp_path / "out"
+    assert main(options(folder, out)) == FAILED
+    said = capsys.readouterr().err
+    assert f"bad.mp4: failed: {folder / 'bad.mp4'}: not a video" in said
+    assert "2 videos: 1 done, 1 failed; 8 frames; " in said
+    assert "--retry-failed" not in said
+    assert main(options(folder, out)) == FAILED
+    assert "--retry-failed tries again what failed before" in capsys.readouterr().err
+    assert main([*options(folder, out), "--quiet"]) == FAILED
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("more", "code", "message"),
+    [
+        (["--workers", "many"], USAGE, "--workers is a number or auto"),
+        (["--workers", "0"], USAGE, "workers must be at least 1"),
+        (["--timeout", "0"], USAGE, "timeout must be more than 0"),
+        (["--parts", "eyse"], USAGE, "did you mean eyes"),
+        (["--merge", "all.xlsx"], USAGE, "must end in .csv or .parquet"),
+        (["--merge", "all.csv", "--format", "dlc"], USAGE, "cannot be stacked"),
+        (["--parquet", "--format", "long"], USAGE, "add --csv"),
+        (["--include", "*.xyz"], FAILED, "no videos in"),
+        (["--model", "huge"], FAILED, "there is no model 'huge'"),
+    ],
+)
+def test_what_cannot_be_is_said_at_once(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], more: list[str], code: int, message: str
+) -> None:
+    assert main([*options(folder, tmp_path / "out"), *more]) == code
+    said = capsys.readouterr().err
+    assert said.startswith("vtrack: ")
+    assert said.count("\n") == 1
+    assert message in said
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_output_that_is_no_folder(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(options(folder, folder / "boxes.csv")) == USAGE
+    assert "is not a folder" in capsys.readouterr().err

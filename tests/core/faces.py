@@ -1,0 +1,71 @@
+"""Small data sets, models and files for the tests of layouts, readers and evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from vtrack.data import Dataset
+from vtrack.layouts import Layout, load_layout
+from vtrack.template import load_template
+from vtrack.types import FloatArray, ImageArray, Prediction, Query
+
+
+def picture(width: int = 120, height: int = 100) -> bytes:
+    """An encoded picture with some content."""
+    across, down = np.meshgrid(np.linspace(0, 255, width), np.linspace(0, 255, height))
+    return bytes(cv2.imencode(".png", np.stack([across, down, 255 - across], -1).astype(np.uint8))[1])
+
+
+def template_faces(layout: Layout, count: int = 4, scale: float = 40.0) -> FloatArray:
+    """(count, points, 2) the template's face at several places and sizes, in a picture of 400 x 400."""
+    face = load_template().locate(layout.query)
+    rng = np.random.default_rng(3)
+    sizes, places = scale * rng.uniform(0.8, 1.5, count), rng.uniform(150, 250, (count, 1, 2))
+    return (face[None] * sizes[:, None, None] + places).astype(np.float32)
+
+
+def dataset(layout_name: str = "300w", count: int = 4, subsets: Mapping[str, np.ndarray] | None = None) -> Dataset:
+    """The template's face as annotations of one grey picture."""
+    layout = load_layout(layout_name)
+    content = picture(400, 400)
+    files = tuple(f"{i}.png" for i in range(count))
+    points = template_faces(layout, count)
+    return Dataset("made", layout, files, points, files, lambda _: content, subsets or {})
+
+
+@dataclass
+class Template:
+    """A real, if simple, landmark model: the template's face, wherever the crop is, off by a known amount."""
+
+    offset: tuple[float, float] = (0.0, 0.0)
+    """In shares of the crop's side."""
+    spread: float = 0.01
+    name: str = "template"
+    input_size: int = 64
+    margin: float = 1.25
+
+    def predict(self, crops: ImageArray, query: Query) -> Prediction:
+        """The template fitted into the crop the way its box was."""
+        assert crops.dtype == np.uint8 and crops.shape[1:] == (3, self.input_size, self.input_size)
+        layout = load_layout("300w")
+        box = layout.face_box(load_template().locate(layout.query)[None])[0]
+        places = load_template().locate(query)
+        side = box[2:].max() * self.margin
+        points = (places - box[:2] - box[2:] / 2) / side + 0.5 + np.array(self.offset)
+        count = len(crops)
+        return Prediction(
+            np.tile(points, (count, 1, 1)), np.full((count, len(query)), self.spread), np.full(count, 0.9)
+        )
+
+
+def write_pts(path: Path, points: FloatArray) -> None:
+    """A `.pts` file, which counts pixels from 1, and a picture beside it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lines = [f"{x + 1:.3f} {y + 1:.3f}" for x, y in points]
+    path.write_text("\n".join(["version: 1", f"n_points: {len(points)}", "{", *lines, "}"]) + "\n")
+    path.with_suffix(".png").write_bytes(picture(400, 400))

@@ -1,0 +1,446 @@
+"""Readers of annotated photographs, and what they say of damaged ones."""
+
+from __future__ import annotations
+
+import json
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.core.faces import dataset, picture, template_faces, write_pts
+from vtrack.data import Dataset, load_dataset, outliers
+from vtrack.errors import DataError, MissingExtraError
+from vtrack.layouts import load_layout
+
+FACES = template_faces(load_layout("300w"))
+
+
+# The zips
+
+
+def _zip(path: Path, rows: list[str], header: str | None = None, names: tuple[str, ...] = ("a.png",)) -> str:
+    columns = ",".join(f"x{i},y{i}" for i in range(1, 69))
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("labels.csv", "\n".join([header or f"file,split,group,{columns}", *rows]) + "\n")
+        for name in names:
+            archive.writestr(name, picture(400, 400))
+    return f"300w:{path}"
+
+
+def _row(file: str, split: str, face: int = 0) -> str:
+    return ",".join([file, split, "someone", *(f"{value:.2f}" for value in FACES[face].ravel())])
+
+
+def test_a_zip_gives_its_split(tmp_path: Path) -> None:
+    spec = _zip(tmp_path / "a.zip", [_row("a.png", "train"), _row("a.png", "val", 1), _row("a.png", "val", 2)])
+    data = load_dataset(spec, "val")
+    assert (len(data), data.groups, data.layout.name) == (2, ("someone", "someone"), "300w")
+    assert data.points == pytest.approx(FACES[1:3], abs=0.01)
+    assert data.image(0).shape == (400, 400, 3)
+    assert len(load_dataset(spec, "train")) == 1 and len(load_dataset(spec)) == 3
+    assert len(data[np.array([False, True])]) == 1 and data[1:].points == pytest.approx(FACES[2:3], abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("rows", "names", "message"),
+    [
+        ([], ("a.png",), "no faces"),
+        ([_row("a.png", "train")], ("a.png",), "no faces in the split 'val'; there are train"),
+        ([_row("b.png", "val")], ("a.png",), "b.png is in labels.csv, but not in the zip"),
+        (["a.png,val,x,1,2"], ("a.png",), "has 5 cells"),
+        ([_row("a.png", "val")[:-2] + "oh"], ("a.png",), "not a number"),
+        ([_row("a.png", "val").rsplit(",", 1)[0] + ",nan"], ("a.png",), "a.png: a point is not a number"),
+    ],
+)
+def test_damaged_zips_name_themselves(tmp_path: Path, rows: list[str], names: tuple[str, ...], message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        load_dataset(_zip(tmp_path / "a.zip", rows, names=names), "val")
+
+
+def test_other_damage(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="2 points a face, but the layout 300w has 68"):
+        load_dataset(_zip(tmp_path / "a.zip", ["a,b,c,1,2,3,4"], "file,split,group,x1,y1,x2,y2"))
+    with pytest.raises(DataError, match="first columns"):
+        load_dataset(_zip(tmp_path / "b.zip", [], "picture,x1,y1"))
+    (tmp_path / "c.zip").write_bytes(b"PK nothing of the kind")
+    with pytest.raises(DataError, match=r"c\.zip: not a readable zip"):
+        load_dataset(f"300w:{tmp_path / 'c.zip'}")
+    with zipfile.ZipFile(tmp_path / "d.zip", "w") as archive:
+        archive.writestr("other.txt", "")
+    with pytest.raises(DataError, match=r"d\.zip: there is no labels\.csv"):
+        load_dataset(f"300w:{tmp_path / 'd.zip'}")
+
+
+def test_names_and_paths_that_cannot_be(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="did you mean w68"):
+        load_dataset(f"w86:{tmp_path}")
+    with pytest.raises(DataError, match="not NAME:PATH"):
+        load_dataset("300w")
+    with pytest.raises(DataError, match="does not exist"):
+        load_dataset(f"300w:{tmp_path / 'absent'}")
+    with pytest.raises(DataError, match="no split 'valid'; did you mean val"):
+        load_dataset(f"300w:{tmp_path}", "valid")
+    with pytest.raises(DataError, match="csv goes with"):
+        load_dataset(f"csv:{tmp_path}")
+
+
+# What a data set checks
+
+
+def test_pictures_that_do_not_fit() -> None:
+    data = dataset()
+    with pytest.raises(
+        DataError, match=r"0\.png: annotation and picture do not match, 0% of the points lie in the 40x30"
+    ):
+        Dataset("made", data.layout, data.files, data.points, data.groups, lambda _: picture(40, 30)).image(0)
+    with pytest.raises(DataError, match=r"1\.png is not a picture"):
+        Dataset("made", data.layout, data.files, data.points, data.groups, lambda _: b"no").image(1)
+    with pytest.raises(DataError, match=r"shape \(4, 67, 2\) do not fit the layout 300w"):
+        Dataset("made", data.layout, data.files, data.points[:, 1:], data.groups, lambda _: b"")
+    with pytest.raises(DataError, match="has no faces"):
+        data[[False] * len(data)]
+
+
+# Public formats
+
+
+def test_300w_trees_have_splits_and_subsets(tmp_path: Path) -> None:
+    for i, place in enumerate(["afw/1", "helen/trainset/2", "lfpw/testset/3", "ibug/4"]):
+        write_pts(tmp_path / f"{place}.pts", FACES[i])
+    data = load_dataset(f"300w:{tmp_path}", "test")
+    assert data.files == ("ibug/4.png", "lfpw/testset/3.png")
+    assert {name: list(member) for name, member in data.subsets.items()} == {
+        "common": [False, True],
+        "challenging": [True, False],
+        "full": [True, True],
+    }
+    assert data.points[1] == pytest.approx(FACES[2], abs=1e-3)
+    assert data.image(0).shape == (400, 400, 3)
+    assert len(load_dataset(f"300w:{tmp_path}", "train")) == 2
+    assert len(load_dataset(f"300w:{tmp_path / 'ibug'}", "val")) == 1
+
+
+def test_damaged_300w_trees(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"no \.pts files"):
+        load_dataset(f"300w:{tmp_path}")
+    write_pts(tmp_path / "mine" / "1.pts", FACES[0])
+    with pytest.raises(DataError, match=r"1\.pts: its folder does not say"):
+        load_dataset(f"300w:{tmp_path}", "train")
+    assert len(load_dataset(f"300w:{tmp_path}")) == 1
+    write_pts(tmp_path / "mine" / "2.pts", FACES[0][:60])
+    with pytest.raises(DataError, match=r"2\.pts: 60 points, but 68"):
+        load_dataset(f"300w:{tmp_path}")
+    (tmp_path / "mine" / "2.pts").write_text("version: 1\n{ 1 2 three }")
+    with pytest.raises(DataError, match=r"2\.pts: not a readable"):
+        load_dataset(f"300w:{tmp_path}")
+    (tmp_path / "mine" / "2.pts").unlink()
+    (tmp_path / "mine" / "1.png").unlink()
+    with pytest.raises(DataError, match=r"1\.pts: there is no picture"):
+        load_dataset(f"300w:{tmp_path}")
+
+
+def _wflw_line(face: np.ndarray, flags: str, name: str) -> str:
+    return " ".join([*(f"{value:.3f}" for value in face.ravel()), "10 10 90 90", flags, name])
+
+
+def test_wflw_lists_have_attributes(tmp_path: Path) -> None:
+    faces = template_faces(load_layout("wflw"))
+    notes = tmp_path / "WFLW_annotations" / "list_98pt_rect_attr_train_test"
+    notes.mkdir(parents=True)
+    (tmp_path / "WFLW_images" / "0--Parade").mkdir(parents=True)
+    (tmp_path / "WFLW_images" / "0--Parade" / "a.png").write_bytes(picture(400, 400))
+    name = "0--Parade/a.png"
+    test = notes / "list_98pt_rect_attr_test.txt"
+    test.write_text("\n".join([_wflw_line(faces[0], "1 0 0 0 1 0", name), _wflw_line(faces[1], "0 0 0 0 1 0", name)]))
+    (notes / "list_98pt_rect_attr_train.txt").write_text(_wflw_line(faces[2], "0 0 0 0 0 0", name))
+    for spec in (f"wflw:{tmp_path}", f"wflw:{test}"):
+        data = load_dataset(spec, "test")
+        assert data.points == pytest.approx(faces[:2], abs=1e-2)
+        assert {name: list(member) for name, member in data.subsets.items()} == {
+            "pose": [True, False],
+            "occlusion": [True, True],
+        }
+        assert data.image(1).shape == (400, 400, 3)
+    assert len(load_dataset(f"wflw:{tmp_path}", "train")) == 1
+    with pytest.raises(DataError, match="not of the split 'train'"):
+        load_dataset(f"wflw:{test}", "train")
+
+
+def test_damaged_wflw_lists(tmp_path: Path) -> None:
+    path = tmp_path / "list_98pt_test.txt"
+    path.write_text("1 2 3 a.png\n")
+    with pytest.raises(DataError, match=r"list_98pt_test\.txt: a line has 4 fields"):
+        load_dataset(f"wflw:{path}")
+    path.write_text("\n")
+    with pytest.raises(DataError, match="no faces"):
+        load_dataset(f"wflw:{path}")
+    faces = template_faces(load_layout("wflw"))
+    path.write_text(" ".join([*(f"{value:.3f}" for value in faces[0].ravel()), "a.png"]))
+    data = load_dataset(f"wflw:{path}")
+    with pytest.raises(DataError, match=r"list_98pt_test\.txt: the picture .*a\.png cannot be read"):
+        data.image(0)
+    path.write_text(path.read_text().replace("a.png", "../../secret.png"))
+    with pytest.raises(DataError, match="leads out of"):
+        load_dataset(f"wflw:{path}").image(0)
+    with pytest.raises(DataError, match=r"no list_98pt_\*\.txt of the split 'train'"):
+        load_dataset(f"wflw:{tmp_path}", "train")
+
+
+def test_coco_files(tmp_path: Path) -> None:
+    content = {
+        "images": [{"id": 7, "file_name": "a.png"}],
+        "annotations": [
+            {"image_id": 7, "keypoints": np.c_[FACES[0], np.ones(68)].ravel().tolist(), "bbox": [1, 2, 3, 4]}
+        ],
+    }
+    path = tmp_path / "test_300w.json"
+    path.write_text(json.dumps(content))
+    (tmp_path / "a.png").write_bytes(picture(400, 400))
+    data = load_dataset(f"300w:{path}", "val")
+    assert data.points == pytest.approx(FACES[:1], abs=1e-3) and data.boxes is not None
+    assert data.image(0).shape == (400, 400, 3)
+    with pytest.raises(DataError, match="not of the split 'train'"):
+        load_dataset(f"300w:{path}", "train")
+    with pytest.raises(DataError, match=r"a\.png has 68 points, the layout wflw 98"):
+        load_dataset(f"wflw:{path}")
+    content["annotations"][0]["keypoints"][2] = 0
+    path.write_text(json.dumps(content))
+    with pytest.raises(DataError, match="not annotated"):
+        load_dataset(f"300w:{path}")
+    path.write_text("[]")
+    with pytest.raises(DataError, match=r"test_300w\.json: not a COCO file"):
+        load_dataset(f"300w:{path}")
+
+
+def test_aflw(tmp_path: Path) -> None:
+    savemat = pytest.importorskip("scipy.io").savemat
+    faces = template_faces(load_layout("aflw"), 3)
+    order = np.array([[3, 1, 2]])
+    content = {
+        "ra": order,
+        "data": np.concatenate([faces[..., 0] + 1, faces[..., 1] + 1], 1),
+        "mask_new": np.array([[1] * 19, [0] + [1] * 18, [1] * 19]),
+        "bbox": np.tile([11.0, 51.0, 21.0, 71.0], (3, 1)),
+        "nameList": np.array([[f"0/{i}.png"] for i in range(3)], object),
+    }
+    savemat(tmp_path / "AFLWinfo_release.mat", content)
+    (tmp_path / "data" / "flickr" / "0").mkdir(parents=True)
+    for i in range(3):
+        (tmp_path / "data" / "flickr" / "0" / f"{i}.png").write_bytes(picture(400, 400))
+    data = load_dataset(f"aflw:{tmp_path}")
+    assert data.files == ("0/2.png", "0/0.png", "0/1.png")
+    assert data.points == pytest.approx(faces[[2, 0, 1]], abs=1e-3)
+    assert list(data.subsets["frontal"]) == [True, True, False]
+    assert data.boxes is not None and list(data.boxes[0]) == [10, 20, 40, 50]
+    assert data.image(2).shape == (400, 400, 3)
+    with pytest.raises(DataError, match="no faces in the split 'val'"):
+        load_dataset(f"aflw:{tmp_path}", "val")
+    savemat(tmp_path / "AFLWinfo_release.mat", {"ra": order})
+    with pytest.raises(DataError, match=r"AFLWinfo_release\.mat: not AFLWinfo"):
+        load_dataset(f"aflw:{tmp_path}")
+    (tmp_path / "AFLWinfo_release.mat").write_bytes(b"nothing")
+    with pytest.raises(DataError, match="not a readable MATLAB file"):
+        load_dataset(f"aflw:{tmp_path}")
+
+
+def _cofw(path: Path, key: str, faces: np.ndarray) -> None:
+    """A file as MATLAB writes it: transposed, with references to the pictures."""
+    h5py = pytest.importorskip("h5py")
+    count = len(faces)
+    colour, grey = np.zeros((3, 400, 400), np.uint8), np.full((400, 400), 9, np.uint8)
+    colour[0, 7, 5] = 200  # red at x = 7, y = 5
+    with h5py.File(path, "w") as file:
+        flat = np.concatenate([faces[..., 0] + 1, faces[..., 1] + 1, np.zeros(faces.shape[:2])], 1)
+        file[f"phis{key}"] = flat.T
+        file[f"bboxes{key}"] = np.tile([[11.0], [21.0], [30.0], [40.0]], (1, count))
+        references = [file.create_dataset(f"#refs#/{i}", data=colour if i == 0 else grey).ref for i in range(count)]
+        file.create_dataset(f"Is{key}", data=np.array([references], h5py.ref_dtype))
+
+
+def test_cofw(tmp_path: Path) -> None:
+    faces = template_faces(load_layout("cofw"), 3)
+    _cofw(tmp_path / "COFW_train_color.mat", "Tr", faces[:1])
+    _cofw(tmp_path / "COFW_test_color.mat", "T", faces[1:])
+    data = load_dataset(f"cofw:{tmp_path}", "test")
+    assert data.points == pytest.approx(faces[1:], abs=1e-3)
+    assert data.boxes is not None and list(data.boxes[0]) == [10, 20, 30, 40]
+    assert list(data.image(0)[5, 7]) == [200, 0, 0] and list(data.image(1)[5, 7]) == [9, 9, 9]
+    assert len(load_dataset(f"cofw:{tmp_path / 'COFW_train_color.mat'}", "train")) == 1
+    with pytest.raises(DataError, match="no COFW file of the split 'test'"):
+        load_dataset(f"cofw:{tmp_path / 'COFW_train_color.mat'}", "test")
+    (tmp_path / "COFW_test_color.mat").write_bytes(b"nothing")
+    with pytest.raises(DataError, match=r"COFW_test_color\.mat: not a readable MATLAB 7\.3"):
+        load_dataset(f"cofw:{tmp_path}", "test")
+
+
+def test_cofw68(tmp_path: Path) -> None:
+    savemat = pytest.importorskip("scipy.io").savemat
+    _cofw(tmp_path / "COFW_test_color.mat", "T", template_faces(load_layout("cofw"), 2))
+    (tmp_path / "test_annotations").mkdir()
+    for number in (1, 2):
+        savemat(tmp_path / "test_annotations" / f"{number}_points.mat", {"Points": FACES[number] + 1})
+    data = load_dataset(f"cofw68:{tmp_path}", "test")
+    assert data.layout.name == "300w" and data.points == pytest.approx(FACES[1:3], abs=1e-3)
+    assert list(data.image(0)[5, 7]) == [200, 0, 0]
+    with pytest.raises(DataError, match="no training part"):
+        load_dataset(f"cofw68:{tmp_path}", "train")
+    savemat(tmp_path / "test_annotations" / "2_points.mat", {"Points": FACES[0][:5]})
+    with pytest.raises(DataError, match=r"2_points\.mat: Points of shape \(5, 2\)"):
+        load_dataset(f"cofw68:{tmp_path}")
+
+
+def test_matlab_files_without_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "COFW_test_color.mat").write_bytes(b"")
+    monkeypatch.setitem(sys.modules, "h5py", None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'vtrack\[mat\]'"):
+        load_dataset(f"cofw:{tmp_path}", "test")
+
+
+def test_lapa_texts(tmp_path: Path) -> None:
+    faces = template_faces(load_layout("lapa106"), 2)
+    for split, face in zip(("train", "test"), faces, strict=True):
+        (tmp_path / split / "landmarks").mkdir(parents=True)
+        (tmp_path / split / "images").mkdir()
+        lines = ["106", *(f"{x:.3f} {y:.3f}" for x, y in face)]
+        (tmp_path / split / "landmarks" / "1.txt").write_text("\n".join(lines) + "\n")
+        (tmp_path / split / "images" / "1.png").write_bytes(picture(400, 400))
+    data = load_dataset(f"lapa106:{tmp_path}", "test")
+    assert data.files == ("test/images/1.png",) and data.points == pytest.approx(faces[1:], abs=1e-3)
+    assert data.image(0).shape == (400, 400, 3)
+    (tmp_path / "test" / "images" / "1.png").unlink()
+    with pytest.raises(DataError, match=r"1\.txt: there is no picture"):
+        load_dataset(f"lapa106:{tmp_path}", "test")
+
+
+def test_helen_texts_with_a_layout_of_ones_own(tmp_path: Path) -> None:
+    """Helen's files name their picture on the first line; a layout file says what its points are."""
+    layout = tmp_path / "three.toml"
+    points = 'points = [["left_eye", "0/8", 2], ["right_eye", "4/8", 1], ["jaw", "1/2", 3]]'
+    layout.write_text(f'title = "three"\nbox = [0, 0, 0, 0]\n{points}\n')
+    (tmp_path / "helen" / "annotation").mkdir(parents=True)
+    (tmp_path / "helen" / "someone_1.png").write_bytes(picture())
+    text = tmp_path / "helen" / "annotation" / "1.txt"
+    text.write_text("someone_1\n10.5 , 20\n40 , 21\n25 , 60\n")
+    data = load_dataset(f"{layout}:{tmp_path / 'helen'}")
+    assert (data.name, data.files) == ("three", ("someone_1.png",))
+    assert data.points[0].tolist() == [[10.5, 20], [40, 21], [25, 60]]
+    text.write_text("someone_1\n10.5 , 20\n")
+    with pytest.raises(DataError, match=r"1\.txt: 1 points, but 3"):
+        load_dataset(f"{layout}:{tmp_path / 'helen'}")
+
+
+# Anyone's own points
+
+
+def test_a_table_whose_columns_say_what_they_are(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(picture())
+    columns = "left_eye@0_x,left_eye@0_y,right_eye@0.5_x,right_eye@0.5_y,nose_bridge@1_x,nose_bridge@1_y"
+    path = tmp_path / "mine.csv"
+    path.write_text(f"file,{columns}\na.png,10,20,50,20,30,40\n")
+    data = load_dataset(f"csv:{path}")
+    assert data.layout.query.parts == ("left_eye", "right_eye", "nose_bridge")
+    assert list(data.layout.mirror) == [1, 0, 2] and data.layout.inter_ocular == (0, 1)
+    assert data.points[0].tolist() == [[10, 20], [50, 20], [30, 40]] and data.image(0).shape == (100, 120, 3)
+    with pytest.raises(DataError, match="no column `split`"):
+        load_dataset(f"csv:{path}", "val")
+
+
+@pytest.mark.parametrize(
+    ("header", "message"),
+    [
+        ("file,x1,y1", "name a layout"),
+        ("file,left_eye@0_x,left_eye@0_y", "no mirror image among the points; right_eye@0.5 is needed"),
+        ("file,left_eyes@0_x,left_eyes@0_y", "did you mean left_eye"),
+        ("file,jaw@.5_x,jaw@.5_y,jaw@.5_x,jaw@.5_y", "2 points a face, but the layout mine has 1"),
+        ("", "first columns"),
+    ],
+)
+def test_tables_that_do_not_say_it(tmp_path: Path, header: str, message: str) -> None:
+    path = tmp_path / "mine.csv"
+    path.write_text(f"{header}\na.png,1,2\n")
+    with pytest.raises(DataError, match=message) as caught:
+        load_dataset(f"csv:{path}")
+    assert "mine.csv" in str(caught.value)
+
+
+# Middles worked out
+
+
+def test_middles_join_a_data_set(tmp_path: Path) -> None:
+    faces = template_faces(load_layout("wflw"))
+    path = tmp_path / "list_98pt_test.txt"
+    path.write_text(_wflw_line(faces[0], "0 0 0 0 0 0", "a.png"))
+    plain, data = (load_dataset(f"wflw{suffix}:{path}") for suffix in ("", "+middles"))
+    added = {"left_eye_center", "right_eye_center", "left_brow_center", "right_brow_center", "mouth_center"}
+    assert set(data.layout.query.parts) - set(plain.layout.query.parts) == added
+    assert data.points[:, :98] == pytest.approx(plain.points)
+    (place,) = data.layout.query.indices("left_eye_center")
+    assert data.points[0, place] == pytest.approx(plain.points[0, 60:68].mean(0), abs=1e-3)
+    (mouth,) = data.layout.query.indices("mouth_center")
+    assert data.points[0, mouth] == pytest.approx(plain.points[0, [90, 94]].mean(0), abs=1e-3)
+    assert data.layout.mirror[place] == data.layout.query.indices("right_eye_center")[0]
+    assert load_layout("wflw+middles").query.parts == data.layout.query.parts
+    assert data.layout.face_box(data.points) == pytest.approx(plain.layout.face_box(plain.points))
+
+
+def test_middles_are_left_out_where_points_do_not_give_them() -> None:
+    parts = load_layout("300w+middles").query.parts
+    assert "left_eye_center" in parts and "mouth_center" in parts and "left_brow_center" not in parts
+    assert load_layout("aflw+middles").query.parts == load_layout("aflw").query.parts
+    assert len(load_layout("lapa106+middles")) == 106 + 3
+
+
+# The data at hand
+
+
+@pytest.mark.data
+@pytest.mark.parametrize(
+    ("name", "layout", "train", "val"),
+    [
+        *[("w68", "300w", 1790, 222), ("ytf68", "300w", 3090, 372), ("fgnet68", "xm2vts68", 946, 56)],
+        *[("scut86", "scut86", 3046, 254), ("frl189", "frl189", 262, 50), ("helen29", "helen29", 312, 36)],
+        ("imm73", "imm73", 90, 30),
+    ],
+)
+def test_the_zips(data_dir: Path, name: str, layout: str, train: int, val: int) -> None:
+    both = [load_dataset(f"{name}:{data_dir / name}.zip", split) for split in ("train", "val")]
+    assert [len(data) for data in both] == [train, val]
+    assert both[0].layout.name == layout
+    assert not set(both[0].groups) & set(both[1].groups)
+    assert both[1].image(0).ndim == 3
+
+
+@pytest.mark.data
+@pytest.mark.parametrize(
+    ("name", "layout"), [("300w", "300w"), ("wflw", "wflw"), ("aflw", "aflw"), ("cofw", "cofw"), ("lapa", "lapa106")]
+)
+def test_the_public_samples_fit_their_layouts(data_dir: Path, name: str, layout: str) -> None:
+    """Left parts lie left of right ones, brows above eyes, eyes above the mouth, in real annotations of each format."""
+    data = load_dataset(f"{layout}:{data_dir / 'formats' / name / f'test_{name}.json'}", "val")
+    query = data.layout.query
+    for face in data.points:
+        middle = {part: face[query.indices(part)].mean(0) for part in set(query.parts)}
+        assert middle["left_eye"][0] < middle["right_eye"][0]
+        assert middle["left_brow"][1] < middle["left_eye"][1] < middle["outer_lip"][1]
+    assert data.image(0).shape[2] == 3
+
+
+@pytest.mark.data
+def test_a_cofw68_annotation(data_dir: Path) -> None:
+    from vtrack.data.mats import _points68
+
+    points = _points68(data_dir / "formats" / "cofw68_sample.mat", 68)
+    assert points.shape == (68, 2) and points[36, 0] < points[45, 0] and points[8, 1] == points[:, 1].max()
+
+
+@pytest.mark.data
+def test_wrong_labels_are_found(data_dir: Path) -> None:
+    data = load_dataset(f"imm73:{data_dir / 'imm73.zip'}", "train")
+    assert not outliers(data).any()
+    spoilt = data.points.copy()
+    spoilt[5, [3, 40, 60]] = spoilt[5, [40, 60, 3]]
+    made = Dataset(data.name, data.layout, data.files, spoilt, data.groups, data.read)
+    assert list(np.flatnonzero(outliers(made))) == [5]

@@ -1,0 +1,249 @@
+"""The shipped detector, on real photographs."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from detectors import load_detector
+from detectors.native import NativeDetector
+from tests.detectors.pictures import astronaut, frame, overlap, photographs
+from vtrack.errors import ModelError, UsageError
+from vtrack.models.card import WEIGHTS, read_card
+from vtrack.training.detect_labels import box_of, upright
+from vtrack.types import Detector
+
+
+@pytest.fixture(scope="module")
+def native() -> Detector:
+    return load_detector("native", device="cpu")
+
+
+def test_finds_the_face_and_nothing_else(native: Detector) -> None:
+    picture, box = astronaut()
+    [found] = native.detect([frame(picture)])
+    assert len(found) == 1
+    assert overlap(found, box) > 0.6
+    assert found.scores[0] > 0.9
+    assert abs(found.angles[0]) < np.radians(15)
+
+
+@pytest.mark.data
+def test_finds_annotated_faces(native: Detector, data_dir: Path) -> None:
+    known = photographs(data_dir, 24)
+    found = native.detect([frame(photograph.image) for photograph in known])
+    shared = [overlap(faces, box_of(photograph.points)) for faces, photograph in zip(found, known, strict=True)]
+    assert sum(value > 0.5 for value in shared) >= 23
+    assert np.median(shared) > 0.75
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("turn", [-90, -45, 45, 90])
+def test_rolled_faces_and_their_angle(native: Detector, data_dir: Path, turn: int) -> None:
+    hits, errors = 0, []
+    known = photographs(data_dir, 12)
+    for photograph in known:
+        height, width = photograph.image.shape[:2]
+        angle = np.radians(turn)
+        matrix = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+        shift = np.array([400, 400]) - matrix @ (width / 2, height / 2)
+        picture = cv2.warpAffine(photograph.image, np.concatenate([matrix, shift[:, None]], 1), (800, 800))
+        points, eyes = photograph.points @ matrix.T + shift, photograph.anchors @ matrix.T + shift
+        [found] = native.detect([frame(picture)])
+        hits += overlap(found, box_of(points)) > 0.5
+        if len(found):
+            away = found.angles[0] - upright(eyes)
+            errors.append(abs(np.degrees(np.arctan2(np.sin(away), np.cos(away)))))
+    assert hits >= 10
+    assert np.median(errors) < 10
+
+
+@pytest.mark.parametrize("pixels", [14, 20, 40, 90, 180, 360])
+def test_faces_of_every_size(native: Detector, pixels: int) -> None:
+    picture, box = astronaut(scale=pixels / 91, size=(640, 480))
+    [found] = native.detect([frame(picture)])
+    assert overlap(found, box) > 0.5
+
+
+def test_small_faces_in_large_frames_need_tiles(native: Detector) -> None:
+    picture, box = astronaut(scale=20 / 91, size=(3840, 2160))
+    shot = frame(picture)
+    [shrunken] = native.detect([shot])
+    [tiled] = load_detector("native", device="cpu", small_faces=True).detect([shot])
+    assert overlap(shrunken, box) < 0.5 < overlap(tiled, box)
+    assert len(tiled) == 1
+
+
+def test_large_face_in_a_4k_frame(native: Detector) -> None:
+    picture, box = astronaut(scale=12, size=(3840, 2160))
+    [found] = native.detect([frame(picture)])
+    assert len(found) == 1
+    assert overlap(found, box) > 0.6
+
+
+def test_tiles_do_not_double_a_large_face() -> None:
+    picture, box = astronaut(scale=4, size=(1920, 1080))
+    [found] = load_detector("native", device="cpu", small_faces=True).detect([frame(picture)])
+    assert len(found) == 1
+    assert overlap(found, box) > 0.6
+
+
+def test_a_batch_says_what_single_frames_say(native: Detector) -> None:
+    sizes = [(640, 480), (333, 251), (640, 480), (1280, 720), (120, 700)]
+    frames = [frame(astronaut(0.6 + 0.2 * i, size=size)[0], i) for i, size in enumerate(sizes)]
+    together = native.detect(frames)
+    for shot, found in zip(frames, together, strict=True):
+        [alone] = native.detect([shot])
+        assert len(alone) == len(found) > 0
+        np.testing.assert_allclose(alone.boxes, found.boxes, atol=0.05)
+        np.testing.assert_allclose(alone.scores, found.scores, atol=1e-3)
+        np.testing.assert_allclose(alone.angles, found.angles, atol=1e-3)
+
+
+def test_two_overlapping_faces_are_both_kept(native: Detector) -> None:
+    behind, behind_box = astronaut(1.6, size=(640, 480))
+    front, front_box = astronaut(1.6, size=(640, 480))
+    step = int(front_box[2] * 0.62)
+    picture, edge = behind.copy(), int(front_box[0])
+    picture[:, edge + step :] = front[:, edge : 640 - step]
+    moved = front_box + np.array([step, 0, 0, 0])
+    [found] = native.detect([frame(picture)])
+    assert len(found) == 2
+    assert overlap(found, behind_box) > 0.5
+    assert overlap(found, moved) > 0.5
+
+
+def test_frames_without_faces(native: Detector) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (360, 640, 3), np.uint8)
+    stripes = np.where(np.arange(640)[None, :, None] // 8 % 2, np.full((360, 640, 3), 230), 30).astype(np.uint8)
+    frames = [frame(np.full((360, 640, 3), shade, np.uint8)) for shade in (0, 114, 255)]
+    for found in native.detect([*frames, frame(noise), frame(stripes)]):
+        assert len(found) == 0
+        assert found.boxes.shape == (0, 4)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (16, 16), (3, 500), (500, 3), (31, 33)])
+def test_tiny_and_thin_frames(native: Detector, size: tuple[int, int]) -> None:
+    [found] = native.detect([frame(np.zeros((size[1], size[0], 3), np.uint8))])
+    assert len(found) == 0
+
+
+def test_a_face_as_large_as_a_16_pixel_frame(native: Detector) -> None:
+    picture, box = astronaut(scale=13 / 91, size=(16, 16))
+    [found] = native.detect([frame(picture)])
+    assert overlap(found, box) > 0.4
+
+
+def test_no_frames(native: Detector) -> None:
+    assert native.detect([]) == []
+
+
+def test_a_face_cut_by_the_edge_keeps_its_whole_box(native: Detector) -> None:
+    picture, box = astronaut(1.5, size=(640, 480))
+    cut = picture[:, int(box[0] + 0.3 * box[2]) :]
+    [found] = native.detect([frame(cut)])
+    whole = box - np.array([int(box[0] + 0.3 * box[2]), 0, 0, 0])
+    assert overlap(found, whole) > 0.5
+    assert found.boxes[0, 0] < 0
+
+
+def test_boxes_keep_their_place_at_any_scale(native: Detector) -> None:
+    small, _ = astronaut(1.0, size=(640, 360))
+    large = cv2.resize(small, (1920, 1080), interpolation=cv2.INTER_CUBIC)
+    [found], [found_large] = native.detect([frame(small)]), native.detect([frame(large)])
+    # Pixel centres: the frame is three times as large about its corner at (-1/2, -1/2).
+    expected = (found.boxes[0, :2] + 0.5) * 3 - 0.5
+    np.testing.assert_allclose(found_large.boxes[0, :2], expected, atol=6)
+    np.testing.assert_allclose(found_large.boxes[0, 2:], found.boxes[0, 2:] * 3, rtol=0.05)
+
+
+def test_a_higher_threshold_finds_no_more(native: Detector) -> None:
+    shot = frame(astronaut(0.25, size=(640, 480))[0])
+    counts = [len(load_detector("native", device="cpu", threshold=t).detect([shot])[0]) for t in (0.05, 0.5, 0.98)]
+    assert counts == sorted(counts, reverse=True)
+    for found in load_detector("native", device="cpu", threshold=0.05).detect([shot]):
+        assert (found.scores >= 0.05 - 1e-3).all()
+        assert (np.diff(found.scores) <= 0).all()
+
+
+def test_both_engines_agree() -> None:
+    import torch
+
+    from detectors.engines import load_engine
+    from vtrack.models.facenet import Exported, load_facenet
+
+    path = WEIGHTS / "native.json"
+    net = Exported(load_facenet(read_card(path), path.with_suffix(".safetensors")))
+    onnx = load_engine(read_card(path), path, "cpu")
+    for shape in ((2, 96, 160, 3), (1, 320, 64, 3)):
+        pictures = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+        with torch.inference_mode():
+            np.testing.assert_allclose(onnx(pictures), net(torch.from_numpy(pictures)).numpy(), atol=2e-3)
+
+
+def test_weights_are_small() -> None:
+    assert sum(path.stat().st_size for path in WEIGHTS.glob("native.*")) < 8e6
+
+
+def _copy(folder: Path) -> Path:
+    for path in WEIGHTS.glob("native.*"):
+        shutil.copy(path, folder)
+    return folder / "native.json"
+
+
+def test_missing_weights(tmp_path: Path) -> None:
+    card = _copy(tmp_path)
+    card.with_suffix(".onnx").unlink()
+    with pytest.raises(ModelError, match="weights are not there"):
+        NativeDetector(card, device="cpu")
+    card.unlink()
+    with pytest.raises(ModelError, match="card cannot be read"):
+        NativeDetector(card, device="cpu")
+
+
+def test_truncated_weights(tmp_path: Path) -> None:
+    from vtrack.models.facenet import load_facenet
+
+    card = _copy(tmp_path)
+    for suffix in (".onnx", ".safetensors"):
+        path = card.with_suffix(suffix)
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(ModelError, match="not a network that onnxruntime can run"):
+        NativeDetector(card, device="cpu")
+    with pytest.raises(ModelError, match="not the weights of this detector"):
+        load_facenet(read_card(card), card.with_suffix(".safetensors"))
+
+
+def test_the_card_of_another_model(tmp_path: Path) -> None:
+    card = _copy(tmp_path)
+    card.write_text(card.read_text().replace('"system": "detector"', '"system": "udfld"'))
+    with pytest.raises(ModelError, match="not of a detector"):
+        NativeDetector(card, device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"name": "retina"}, "choose from auto, native, mediapipe, yunet, boxes"),
+        ({"threshold": 1.5}, "between 0 and 1"),
+        ({"size": 8}, "64..8192"),
+        ({"name": "boxes", "size": 640}, "no size to choose"),
+        ({"name": "yunet", "small_faces": True}, "native and mediapipe can"),
+        ({"name": "yunet"}, "needs its model file"),
+        ({"name": "boxes"}, "needs its table"),
+        ({"device": "toaster"}, "no device"),
+    ],
+)
+def test_options_that_cannot_be(options: dict[str, object], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        load_detector(**options)  # type: ignore[arg-type]
+
+
+def test_auto_is_native_and_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO", logger="detectors"):
+        assert load_detector("auto", device="cpu").name == "native"
+    assert "detector: native" in caplog.text

@@ -1,0 +1,64 @@
+"""Boxes: steady at rest, on time in motion, sensible ahead."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from filters.boxes import BoxFilter
+
+
+def follow(boxes: np.ndarray, angles: np.ndarray | None = None, fps: float = 30.0) -> tuple[np.ndarray, np.ndarray]:
+    steady = BoxFilter()
+    out = []
+    for i, box in enumerate(boxes):
+        steady.add(i / fps, box, 0.0 if angles is None else angles[i])
+        out.append(steady.predict(i / fps))
+    return np.array([box for box, _ in out]), np.array([angle for _, angle in out])
+
+
+def test_a_still_box_stops_trembling() -> None:
+    noise = np.random.default_rng(0).normal(0, 1.0, (200, 4))
+    raw = np.array([100.0, 80, 160, 180]) + noise
+    steady, _ = follow(raw)
+    assert (steady[40:].std(0) < 0.5 * raw[40:].std(0)).all()
+
+
+def test_a_moving_growing_turning_box_does_not_lag() -> None:
+    time = np.arange(90)[:, None] / 30
+    raw = np.concatenate([300 * time, 50 + 0 * time, 120 * 1.1**time, 150 * 1.1**time], 1)
+    steady, angles = follow(raw, 0.8 * time[:, 0])
+    np.testing.assert_allclose(steady[30:], raw[30:], atol=0.5)
+    np.testing.assert_allclose(angles[30:], 0.8 * time[30:, 0], atol=0.01)
+
+
+def test_a_sudden_start_is_followed() -> None:
+    x = np.concatenate([np.full(30, 100.0), 100 + 12.0 * np.arange(1, 31)])
+    raw = np.stack([x, x * 0 + 50, x * 0 + 120, x * 0 + 150], 1)
+    steady, _ = follow(raw)
+    assert np.abs(steady[:, 0] - x).max() < 12
+    assert np.abs(steady[34:, 0] - x[34:]).max() < 3
+
+
+def test_turns_go_the_nearer_way_round() -> None:
+    angles = np.remainder(np.linspace(2.8, 3.6, 60) + np.pi, 2 * np.pi) - np.pi
+    _, steady = follow(np.tile([0.0, 0, 100, 100], (60, 1)), angles)
+    assert np.abs(np.remainder(steady - np.linspace(2.8, 3.6, 60) + np.pi, 2 * np.pi) - np.pi).max() < 0.05
+
+
+@pytest.mark.parametrize("direction", [1, -1])
+def test_prediction_goes_on_and_slows_down(direction: int) -> None:
+    steady = BoxFilter()
+    for i in range(30):
+        steady.add(5 + direction * i / 30, np.array([3.0 * i, 0, 100, 100]))
+    end = 5 + direction * 29 / 30
+    near, far = (steady.predict(end + direction * ahead)[0][0] - 87 for ahead in (0.1, 60.0))
+    assert near == pytest.approx(9, rel=0.1)  # 3 pixels a frame
+    assert far == pytest.approx(90, rel=0.1)  # one second's worth, however long
+
+
+def test_what_cannot_be_is_said() -> None:
+    with pytest.raises(ValueError, match="no box was added yet"):
+        BoxFilter().predict(0.0)
+    with pytest.raises(ValueError, match="positive width and height"):
+        BoxFilter().add(0.0, np.array([0.0, 0, -1, 5]))

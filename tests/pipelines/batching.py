@@ -1,0 +1,68 @@
+"""Batches over toy faces; also a program, so that tests can kill it: `python -m tests.pipelines.batching IN OUT`."""
+
+from __future__ import annotations
+
+import csv
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pipelines.batch.files import Filter, find_videos
+from pipelines.batch.ledger import Recipe
+from pipelines.batch.run import Batch, Plan
+from pipelines.batch.worker import Tracking
+from pipelines.outputs import Looks
+from pipelines.threads import interruptible
+from tests.clips import write_clip
+from tests.pipelines.toys import ToyDetector, ToyFace, ToyModel, painter
+from vtrack.types import Query
+
+QUERY = Query(("jaw", "left_eye"), (0.5, 0.5))
+
+
+def write_toys(path: Path, frames: int = 30, size: tuple[int, int] = (160, 120), **options: Any) -> Path:
+    """A clip with one toy face that moves its own way."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    speed = 0.2 + sum(os.fsencode(path.name)) % 7 / 10
+    draw = painter(lambda i: [ToyFace((50 + speed * i, 60), 50)])
+    return write_clip(path, frames, size, draw=draw, **options)
+
+
+def recipe(kinds: Sequence[str] = ("csv", "parquet"), looks: Looks | None = None, **settings: Any) -> Recipe:
+    """Toy detector and model."""
+    chosen = {"model": ToyModel(), "detector": ToyDetector(), **settings}
+    selection = {"start": None, "stop": None, "every": 1}
+    return Recipe(QUERY, chosen, selection, tuple(kinds), looks or Looks())
+
+
+def batch(inputs: Path, out: Path, what: Recipe | None = None, *, overwrite: bool = False, **plan: Any) -> Batch:
+    """A batch over a folder or list, not run yet."""
+    videos = find_videos([str(inputs)], out, Filter())
+    return Batch(videos, Tracking(what or recipe(), overwrite), out, Plan(**{"workers": 2, **plan}))
+
+
+def summary(out: Path) -> dict[str, dict[str, str]]:
+    """The rows of the summary by file."""
+    with (out / "summary.csv").open(newline="", encoding="utf-8") as file:
+        return {row["file"]: row for row in csv.DictReader(file)}
+
+
+def tables(out: Path) -> dict[str, bytes]:
+    """All that must be the same after every run: tables whole, the summary but for its times, and no file too many."""
+    content = {path.relative_to(out).as_posix(): path for path in out.rglob("*") if path.is_file()}
+    alike: dict[str, bytes] = {
+        name: path.read_bytes() if path.suffix in (".csv", ".parquet") else b"" for name, path in content.items()
+    }
+    timeless = {"seconds": "", "fps": ""}
+    alike["summary.csv"] = repr([{**row, **timeless} for row in summary(out).values()]).encode()
+    return alike
+
+
+if __name__ == "__main__":
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    job = batch(Path(sys.argv[1]), Path(sys.argv[2]))
+    with interruptible() as stop:
+        job.run(stop=stop, watch=lambda event: sys.stdout.write(f"{event}\n"))
+    sys.exit(130 if stop.is_set() else 1 if job.failed else 0)

@@ -1,0 +1,394 @@
+"""Folders of videos, whole: everything that can be wrong with a file, resume, kills, hangs."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pipelines.batch.ledger import Outcome
+from pipelines.batch.lock import locked
+from pipelines.batch.merge import merge
+from pipelines.batch.pool import Finished, Started
+from pipelines.outputs import Looks
+from tests.clips import damage, truncate, write_clip, write_sound
+from tests.pipelines.batching import batch, recipe, summary, tables, write_toys
+from vtrack.errors import SinkError, UsageError
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def zoo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with every kind of file."""
+    zoo = tmp_path_factory.mktemp("zoo")
+    write_toys(zoo / "good.mp4", audio=1)
+    write_toys(zoo / "below" / "silent.mkv")
+    write_toys(zoo / "below" / "rotated.mp4", orientation=6)
+    write_clip(zoo / "huge.mp4", 2, (3840, 2160))
+    write_toys(zoo / (("n" * 240) + ".mp4"))
+    write_toys(zoo / os.fsdecode(b"caf\xe9.mp4"))
+    write_toys(zoo / "twin.mp4")
+    write_toys(zoo / "twin.mov")
+    write_toys(zoo / "really.mp4").rename(zoo / "really.avi")
+    damage(write_clip(zoo / "damaged.mp4", 30), [10, 11])
+    truncate(write_clip(zoo / "cut.mp4", 20), 0.3)
+    (zoo / "empty.mp4").write_bytes(b"")
+    (zoo / "text.mp4").write_text("not a video\n" * 99)
+    write_sound(zoo / "sound.m4a").rename(zoo / "sound.mp4")
+    return zoo
+
+
+BAD = {"cut.mp4": "was cut off", "empty.mp4": "0 bytes", "text.mp4": "not a video", "sound.mp4": "no video stream"}
+
+
+@pytest.fixture(scope="module")
+def done(zoo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What came of it."""
+    out = tmp_path_factory.mktemp("done") / "out"
+    first = batch(zoo, out, recipe(("csv", "video")))
+    first.run()
+    assert first.failed == len(BAD)
+    return out
+
+
+def test_each_file_of_a_zoo_has_its_fate(zoo: Path, done: Path) -> None:
+    rows = summary(done)
+    assert len(rows) == sum(path.is_file() for path in zoo.rglob("*"))
+    for name, row in rows.items():
+        assert row["status"] == ("failed" if name in BAD else "done")
+        assert BAD.get(name, "") in row["error"]
+    for name in ("good.mp4", "below/silent.mkv", "caf\\xe9.mp4", "twin.mov", "really.avi"):
+        assert (rows[name]["frames"], rows[name]["frames_with_faces"], rows[name]["tracks"]) == ("30", "30", "1")
+    assert "damage" in rows["damaged.mp4"]["warnings"]
+    assert float(rows["good.mp4"]["fps"]) > 0
+    files = {path.relative_to(done).as_posix() for path in done.rglob("*")}
+    for stem in ("good", "below/rotated", "twin.mp4", "twin.mov"):
+        assert {f"{stem}.vtrack.csv", f"{stem}.vtrack.mp4", f"{stem}.vtrack.meta.json"} <= files
+    assert "empty.vtrack.csv" not in files
+    assert not [name for name in files if name.endswith(".part")]
+
+
+def test_a_second_run_does_nothing(zoo: Path, done: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in done.rglob("*.vtrack.*")}
+    words = (done / "summary.csv").read_bytes()
+    began = time.process_time(), time.perf_counter()
+    again = batch(zoo, done, recipe(("csv", "video")))
+    again.run(watch=lambda event: None if event == [] else pytest.fail(f"work was done: {event}"))
+    assert time.perf_counter() - began[1] < 2
+    assert again.done_before == len(again.videos) - len(BAD)
+    assert again.failed == again.failed_before == len(BAD)
+    assert {path: path.stat().st_mtime_ns for path in done.rglob("*.vtrack.*")} == before
+    assert (done / "summary.csv").read_bytes() == words
+
+
+def worked_on(job: object) -> list[str]:
+    """Runs a batch; the names of what it did."""
+    names: list[str] = []
+    job.run(watch=lambda event: names.append(event.job.name) if isinstance(event, Started) else None)  # type: ignore[attr-defined]
+    return sorted(names)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    write_toys(tmp_path / "in" / "a.mp4")
+    write_toys(tmp_path / "in" / "b.mp4")
+    return tmp_path / "in"
+
+
+def test_what_changed_is_done_again(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert worked_on(batch(folder, out)) == ["a.mp4", "b.mp4"]
+    # Touched or copied: the same bytes, so nothing to do.
+    os.utime(folder / "a.mp4")
+    assert worked_on(batch(folder, out)) == []
+    write_toys(folder / "a.mp4", 20)
+    assert worked_on(batch(folder, out)) == ["a.mp4"]
+    assert summary(out)["a.mp4"]["frames"] == "20"
+    (out / "b.vtrack.csv").unlink()
+    assert worked_on(batch(folder, out)) == ["b.mp4"]
+    (out / "b.vtrack.meta.json").write_text("{")
+    (out / "b.vtrack.csv").unlink()
+    (out / "b.vtrack.parquet").unlink()
+    assert worked_on(batch(folder, out)) == ["b.mp4"]
+    other = recipe(("csv",), smooth="none")
+    assert worked_on(batch(folder, out, other)) == ["a.mp4", "b.mp4"]
+    # What the new options do not ask for would be of the old ones.
+    assert not list(out.glob("*.parquet"))
+    assert worked_on(batch(folder, out, other)) == []
+    assert worked_on(batch(folder, out, other, overwrite=True)) == ["a.mp4", "b.mp4"]
+
+
+def test_files_of_others_are_kept(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "a.vtrack.csv").write_text("precious")
+    job = batch(folder, out)
+    job.run()
+    assert (out / "a.vtrack.csv").read_text() == "precious"
+    assert "exists already; add --overwrite" in summary(out)["a.mp4"]["error"]
+    assert summary(out)["b.mp4"]["status"] == "done"
+    batch(folder, out, overwrite=True).run()
+    assert (out / "a.vtrack.csv").read_text() != "precious"
+
+
+def test_a_sidecar_cannot_point_elsewhere(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    batch(folder, out).run()
+    victim = tmp_path / "victim.csv"
+    victim.write_text("precious")
+    sidecar = out / "a.vtrack.meta.json"
+    facts = json.loads(sidecar.read_text())
+    facts["counts"]["files"] = {"../victim.csv": 8, "b.vtrack.csv": 1}
+    sidecar.write_text(json.dumps(facts))
+    assert worked_on(batch(folder, out)) == ["a.mp4"]
+    assert victim.exists()
+    assert (out / "b.vtrack.csv").exists()
+
+
+def test_failures_are_remembered_until_told_otherwise(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    good = (folder / "b.mp4").read_bytes()
+    (folder / "b.mp4").write_bytes(b"nonsense" * 100)
+    assert worked_on(batch(folder, out)) == ["a.mp4", "b.mp4"]
+    assert worked_on(batch(folder, out)) == []
+    assert worked_on(batch(folder, out, retry_failed=True)) == ["b.mp4"]
+    (folder / "b.mp4").write_bytes(good)
+    assert worked_on(batch(folder, out)) == ["b.mp4"]
+    assert summary(out)["b.mp4"]["status"] == "done"
+
+
+def test_fail_fast_ends_at_the_first_failure(folder: Path, tmp_path: Path) -> None:
+    (folder / "bad.mp4").write_bytes(b"nonsense" * 100_000)  # the largest comes first
+    job = batch(folder, tmp_path / "out", workers=1, fail_fast=True)
+    job.run()
+    rows = summary(tmp_path / "out")
+    assert [rows[name]["status"] for name in ("bad.mp4", "a.mp4", "b.mp4")] == ["failed", "waiting", "waiting"]
+
+
+def test_wrong_usage_ends_all(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="unknown table format"):
+        batch(folder, tmp_path / "out", recipe(looks=Looks(format="excel"))).run()
+    with pytest.raises(UsageError, match="max_faces must be at least 1"):
+        batch(folder, tmp_path / "out", recipe(max_faces=0)).run()
+    with pytest.raises(UsageError, match="add --csv"):
+        recipe(("parquet",), looks=Looks(format="long"))
+    for plan, message in [({"workers": 0}, "workers must be"), ({"timeout": 0}, "timeout must be")]:
+        with pytest.raises(UsageError, match=message):
+            batch(folder, tmp_path / "out", **plan)
+
+
+def test_one_run_at_a_time(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipelines.batch.lock._PATIENCE", 0.2)
+    with locked(tmp_path / "out"), pytest.raises(SinkError, match="another `vtrack batch` is at work"):
+        batch(folder, tmp_path / "out").run()
+    with pytest.raises(SinkError, match="cannot write into folder"):
+        batch(folder, folder / "a.mp4" / "out").run()
+
+
+@pytest.fixture
+def tarpit() -> Iterator[str]:
+    """The address of a server that answers a byte now and then, so that no network timeout ever strikes."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        over = threading.Event()
+
+        def drip() -> None:
+            while not over.is_set():
+                connection, _ = server.accept()
+                with connection:
+                    try:
+                        while not over.wait(0.1):
+                            connection.send(b"HTTP/1.0 200 OK\r\nX: y\r\n"[:1])
+                    except OSError:
+                        pass
+
+        thread = threading.Thread(target=drip, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{server.getsockname()[1]}/clip.mp4"
+        over.set()
+        socket.create_connection(server.getsockname()).close()
+        thread.join()
+
+
+def test_a_source_that_hangs_costs_itself_alone(folder: Path, tmp_path: Path, tarpit: str) -> None:
+    videos = tmp_path / "list.txt"
+    videos.write_text(f"{tarpit}\nin/a.mp4\nin/b.mp4\n")
+    batch(videos, tmp_path / "out", timeout=4).run()
+    rows = summary(tmp_path / "out")
+    assert [row["status"] for row in rows.values() if "clip" in row["file"]] == ["failed"]
+    assert "no headway for 4 s" in next(row["error"] for row in rows.values() if "clip" in row["file"])
+    assert {rows[name]["status"] for name in ("in/a.mp4", "in/b.mp4")} == {"done"}
+
+
+def test_a_worker_that_is_killed_costs_its_video_alone(folder: Path, tmp_path: Path) -> None:
+    import multiprocessing
+
+    write_toys(folder / "long.mp4", 400)
+    killed: list[str] = []
+
+    def kill(event: object) -> None:
+        if isinstance(event, Started) and event.job.name == "long.mp4":
+            os.kill(next(child.pid or 0 for child in multiprocessing.active_children()), signal.SIGKILL)
+            killed.append(event.job.name)
+
+    batch(folder, tmp_path / "out", workers=1).run(watch=kill)
+    rows = summary(tmp_path / "out")
+    assert killed == ["long.mp4"]
+    assert "killed by SIGKILL (out of memory?)" in rows["long.mp4"]["error"]
+    assert rows["a.mp4"]["status"] == rows["b.mp4"]["status"] == "done"
+    assert not list((tmp_path / "out").glob(".*.part"))
+    batch(folder, tmp_path / "out", retry_failed=True).run()
+    assert summary(tmp_path / "out")["long.mp4"]["frames"] == "400"
+
+
+def test_a_file_that_changes_meanwhile_fails(folder: Path, tmp_path: Path) -> None:
+    write_toys(folder / "long.mp4", 600)
+
+    def grow(event: object) -> None:
+        if isinstance(event, Started) and event.job.name == "long.mp4":
+            with (folder / "long.mp4").open("ab") as file:
+                time.sleep(0.5)
+                file.write(b"more")
+
+    batch(folder, tmp_path / "out", workers=1).run(watch=grow)
+    assert "changed while it was read" in summary(tmp_path / "out")["long.mp4"]["error"]
+
+
+def test_tables_are_merged(folder: Path, tmp_path: Path) -> None:
+    import pyarrow.parquet
+
+    out, what = tmp_path / "out", recipe()
+    job = batch(folder, out, what)
+    job.run()
+    assert merge(tmp_path / "all.csv", job.videos, what)
+    rows = (tmp_path / "all.csv").read_text().splitlines()
+    a, b = ((out / f"{name}.vtrack.csv").read_text().splitlines() for name in "ab")
+    assert rows == [f"video,{a[0]}", *(f"a.mp4,{row}" for row in a[1:]), *(f"b.mp4,{row}" for row in b[1:])]
+    assert merge(tmp_path / "all.parquet", job.videos, what)
+    table = pyarrow.parquet.read_table(tmp_path / "all.parquet")
+    assert table["video"].to_pylist() == ["a.mp4"] * 30 + ["b.mp4"] * 30
+    one = pyarrow.parquet.read_table(out / "b.vtrack.parquet")
+    assert table.slice(30).drop_columns("video").equals(one)
+    # Nothing changed, nothing to do; then something did.
+    assert not merge(tmp_path / "all.parquet", job.videos, what)
+    assert merge(tmp_path / "all.parquet", job.videos[:1], what)
+    for name, message in [("all.xlsx", "must end in .csv or .parquet"), ("dlc.csv", "cannot be stacked")]:
+        with pytest.raises(UsageError, match=message):
+            merge(tmp_path / name, job.videos, recipe(looks=Looks(format="dlc" if "dlc" in name else "wide")))
+    (tmp_path / "mine.csv").write_text("precious")
+    with pytest.raises(SinkError, match="exists already"):
+        merge(tmp_path / "mine.csv", job.videos, what)
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Enough videos for a run to be killed at any moment of it."""
+    many = tmp_path_factory.mktemp("many")
+    for i in range(6):
+        write_toys(many / f"{i}.mp4", 40 + 10 * i)
+    (many / "bad.mp4").write_bytes(b"nonsense" * 100)
+    return many
+
+
+@pytest.fixture(scope="module")
+def undisturbed(many: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, float]:
+    """The outputs of a run that nobody killed, and the seconds it took."""
+    out = tmp_path_factory.mktemp("undisturbed") / "out"
+    began = time.perf_counter()
+    assert start(many, out).wait() == 1
+    return out, time.perf_counter() - began
+
+
+def start(folder: Path, out: Path) -> subprocess.Popen[bytes]:
+    """A batch in a process of its own."""
+    command = [sys.executable, "-m", "tests.pipelines.batching", str(folder), str(out)]
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("kills", [10, pytest.param(100, marks=pytest.mark.slow)])
+def test_kill_9_loses_nothing_and_changes_nothing(
+    many: Path, undisturbed: tuple[Path, float], tmp_path: Path, kills: int
+) -> None:
+    whole, seconds = undisturbed
+    out, moments, lost = tmp_path / "out", random.Random(kills), 0
+    for _ in range(kills):
+        finished = {path: path.read_bytes() for path in out.glob("*.meta.json") if is_done(path)}
+        process = start(many, out)
+        time.sleep(moments.uniform(0, 1.1 * seconds))
+        process.kill()
+        process.communicate()
+        lost += process.returncode == -signal.SIGKILL
+        # What was finished before is there still, untouched.
+        assert {path: path.read_bytes() for path in finished} == finished
+        if process.returncode == 1:
+            assert tables(out) == tables(whole)
+            shutil.rmtree(out)
+    assert lost > kills / 3
+    process = start(many, out)
+    assert process.wait() == 1, process.communicate()
+    assert tables(out) == tables(whole)
+
+
+def is_done(sidecar: Path) -> bool:
+    return json.loads(sidecar.read_text())["counts"]["status"] == "done"
+
+
+def test_ctrl_c_once_finishes_what_runs(many: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    process = start(many, out)
+    begun = wait_for(process, b"Started")
+    process.send_signal(signal.SIGINT)
+    words = begun + process.communicate()[0]
+    assert process.returncode == 130
+    rows = summary(out)
+    assert words.count(b"Finished(") == words.count(b"Started(") == sum(r["status"] != "waiting" for r in rows.values())
+    assert {row["status"] for row in rows.values()} >= {"done", "waiting"}
+
+
+def test_ctrl_c_twice_ends_at_once_and_loses_nothing(
+    many: Path, undisturbed: tuple[Path, float], tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    process = start(many, out)
+    wait_for(process, b"Finished")
+    # As a terminal does it: to everyone. Workers must not mind.
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    process.communicate()
+    assert process.returncode != 0
+    rows = summary(out)
+    assert {row["status"] for row in rows.values()} >= {"done"}
+    assert not list(out.rglob("*.part"))
+    assert start(many, out).wait() == 1
+    assert tables(out) == tables(undisturbed[0])
+
+
+def wait_for(process: subprocess.Popen[bytes], word: bytes) -> bytes:
+    """Read until a line has the word."""
+    assert process.stdout is not None
+    words = b""
+    while word not in words:
+        line = process.stdout.readline()
+        assert line, process.communicate()
+        words += line
+    return words
+
+
+def test_outcomes_are_told_as_they_come(folder: Path, tmp_path: Path) -> None:
+    seen: list[Outcome] = []
+    job = batch(folder, tmp_path / "out")
+    job.run(watch=lambda event: seen.append(event.result) if isinstance(event, Finished) else None)
+    assert sorted(outcome.frames for outcome in seen) == [30, 30]

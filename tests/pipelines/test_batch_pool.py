@@ -1,0 +1,131 @@
+"""Workers that crash, hang, run out of memory or lose their parent cost the job they were at, and nothing else."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from pipelines.batch.pool import Finished, Pool, Progress, Report, Started
+from vtrack.errors import ModelError
+
+
+@dataclass(frozen=True)
+class Toy:
+    """Does what a job's name says."""
+
+    folder: Path
+    broken: str = ""
+
+    def prepare(self) -> Callable[[str, Report], str]:
+        (self.folder / f"loaded-{os.getpid()}").touch()
+        if self.broken == "model":
+            raise ModelError("the weights are gone")
+        if self.broken == "killed":
+            os.kill(os.getpid(), signal.SIGKILL)
+        return self._do
+
+    def _do(self, job: str, report: Report) -> str:
+        kind = job.partition(" ")[0]
+        if kind == "segfault":
+            os.kill(os.getpid(), signal.SIGSEGV)
+        elif kind == "killed":
+            os.kill(os.getpid(), signal.SIGKILL)
+        elif kind == "exit":
+            os._exit(7)
+        elif kind == "frozen":
+            os.kill(os.getpid(), signal.SIGSTOP)
+        elif kind == "asleep":
+            time.sleep(600)
+        elif kind == "slow":
+            for i in range(15):
+                time.sleep(0.1)
+                report(i, 15)
+        elif kind == "threads":
+            return os.environ["OMP_NUM_THREADS"]
+        return f"{job} by {os.getpid()}"
+
+
+def pool(tmp_path: Path, workers: int = 2, timeout: float = 60.0, **changes: str) -> Pool[str, str]:
+    return Pool(Toy(tmp_path, **changes), workers=workers, threads=3, timeout=timeout)
+
+
+@pytest.fixture(autouse=True)
+def no_child_left() -> Iterator[None]:
+    yield
+    import multiprocessing
+
+    assert multiprocessing.active_children() == []
+
+
+def test_a_worker_is_loaded_once_and_does_many_jobs(tmp_path: Path) -> None:
+    events = list(pool(tmp_path).run([f"good {i}" for i in range(12)], threading.Event()))
+    results = [event.result for event in events if isinstance(event, Finished)]
+    assert sorted(str(result).partition(" by ")[0] for result in results) == sorted(f"good {i}" for i in range(12))
+    assert len({str(result).partition(" by ")[2] for result in results}) == len(list(tmp_path.iterdir())) <= 2
+    assert sum(isinstance(event, Started) for event in events) == 12
+
+
+@pytest.mark.parametrize(
+    ("kind", "why"),
+    [
+        ("segfault", "killed by SIGSEGV"),
+        ("killed", r"killed by SIGKILL \(out of memory\?\)"),
+        ("exit", "ended with code 7"),
+        ("frozen", r"no headway for 3 s; its worker was ended \(--timeout\)"),
+        ("asleep", "no headway for 3 s"),
+    ],
+)
+def test_a_death_costs_one_job(tmp_path: Path, kind: str, why: str) -> None:
+    timeout = 3.0 if "headway" in why else 60.0
+    work = pool(tmp_path, workers=1, timeout=timeout)
+    events = list(work.run(["good 1", kind, "good 2"], threading.Event()))
+    ends = [event for event in events if isinstance(event, Finished)]
+    assert [event.job for event in ends] == ["good 1", kind, "good 2"]
+    assert ends[0].result
+    assert ends[2].result
+    assert ends[1].result is None
+    assert re.search(why, ends[1].lost)
+
+
+def test_headway_keeps_a_slow_job_alive(tmp_path: Path) -> None:
+    events = list(pool(tmp_path, workers=1, timeout=60).run(["slow"], threading.Event()))
+    assert events[-1].result  # type: ignore[union-attr]
+    progress = [event.frames for event in events if isinstance(event, Progress)]
+    assert progress == sorted(progress)
+    assert len(progress) >= 3
+
+
+def test_threads_are_divided(tmp_path: Path) -> None:
+    events = list(pool(tmp_path, workers=1).run(["threads"], threading.Event()))
+    assert events[-1].result == "3"  # type: ignore[union-attr]
+
+
+def test_after_stop_nothing_new_is_begun(tmp_path: Path) -> None:
+    stop, ended = threading.Event(), []
+    for event in pool(tmp_path, workers=1).run(["slow", "good 1", "good 2"], stop):
+        if isinstance(event, Started):
+            stop.set()
+        if isinstance(event, Finished):
+            ended.append(event.job)
+    assert ended == ["slow"]
+
+
+def test_breaking_off_kills_workers(tmp_path: Path) -> None:
+    events = pool(tmp_path).run(["asleep 1", "asleep 2"], threading.Event())
+    assert isinstance(next(events), Started)
+    events.close()
+
+
+def test_what_no_worker_can_load_ends_all(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="the weights are gone"):
+        list(pool(tmp_path, broken="model").run(["good"], threading.Event()))
+    with pytest.raises(Exception, match="a worker could not start: its worker was killed by SIGKILL"):
+        list(pool(tmp_path, broken="killed").run(["good"], threading.Event()))

@@ -1,0 +1,227 @@
+"""`vtrack batch`: folders of videos in, a table (and video) for each out, and a summary of all."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vtrack.cli.run import OUTPUTS, add_looks_options, add_tracking_options, looks_of, names, tracking_settings
+from vtrack.errors import UsageError
+
+if TYPE_CHECKING:
+    from pipelines.batch.files import Video
+    from pipelines.batch.ledger import Outcome, Recipe
+    from pipelines.batch.pool import Event
+    from pipelines.batch.run import Batch
+
+EXAMPLES = """examples:
+  vtrack batch videos -o out                         a table for each video below videos, and out/summary.csv
+  vtrack batch 'talks/**/*.mp4' -o out --parts lips:40 --video --merge out/all.parquet
+  vtrack batch list.txt -o out --workers 4 --timeout 600
+  (the same command again does only what is left, changed or, with --retry-failed, failed)
+"""
+
+
+def add_parser(commands: Any) -> None:
+    """Add the command to the parser of `vtrack`."""
+    parser = commands.add_parser(
+        "batch",
+        help="track faces through folders of videos",
+        description="Track faces through many videos, several at a time, each in a process of its own.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "inputs", nargs="+", metavar="INPUT", help="folder, quoted pattern, video, or list (.txt) of paths or addresses"
+    )
+    parser.add_argument("-o", "--output", type=Path, metavar="DIR", required=True, help="where the tree is mirrored")
+    parser.add_argument(
+        "--parts", default="face", metavar="QUERY", help="what to track: `eyes,lips:40` (default: face)"
+    )
+    group = parser.add_argument_group("videos")
+    group.add_argument("--include", type=names, default=(), metavar="PATTERNS", help="files to take: *.mp4,raw/*")
+    group.add_argument("--exclude", type=names, default=(), metavar="PATTERNS", help="files and folders to leave out")
+
+    group = parser.add_argument_group("work")
+    group.add_argument("--workers", default="auto", metavar="N", help="videos at a time (default: one for each core)")
+    group.add_argument("--timeout", type=float, metavar="SECONDS", help="end a video without headway (default: 300)")
+    group.add_argument("--retry-failed", action="store_true", help="try again what failed before")
+    group.add_argument("--fail-fast", action="store_true", help="stop at the first failure")
+
+    group = parser.add_argument_group("outputs", "A CSV table for each video, unless other tables are asked for.")
+    for name, what in OUTPUTS.items():
+        group.add_argument(f"--{name}", action="store_true", help=f"write {what} for each")
+    group.add_argument("--merge", type=Path, metavar="PATH", help="also one .parquet or .csv table of all videos")
+    group.add_argument("--overwrite", action="store_true", help="do all again, and replace files made by others")
+    add_looks_options(group)
+    add_tracking_options(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Find, do what is left, and say what came of it."""
+    from pipelines.batch.files import Filter, find_videos
+    from pipelines.batch.merge import merge
+    from pipelines.batch.run import Batch
+    from pipelines.batch.summary import total
+    from pipelines.batch.worker import Tracking
+    from pipelines.threads import interruptible
+    from vtrack.cli.main import FAILED, OK
+
+    began = time.perf_counter()
+    recipe, plan = _recipe(args), _plan(args)
+    if args.output.exists() and not args.output.is_dir():
+        raise UsageError(f"-o {args.output} is not a folder")
+    videos = find_videos(args.inputs, args.output, Filter(args.include, args.exclude))
+    batch = Batch(videos, Tracking(recipe, args.overwrite), args.output, plan)
+    with interruptible() as stop:
+        display = _display(args.quiet, batch)
+        try:
+            batch.run(stop=stop, watch=lambda event: display.show(event, ending=stop.is_set()))
+        finally:
+            display.close()
+            if batch.outcomes and not args.quiet:
+                print(total(batch.outcomes, batch.done_before, time.perf_counter() - began), file=sys.stderr)
+                print(f"summary: {args.output / 'summary.csv'}", file=sys.stderr)
+                if batch.failed_before:
+                    print("--retry-failed tries again what failed before", file=sys.stderr)
+        if stop.is_set():
+            raise KeyboardInterrupt
+    if args.merge is not None:
+        done = [video for video, outcome in batch.outcomes.items() if outcome.status == "done"]
+        if done and merge(args.merge, done, recipe, overwrite=args.overwrite) and not args.quiet:
+            print(f"merged: {args.merge}", file=sys.stderr)
+    return FAILED if batch.failed else OK
+
+
+def _recipe(args: argparse.Namespace) -> Recipe:
+    """What is done with every video."""
+    from pipelines.batch.ledger import Recipe
+    from pipelines.batch.merge import merged_kind
+    from pipelines.outputs import TABLES
+    from vtrack.query import parse_query
+
+    kinds = {name for name in OUTPUTS if getattr(args, name)}
+    if args.merge is not None:
+        kinds.add(merged_kind(args.merge, args.format))
+    if not kinds & set(TABLES):
+        kinds.add("csv")
+    return Recipe(
+        query=parse_query(args.parts),
+        settings=tracking_settings(args),
+        selection={"start": args.start, "stop": args.stop, "every": args.every},
+        kinds=tuple(name for name in OUTPUTS if name in kinds),
+        looks=looks_of(args),
+    )
+
+
+def _plan(args: argparse.Namespace) -> Any:
+    from pipelines.batch.run import PATIENCE, Plan
+
+    if args.workers != "auto" and not args.workers.isdecimal():
+        raise UsageError(f"--workers is a number or auto, not {args.workers!r}")
+    return Plan(
+        workers=None if args.workers == "auto" else int(args.workers),
+        timeout=PATIENCE if args.timeout is None else args.timeout,
+        retry_failed=args.retry_failed,
+        fail_fast=args.fail_fast,
+    )
+
+
+class _Silence:
+    """Says nothing."""
+
+    def __init__(self, batch: Batch) -> None:
+        self.batch = batch
+        self.finished = 0
+        self.left = 0
+
+    def show(self, event: Event | Sequence[Video], *, ending: bool) -> None:
+        """Take note of what happened."""
+        from pipelines.batch.pool import Finished
+
+        if isinstance(event, Finished):
+            self.finished += 1
+            self.done(event.worker, event.job, self.batch.outcomes[event.job])
+        elif isinstance(event, Sequence):
+            self.left = len(event)
+
+    def done(self, worker: int, video: Video, outcome: Outcome) -> None:
+        """A video came to its end."""
+
+    def close(self) -> None:
+        """The work is over."""
+
+
+class _Lines(_Silence):
+    """A plain line for each video, for logs."""
+
+    def done(self, worker: int, video: Video, outcome: Outcome) -> None:
+        """Say what came of a video."""
+        print(f"[{self.finished}/{self.left}] {_line(video, outcome)}", file=sys.stderr, flush=True)
+
+
+class _Bars(_Silence):
+    """For terminals: a bar for the whole, and one for each worker below it."""
+
+    def __init__(self, batch: Batch) -> None:
+        super().__init__(batch)
+        self._whole: Any = None
+        self._workers: dict[int, Any] = {}
+        self._told = False
+
+    def show(self, event: Event | Sequence[Video], *, ending: bool) -> None:
+        """Move the bars."""
+        from tqdm import tqdm
+
+        from pipelines.batch.pool import Progress, Started
+
+        super().show(event, ending=ending)
+        if isinstance(event, Sequence):
+            if event:
+                self._whole = tqdm(total=len(event), desc="all", unit=" videos", position=0, leave=False)
+            return
+        if isinstance(event, Started):
+            bar = self._workers.get(event.worker)
+            if bar is None:
+                bar = tqdm(unit=" frames", position=event.worker + 1, leave=False)
+                self._workers[event.worker] = bar
+            bar.reset()
+            bar.set_description(event.job.name[-40:])
+        elif isinstance(event, Progress):
+            bar = self._workers[event.worker]
+            bar.total = event.expected
+            bar.update(event.frames - bar.n)
+        if ending and not self._told:
+            self._told = True
+            self._whole.write("finishing what is under way; Ctrl-C again ends it at once", file=sys.stderr)
+
+    def done(self, worker: int, video: Video, outcome: Outcome) -> None:
+        """Count a video; failures get a line that stays."""
+        self._whole.update()
+        if outcome.status == "failed":
+            self._whole.write(_line(video, outcome), file=sys.stderr)
+
+    def close(self) -> None:
+        """Clear the bars away."""
+        for bar in (*reversed(self._workers.values()), self._whole):
+            if bar is not None:
+                bar.close()
+
+
+def _display(quiet: bool, batch: Batch) -> _Silence:
+    if quiet:
+        return _Silence(batch)
+    return _Bars(batch) if sys.stderr.isatty() else _Lines(batch)
+
+
+def _line(video: Video, outcome: Outcome) -> str:
+    if outcome.status == "failed":
+        return f"{video.name}: failed: {outcome.error}"
+    warned = f"; {outcome.warnings}" if outcome.warnings else ""
+    tracks = "1 track" if outcome.tracks == 1 else f"{outcome.tracks} tracks"
+    return f"{video.name}: {outcome.frames} frames, {tracks}, {outcome.fps:.1f} fps{warned}"

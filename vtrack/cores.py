@@ -1,0 +1,29 @@
+"""How many cores this process may use."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+_QUOTA = Path("/sys/fs/cgroup/cpu.max")
+"""How a container says what share of the machine it has: microseconds of work in each period, and the period."""
+
+
+def cores() -> int:
+    """What `OMP_NUM_THREADS` allows, as it does for torch; else the cores that system and container leave to us.
+
+    Everything that starts threads asks here, so that one variable divides a machine between processes.
+    """
+    wanted = os.environ.get("OMP_NUM_THREADS", "")
+    return int(wanted) if wanted.isdecimal() and int(wanted) else machine_cores()
+
+
+def machine_cores() -> int:
+    """The cores that system and container leave to us."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    count = len(affinity(0)) if affinity else os.cpu_count() or 1
+    try:
+        work, period = _QUOTA.read_text(encoding="ascii").split()
+        return max(1, min(count, int(work) // int(period)))
+    except (OSError, ValueError):  # no container, or one without a quota ("max")
+        return count

@@ -1,0 +1,58 @@
+"""What a layout is: the fixed list of points of a data set."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from vtrack.parts import widened_box
+from vtrack.types import FloatArray, Query
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Layout:
+    """The fixed list of points of a data set. Points are counted from 0 here, from 1 in the files."""
+
+    name: str
+    title: str
+    query: Query
+    """Part and position of each point."""
+    mirror: npt.NDArray[np.intp]
+    """(points,) in a flipped image, point i is what point `mirror[i]` was."""
+    inter_ocular: tuple[int, ...]
+    """The two outer eye corners, whose distance normalises errors; empty where the layout has no eyes."""
+    inter_pupil: tuple[tuple[int, ...], ...]
+    """The points of the left and of the right eye whose means are the pupils; empty where there are none."""
+    core: npt.NDArray[np.intp]
+    """The points that the face box is told from."""
+    box_shares: tuple[float, float, float, float]
+    """From the tight box of the core points to that of the 68: left, top, right, bottom."""
+
+    def __len__(self) -> int:
+        return len(self.query)
+
+    def face_box(self, points: FloatArray) -> FloatArray:
+        """(n, 4) tight 68-point boxes x, y, w, h of faces (n, points, 2), so that crops look alike in all data sets."""
+        return widened_box(np.asarray(points)[..., self.core, :], self.box_shares)
+
+    def unit(self, points: FloatArray) -> FloatArray:
+        """(n,) what errors of faces (n, points, 2) are divided by: the distance of the outer eye corners, or, where the
+        layout has none, the longer side of the face box.
+        """
+        if self.inter_ocular:
+            left, right = self.inter_ocular
+            return np.linalg.norm(points[..., left, :] - points[..., right, :], axis=-1)
+        return self.face_box(points)[..., 2:].max(-1)
+
+    def flip(self, points: FloatArray, width: float) -> FloatArray:
+        """Points (..., points, 2) after their image, `width` pixels wide, is flipped left to right."""
+        flipped = np.array(points, copy=True)[..., self.mirror, :]
+        flipped[..., 0] = width - 1 - flipped[..., 0]
+        return flipped
+
+
+def points_of(query: Query) -> list[tuple[str, float]]:
+    """A query as pairs of part and position."""
+    return list(zip(query.parts, query.positions, strict=True))

@@ -1,0 +1,90 @@
+"""A few annotated faces that a model keeps, and the choice of the one most like a crop (paper 002)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+import torch
+from scipy.cluster.vq import kmeans2
+from torch import Tensor, nn
+
+from vtrack.types import FloatArray, ImageArray
+
+CHOICES = ("sift", "worst", "neutral", "random")
+
+_RATIO = 0.8
+"""A match counts when the second-best is clearly worse: its distance over that of the best, the other way round."""
+
+
+class References(nn.Module):
+    """Faces saved with the weights; the first is the neutral one."""
+
+    images: Tensor
+    """(K, 3, s, s) uint8"""
+    points: Tensor
+    """(K, L, 2) in crop units"""
+
+    def __init__(self, count: int, size: int, landmarks: int) -> None:
+        super().__init__()
+        self.register_buffer("images", torch.zeros(count, 3, size, size, dtype=torch.uint8))
+        self.register_buffer("points", torch.zeros(count, landmarks, 2))
+        self._described: tuple[int, list[FloatArray]] | None = None
+        self._random = np.random.default_rng(0)
+
+    def choose(self, crops: Tensor, how: str) -> Tensor:
+        """(B,) which reference to use for each crop (B, 3, S, S) uint8.
+
+        `sift`: the one with the most matching SIFT features; `worst`: with the fewest; `neutral`: the first; `random`.
+        """
+        count = len(crops)
+        if how == "neutral":
+            return torch.zeros(count, dtype=torch.long, device=crops.device)
+        if how == "random":
+            return torch.from_numpy(self._random.integers(0, len(self.images), count)).to(crops.device)
+        mine = self._descriptions()
+        likeness = np.array([[_matches(one, other) for other in mine] for one in _describe(self._small(crops))])
+        chosen = likeness.argmax(1) if how == "sift" else likeness.argmin(1)
+        return torch.from_numpy(chosen).to(crops.device)
+
+    def _small(self, crops: Tensor) -> ImageArray:
+        """(B, s, s, 3) the crops at the references' size."""
+        size = self.images.shape[-1]
+        whole = crops.permute(0, 2, 3, 1).cpu().numpy()
+        return np.stack([cv2.resize(crop, (size, size), interpolation=cv2.INTER_AREA) for crop in whole])
+
+    def _descriptions(self) -> list[FloatArray]:
+        """The references' SIFT features, computed once for the images there are."""
+        version = self.images._version
+        if self._described is None or self._described[0] != version:
+            self._described = version, _describe(self.images.permute(0, 2, 3, 1).cpu().numpy())
+        return self._described[1]
+
+
+def _describe(images: Sequence[ImageArray] | ImageArray) -> list[FloatArray]:
+    """SIFT features (n, 128) of each picture (s, s, 3); none where nothing stands out."""
+    sift = cv2.SIFT_create(nfeatures=200, contrastThreshold=0.02)  # type: ignore[attr-defined]
+    found = [sift.detectAndCompute(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), None)[1] for image in images]
+    return [np.zeros((0, 128), np.float32) if features is None else features for features in found]
+
+
+def _matches(features: FloatArray, others: FloatArray) -> int:
+    """How many features (n, 128) have a clear partner among others (m, 128)."""
+    if len(features) < 1 or len(others) < 2:
+        return 0
+    squares = (features**2).sum(1)[:, None] + (others**2).sum(1) - 2 * features @ others.T
+    best = np.sqrt(np.partition(squares, 1, axis=1)[:, :2].clip(min=0))
+    return int((best[:, 0] < _RATIO * best[:, 1]).sum())
+
+
+def representatives(shapes: FloatArray, count: int, seed: int = 0) -> list[int]:
+    """Places of `count` faces among shapes (n, L, 2): first the one nearest to the mean, then one of each kind there is."""
+    flat = np.asarray(shapes, np.float64).reshape(len(shapes), -1)
+    chosen = [int(((flat - flat.mean(0)) ** 2).sum(1).argmin())]
+    if count > 1:
+        centers, _ = kmeans2(flat, min(count - 1, len(flat)), seed=seed, minit="++", missing="warn")
+        nearest = ((flat[None] - centers[:, None]) ** 2).sum(-1).argsort(1)  # (kinds, n)
+        for row in nearest:
+            chosen.append(next((int(place) for place in row if int(place) not in chosen), chosen[0]))
+    return (chosen * count)[:count] if len(chosen) < count else chosen
