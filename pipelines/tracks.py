@@ -160,8 +160,10 @@ class Match:
 class Tracks:
     """All live tracks, oldest first."""
 
-    def __init__(self, max_faces: int | None = None) -> None:
+    def __init__(self, max_faces: int | None = None, sure: float = 0.0) -> None:
         self.max_faces = max_faces
+        self.sure = sure
+        """Score from which a detection may begin a track; a lesser one may only go on with one."""
         self.live: list[Track] = []
         self._next_id = 0
 
@@ -203,6 +205,7 @@ class Tracks:
         seen = sum(track.seen == time for track in self.live)
         room = len(seeds) if self.max_faces is None else max(self.max_faces - seen, 0)
         begun = []
+        seeds = [seed for seed in seeds if seed.score >= self.sure]
         for seed in sorted(seeds, key=lambda seed: -seed.sighting.side)[:room]:
             track = Track(time, seed.certain)
             track.add(time, seed.sighting)
