@@ -27,7 +27,7 @@ from pipelines.recorder import Drawings, Recorder
 from pipelines.source import open_source
 from pipelines.tables import open_table
 from pipelines.video import Pipeline, Settings
-from pipelines.window import DRAWINGS, labelled, next_drawing
+from pipelines.window import DRAWINGS, Window, has_display, labelled, next_drawing, save_snapshot
 from pipelines.writer import VideoSink
 from tests.clips import index_image, read_index, write_clip
 from tests.pipelines.results import QUERY, make_face, make_result
@@ -323,6 +323,36 @@ def test_the_label_stands_on_a_copy() -> None:
     picture = np.full((240, 320, 3), 200, np.uint8)
     shown = labelled(picture, "30 fps")
     assert (picture == 200).all() and (shown != 200).any() and (shown[:150] == 200).all()
+
+
+def press(window: Window, key: str) -> tuple[bool, list[str]]:
+    """Whether the window stays open after a key, and what it tells."""
+    told: list[str] = []
+    return window._key(ord(key), told.append), told
+
+
+def test_the_keys_of_the_window(clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    draw = Drawings()
+    live = Live(pipeline(), Capture(camera_opener(str(clip))))
+    window = Window(live, draw)
+    assert press(window, "3") == (True, []) and set(live.query.parts) == {"left_brow", "right_brow"}
+    press(window, "d")
+    assert draw.kinds == frozenset(DRAWINGS[1])
+    assert press(window, "s") == (True, [])  # there is no picture yet
+    assert press(window, "q")[0] is False and window._key(27, print) is False
+    names = {save_snapshot(image(i)).name for i in range(3)}
+    assert len(names) == 3 and all((tmp_path / name).stat().st_size for name in names)
+
+
+@pytest.mark.skipif(not has_display(), reason="there is no screen; xvfb-run gives one")
+def test_the_window_shows_until_there_is_no_more(clip: Path) -> None:
+    with Capture(camera_opener(str(clip))) as capture:
+        live = Live(pipeline(), capture)
+        window = Window(live, Drawings())
+        with Worker(live, lambda result: None) as worker:
+            window.run(worker.newest, print)
+    assert worker.frames > 0 and worker.newest.closed and window._watch.pace.fps > 0
 
 
 def test_the_command_writes_what_it_saw(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
