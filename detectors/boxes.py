@@ -26,6 +26,7 @@ class BoxesDetector:
     """
 
     name = "boxes"
+    sure = 0.0
 
     def __init__(self, path: Path | None, threshold: float = 0.0) -> None:
         if path is None:

@@ -47,6 +47,7 @@ class MediapipeDetector:
     """BlazeFace on whole frames and, for small faces, on tiles; one picture at a time, as mediapipe has it."""
 
     name = "mediapipe"
+    sure = 0.5
 
     def __init__(self, model: Path | None = None, threshold: float = 0.5, small_faces: bool = False) -> None:
         try:

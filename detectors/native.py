@@ -59,6 +59,7 @@ class NativeDetector:
     """An anchor-free convolutional network on CPU (ONNX) or GPU (torch)."""
 
     name = "native"
+    sure = 0.85
 
     def __init__(
         self,

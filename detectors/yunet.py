@@ -35,6 +35,7 @@ class YunetDetector:
     """`cv2.FaceDetectorYN` on frames shrunk to `size`; one at a time, as OpenCV has it."""
 
     name = "yunet"
+    sure = 0.8
 
     def __init__(self, model: Path | None, size: int = 640, threshold: float = 0.6) -> None:
         if model is None:

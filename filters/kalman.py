@@ -11,7 +11,6 @@ ignored, until it stays away for `patience` measurements: then it has jumped, an
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -53,55 +52,58 @@ class Step:
         return replace(self, **padded)
 
 
-@dataclass(frozen=True, eq=False)
 class Groups:
     """Points that tend to move together, and how far they must stray together before it counts as motion."""
 
-    members: npt.NDArray[np.intp]
-    """(points,) number of each point's group, from 0 and without gaps."""
-    alarm: float = 1e-3
-    """Probability that noise alone makes a calm group agile for a moment."""
-    hold: float = 0.06
-    """Seconds in which the agility of a group that moved fades by a factor of e. Motion comes in strokes: what has just
-    set off will turn or stop soon, by less than would stand out from the noise."""
+    _ALIKE = 2.0
+    """So many points say as much as one whose noise is its own, since neighbours share theirs ..."""
+    _MOST = 6.0
+    """... and however many they are, they say no more than so many."""
 
-    def __post_init__(self) -> None:
-        members = np.asarray(self.members)
+    def __init__(
+        self,
+        members: npt.NDArray[np.intp],
+        *,
+        alarm: float = 1e-3,
+        hold: float = 0.06,
+        zeal: FloatArray | float = 1.0,
+    ) -> None:
+        """`members` (points,) are the numbers of the points' groups, from 0 and without gaps.
+
+        `alarm` is the probability that noise alone makes a calm group agile for a moment. `hold` are the seconds in
+        which agility fades by a factor of e: motion comes in strokes, and what has just set off will turn or stop soon,
+        by less than would stand out from the noise. With a `zeal` of z, (points,) or one for all, points become z times
+        as agile as their surprise alone asks for.
+        """
+        members = np.asarray(members)
         if members.ndim != 1 or not np.array_equal(np.unique(members), np.arange(members.max(initial=-1) + 1)):
             raise ValueError(f"groups must be numbered from 0 without gaps, got {members.tolist()}")
-        if not 0 < self.alarm < 1 or self.hold <= 0:
-            raise ValueError(f"alarm must lie in 0..1 and hold be positive, got {self.alarm} and {self.hold}")
-        table = members[None, :] == np.arange(members.max(initial=-1) + 1)[:, None]  # (groups, points)
-        # Squared innovations of n independent points, over what was expected, have a mean of Gamma(n) / n.
-        independent = np.clip(table.sum(1) / self._ALIKE, 1, self._MOST)
-        limits = gamma.ppf(1 - self.alarm, independent) / independent
-        object.__setattr__(self, "members", members)
-        object.__setattr__(self, "calm", limits[members])
-        object.__setattr__(self, "_table", table.T.astype(np.float64))
-        order = np.argsort(members, kind="stable")
-        object.__setattr__(self, "_order", order)
-        object.__setattr__(self, "_starts", np.searchsorted(members[order], np.arange(len(table))))
-
-    zeal: FloatArray | float = 1.0
-    """(points,) how many times as agile as their surprise alone asks for points become."""
-
-    _ALIKE: ClassVar[float] = 2.0
-    """So many points say as much as one whose noise is its own, since neighbours share theirs ..."""
-    _MOST: ClassVar[float] = 6.0
-    """... and however many they are, they say no more than so many."""
+        if not 0 < alarm < 1 or hold <= 0:
+            raise ValueError(f"alarm must lie in 0..1 and hold be positive, got {alarm} and {hold}")
+        self.members = members
+        self.alarm = alarm
+        self.hold = hold
+        self.zeal = zeal
+        sizes = np.bincount(members)
+        # Squared innovations of n independent points, over what was expected of them, have a mean of Gamma(n) / n.
+        independent = np.clip(sizes / self._ALIKE, 1, self._MOST)
+        self.calm: FloatArray = (gamma.ppf(1 - alarm, independent) / independent)[members]
+        """(points,) mean squared innovation of its group, over what was expected, up to which a point is calm."""
+        self._table = np.eye(len(sizes))[members]  # (points, groups)
+        self._sorted = np.argsort(members, kind="stable")
+        self._starts = np.cumsum(sizes) - sizes
 
     def mean(self, values: FloatArray) -> FloatArray:
         """(tracks, points) mean over each point's group without its largest value, which may be an outlier; NaN ignored.
 
         A group of one or two keeps all its values.
         """
-        table: FloatArray = self._table  # type: ignore[attr-defined]
         known = np.isfinite(values)
         filled = np.where(known, values, 0.0)
-        counts, sums = known @ table, filled @ table
-        largest = np.maximum.reduceat(filled[:, self._order], self._starts, axis=1)  # type: ignore[attr-defined]
+        counts, sums = known @ self._table, filled @ self._table
+        largest = np.maximum.reduceat(filled[:, self._sorted], self._starts, axis=1)
         trim = counts > 2
-        means = (sums - largest * trim) / np.maximum(counts - trim, 1)
+        means: FloatArray = (sums - largest * trim) / np.maximum(counts - trim, 1)
         return means[:, self.members]
 
 
@@ -128,8 +130,8 @@ class Kalman:
         self.groups = groups
         self.gate = gate
         self.patience = patience
-        self.mean = np.zeros((tracks, points, order, 2))
-        self.covariance = np.zeros((tracks, points, order, order))
+        self.mean: FloatArray = np.zeros((tracks, points, order, 2))
+        self.covariance: FloatArray = np.zeros((tracks, points, order, order))
         self.alive = np.zeros((tracks, points), np.bool_)
         self.agility = np.zeros((tracks, points))
         """(tracks, points) density of the motion's noise beyond what is usual."""

@@ -54,9 +54,9 @@ class OneEuro:
         `cutoff` is the cutoff in Hz of a point at rest; `beta` is how many Hz it gains for each unit of speed per second.
         """
         since = self._since + dt
-        measured = np.isfinite(positions).all(-1)
-        known = np.isfinite(self.positions).all(-1)
-        follow = (measured & known & (since > 0))[..., None]
+        measured = np.asarray(np.isfinite(positions).all(-1))
+        known = np.asarray(np.isfinite(self.positions).all(-1))
+        follow = np.asarray(measured & known & (since > 0))[..., None]
         speeds = np.where(follow, positions - self._raw, 0.0) / np.where(follow, since[..., None], 1.0)
         change = np.where(follow, blend(self.speed_cutoff, since)[..., None] * (speeds - self._speeds), 0.0)
         self._speeds = self._speeds + change

@@ -77,7 +77,7 @@ class Body:
         parts = np.full(points.shape, complex(np.nan, np.nan))
         shift = np.full(len(points), complex(np.nan, np.nan))
         turn = shift.copy()
-        seen = np.isfinite(points[:, self.anchors])
+        seen = np.asarray(np.isfinite(points[:, self.anchors]))
         hoped = expected[:, self.anchors]
         rows = np.flatnonzero(np.where(np.isfinite(hoped).any(1), seen.sum(1) >= 2, seen.all(1)))
         if not len(rows):
@@ -85,7 +85,7 @@ class Body:
         seen, anchors = seen[rows], np.where(seen[rows], points[np.ix_(rows, self.anchors)], 0.0)
         spread = np.where(seen, sigma[np.ix_(rows, self.anchors)], 1.0)
         hoped = hoped[rows]
-        new = ~np.isfinite(hoped).any(1)
+        new = np.asarray(~np.isfinite(hoped).any(1))
         weights = seen / spread**2
         whole = np.where(new[:, None], normalised(anchors, weights), np.where(np.isfinite(hoped), hoped, 0.0))
         self._shapes[rows[new]] = whole[new]

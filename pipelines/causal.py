@@ -51,13 +51,20 @@ class CausalFollower(Follower):
     def _detect(self, frame: Frame) -> None:
         """Give lost tracks their faces back, and begin tracks for faces that are new."""
         self._detected = frame.time
-        seen = [track.last for track in self.tracks.live if track.seen == frame.time]
+        seen = [track for track in self.tracks.live if track.seen == frame.time]
         lost = [track for track in self.tracks.live if track.seen != frame.time]
-        seeds = [seed for seed in self.seek([frame])[0] if not any(same_face(seed.sighting, other) for other in seen)]
-        self._accept(self.tracks.match(seeds, frame.time, lost), frame)
+        unknown = []
+        for seed in self.seek([frame])[0]:
+            known = [track for track in seen if same_face(seed.sighting, track.last)]
+            if known:
+                known[0].believe(frame.time, seed)
+            else:
+                unknown.append(seed)
+        self._accept(self.tracks.match(unknown, frame.time, lost), frame)
 
     def _accept(self, match: Match, frame: Frame) -> None:
         """Record the faces that a detection found."""
         for track, seed in match.pairs:
             track.add(frame.time, seed.sighting)
+            track.believe(frame.time, seed)
         self.tracks.begin(self.settle(match.new, frame), frame.time)

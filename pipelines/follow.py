@@ -40,7 +40,7 @@ class Follower:
     ) -> None:
         self.detector = detector
         self.landmarker = landmarker
-        self.tracks = Tracks(max_faces)
+        self.tracks = Tracks(max_faces, sure=detector.sure)
         self.detect_every = detect_every
         self.cuts = CutDetector()
 

@@ -32,10 +32,9 @@ class SegmentFollower(Follower):
     def follow(self, frames: Iterable[Frame]) -> Iterator[tuple[Frame, dict[int, Sighting]]]:
         """Every frame with its faces by id; frames come out a segment later than they go in."""
         self._found: defaultdict[int, list[Candidate]] = defaultdict(list)
-        self._count = 0
+        self._keys = 0
         segment: list[Frame] = []
         for frame in frames:
-            self._count += 1
             if self.cuts.is_cut(frame.image) or not segment:
                 self._finish(segment)
                 yield from self._settled(segment)
@@ -53,8 +52,10 @@ class SegmentFollower(Follower):
 
     def _enter(self, frame: Frame) -> None:
         """The faces of the first frame of a scene."""
+        self._keys += 1
         match = self.cross(frame)
         for track, seed in match.pairs:
+            track.believe(frame.time, seed)
             self._record(frame, Candidate(track, seed.sighting, seed.sighting.box))
         for track in self.tracks.begin(self.settle(match.new, frame), frame.time):
             self._record(frame, Candidate(track, track.last, track.last.box), new=False)
@@ -66,6 +67,7 @@ class SegmentFollower(Follower):
 
     def _solve(self, frames: Sequence[Frame], seeds: Sequence[Seed]) -> None:
         """Find every face in all frames but the first, which is known; `seeds` are those of the last."""
+        self._keys += 1
         start, end = frames[0], frames[-1]
         match = self.tracks.match(seeds, end.time)
         vanished = any(track.seen == start.time for track in match.lost)
@@ -106,6 +108,7 @@ class SegmentFollower(Follower):
             for candidate in contest(present):
                 self._record(frames[place], candidate)
         for track, seed in match.pairs:
+            track.believe(end.time, seed)
             if track.seen != end.time:
                 self._record(end, Candidate(track, seed.sighting, seed.sighting.box))
 
@@ -130,7 +133,7 @@ class SegmentFollower(Follower):
         walkers: dict[Track, Track] = {}
         for track in begun:
             self._record(end, Candidate(track, track.last, track.last.box), new=False)
-            walker = Track(end.time, certain=False)
+            walker = Track(end.time)
             walker.add(end.time, track.last)
             walkers[walker] = track
         for frame in reversed(frames[:-1]):
@@ -152,7 +155,8 @@ class SegmentFollower(Follower):
         """Frames about which nothing more will be learnt."""
         for frame in frames:
             found = self._found.pop(frame.index, [])
-            sure = [one for one in found if self.tracks.counts(one.track, self._count)]
+            # Where there is but one key frame, in a photograph for example, there is no second to wait for.
+            sure = [one for one in found if self.tracks.counts(one.track) or self._keys == 1]
             faces = {self.tracks.name(one.track): one.sighting for one in sure}
             yield frame, dict(sorted(faces.items())[: self.tracks.max_faces])
 

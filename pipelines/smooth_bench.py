@@ -100,7 +100,8 @@ def clip(name: str, seed: int = 0, noise: float = 1.0) -> Clip:
     """`still`, `blink`, `talk`, `turn` (the head turns fast) or `shake` (it moves all the time)."""
     times = np.arange(round(SECONDS * FPS)) / FPS
     shape = np.tile(mean_face(), (len(times), 1))
-    yaw, roll, shift, scale = np.zeros_like(times), np.zeros_like(times), np.zeros_like(times, complex), 1.0
+    yaw, roll, scale = np.zeros_like(times), np.zeros_like(times), np.ones_like(times)
+    shift: ComplexArray = np.zeros_like(times, np.complex128)
     if name in ("blink", "talk"):
         closed = _closed(times)
         for upper, lower in _LIDS:
@@ -119,9 +120,9 @@ def clip(name: str, seed: int = 0, noise: float = 1.0) -> Clip:
         shift = 0.35 * np.sin(yaw) + 0.05j * np.sin(1.8 * np.pi * times)
     if name == "shake":
         shift = 0.3 * np.sin(2.4 * np.pi * times) + 0.15j * np.sin(1.6 * np.pi * times)
-        roll, scale = 0.2 * np.sin(1.4 * np.pi * times), 1 + 0.15 * np.sin(0.6 * np.pi * times)[:, None]
+        roll, scale = 0.2 * np.sin(1.4 * np.pi * times), 1 + 0.15 * np.sin(0.6 * np.pi * times)
     seen = shape.real * np.cos(yaw)[:, None] + _depth() * np.sin(yaw)[:, None] + 1j * shape.imag
-    truth = SIZE * (3 + 3j + shift[:, None] + scale * seen * np.exp(1j * roll)[:, None])
+    truth = SIZE * (3 + 3j + shift[:, None] + scale[:, None] * seen * np.exp(1j * roll)[:, None])
     return Clip(name, times, truth, truth + noise * jitter(len(times), seed))
 
 
@@ -174,7 +175,7 @@ SIGMA = 2.5
 """What the model says of its error, in % of the distance between the outer corners of the eyes."""
 
 
-def bench(modes: Sequence[str] = ("none", *(mode for mode in MODES if mode != "none")), seeds: int = 2) -> list[Row]:
+def bench(modes: Sequence[str] = ("none", *MODES[:-1]), seeds: int = 2) -> list[Row]:
     """The table, raw points (`none`) first."""
     rows = []
     for mode in modes:
@@ -199,7 +200,7 @@ def lag(truth: ComplexArray, points: ComplexArray, reach: int = 6) -> float:
     shifts = np.arange(-reach, reach + 1)
     match = np.array([
         (one[max(0, -k) : count - max(0, k)].conj() * other[max(0, k) : count - max(0, -k)]).real.sum() / (count - abs(k))
-        for k in shifts
+        for k in range(-reach, reach + 1)
     ])  # fmt: skip
     peak = int(np.clip(match.argmax(), 1, len(shifts) - 2))
     before, top, after = match[peak - 1 : peak + 2]

@@ -127,7 +127,7 @@ class Steady:
             density *= 10 ** (_DECADES * (0.5 - strengths))
             lag = lag if settings.mode == "rts" else 0
             zeal = np.array([*(_ZEAL.get(kind, 1.0) for kind in kinds), 1.0, 1.0])
-            groups = Groups(_members(query), _ALARM, _HOLD, zeal)
+            groups = Groups(_members(query), alarm=_ALARM, hold=_HOLD, zeal=zeal)
             self._filter = _Kalman(groups, density if lag else density * _CAUSAL, lag)
         self._size = np.ones(0)
         self._last = np.zeros((0, 2), np.complex128)
@@ -207,7 +207,9 @@ class _Kalman:
         )
         self.level = np.ones(0)
         """(tracks,) how much stronger the jitter is than sigma says, learnt on the way."""
-        self._past = [(np.zeros((0, count - 2, 2)), 0.0)] * 2  # parts and time steps of the last two moments
+        self._past: list[tuple[FloatArray, float]] = [
+            (np.zeros((0, count - 2, 2)), 0.0)
+        ] * 2  # parts and time steps of the last two moments
 
     def grow(self, tracks: int) -> None:
         (self._zero_lag or self._kalman).grow(tracks)

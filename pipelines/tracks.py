@@ -21,11 +21,11 @@ from vtrack.types import FloatArray, Frame
 STAY = 0.3
 """Presence below which a track does not take a crop for its face; lower than for a birth, so that nothing flickers."""
 CERTAIN = 0.9
-"""Presence and score from which one sighting is enough for a track to count."""
-CONFIRM = 3
-"""Sightings that a less certain track needs before it counts."""
+"""Presence and score without doubt: one such detection is enough for a track to count."""
+ENOUGH = 1.2
+"""Evidence from which any track counts: the sum of score times presence over its detections."""
 PATIENCE = 1.0
-"""Seconds that a track outlives its last sighting."""
+"""Seconds that a track outlives its last sighting, and that landmarks alone carry it when they are less than certain."""
 
 STILL = 0.15
 """How far from its place a face may be found after a scene cut, in box sides."""
@@ -90,27 +90,31 @@ class Motion:
 class Track:
     """One face through time."""
 
-    def __init__(self, time: float, certain: bool) -> None:
+    def __init__(self, time: float) -> None:
         self.id: int | None = None
         self.motion = Motion()
         self.last: Sighting
         self.born = time
         self.seen = time
         """When it was seen last."""
-        self.hits = 0
-        self.certain = certain
+        self.detected = time
+        """When a detector saw it last."""
+        self.evidence = 0.0
 
     def add(self, time: float, sighting: Sighting) -> None:
         """Record its newest sighting."""
         self.motion.add(time, sighting)
         self.last, self.seen = sighting, time
-        self.hits += 1
+
+    def believe(self, time: float, seed: Seed) -> None:
+        """Take note of a detection of its face."""
+        self.detected = time
+        self.evidence += ENOUGH if seed.certain else seed.score * seed.sighting.presence
 
     def add_before(self, time: float, sighting: Sighting) -> None:
         """Record a sighting earlier than all others."""
         self.motion.add_before(time, sighting)
         self.born = time
-        self.hits += 1
 
     def anchors(self, time: float) -> FloatArray:
         """(anchors, 2) where its anchors are expected."""
@@ -160,8 +164,10 @@ class Match:
 class Tracks:
     """All live tracks, oldest first."""
 
-    def __init__(self, max_faces: int | None = None) -> None:
+    def __init__(self, max_faces: int | None = None, sure: float = 0.0) -> None:
         self.max_faces = max_faces
+        self.sure = sure
+        """Score from which a detection may begin a track; a lesser one may only go on with one."""
         self.live: list[Track] = []
         self._next_id = 0
 
@@ -203,9 +209,11 @@ class Tracks:
         seen = sum(track.seen == time for track in self.live)
         room = len(seeds) if self.max_faces is None else max(self.max_faces - seen, 0)
         begun = []
+        seeds = [seed for seed in seeds if seed.score >= self.sure]
         for seed in sorted(seeds, key=lambda seed: -seed.sighting.side)[:room]:
-            track = Track(time, seed.certain)
+            track = Track(time)
             track.add(time, seed.sighting)
+            track.believe(time, seed)
             begun.append(track)
         self.live += begun
         if self.max_faces is not None and len(self.live) > self.max_faces:
@@ -223,9 +231,9 @@ class Tracks:
             track for track in self.live if track.seen == time or (self.counts(track) and time - track.seen <= PATIENCE)
         ]
 
-    def counts(self, track: Track, frames: int = CONFIRM) -> bool:
-        """Whether a track is a face's for sure; a video of fewer `frames` than it takes asks for all it has."""
-        return track.id is not None or track.certain or track.hits >= min(CONFIRM, frames)
+    def counts(self, track: Track) -> bool:
+        """Whether a track is a face's for sure."""
+        return track.id is not None or track.evidence >= ENOUGH
 
     def name(self, track: Track) -> int:
         """The track's id, given on first asking."""
@@ -266,10 +274,14 @@ def same_face(one: Sighting, other: Sighting) -> bool:
 
 
 def believable(track: Track, sighting: Sighting, time: float) -> bool:
-    """Whether a track may take what a crop shows for its face: it is one, and where this face could be."""
+    """Whether a track may take what a crop shows for its face: it is one, and where this face could be.
+
+    A landmark model follows whatever it was once led to. So when no detector has seen the face for long, it must be sure.
+    """
     distance = np.linalg.norm(sighting.anchors - track.anchors(time), axis=-1).mean()
     near = distance < track.reach(time) * max(track.last.side, sighting.side)
-    return sighting.presence >= STAY and bool(near)
+    needed = STAY if time - track.detected <= PATIENCE else CERTAIN
+    return sighting.presence >= needed and bool(near)
 
 
 def is_face(sighting: Sighting) -> bool:

@@ -36,7 +36,8 @@ _MEMORY = 96 * 2**20
 """Bytes of pixels that wait between two threads at most."""
 _DEPTH = 32
 """Frames that wait between two threads at most."""
-_LONGEST_DETECT_EVERY = 2.0
+_LONGEST_DETECT_EVERY = 1.0
+"""Seconds; what happens faster is missed, and tracks live no longer without a sighting."""
 
 
 @dataclass(frozen=True)

@@ -97,6 +97,8 @@ class Detector(Protocol):
     """Finds faces in a batch of frames."""
 
     name: str
+    sure: float
+    """Score from which a face is believed that nobody knew of before; a face already followed may score less."""
 
     def detect(self, frames: Sequence[Frame]) -> list[Detections]:
         """One `Detections` for each frame, in order."""

@@ -40,7 +40,7 @@ def test_a_body_splits_and_joins() -> None:
 
 def test_an_anchor_that_strays_does_not_take_the_head_along() -> None:
     body = Body(1, np.arange(8))
-    parts, shift, turn = body.split(SHAPE, np.full((1, 8), 0.01), NOTHING)
+    parts, shift, _turn = body.split(SHAPE, np.full((1, 8), 0.01), NOTHING)
     strayed = SHAPE.copy()
     strayed[0, 1] += 2.0
     _, moved, _ = body.split(strayed, np.full((1, 8), 0.01), parts)
@@ -66,7 +66,7 @@ def test_missing_anchors() -> None:
     assert np.isfinite(turn[0]) and np.isnan(turn[1]) and np.isnan(parts[1]).all()
     points = 2j + 1.5 * SHAPE
     points[0, 3] = np.nan  # but goes on with them
-    again, shift, turn = body.split(np.concatenate([points, points]), np.ones((2, 8)), parts)
+    again, _shift, turn = body.split(np.concatenate([points, points]), np.ones((2, 8)), parts)
     np.testing.assert_allclose(np.delete(again[0], 3), np.delete(parts[0], 3), atol=1e-9)
     assert np.isnan(again[0, 3])
     assert np.isnan(body.split(np.full((2, 8), np.nan + 0j), np.ones((2, 8)), parts)[2]).all()

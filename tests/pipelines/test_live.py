@@ -41,6 +41,7 @@ class Flaky(Camera):
     """A stream that gives a few pictures each time it is opened, then dies; some openings fail."""
 
     name = "flaky"
+    sure = 0.0
 
     def __init__(self, images: list[ImageArray]) -> None:
         self._images = images

@@ -40,7 +40,7 @@ def result(index: int, faces: Sequence[Face], *, fps: int = 30, scene: int = 0, 
 
 
 def truth(index: int, speed: float = 3.0) -> np.ndarray:
-    return SHAPE + (200 + speed * index, 150)
+    return SHAPE + np.array([200 + speed * index, 150])
 
 
 def noisy(index: int, track: int = 0) -> np.ndarray:
@@ -106,7 +106,7 @@ def test_uneven_time_steps_do_not_bend_even_motion() -> None:
     moments = np.cumsum(np.random.default_rng(2).choice([1, 2, 5], 80))
     given = []
     for i, moment in enumerate(moments):
-        points = SHAPE + (100 + 2.0 * moment, 150)
+        points = SHAPE + np.array([100 + 2.0 * moment, 150])
         given.append(result(i, [face(0, points)], pts=int(moment)))
     got = smooth(Smoother(QUERY, "kalman"), given)[10:]
     off = [r.faces[0].points - r.faces[0].raw for r in got]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pipelines.landmarks import Sighting
-from pipelines.tracks import Candidate, Motion, Seed, Track, Tracks, contest, distinct, same_face
+from pipelines.tracks import Candidate, Motion, Seed, Track, Tracks, believable, contest, distinct, same_face
 from tests.pipelines.toys import ToyFace, true_points
 from vtrack.parts import ANCHORS, box_around
 
@@ -22,7 +22,7 @@ def seed(x: float, y: float = 50.0, side: float = 40.0, score: float = 0.95) -> 
 
 def moving(start: float, speed: float, frames: int = 12, rate: float = 30.0) -> Track:
     """A track that went from `start` at `speed` pixels a second."""
-    track = Track(0.0, certain=True)
+    track = Track(0.0)
     for i in range(frames):
         track.add(i / rate, sighting(start + speed * i / rate))
     return track
@@ -100,6 +100,7 @@ def test_ids_are_given_when_asked_for_and_once() -> None:
     tracks = Tracks()
     first, second = tracks.begin([seed(100), seed(200, score=0.5)], 0.0)
     assert [tracks.counts(first), tracks.counts(second)] == [True, False]
+    assert tracks.live == [first, second]
     assert [tracks.name(first), tracks.name(first)] == [0, 0]
     tracks.bury(0.1)
     assert tracks.live == [first], "one doubtful sighting gives no credit"
@@ -107,6 +108,22 @@ def test_ids_are_given_when_asked_for_and_once() -> None:
     assert tracks.live == []
     (third,) = tracks.begin([seed(100)], 6.0)
     assert tracks.name(third) == 1
+
+
+def test_evidence_adds_up() -> None:
+    tracks = Tracks()
+    (track,) = tracks.begin([seed(100, score=0.62)], 0.0)
+    track.believe(0.3, seed(100, score=0.5))
+    assert not tracks.counts(track)
+    track.believe(0.6, seed(100, score=0.5))
+    assert tracks.counts(track)
+
+
+@pytest.mark.parametrize(("seconds", "presence", "expected"), [(0.9, 0.5, True), (1.5, 0.5, False), (1.5, 0.95, True)])
+def test_landmarks_alone_carry_a_face_only_if_sure(seconds: float, presence: float, expected: bool) -> None:
+    track = moving(100, 0)
+    track.detected = track.seen - seconds
+    assert believable(track, sighting(100, presence=presence), track.seen) is expected
 
 
 def test_missing_tracks_make_room_for_new_faces() -> None:

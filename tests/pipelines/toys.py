@@ -94,6 +94,7 @@ class ToyDetector:
     """Finds toy faces by their blue, largest first."""
 
     name: str = "toy"
+    sure: float = 0.0
     score: float = 0.95
     calls: list[int] = field(default_factory=list)
     """Index of every frame it was given."""
@@ -120,6 +121,7 @@ class ToyModel:
     """Finds a toy face's points in a crop, from where its red and green halves lie."""
 
     name: str = "toy"
+    sure: float = 0.0
     input_size: int = 64
     margin: float = 1.6
     calls: list[int] = field(default_factory=list)

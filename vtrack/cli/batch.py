@@ -190,6 +190,7 @@ class _Bars(_Silence):
             if bar is None:
                 bar = tqdm(unit=" frames", position=event.worker + 1, leave=False)
                 self._workers[event.worker] = bar
+            bar.total = None
             bar.reset()
             bar.set_description(event.job.name[-40:])
         elif isinstance(event, Progress):
