@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 
@@ -42,7 +42,7 @@ class Live:
     def __init__(self, pipeline: Pipeline, capture: Capture) -> None:
         self.pipeline, self.capture = pipeline, capture
         self._shown, self._kept = pipeline.settings.query, Query((), ())
-        self._smooth_options: Mapping[str, Any] = pipeline.settings.smooth_options
+        self._strength = pipeline.settings.strength
         self._changed = False
 
     @property
@@ -65,9 +65,8 @@ class Live:
 
     def smooth(self, strength: float) -> None:
         """Smooth that much, 0 hardly to 1 very much."""
-        options = {**self._smooth_options, "strength": strength}
-        replace(self.pipeline.settings, smooth_options=options)  # raises for what cannot be
-        self._smooth_options, self._changed = options, True
+        replace(self.pipeline.settings, strength=strength)  # raises for what cannot be
+        self._strength, self._changed = strength, True
 
     def results(self) -> Iterator[LiveResult]:
         """A result for each frame that there was time for, until the capture ends."""
@@ -93,7 +92,7 @@ class Live:
     def _options(self) -> tuple[Settings, Query, Query]:
         self._changed = False
         shown, kept = self._shown, self._kept
-        settings = replace(self.pipeline.settings, query=kept + shown, smooth_options=self._smooth_options)
+        settings = replace(self.pipeline.settings, query=kept + shown, strength=self._strength)
         return settings, shown, kept
 
 

@@ -27,6 +27,7 @@ from pipelines.live import Live, LiveResult, Stopwatch, mirrored
 from pipelines.measures import MEASURES
 from pipelines.newest import Newest
 from pipelines.recorder import Drawings, Recordings
+from pipelines.steady import Smoothing
 from vtrack.errors import MissingExtraError, SinkError, UsageError, VTrackError
 from vtrack.parts import GROUPS, PARTS
 from vtrack.query import parse_query
@@ -158,7 +159,8 @@ class Server:
     ) -> None:
         self._live, self._newest, self._draw, self._recordings = live, newest, draw, recordings
         self.access = access
-        strength = float(live.pipeline.settings.smooth_options.get("strength", 0.5))
+        asked = live.pipeline.settings.strength
+        strength = Smoothing().strength if asked is None else asked
         self._controls = _Controls(_chips_of(live.query), strength=strength, draw=",".join(draw.kinds), mirror=mirror)
         self._viewers: set[_Viewer] = set()
         self._opener = live.capture.opener
