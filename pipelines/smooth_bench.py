@@ -112,7 +112,7 @@ def clip(name: str, seed: int = 0, noise: float = 1.0) -> Clip:
         opening = 0.16 * np.clip(np.sin(8 * np.pi * times) * np.sin(np.pi * times), 0, 1)[:, None]
         shape[:, _LOWER_LIP] += 1j * opening
         shape[:, _CHIN] += 0.8j * opening * (1 - np.abs(np.arange(-4, 5)) / 5)
-        roll, shift = 0.05 * np.sin(0.8 * np.pi * times), 0.05 * np.sin(0.6 * np.pi * times)
+        roll, shift = 0.05 * np.sin(0.8 * np.pi * times), 0.05 * np.sin(0.6 * np.pi * times) + 0j
     if name == "turn":
         starts = np.arange(0.5, SECONDS - 0.5, 0.9)
         sides = sum((-1) ** i * 2 * _soft_step((times - start) / 0.35) for i, start in enumerate(starts)) - 1

@@ -55,7 +55,7 @@ _GATE, _PATIENCE = 8.0, 2
 """Standard deviations beyond which a point alone is an outlier, and for how many frames."""
 _SPEED = 0.5
 """Standard deviation of the speed of a point that is new, in face units per second."""
-_DECADES = 12.0
+_DECADES = 16.0
 """Powers of ten of process noise between strength 0 and 1."""
 _CUTOFF, _BETA = 1.0, 20.0
 """One-Euro: cutoff at rest in Hz, and what it gains per face unit per second."""
@@ -126,7 +126,7 @@ class Steady:
             density = np.array([*(_DENSITY.get(kind, _DENSITY_ELSEWHERE) for kind in kinds), *[_DENSITY[HEAD]] * 2])
             density *= 10 ** (_DECADES * (0.5 - strengths))
             lag = lag if settings.mode == "rts" else 0
-            zeal = np.array([*(_ZEAL.get(kind, 1.0) for kind in kinds), 1.0, 1.0])
+            zeal = np.array([_ZEAL.get(kind, 1.0) for kind in (*kinds, HEAD, HEAD)])
             groups = Groups(_members(query), alarm=_ALARM, hold=_HOLD, zeal=zeal)
             self._filter = _Kalman(groups, density if lag else density * _CAUSAL, lag)
         self._size = np.ones(0)
@@ -271,7 +271,7 @@ class _OneEuro:
 
     def __init__(self, points: int, strengths: FloatArray) -> None:
         self._filter = OneEuro(0, points + 2)
-        self._cutoff = _CUTOFF * 10 ** (_DECADES / 8 * (0.5 - strengths))
+        self._cutoff = _CUTOFF * 10 ** (_DECADES / 10 * (0.5 - strengths))
         self.level = np.ones(0)
 
     def grow(self, tracks: int) -> None:

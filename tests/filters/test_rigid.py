@@ -62,7 +62,7 @@ def test_missing_anchors() -> None:
     body = Body(2, np.arange(8))
     points = np.concatenate([SHAPE, SHAPE])
     points[1, 3] = np.nan  # a track does not begin with half of its anchors
-    parts, shift, turn = body.split(points, np.ones((2, 8)), np.full((2, 8), np.nan))
+    parts, _, turn = body.split(points, np.ones((2, 8)), np.full((2, 8), np.nan))
     assert np.isfinite(turn[0]) and np.isnan(turn[1]) and np.isnan(parts[1]).all()
     points = 2j + 1.5 * SHAPE
     points[0, 3] = np.nan  # but goes on with them
