@@ -178,15 +178,16 @@ def long_clip(path: Path, frames: int) -> Path:
 def test_ctrl_c_keeps_what_is_done(tmp_path: Path) -> None:
     clip = long_clip(tmp_path / "long.mp4", 3000)
     command = [sys.executable, "-m", "vtrack", "run", str(clip), "--parts", "eyes", "--video"]
-    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:
+    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    try:
         part = tmp_path / ".long.vtrack.csv.part"
-        deadline = time.monotonic() + 60
-        while not (part.exists() and part.stat().st_size > 20_000):
-            assert process.poll() is None, process.stderr and process.stderr.read()
-            assert time.monotonic() < deadline
+        while not (part.exists() and part.stat().st_size > 4_000):
+            assert process.poll() is None, process.communicate()[1]
             time.sleep(0.02)
         os.kill(process.pid, signal.SIGINT)
-        _, text = process.communicate(timeout=60)
+        _, text = process.communicate(timeout=200)
+    finally:
+        process.kill()
     assert process.returncode == INTERRUPTED
     assert "Traceback" not in text
     assert text.endswith("vtrack: interrupted\n")
