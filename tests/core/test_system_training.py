@@ -42,7 +42,6 @@ def kept(run: Path) -> dict[str, torch.Tensor]:
         ("gv", {"resolution": 16, "dim": 16}),
         ("gcn", MAPS | {"visual": 8, "classes": 8}),
         ("rht", {"widths": (16, 8, 8), "hidden": 16, "heads": 2, "encoder_layers": 1, "references": 3}),
-        ("regression", {}),
     ],
 )
 def test_a_run_becomes_a_model_that_torch_and_onnx_agree_on(
