@@ -15,9 +15,7 @@ from vtrack.models.pretrained import init_backbone
 
 
 def millions(name: str, without: tuple[str, ...] = ("-",), levels: int = 4) -> float:
-    """Parameters of a backbone, counted without making them."""
-    with torch.device("meta"):
-        network = build_backbone(name, levels=levels)
+    network = build_backbone(name, levels=levels)
     return sum(p.numel() for name, p in network.named_parameters() if not name.startswith(without)) / 1e6
 
 

@@ -1,0 +1,126 @@
+"""The systems of the papers in training: the loop takes any of them, and what comes out is a model like any other."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from tests.core import published
+from vtrack.errors import ModelError, UsageError
+from vtrack.models import load_model
+from vtrack.models.systems import make_config
+from vtrack.query import parse_query
+from vtrack.training.checkpoint import load_run, without_prefix
+from vtrack.training.loop import Recipe, train
+from vtrack.training.publish import publish
+
+pytestmark = pytest.mark.data
+
+SMALL: dict[str, Any] = {"backbone": "resnet18-half", "input_size": 64, "layout": "imm73"}
+MAPS: dict[str, Any] = {"resolution": 16, "neck": "pyramid", "dim": 16}
+
+
+def recipe(data_dir: Path, system: str, **knobs: Any) -> Recipe:
+    config = make_config(system, SMALL | knobs)
+    return Recipe(data=(f"imm73:{data_dir}/imm73.zip",), model=config, steps=4, batch=4, every=4, rate=3e-3)
+
+
+def kept(run: Path) -> dict[str, torch.Tensor]:
+    return without_prefix("mean", load_run(run / "last.safetensors")[0])
+
+
+@pytest.mark.parametrize(
+    ("system", "knobs"),
+    [
+        ("keyposs", MAPS),
+        ("gv", {"resolution": 16, "dim": 16}),
+        ("gcn", MAPS | {"visual": 8, "classes": 8}),
+        ("rht", {"widths": (16, 8, 8), "hidden": 16, "heads": 2, "encoder_layers": 1, "references": 3}),
+    ],
+)
+def test_a_run_becomes_a_model_that_torch_and_onnx_agree_on(
+    system: str, knobs: dict[str, Any], data_dir: Path, tmp_path: Path
+) -> None:
+    train(recipe(data_dir, system, **knobs), tmp_path / "run")
+    with (tmp_path / "run" / "log.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert {"spread", "presence", "validation"} < set(rows[-1])
+    card = str(publish(tmp_path / "run", "tiny", "a test", tmp_path / "models"))
+    images = np.random.default_rng(0).integers(0, 256, (3, 3, 64, 64), dtype=np.uint8)
+    query = parse_query("left_eye:5,jaw:9,right_pupil")
+    # The references of rht are chosen by SIFT, which a graph does not have: it takes the neutral one.
+    settings = {"reference": "neutral"} if system == "rht" else {}
+    by_torch = load_model(card, device="cpu", engine="torch", settings=settings).predict(images, query)
+    by_onnx = load_model(card, device="cpu", engine="onnx").predict(images, query)
+    # Where two cells are nearly as bright, half precision and whole precision may choose differently.
+    away = np.abs(by_torch.points - by_onnx.points).max(-1)
+    assert np.median(away) < 1e-3
+    assert np.allclose(by_torch.presence, by_onnx.presence, atol=1e-3)
+
+
+def test_any_heatmap_model_can_be_read_by_any_decoder(data_dir: Path, tmp_path: Path) -> None:
+    train(recipe(data_dir, "heatmap", **MAPS), tmp_path / "run")
+    card = str(publish(tmp_path / "run", "tiny", "a test", tmp_path / "models"))
+    images = np.random.default_rng(0).integers(0, 256, (2, 3, 64, 64), dtype=np.uint8)
+    query = parse_query("imm73")
+    answers = {
+        decoder: load_model(card, device="cpu", settings={"decoder": decoder}).predict(images, query).points
+        for decoder in ("one-hot", "two-hot", "keyposs")
+    }
+    cells = answers["one-hot"] * 16 - 0.5
+    assert np.allclose(cells, np.round(cells), atol=1e-4)
+    assert 0 < np.abs(answers["two-hot"] - answers["one-hot"]).max() <= 0.26 / 16
+    assert np.abs(answers["keyposs"] - answers["one-hot"]).max() > 0
+    with pytest.raises(UsageError, match="graph has its decoder built in"):
+        load_model(card, device="cpu", engine="onnx", settings={"decoder": "keyposs"})
+    with pytest.raises(ModelError, match="decoder must be one of"):
+        load_model(card, device="cpu", settings={"decoder": "argmax"})
+    with pytest.raises(ModelError, match="weights of another model"):
+        load_model(card, device="cpu", settings={"dim": "8"})
+
+
+def test_a_graph_on_a_finished_heatmap_model(data_dir: Path, tmp_path: Path) -> None:
+    train(recipe(data_dir, "heatmap", **MAPS), tmp_path / "maps")
+    graph = recipe(data_dir, "gcn", **MAPS, visual=8, classes=8, frozen=True)
+    train(replace(graph, start=str(tmp_path / "maps")), tmp_path / "graph")
+    maps, both = kept(tmp_path / "maps"), kept(tmp_path / "graph")
+    shared = [name for name in maps if name.startswith(("backbone.", "neck.", "out."))]
+    assert len(shared) > 50
+    assert all(torch.equal(maps[name], both[name]) for name in shared)
+
+
+def test_rht_keeps_training_faces_as_references(data_dir: Path, tmp_path: Path) -> None:
+    knobs = {"widths": (16, 8, 8), "hidden": 16, "heads": 2, "encoder_layers": 1, "references": 3}
+    train(recipe(data_dir, "rht", **knobs), tmp_path / "run")
+    weights = kept(tmp_path / "run")
+    assert weights["references.images"].dtype == torch.uint8
+    assert weights["references.images"].float().std((1, 2, 3)).min() > 10
+    assert ((weights["references.points"] > -0.5) & (weights["references.points"] < 1.5)).all()
+
+
+def test_published_weights_to_start_from(data_dir: Path, tmp_path: Path) -> None:
+    tensors = published.tensors(published.resnet((2, 2, 2, 2), wide=False))
+    torch.save(tensors, tmp_path / "resnet18.pth")
+    started = replace(
+        recipe(data_dir, "regression", backbone="resnet18"), init=str(tmp_path / "resnet18.pth"), steps=1, rate=1e-9
+    )
+    train(started, tmp_path / "run")
+    assert torch.allclose(kept(tmp_path / "run")["backbone.conv1.weight"], tensors["conv1.weight"], atol=1e-4)
+
+
+def test_what_does_not_fit_is_refused(data_dir: Path, tmp_path: Path) -> None:
+    wrong = make_config("regression", SMALL | {"layout": "300w"})
+    with pytest.raises(UsageError, match="has the points of the layout 300w, imm73 those of imm73"):
+        train(replace(recipe(data_dir, "regression"), model=wrong), tmp_path / "run")
+    train(replace(recipe(data_dir, "regression"), steps=1), tmp_path / "run")
+    with pytest.raises(UsageError, match="is of another model"):
+        train(recipe(data_dir, "heatmap", **MAPS), tmp_path / "run")
+    with pytest.raises(UsageError, match="no weight of this run fits"):
+        other = recipe(data_dir, "rht", backbone="resnet50", widths=(16, 8, 8), heads=2, hidden=16, layout="imm73")
+        train(replace(other, start=str(tmp_path / "run")), tmp_path / "other")
