@@ -41,6 +41,9 @@ class UdfldConfig:
     parts: str = "language"
     """`language`: parts come as text embeddings. `learnable`: as rows of a table of `vocabulary` entries."""
     vocabulary: int = 0
+    position_waves: int = 0
+    """Sines and cosines of so many frequencies that the position MLP is given beside the position itself, which alone
+    it learns to tell apart only slowly; 0 is the paper's form."""
     margin: float = 1.25
 
 
@@ -60,7 +63,7 @@ class Udfld(System):
             self.part_table = nn.Embedding(config.vocabulary, dim)
         else:
             self.part_projection = nn.Linear(TEXT_DIM, dim)
-        self.position_mlp = mlp(1, dim, dim)
+        self.position_mlp = mlp(1 + 2 * config.position_waves, dim, dim)
         self.query_norm = nn.LayerNorm(dim)
         self.place_mlp = mlp(4 * PLACE_WAVES, dim, dim)
         # The coarsest map has too few cells to look up points on it; it reaches the others through the pyramid.
@@ -71,8 +74,14 @@ class Udfld(System):
     def encode_queries(self, parts: Tensor, positions: Tensor) -> Tensor:
         """(L, dim) image-agnostic encodings, equation 1. `parts` is (L, 384) text embeddings or (L,) table rows."""
         part = self.part_table(parts) if self.config.parts == "learnable" else self.part_projection(parts)
-        encoded: Tensor = self.query_norm(self.position_mlp(positions[:, None]) + part)
+        encoded: Tensor = self.query_norm(self.position_mlp(self._position_code(positions)) + part)
         return encoded
+
+    def _position_code(self, positions: Tensor) -> Tensor:
+        """(L, 1 + 2 waves) positions, and where each is on its way round circles."""
+        waves = torch.arange(1, self.config.position_waves + 1, device=positions.device)
+        angles = 2 * torch.pi * positions[:, None] * waves
+        return torch.cat([positions[:, None], angles.sin(), angles.cos()], -1)
 
     def forward(self, crops: Tensor, parts: Tensor, positions: Tensor) -> Output:
         """`crops` (B, 3, S, S) uint8; `parts` and `positions` describe L points."""
@@ -106,7 +115,8 @@ def initialise(features: Tensor, agnostic: Tensor) -> tuple[Tensor, Tensor]:
     ys = (torch.arange(height, device=features.device, dtype=torch.float32) + 0.5) / height
     xs = (torch.arange(width, device=features.device, dtype=torch.float32) + 0.5) / width
     grid = torch.stack([xs.repeat(height), ys.repeat_interleave(width)], -1)  # (HW, 2)
-    coordinates = (weights[..., None, :] @ grid).squeeze(-2)
+    # Sums, not a product of matrices, which autocast would round to half a pixel.
+    coordinates = torch.stack([(weights * axis).sum(-1) for axis in grid.unbind(-1)], -1)
     return weights.to(cells.dtype) @ cells, coordinates
 
 
