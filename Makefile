@@ -15,7 +15,7 @@ demo: $(READY)
 	@echo "Look at out/sample.vtrack.mp4 (the video) and out/sample.vtrack.csv (the table)."
 
 test: $(READY) test-mediapipe
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m "not slow"
 
 # mediapipe's last wheels that carry their models want an older NumPy and OpenCV, so they get an environment of their own.
 test-mediapipe: $(MEDIAPIPE_READY)
