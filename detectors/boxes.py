@@ -53,7 +53,9 @@ def _read(path: Path) -> list[tuple[int, tuple[float, ...]]]:
             columns = [_OURS.get(name, name) for name in reader.fieldnames or ()]
             missing = [name for name in _NEEDED if name not in columns]
             if missing:
-                raise DataError(f"{path}: no column {', '.join(missing)}; needed are {', '.join(_NEEDED)}, and score if known")
+                raise DataError(
+                    f"{path}: no column {', '.join(missing)}; needed are {', '.join(_NEEDED)}, and score if known"
+                )
             reader.fieldnames = columns
             return [found for row in reader if (found := _box(path, reader.line_num, row)) is not None]
     except OSError as error:

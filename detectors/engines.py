@@ -56,7 +56,7 @@ def _torch(card: Card, path: Path, device: str) -> Engine:
 
     from vtrack.models.facenet import Exported, load_facenet
 
-    net = Exported(load_facenet(card, path)).to(device, memory_format=torch.channels_last).eval()
+    net = Exported(load_facenet(card, path)).to(device).eval()
 
     def run(pictures: ImageArray) -> FloatArray:
         with torch.inference_mode():

@@ -27,7 +27,9 @@ def boxes_from_points(points: FloatArray, mouth: list[int], weights: FloatArray)
     axes = np.stack([np.stack([cos, sin], -1), np.stack([-sin, cos], -1)], -2)
     origin = (left + right + lips) / 3
     local = (points - origin[:, None]) @ axes.transpose(0, 2, 1) / unit[:, None, None]
-    middle, sides = np.split(np.concatenate([local.reshape(len(points), 2 * points.shape[1]), np.ones((len(points), 1))], 1) @ weights, 2, 1)
+    middle, sides = np.split(
+        np.concatenate([local.reshape(len(points), 2 * points.shape[1]), np.ones((len(points), 1))], 1) @ weights, 2, 1
+    )
     center = origin + (middle[:, None] @ axes)[:, 0] * unit[:, None]
     # A face is round enough to turn like an ellipse.
     width, height = sides.T * unit

@@ -53,7 +53,9 @@ class MediapipeDetector:
         try:
             import mediapipe
         except ImportError as error:
-            raise MissingExtraError("the detector 'mediapipe' needs its package: pip install 'vtrack[mediapipe]'") from error
+            raise MissingExtraError(
+                "the detector 'mediapipe' needs its package: pip install 'vtrack[mediapipe]'"
+            ) from error
         self._small_faces = small_faces
         if model is not None:
             self._look = _tasks(model, threshold)
@@ -118,14 +120,20 @@ def _tasks(model: Path, threshold: float) -> Look:
     try:
         net = vision.FaceDetector.create_from_options(options)
     except (RuntimeError, ValueError) as error:
-        raise ModelError(f"{model}: not a face detection model for mediapipe {mediapipe.__version__}: {error}") from error
+        raise ModelError(
+            f"{model}: not a face detection model for mediapipe {mediapipe.__version__}: {error}"
+        ) from error
 
     def look(picture: ImageArray) -> FloatArray:
         try:
             found = net.detect(mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=picture)).detections
         except RuntimeError as error:
-            raise ModelError(f"{model}: does not fit mediapipe {mediapipe.__version__}'s face detector: {error}") from error
-        rows = [[face.categories[0].score, *(value for key in face.keypoints for value in (key.x, key.y))] for face in found]
+            raise ModelError(
+                f"{model}: does not fit mediapipe {mediapipe.__version__}'s face detector: {error}"
+            ) from error
+        rows = [
+            [face.categories[0].score, *(value for key in face.keypoints for value in (key.x, key.y))] for face in found
+        ]
         return np.array(rows, np.float64).reshape(-1, 13)
 
     return look

@@ -104,7 +104,9 @@ class NativeDetector:
         if not width or not height:
             return []
         scale = min(ENLARGE, self._size / max(frame.size))
-        views = [_View(place, np.array([0, 0, width, height]), max(round(width * scale), 1), max(round(height * scale), 1))]
+        views = [
+            _View(place, np.array([0, 0, width, height]), max(round(width * scale), 1), max(round(height * scale), 1))
+        ]
         if self._small_faces and scale < 1:
             views += [_View(place, window, *window[2:]) for window in windows(width, height, TILE, OVERLAP)]
         return views
@@ -140,7 +142,9 @@ class NativeDetector:
         xywh = np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], 1)
         calibrated = np.interp(scores[kept], self._raw, self._share)
         return Detections(
-            xywh.astype(np.float32), calibrated.astype(np.float32), np.arctan2(rolls[:, 1], rolls[:, 0]).astype(np.float32)
+            xywh.astype(np.float32),
+            calibrated.astype(np.float32),
+            np.arctan2(rolls[:, 1], rolls[:, 0]).astype(np.float32),
         )
 
 
@@ -151,4 +155,6 @@ def _shrink(image: ImageArray, view: _View, out: ImageArray) -> None:
     if (w, h) == (view.width, view.height):
         target[:] = part
     else:
-        target[:] = cv2.resize(part, (view.width, view.height), interpolation=cv2.INTER_AREA if view.width < w else cv2.INTER_LINEAR)
+        target[:] = cv2.resize(
+            part, (view.width, view.height), interpolation=cv2.INTER_AREA if view.width < w else cv2.INTER_LINEAR
+        )

@@ -39,13 +39,17 @@ class YunetDetector:
 
     def __init__(self, model: Path | None, size: int = 640, threshold: float = 0.6) -> None:
         if model is None:
-            raise UsageError("the detector 'yunet' needs its model file (face_detection_yunet_*.onnx): give --detector-model")
+            raise UsageError(
+                "the detector 'yunet' needs its model file (face_detection_yunet_*.onnx): give --detector-model"
+            )
         if not model.is_file():
             raise ModelError(f"{model}: there is no such model file")
         try:
             self._net = cv2.FaceDetectorYN.create(str(model), "", (320, 320), threshold, 0.3, 5000)
         except cv2.error as error:
-            raise ModelError(f"{model}: not a YuNet model that OpenCV {cv2.__version__} can read: {error.err}") from error
+            raise ModelError(
+                f"{model}: not a YuNet model that OpenCV {cv2.__version__} can read: {error.err}"
+            ) from error
         self._model, self._size = model, size
 
     def detect(self, frames: Sequence[Frame]) -> list[Detections]:
@@ -67,4 +71,6 @@ class YunetDetector:
         # Rows hold a box, the eyes, nose and mouth corners from the image's left to its right, and a score.
         points = (found[:, 4:14].reshape(-1, 5, 2) + 0.5) * (np.array(frame.size) / (width, height)) - 0.5
         boxes, angles = boxes_from_points(points, [3, 4], _WEIGHTS)
-        return Detections(boxes.astype(np.float32), np.clip(found[:, 14], 0, 1).astype(np.float32), angles.astype(np.float32))
+        return Detections(
+            boxes.astype(np.float32), np.clip(found[:, 14], 0, 1).astype(np.float32), angles.astype(np.float32)
+        )

@@ -18,7 +18,9 @@ def frame(image: ImageArray, index: int = 0) -> Frame:
     return Frame(np.ascontiguousarray(image), index, index, Fraction(1, 25))
 
 
-def astronaut(scale: float = 1.0, turn: float = 0.0, size: tuple[int, int] = (512, 512)) -> tuple[ImageArray, FloatArray]:
+def astronaut(
+    scale: float = 1.0, turn: float = 0.0, size: tuple[int, int] = (512, 512)
+) -> tuple[ImageArray, FloatArray]:
     """The portrait, its face in the middle of a (width, height) picture, turned clockwise by degrees, and the face's box."""
     angle = np.radians(turn)
     matrix = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])

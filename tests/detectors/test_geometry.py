@@ -35,7 +35,9 @@ def test_cells_lie_in_the_middle_of_what_they_cover() -> None:
     np.testing.assert_allclose(middles[0], 1.5)
     np.testing.assert_allclose(middles[-1], [79.5, 47.5])
     cells = np.zeros((7, 1))
-    np.testing.assert_allclose(decode(cells, middles[-1:], strides[-1:]), [[79.5 - 96, 47.5 - 96, 79.5 + 96, 47.5 + 96]])
+    np.testing.assert_allclose(
+        decode(cells, middles[-1:], strides[-1:]), [[79.5 - 96, 47.5 - 96, 79.5 + 96, 47.5 + 96]]
+    )
 
 
 @pytest.mark.parametrize("size", [(640, 480), (641, 700), (3840, 2160), (100, 2000)])

@@ -37,7 +37,10 @@ def network(path: Path) -> Path:
         outputs.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, value.shape))
     # Each output has to depend on the picture, or OpenCV drops it: nothing times its mean is added.
     zero = numpy_helper.from_array(np.zeros(1, np.float32), "zero")
-    nodes = [helper.make_node("ReduceMean", ["input"], ["mean"], axes=[1, 2, 3], keepdims=0), helper.make_node("Mul", ["mean", "zero"], ["nothing"])]
+    nodes = [
+        helper.make_node("ReduceMean", ["input"], ["mean"], axes=[1, 2, 3], keepdims=0),
+        helper.make_node("Mul", ["mean", "zero"], ["nothing"]),
+    ]
     nodes += [helper.make_node("Add", [f"{name}_value", "nothing"], [name]) for name in values]
     picture = helper.make_tensor_value_info("input", TensorProto.FLOAT, (1, 3, SIDE, SIDE))
     graph = helper.make_graph(nodes, "yunet", [picture], outputs, [*made, zero])

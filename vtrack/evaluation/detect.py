@@ -60,11 +60,15 @@ def eval_scenes(album: Album) -> Iterator[EvalScene]:
         use = large if columns == 1 else pictures
         for start in range(0, len(use), columns * rows):
             chosen = use[start : start + columns * rows]
-            yield _compose(number, kind, chosen, columns, rows, [turns[(start + i) % len(turns)] for i in range(len(chosen))])
+            yield _compose(
+                number, kind, chosen, columns, rows, [turns[(start + i) % len(turns)] for i in range(len(chosen))]
+            )
             number += 1
 
 
-def _compose(number: int, kind: str, pictures: Sequence[Picture], columns: int, rows: int, turns: list[int]) -> EvalScene:
+def _compose(
+    number: int, kind: str, pictures: Sequence[Picture], columns: int, rows: int, turns: list[int]
+) -> EvalScene:
     image = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
     boxes, rolls, ignored = [], [], []
     for place, (picture, turn) in enumerate(zip(pictures, turns, strict=True)):
@@ -137,7 +141,9 @@ class DetectorReport:
 
     def table(self) -> str:
         """As text."""
-        head = f"{self.detector}: AP {self.average_precision:.3f}, {self.milliseconds:.1f} ms a frame of {WIDTH}x{HEIGHT}"
+        head = (
+            f"{self.detector}: AP {self.average_precision:.3f}, {self.milliseconds:.1f} ms a frame of {WIDTH}x{HEIGHT}"
+        )
         rows = [f"{'faces':<14}{'count':>7}{'recall':>9}{'precision':>11}{f'recall at P={PRECISION}':>18}"]
         rows += [
             f"{line.name:<14}{line.faces:>7}{line.recall:>9.3f}{line.precision:>11.3f}{line.recall_at:>18.3f}"
@@ -157,7 +163,9 @@ def evaluate_detector(detector: Detector, scenes: Sequence[EvalScene], threshold
     return report(detector.name, scenes, finds, threshold, float(np.median(seconds) * 1e3))
 
 
-def report(name: str, scenes: Sequence[EvalScene], finds: Sequence[Detections], threshold: float, milliseconds: float) -> DetectorReport:
+def report(
+    name: str, scenes: Sequence[EvalScene], finds: Sequence[Detections], threshold: float, milliseconds: float
+) -> DetectorReport:
     """The figures from finds made before, possibly elsewhere."""
     found, faces = _matched(scenes, finds)
     of_size = found["kind"] == "size"
@@ -184,7 +192,10 @@ def report(name: str, scenes: Sequence[EvalScene], finds: Sequence[Detections], 
     lines = []
     for low, high in SIZES:
         label = f"{low}-{high} px" if high < 1000 else f"over {low} px"
-        mine, theirs = of_size & (longest >= low) & (longest < high), face_of_size & (faces["longest"] >= low) & (faces["longest"] < high)
+        mine, theirs = (
+            of_size & (longest >= low) & (longest < high),
+            face_of_size & (faces["longest"] >= low) & (faces["longest"] < high),
+        )
         lines.append(line(label, mine, theirs))
     turned = faces["kind"] == "roll"
     for low, high in ROLLS[1:]:
@@ -201,7 +212,9 @@ def report(name: str, scenes: Sequence[EvalScene], finds: Sequence[Detections], 
     return DetectorReport(name, tuple(lines), area, milliseconds)
 
 
-def _matched(scenes: Sequence[EvalScene], finds: Sequence[Detections]) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+def _matched(
+    scenes: Sequence[EvalScene], finds: Sequence[Detections]
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """Finds with whether each is a hit, and faces with the score of their find (0 for none); the ignored left out."""
     found: dict[str, list[object]] = {"kind": [], "hit": [], "score": [], "longest": []}
     faces: dict[str, list[object]] = {"kind": [], "roll": [], "score": [], "longest": []}
@@ -224,12 +237,14 @@ def _matched(scenes: Sequence[EvalScene], finds: Sequence[Detections]) -> tuple[
                 ("longest", (boxes[i, 2:] - boxes[i, :2]).max()),
             ):
                 found[key].append(value)
-        for place in np.flatnonzero(~scene.ignored):
+        for place in np.flatnonzero(~scene.ignored).tolist():
             faces["kind"].append(scene.kind)
             faces["roll"].append(abs(scene.rolls[place]))
             faces["score"].append(best[place])
             faces["longest"].append((scene.boxes[place, 2:] - scene.boxes[place, :2]).max())
-    return {key: np.array(value) for key, value in found.items()}, {key: np.array(value) for key, value in faces.items()}
+    return {key: np.array(value) for key, value in found.items()}, {
+        key: np.array(value) for key, value in faces.items()
+    }
 
 
 def _ignorable(box: FloatArray, scene: EvalScene) -> bool:
@@ -240,4 +255,3 @@ def _ignorable(box: FloatArray, scene: EvalScene) -> bool:
     low, high = np.maximum(box[:2], others[:, :2]), np.minimum(box[2:], others[:, 2:])
     shared = np.clip(high - low, 0, None).prod(1)
     return bool((shared > 0.4 * (box[2:] - box[:2]).prod()).any())
-

@@ -61,7 +61,7 @@ class Head(nn.Module):
         self.answer.bias.data = torch.tensor([-math.log(99.0), 0.0, 0.0, 0.0, 0.0, 1.0, 0.0])
 
     def forward(self, x: Tensor, level: int) -> Tensor:
-        norms = iter(self.norms[level])  # type: ignore[arg-type]
+        norms = iter(self.norms[level].children())
         for space, mix in zip(self.spaces, self.mixes, strict=True):
             y = next(norms)(space(x)).relu()
             x = x + next(norms)(mix(y)).relu()
@@ -97,7 +97,9 @@ class FaceNet(nn.Module):
         cells: list[Tensor] = []
         above: Tensor | None = None
         for level in reversed(range(len(STRIDES))):
-            side = sides[level] if above is None else sides[level] + F.interpolate(above, scale_factor=2.0, mode="nearest")
+            side = (
+                sides[level] if above is None else sides[level] + F.interpolate(above, scale_factor=2.0, mode="nearest")
+            )
             above = self.merges[level](side)
             cells.append(self.head(above, level).flatten(2))
         return torch.cat(cells[::-1], 2)
@@ -111,7 +113,7 @@ class Exported(nn.Module):
         self.net = net
 
     def forward(self, pictures: Tensor) -> Tensor:
-        cells = self.net(pictures.permute(0, 3, 1, 2).to(self.net.stem[0].weight.dtype))  # type: ignore[union-attr, arg-type]
+        cells = self.net(pictures.permute(0, 3, 1, 2).float())
         return torch.cat([cells[:, :1].sigmoid(), cells[:, 1:]], 1)
 
 

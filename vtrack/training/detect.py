@@ -12,22 +12,37 @@ import json
 import logging
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from fractions import Fraction
 from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
+from vtrack.evaluation.detect import EvalScene, report
 from vtrack.models.faceboxes import STRIDES, UNIT, cells_of, suppress
 from vtrack.models.facenet import FaceNet
+from vtrack.training.checkpoint import (
+    load_run,
+    optimiser_tensors,
+    prefixed,
+    restore_optimiser,
+    save_run,
+    without_prefix,
+)
 from vtrack.training.detect_scenes import MOST_FACES, Album, Composer, Scene
+from vtrack.types import Detections, Frame
 
 log = logging.getLogger(__name__)
+
+CHECKPOINT, WEIGHTS, OPTIONS = "last.safetensors", "weights.safetensors", "options.json"
+BOX, ROLL = 1.5, 3.0
+"""Weights of the box and roll losses beside the score's; with a small one the roll is not learned at all."""
 
 
 class Scenes(IterableDataset[dict[str, Tensor]]):
@@ -45,10 +60,10 @@ class Scenes(IterableDataset[dict[str, Tensor]]):
 
 
 def tensors(scene: Scene) -> dict[str, Tensor]:
-    """A scene as the loss takes it: `faces` (MOST_FACES, 8) box, visible centre, roll, and 1 face, -1 doubtful, 0 nothing."""
+    """A scene as the loss takes it: `faces` (MOST_FACES, 8) are box, visible centre, roll, and 1 face, -1 doubtful, 0 none."""
     faces = np.zeros((MOST_FACES, 8), np.float32)
-    count = len(scene.boxes)
-    faces[:count] = np.concatenate([scene.boxes, scene.centers, scene.angles[:, None], np.where(scene.doubtful, -1, 1)[:, None]], 1)
+    state = np.where(scene.doubtful, -1, 1)
+    faces[: len(state)] = np.column_stack([scene.boxes, scene.centers, scene.angles, state])
     return {"image": torch.from_numpy(np.ascontiguousarray(scene.image)), "faces": torch.from_numpy(faces)}
 
 
@@ -80,7 +95,9 @@ def assign(faces: Tensor, middles: Tensor, strides: Tensor) -> tuple[Tensor, Ten
     reach = torch.where(fits & (distance <= radius) & (state[:, None] == 1), distance / radius, torch.inf)
     nearest, face = reach.min(-1)
     face = torch.where(nearest.isfinite(), face, -1)
-    inside = (middles[:, None] >= boxes[:, None, :, :2]) & (middles[:, None] <= boxes[:, None, :, :2] + boxes[:, None, :, 2:])
+    inside = (middles[:, None] >= boxes[:, None, :, :2]) & (
+        middles[:, None] <= boxes[:, None, :, :2] + boxes[:, None, :, 2:]
+    )
     away = (inside.all(-1) & (state[:, None] == -1)).any(-1) & (face < 0)
     return face, away
 
@@ -97,18 +114,19 @@ def losses(cells: Tensor, faces: Tensor, middles: Tensor, strides: Tensor) -> di
     quality = torch.zeros_like(cells[..., 0])
     quality[picture, cell] = overlap.detach().clamp(0, 1)
     logits = cells[..., 0]
-    focal = (logits.sigmoid() - quality).square() * F.binary_cross_entropy_with_logits(logits, quality, reduction="none")
+    focal = (logits.sigmoid() - quality).square() * F.binary_cross_entropy_with_logits(
+        logits, quality, reduction="none"
+    )
     # A mosaic has a hundred times the positive cells of a portrait: by the root both have a say.
     counts = positive.sum(1).clamp(min=5).float()
     share = counts.rsqrt() / counts.sqrt().sum()
-    weight = share[picture]
     roll, length = cells[picture, cell, 5:7], cells[picture, cell, 5:7].norm(dim=-1).clamp(min=1e-3)
     aim = torch.stack([wanted[:, 6].cos(), wanted[:, 6].sin()], -1)
     turn = 1 - (roll * aim).sum(-1) / length + 0.05 * (length - 1).square()
     return {
         "score": (focal.masked_fill(away, 0).sum(1) * share).sum(),
-        "box": ((1 - fit) * weight).sum(),
-        "roll": (turn * weight).sum(),
+        "box": ((1 - fit) * share[picture]).sum(),
+        "roll": (turn * share[picture]).sum(),
     }
 
 
@@ -120,6 +138,7 @@ class Average:
 
     @torch.no_grad()
     def update(self, net: FaceNet) -> None:
+        """Move a little towards the network as it is now."""
         self.steps += 1
         keep = min(self.decay, (1 + self.steps) / (10 + self.steps))
         for mine, theirs in zip(self.net.state_dict().values(), net.state_dict().values(), strict=True):
@@ -129,43 +148,24 @@ class Average:
                 mine.copy_(theirs)
 
 
-@torch.no_grad()
-def average_precision(net: FaceNet, scenes: list[dict[str, Tensor]], floor: float = 0.05) -> float:
-    """Area under precision over recall at an overlap of one half, on composed scenes."""
-    hits, scores, total = [], [], 0
-    for start in range(0, len(scenes), 16):
-        images = torch.stack([scene["image"] for scene in scenes[start : start + 16]])
-        cells = net(images.permute(0, 3, 1, 2).float().contiguous(memory_format=torch.channels_last)).transpose(1, 2)
-        middles, strides = map(torch.from_numpy, cells_of(*images.shape[1:3]))
-        boxes = decode(cells, middles, strides)
-        for box, score, scene in zip(boxes, cells[..., 0].sigmoid(), scenes[start : start + 16], strict=True):
-            faces = scene["faces"]
-            sure, best = score.topk(300)
-            sure, found = sure[sure > floor], box[best[sure > floor]]
-            kept = suppress(found.numpy(), sure.numpy())
-            found, sure = found[kept], sure[kept]
-            truth = torch.cat([faces[:, :2], faces[:, :2] + faces[:, 2:4]], -1)[faces[:, 7] != 0]
-            real = (faces[:, 7] == 1)[faces[:, 7] != 0]
-            total += int(real.sum())
-            free = torch.ones(len(truth), dtype=torch.bool)
-            for b, s in zip(found, sure, strict=True):
-                overlap = _giou(b.expand(len(truth), 4), truth)[0] * free if len(truth) else torch.zeros(1)
-                best = int(overlap.argmax())
-                hit = bool(overlap[best] > 0.5)
-                if hit and not real[best]:
-                    continue
-                if hit:
-                    free[best] = False
-                elif len(truth) and (_giou(b.expand(len(truth), 4), truth)[0][~real] > 0.2).any():
-                    continue
-                hits.append(hit)
-                scores.append(float(s))
-    order = np.argsort(-np.array(scores))
-    hit = np.array(hits, bool)[order]
-    recall = hit.cumsum() / max(total, 1)
-    precision = hit.cumsum() / np.arange(1, len(hit) + 1)
-    precision = np.maximum.accumulate(precision[::-1])[::-1]
-    return float((np.diff(recall, prepend=0) * precision).sum())
+@torch.inference_mode()
+def look(net: FaceNet, scene: EvalScene, floor: float = 0.05, most: int = 300) -> Detections:
+    """What the network finds in one scene whose sides are multiples of 32, scores as they come."""
+    image = torch.from_numpy(scene.frame.image).to(next(net.parameters()).device)
+    cells = net(image.permute(2, 0, 1)[None].float())[0].cpu().T
+    middles, strides = map(torch.from_numpy, cells_of(*image.shape[:2]))
+    score, best = cells[:, 0].sigmoid().topk(min(most, len(cells)))
+    best, score = best[score > floor], score[score > floor]
+    boxes = decode(cells[best], middles[best], strides[best]).numpy()
+    kept = suppress(boxes, score.numpy())
+    corners = boxes[kept]
+    xywh = np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], 1)
+    return Detections(xywh, score.numpy()[kept], np.zeros(len(kept), np.float32))
+
+
+def average_precision(net: FaceNet, scenes: Sequence[EvalScene]) -> float:
+    """Area under precision over recall on scenes like those of training."""
+    return report("native", scenes, [look(net, scene) for scene in scenes], 0.5, 0.0).average_precision
 
 
 def train_detector(
@@ -179,75 +179,87 @@ def train_detector(
     rate: float = 2e-3,
     seed: int = 0,
     device: str = "cpu",
+    threads: int = 1,
     workers: int = 1,
-    check_every: int = 500,
+    every: int = 500,
     start: Path | None = None,
+    tell: Callable[[str], None] = log.info,
 ) -> Path:
-    """Train from the labels in `cache` and return the folder of the finished weights.
+    """Train from the photographs in `data` and the labels in `cache`; return the folder of the finished run.
 
-    Resumes from `out/last.pt` when that exists. `start` gives weights to begin from.
+    Resumes from the checkpoint in `out` when there is one. `start` is another run, whose weights are taken to begin with.
     """
     out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(seed)
+    torch.set_num_threads(threads)
     place = torch.device(device)
-    net = FaceNet().to(place, memory_format=torch.channels_last)
+    net = FaceNet().to(place)
     if start is not None:
-        from safetensors.torch import load_file
-
-        net.load_state_dict(load_file(start))
-    optimizer = torch.optim.AdamW(_groups(net), lr=rate, betas=(0.9, 0.99))
-    average = Average(net)
-    done, last = 0, out / "last.pt"
-    if last.is_file():
-        state = torch.load(last, weights_only=True, map_location=place)
-        net.load_state_dict(state["net"])
-        average.net.load_state_dict(state["average"])
-        optimizer.load_state_dict(state["optimizer"])
+        net.load_state_dict(load_file(start / WEIGHTS))
+    optimiser = torch.optim.AdamW(_groups(net), lr=rate, betas=(0.9, 0.99))
+    average, done = Average(net), 0
+    if (out / CHECKPOINT).is_file():
+        stored, state = load_run(out / CHECKPOINT)
+        net.load_state_dict(without_prefix("net", stored))
+        average.net.load_state_dict(without_prefix("average", stored))
+        restore_optimiser(net, optimiser, stored)
         done = average.steps = int(state["step"])
-        log.info("resumed at step %d", done)
-    scenes = Scenes(Album(data, cache, "train"), size, seed + done)
-    loader = iter(DataLoader(scenes, batch, num_workers=workers, prefetch_factor=4 if workers else None))
-    check = _check_scenes(Album(data, cache, "val"), size)
+        tell(f"resumed at step {done}")
+    loader = iter(DataLoader(Scenes(Album(data, cache, "train"), size, seed + done), batch, num_workers=workers))
+    check = check_scenes(Album(data, cache, "val"), size)
     middles, strides = (torch.from_numpy(array).to(place) for array in cells_of(size, size))
 
     with (out / "log.csv").open("a", newline="") as table:
         writer = csv.writer(table)
         if done == 0:
             writer.writerow(["step", "seconds", "rate", "score", "box", "roll", "val_ap"])
-        began, sums = time.monotonic(), {"score": 0.0, "box": 0.0, "roll": 0.0}
+        began, sums = time.monotonic(), np.zeros(3)
         for step in range(done + 1, steps + 1):
-            now = _rate(step, steps, rate)
-            for group in optimizer.param_groups:
-                group["lr"] = now
+            for group in optimiser.param_groups:
+                group["lr"] = _rate(step, steps, rate)
             examples = next(loader)
-            images = examples["image"].to(place).permute(0, 3, 1, 2).float()
             with torch.autocast(place.type, torch.bfloat16):
-                cells = net(images)
+                cells = net(examples["image"].to(place).permute(0, 3, 1, 2).float())
             parts = losses(cells, examples["faces"].to(place), middles, strides)
-            optimizer.zero_grad(set_to_none=True)
-            (parts["score"] + 1.5 * parts["box"] + 3.0 * parts["roll"]).backward()
+            optimiser.zero_grad(set_to_none=True)
+            (parts["score"] + BOX * parts["box"] + ROLL * parts["roll"]).backward()
             torch.nn.utils.clip_grad_norm_(net.parameters(), 5.0)
-            optimizer.step()
+            optimiser.step()
             average.update(net)
-            for name, value in parts.items():
-                sums[name] += float(value.detach())
-            if step % 50 == 0 or step == steps:
-                checked = step % check_every == 0 or step == steps
-                ap = average_precision(copy.deepcopy(average.net).cpu(), check) if checked else math.nan
-                row = [step, round(time.monotonic() - began), f"{now:.2e}", *(f"{v / 50:.4f}" for v in sums.values())]
-                writer.writerow([*row, "" if math.isnan(ap) else f"{ap:.4f}"])
+            sums += [float(value.detach()) for value in parts.values()]
+            last = step == steps
+            if step % 50 == 0 or last:
+                count = step % 50 or 50
+                precision = average_precision(average.net, check) if step % every == 0 or last else math.nan
+                seconds = round(time.monotonic() - began)
+                row = [step, seconds, f"{_rate(step, steps, rate):.2e}", *(f"{value / count:.4f}" for value in sums)]
+                writer.writerow([*row, "" if math.isnan(precision) else f"{precision:.4f}"])
                 table.flush()
-                log.info("step %d: %s", step, ", ".join(map(str, row[1:])) + (f", val AP {ap:.4f}" if checked else ""))
-                sums = dict.fromkeys(sums, 0.0)
-                if checked:
-                    _save(out, net, average, optimizer, step, size)
+                tell(
+                    f"step {step}, {seconds} s, score {row[3]}, box {row[4]}, roll {row[5]}, validation AP {precision:.4f}"
+                )
+                sums[:] = 0
+                if not math.isnan(precision):
+                    _save(out, net, average, optimiser, step, size)
     return out
+
+
+def check_scenes(album: Album, size: int, count: int = 160) -> list[EvalScene]:
+    """The same scenes of the validation split at every check."""
+    composer, rng = Composer(album, size), np.random.default_rng(1)
+    scenes = []
+    for number in range(count):
+        scene = composer.scene(rng)
+        corners = np.concatenate([scene.boxes[:, :2], scene.boxes[:, :2] + scene.boxes[:, 2:]], 1)
+        frame = Frame(np.ascontiguousarray(scene.image), number, number, Fraction(1, 25))
+        scenes.append(EvalScene(frame, "size", corners, np.degrees(scene.angles), scene.doubtful))
+    return scenes
 
 
 def _groups(net: FaceNet) -> list[dict[str, object]]:
     """Weight decay on convolutions, none on biases and normalisation."""
-    matrices = [p for p in net.parameters() if p.ndim > 1]
-    return [{"params": matrices, "weight_decay": 0.02}, {"params": [p for p in net.parameters() if p.ndim <= 1], "weight_decay": 0.0}]
+    matrices, others = ([p for p in net.parameters() if (p.ndim > 1) is wide] for wide in (True, False))
+    return [{"params": matrices, "weight_decay": 0.02}, {"params": others, "weight_decay": 0.0}]
 
 
 def _rate(step: int, steps: int, peak: float) -> float:
@@ -259,16 +271,10 @@ def _rate(step: int, steps: int, peak: float) -> float:
     return peak * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * along)))
 
 
-def _check_scenes(album: Album, size: int, count: int = 160) -> list[dict[str, Tensor]]:
-    """The same scenes of the val split at every check."""
-    composer, rng = Composer(album, size), np.random.default_rng(1)
-    return [tensors(composer.scene(rng)) for _ in range(count)]
-
-
-def _save(out: Path, net: FaceNet, average: Average, optimizer: torch.optim.Optimizer, step: int, size: int) -> None:
-    """What resuming needs, and the averaged weights; each replaces the old only when whole."""
-    state = {"net": net.state_dict(), "average": average.net.state_dict(), "optimizer": optimizer.state_dict(), "step": step}
-    torch.save(state, out / "last.part")
-    (out / "last.part").replace(out / "last.pt")
-    save_file({name: value.contiguous() for name, value in average.net.state_dict().items()}, out / "weights.safetensors")
-    (out / "options.json").write_text(json.dumps({"net": net.options, "step": step, "size": size}))
+def _save(out: Path, net: FaceNet, average: Average, optimiser: torch.optim.Optimizer, step: int, size: int) -> None:
+    """What resuming needs, and the averaged weights."""
+    state = prefixed("net", net.state_dict()) | prefixed("average", average.net.state_dict())
+    state |= optimiser_tensors(net, optimiser)
+    save_run(out / CHECKPOINT, state, {"step": step})
+    save_file({name: value.cpu().contiguous() for name, value in average.net.state_dict().items()}, out / WEIGHTS)
+    (out / OPTIONS).write_text(json.dumps({"net": net.options, "step": step, "size": size}))

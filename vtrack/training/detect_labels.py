@@ -55,6 +55,7 @@ COLLECTIONS = (
     Photographs("scut86", (1,), ((5, 18), (23, 86)), ((59,), (60,)), (80, 74)),
 )
 
+
 @dataclass(frozen=True)
 class Photograph:
     """One annotated photograph."""
@@ -99,13 +100,16 @@ class Teachers:
         try:
             from mediapipe.python.solutions.face_detection import FaceDetection
         except ImportError as error:
-            raise MissingExtraError("labelling needs mediapipe 0.10 (pip install 'mediapipe>=0.10.14,<0.10.30')") from error
+            raise MissingExtraError(
+                "labelling needs mediapipe 0.10 (pip install 'mediapipe>=0.10.14,<0.10.30')"
+            ) from error
         self._models = [FaceDetection(model_selection=which, min_detection_confidence=0.25) for which in (1, 0)]
 
     def look(self, image: ImageArray, grids: tuple[int, ...]) -> FloatArray:
         """(found, 22): model, score, window x y w h, box x y w h, six key points."""
         rows = []
-        for x, y, w, h in windows(*image.shape[:2], grids):
+        height, width = image.shape[:2]
+        for x, y, w, h in windows(height, width, grids):
             window = np.ascontiguousarray(image[y : y + h, x : x + w])
             for which, model in enumerate(self._models):
                 for found in model.process(window).detections or []:
@@ -194,7 +198,9 @@ def agree(found: FloatArray, points: FloatArray, size: tuple[int, int]) -> list[
     """Faces that teachers found in one photograph of `size` (w, h): (AGREED or DOUBTFUL, (71, 2) points)."""
     boxes, score = box_of(points[:, :68]), found[:, 1]
     x, y, w, h = found[:, 2:6].T
-    inside = np.stack([boxes[:, 0] - x, boxes[:, 1] - y, x + w - boxes[:, 0] - boxes[:, 2], y + h - boxes[:, 1] - boxes[:, 3]])
+    inside = np.stack(
+        [boxes[:, 0] - x, boxes[:, 1] - y, x + w - boxes[:, 0] - boxes[:, 2], y + h - boxes[:, 1] - boxes[:, 3]]
+    )
     at_frame = np.stack([x <= 0, y <= 0, x + w >= size[0] - 1, y + h >= size[1] - 1])
     # A face cut by its window but not by the photograph is misjudged.
     whole = ((inside > -0.1 * boxes[:, 2]) | at_frame).all(0)
@@ -205,7 +211,11 @@ def agree(found: FloatArray, points: FloatArray, size: tuple[int, int]) -> list[
         order = [i for i in order if i not in same]
         best = [[score[i] for i in same if found[i, 0] == model] for model in (0, 1)]
         far, near = (max(b, default=0.0) for b in best)
-        sure = (far > 0.5 and near > 0.5) or (max(far, near) > 0.75 and min(far, near) > 0.3) or (far > 0.8 and len(best[0]) > 2)
+        sure = (
+            (far > 0.5 and near > 0.5)
+            or (max(far, near) > 0.75 and min(far, near) > 0.3)
+            or (far > 0.8 and len(best[0]) > 2)
+        )
         good = [i for i in same if whole[i]] or same
         middle = np.average(points[good], 0, score[good])
         sane = box_of(middle[:68])[2:].min() > 4
@@ -227,7 +237,7 @@ def label(data: Path, out: Path) -> None:
             entries.append(((width, height), photograph.split, photograph.points, photograph.anchors))
             looks.append(stored[str(number)] if stored else teachers.look(photograph.image, collection.grids))
         if stored is None:
-            np.savez(cache, **{str(number): look for number, look in enumerate(looks)})
+            np.savez(cache, allow_pickle=False, **{str(number): look for number, look in enumerate(looks)})
         log.info("%s: %d photographs looked at", collection.name, len(entries))
 
     conversions = _learn(photographs["w68"], seen["w68"])
@@ -248,12 +258,19 @@ def label(data: Path, out: Path) -> None:
                 rows.append((place, number, split == "val", kind))
                 hulls.append(hull_of(face[:68]))
                 anchors.append(face[68:])
-    np.savez(out / "labels.npz", rows=np.array(rows), hulls=np.array(hulls, np.float32), anchors=np.array(anchors, np.float32))
+    np.savez(
+        out / "labels.npz",
+        rows=np.array(rows),
+        hulls=np.array(hulls, np.float32),
+        anchors=np.array(anchors, np.float32),
+    )
     kinds = np.bincount(np.array(rows)[:, 3], minlength=3)
     log.info("%d annotated faces, %d that both teachers see, %d doubtful", *kinds)
 
 
-def _learn(entries: list[tuple[tuple[int, int], str, FloatArray, FloatArray]], looks: list[FloatArray]) -> list[Conversion]:
+def _learn(
+    entries: list[tuple[tuple[int, int], str, FloatArray, FloatArray]], looks: list[FloatArray]
+) -> list[Conversion]:
     """One conversion for each teacher, from its sightings of annotated faces in the train split."""
     pairs: list[list[tuple[FloatArray, FloatArray]]] = [[], []]
     for (_, split, points, anchors), found in zip(entries, looks, strict=True):
@@ -266,7 +283,9 @@ def _learn(entries: list[tuple[tuple[int, int], str, FloatArray, FloatArray]], l
         found, points = np.stack([row for row, _ in which]), np.stack([face for _, face in which])
         learned.append(Conversion.learn(found, points))
         error = learned[-1](found) - points
-        log.info("conversion from %d faces, error %.3f of the box", len(found), np.abs(error).mean() / found[:, 8].mean())
+        log.info(
+            "conversion from %d faces, error %.3f of the box", len(found), np.abs(error).mean() / found[:, 8].mean()
+        )
     return learned
 
 

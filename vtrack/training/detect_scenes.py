@@ -46,7 +46,9 @@ class Album:
     def __init__(self, data: Path, cache: Path, split: str) -> None:
         path = cache / "labels.npz"
         if not path.is_file():
-            raise DataError(f"{path} is not there; make it with: python -m vtrack.training.detect_labels {data} {cache}")
+            raise DataError(
+                f"{path} is not there; make it with: python -m vtrack.training.detect_labels {data} {cache}"
+            )
         labels = np.load(path)
         rows, hulls, anchors = labels["rows"], labels["hulls"], labels["anchors"]
         pixels, index = self._decoded(data, cache)
@@ -65,7 +67,13 @@ class Album:
                         break
                 faces = slice(start, end)
                 self.pictures.append(
-                    Picture(tuple(levels), _scaled(hulls[faces], scale), _scaled(anchors[faces], scale), rows[faces, 3], int(rows[start, 0]))
+                    Picture(
+                        tuple(levels),
+                        _scaled(hulls[faces], scale),
+                        _scaled(anchors[faces], scale),
+                        rows[faces, 3],
+                        int(rows[start, 0]),
+                    )
                 )
         self.collections = np.array([picture.collection for picture in self.pictures])
         log.info("%s: %d photographs", split, len(self.pictures))
@@ -205,12 +213,20 @@ class Composer:
                     room = min(region[2] - region[0], region[3] - region[1])
                     self._tile(canvas, faces, region, rng, room * float(np.exp(rng.uniform(np.log(0.22), np.log(0.9)))))
 
-    def _map(self, picture: Picture, face: int, target: float, where: FloatArray, rng: np.random.Generator) -> FloatArray:
+    def _map(
+        self, picture: Picture, face: int, target: float, where: FloatArray, rng: np.random.Generator
+    ) -> FloatArray:
         """(2, 3) affine map that puts a face of the picture, `target` pixels long, about `where`."""
         low, high = picture.hulls[face].min(0), picture.hulls[face].max(0)
         scale = target / float((high - low).max())
         chance = rng.random()
-        turn = rng.normal(0, 0.2) if chance < 0.6 else rng.uniform(-2.0, 2.0) if chance < 0.93 else rng.uniform(-np.pi, np.pi)
+        turn = (
+            rng.normal(0, 0.2)
+            if chance < 0.6
+            else rng.uniform(-2.0, 2.0)
+            if chance < 0.93
+            else rng.uniform(-np.pi, np.pi)
+        )
         stretch = np.diag(np.exp(rng.normal(0, 0.05, 2)))
         if rng.random() < 0.5:
             stretch[0] *= -1
@@ -218,12 +234,19 @@ class Composer:
         matrix = scale * np.array([[cos, -sin], [sin, cos]]) @ stretch
         return np.concatenate([matrix, (where - matrix @ ((low + high) / 2))[:, None]], 1)
 
-    def _tile(self, canvas: ImageArray, faces: _Faces, region: tuple[int, ...], rng: np.random.Generator, target: float) -> None:
+    def _tile(
+        self, canvas: ImageArray, faces: _Faces, region: tuple[int, ...], rng: np.random.Generator, target: float
+    ) -> None:
         """One photograph in a region, its main face `target` pixels long and somewhere in it, sometimes cut."""
         picture = self._pick(rng)
         x0, y0, x1, y1 = region
         spread = 0.2 if rng.random() < 0.75 else 0.48
-        where = np.array([rng.uniform(0.5 - spread, 0.5 + spread) * (x1 - x0) + x0, rng.uniform(0.5 - spread, 0.5 + spread) * (y1 - y0) + y0])
+        where = np.array(
+            [
+                rng.uniform(0.5 - spread, 0.5 + spread) * (x1 - x0) + x0,
+                rng.uniform(0.5 - spread, 0.5 + spread) * (y1 - y0) + y0,
+            ]
+        )
         matrix = self._map(picture, 0, max(target, 8.0), where, rng)
         out = np.empty((y1 - y0, x1 - x0, 3), np.uint8)
         if rng.random() < 0.6:
@@ -254,7 +277,9 @@ class Composer:
             if apart.all():
                 patch = picture.levels[0][int(top) : int(top + side) + 1, int(left) : int(left + side) + 1]
                 turned = np.rot90(patch, int(rng.integers(4)))
-                out[:] = recolour(cv2.resize(np.ascontiguousarray(turned), (x1 - x0, y1 - y0), interpolation=cv2.INTER_LINEAR), rng)
+                out[:] = recolour(
+                    cv2.resize(np.ascontiguousarray(turned), (x1 - x0, y1 - y0), interpolation=cv2.INTER_LINEAR), rng
+                )
                 return
         out[:] = pattern(y1 - y0, x1 - x0, rng)
 
@@ -264,12 +289,14 @@ class Composer:
         boxes = faces.boxes()
         target = float(np.exp(rng.uniform(np.log(10), np.log(0.45 * self.size))))
         where = rng.uniform(-0.02, 1.02, 2) * self.size
-        usable = np.flatnonzero((boxes[:, 2:] - boxes[:, :2]).max(1) > 24) if len(boxes) else []
+        usable = np.flatnonzero((boxes[:, 2:] - boxes[:, :2]).max(1, initial=0.0) > 24)
         if len(usable) and rng.random() < 0.4:
             beside = boxes[rng.choice(usable)]
             target = float((beside[2:] - beside[:2]).max() * np.exp(rng.normal(0, 0.2)))
             way = rng.uniform(-np.pi, np.pi)
-            where = (beside[:2] + beside[2:]) / 2 + target * rng.uniform(0.55, 1.0) * np.array([np.cos(way), 0.6 * np.sin(way)])
+            where = (beside[:2] + beside[2:]) / 2 + target * rng.uniform(0.55, 1.0) * np.array(
+                [np.cos(way), 0.6 * np.sin(way)]
+            )
         matrix = self._map(picture, 0, target, where, rng)
         hull, anchors = moved(matrix, picture.hulls[0], picture.anchors[0])
         low, high = hull.min(0), hull.max(0)
@@ -318,7 +345,9 @@ class Composer:
             self._faceless(thing, (0, 0, x1 - x0, y1 - y0), rng)
             mask = np.zeros((y1 - y0, x1 - x0), np.uint8)
             if rng.random() < 0.6:
-                cv2.ellipse(mask, ((x1 - x0) // 2, (y1 - y0) // 2), ((x1 - x0) // 2, (y1 - y0) // 2), 0, 0, 360, 255, -1)
+                cv2.ellipse(
+                    mask, ((x1 - x0) // 2, (y1 - y0) // 2), ((x1 - x0) // 2, (y1 - y0) // 2), 0, 0, 360, 255, -1
+                )
             else:
                 mask[:] = 255
             canvas[y0:y1, x0:x1][mask > 0] = thing[mask > 0]
@@ -339,7 +368,9 @@ class Composer:
         keep = np.flatnonzero((np.clip(high - low, 0, None).prod(1) > 0) & (longest > 3))
         keep = keep[np.argsort(doubtful[keep], kind="stable")][:MOST_FACES]
         xywh = np.concatenate([boxes[:, :2], sides], 1)
-        return Scene(image, xywh[keep], ((low + high) / 2)[keep], upright(np.array(faces.anchors))[keep], doubtful[keep])
+        return Scene(
+            image, xywh[keep], ((low + high) / 2)[keep], upright(np.array(faces.anchors))[keep], doubtful[keep]
+        )
 
 
 def moved(matrix: FloatArray, hull: FloatArray, anchors: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -370,7 +401,9 @@ def pattern(height: int, width: int, rng: np.random.Generator) -> ImageArray:
     if kind == 0:
         mix = np.sin(2 * np.pi * along / period) * 0.5 + 0.5
     elif kind == 1:
-        mix = (np.sin(2 * np.pi * along / period) * np.sin(2 * np.pi * across / period) > rng.uniform(-0.3, 0.8)).astype(np.float32)
+        mix = (
+            np.sin(2 * np.pi * along / period) * np.sin(2 * np.pi * across / period) > rng.uniform(-0.3, 0.8)
+        ).astype(np.float32)
     elif kind == 2:
         cells = rng.random((max(int(height / period), 2), max(int(width / period), 2))).astype(np.float32)
         mix = cv2.resize(cells, (width, height), interpolation=cv2.INTER_CUBIC)
@@ -390,8 +423,8 @@ def degrade(image: ImageArray, rng: np.random.Generator) -> ImageArray:
         kernel = np.zeros((length, length), np.float32)
         way = rng.uniform(0, np.pi)
         reach = np.array([np.cos(way), np.sin(way)]) * length / 2
-        middle = np.full(2, (length - 1) / 2)
-        cv2.line(kernel, *(tuple(int(v) for v in np.round(middle + sign * reach)) for sign in (-1, 1)), 1.0)
+        first, last = (np.round((length - 1) / 2 + sign * reach).astype(int).tolist() for sign in (-1, 1))
+        cv2.line(kernel, first, last, 1.0)
         image = cv2.filter2D(image, -1, kernel / max(kernel.sum(), 1))
     elif rng.random() < 0.15:
         image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.5, 2.0))
@@ -405,5 +438,5 @@ def degrade(image: ImageArray, rng: np.random.Generator) -> ImageArray:
         image = np.clip(image.astype(np.int16) + noise, 0, 255).astype(np.uint8)
     if rng.random() < 0.4:
         quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(15, 92))]
-        image = cv2.imdecode(cv2.imencode(".jpg", image, quality)[1], cv2.IMREAD_COLOR)
+        image = np.asarray(cv2.imdecode(cv2.imencode(".jpg", image, quality)[1], cv2.IMREAD_COLOR), np.uint8)
     return image
