@@ -1,6 +1,6 @@
 """Steady points: the motion of the head and the motion of the parts on it, each filtered in its own way.
 
-All lengths are in units of the face, the root mean square distance of its anchors from their middle (about 0.75 of the
+All lengths are in units of the face, the root mean square distance of its anchors from their middle (about 0.7 of the
 distance between the outer corners of the eyes), so a setting means the same on a small face and on a large one.
 """
 
