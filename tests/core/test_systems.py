@@ -214,7 +214,9 @@ def test_a_frozen_heatmap_model_stays_as_it_is(batch: Labelled) -> None:
     network = tiny("gcn", frozen=True)
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     teach(network, batch, 2)
-    changed = {name.partition(".")[0] for name, tensor in network.state_dict().items() if not torch.equal(tensor, before[name])}
+    changed = {
+        name.partition(".")[0] for name, tensor in network.state_dict().items() if not torch.equal(tensor, before[name])
+    }
     assert changed <= {"embed", "connect", "blocks", "doubt"}
     assert "blocks" in changed
 

@@ -27,7 +27,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("--share", action="append", default=[], metavar="NAME=X", help="draw this set X times as often")
     parser.add_argument("--trust", action="append", default=[], metavar="NAME=X", help="weight of this set's labels")
     parser.add_argument("--model", default="udfld", metavar="SYSTEM", help="udfld (any points of any layout), or "
-        "one of a fixed layout: gcn, rht, keyposs, gv, heatmap, regression; by default as large as in their papers")  # fmt: skip
+        "one of a layout: gcn, rht, keyposs, gv, heatmap, regression; by default as large as in their papers")  # fmt: skip
     parser.add_argument("--backbone", help="image encoder (default: the system's)")
     parser.add_argument("--size", type=int, help="side of the crops (default: the system's)")
     parser.add_argument("--dim", type=int, help="width of queries and maps (default: the system's)")

@@ -88,9 +88,7 @@ class Gcn(Heatmap):
         self.embed = nn.Sequential(nn.Linear(self.neck.width, config.visual), nn.ReLU(inplace=True))
         self.connect = _CONNECTIVITY[config.connectivity](self.layout, config.classes)
         widths = (config.visual + 2, *config.hidden)
-        self.blocks = nn.ModuleList(
-            GraphConvolution(inside, outside) for inside, outside in pairwise(widths)
-        )
+        self.blocks = nn.ModuleList(GraphConvolution(inside, outside) for inside, outside in pairwise(widths))
         if config.predicts == "offsets":
             self.blocks[-1].quiet()  # type: ignore[operator]
         if config.frozen:
@@ -204,7 +202,7 @@ class SharedConnectivity(nn.Module):
         self.edges = nn.Parameter(torch.zeros(len(layout), len(layout)))
 
     def forward(self, confidence: Tensor) -> Tensor:
-        return _among_others(self.edges).expand(len(confidence), -1, -1)
+        return _among_others(self.edges).expand(confidence.shape[0], -1, -1)
 
 
 class PartsConnectivity(nn.Module):
@@ -221,7 +219,7 @@ class PartsConnectivity(nn.Module):
         self.register_buffer("edges", _among_others(torch.where(together, 0.0, -1e4)), persistent=False)
 
     def forward(self, confidence: Tensor) -> Tensor:
-        return self.edges.expand(len(confidence), -1, -1)
+        return self.edges.expand(confidence.shape[0], -1, -1)
 
 
 def _among_others(edges: Tensor) -> Tensor:

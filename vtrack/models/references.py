@@ -38,7 +38,7 @@ class References(nn.Module):
 
         `sift`: the one with the most matching SIFT features; `worst`: with the fewest; `neutral`: the first; `random`.
         """
-        count = len(crops)
+        count = crops.shape[0]  # not its length, which would be fixed in an exported graph
         if how == "neutral":
             return torch.zeros(count, dtype=torch.long, device=crops.device)
         if how == "random":

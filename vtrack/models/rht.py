@@ -388,6 +388,6 @@ class Outline(nn.Module):
         square = (dy[..., :, None] - share * way[..., 1, None, None]) ** 2
         square = square + (dx[..., None, :] - share * way[..., 0, None, None]) ** 2  # (B, S, size, size)
         owners = self.owners[None, :, None, None].expand_as(square)
-        nearest = torch.full((len(points), self.count, size, size), float("inf"), device=points.device)
+        nearest = torch.full((points.shape[0], self.count, size, size), float("inf"), device=points.device)
         nearest = nearest.scatter_reduce(1, owners, square, "amin")
         return torch.exp(-nearest / (2 * sigma**2))

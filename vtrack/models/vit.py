@@ -49,7 +49,7 @@ class ViT(Backbone):
     def forward(self, x: Tensor) -> list[Tensor]:
         x = self.patch_embed(x)
         rows, columns = x.shape[2:]
-        tokens = torch.cat([self.cls_token.expand(len(x), -1, -1), x.flatten(2).transpose(1, 2)], 1)
+        tokens = torch.cat([self.cls_token.expand(x.shape[0], -1, -1), x.flatten(2).transpose(1, 2)], 1)
         tokens = self.norm_pre(tokens + self._places(rows, columns))
         maps: list[Tensor] = []
         for depth, block in enumerate(self.blocks):

@@ -41,7 +41,7 @@ def spoil(image: ImageArray, strength: float, rng: np.random.Generator) -> Image
     """One crop (S, S, 3) as a worse camera in worse light would have seen it."""
     chance = rng.random(8) / max(strength, 1e-6)
     if chance[0] < 0.35:
-        image = _hide(image, rng)
+        image = hide(image, rng)
     if chance[1] < 0.1:
         image = _cut_by_edge(image, rng)
     if chance[2] < 0.25:
@@ -75,7 +75,7 @@ def _relight(image: ImageArray, strength: float, rng: np.random.Generator) -> Im
     return relit
 
 
-def _hide(image: ImageArray, rng: np.random.Generator) -> ImageArray:
+def hide(image: ImageArray, rng: np.random.Generator) -> ImageArray:
     """Lay a patch over the picture: a plain colour, noise, or another piece of the same picture (skin, hand, hair)."""
     size = image.shape[0]
     width, height = (rng.uniform(0.1, 0.5, 2) * size).astype(int)

@@ -145,8 +145,8 @@ class Run:
             tensors, _ = load_run(path / CHECKPOINT if path.is_dir() else path)
             mine, theirs = self.model.state_dict(), without_prefix("mean", tensors)
             fit = {name: tensor for name, tensor in theirs.items() if name in mine and mine[name].shape == tensor.shape}
-            if not fit:
-                raise UsageError(f"{path}: no weight of this run fits the model")
+            if len(fit) < len(theirs) / 2:
+                raise UsageError(f"{path}: only {len(fit)} of the {len(theirs)} weights of this run fit the model")
             self.model.load_state_dict(fit, strict=False)
 
     def rate(self) -> float:

@@ -1,0 +1,73 @@
+"""The comparison of all systems: its tables can be made, and making them again costs nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from vtrack.data import load_dataset
+from vtrack.errors import UsageError
+from vtrack.evaluation.graphs import graph_sheet
+from vtrack.models.card import Card
+from vtrack.models.engines import TorchEngine
+from vtrack.models.systems import build_system, make_config
+from vtrack.training.compare import Comparison, Row, table, tables
+from vtrack.training.loop import Recipe
+
+MAPS = {"resolution": 16, "neck": "pyramid", "dim": 16, "visual": 8, "classes": 8}
+
+
+@pytest.mark.parametrize("size", [128, 256])
+def test_every_row_of_every_table_is_a_model_that_can_be(size: int) -> None:
+    shape = {"backbone": "resnet18-half", "input_size": size}
+    for name, rows in tables(size).items():
+        networks = {row.run for table in tables(size).values() for row in table}
+        for row in rows:
+            make_config(row.system, {**shape, **row.knobs})
+            assert not row.start or row.start in networks, name
+            turned = [
+                {knob: value for knob, value in look.items() if knob not in ("shrink", "occluded", "as")}
+                for look in row.looks.values()
+            ]
+            for look in turned:
+                make_config(row.system, {**shape, **row.knobs, **look})
+    # Tables share what they have in common.
+    assert sum(map(len, tables(size).values())) > len(networks)
+
+
+@pytest.mark.data
+def test_a_table_is_made_once(data_dir: Path, tmp_path: Path) -> None:
+    data = load_dataset(f"imm73:{data_dir}/imm73.zip", "val")
+    base = Recipe(data=(f"imm73:{data_dir}/imm73.zip",), steps=2, batch=4)
+    shape = {"backbone": "resnet18-half", "input_size": 64, "layout": "imm73"}
+    graph = Row(
+        "maps", "gcn", MAPS | {"graph_weight": 0.0}, looks={"clean": {"as": "heatmap"}, "occluded": {"occluded": True}}
+    )
+    rows = [graph, Row("graph", "gcn", MAPS | {"frozen": True}, start=graph.run, looks={"clean": {"shrink": 0.1}})]
+    lines: list[str] = []
+    # The plain model takes the decoder and the maps from the graph's knobs, so the two share all else.
+    made = table("gcn", rows, Comparison(base, shape, tmp_path, data), lines.append)
+    assert made.splitlines()[0] == "| gcn | clean | occluded |"
+    assert len(made.splitlines()) == 4
+    assert any(line.startswith("graph: step 2/2") for line in lines)
+    lines.clear()
+    assert table("gcn", rows, Comparison(base, shape, tmp_path, data), lines.append) == made
+    assert not lines
+
+
+@pytest.mark.data
+def test_the_graph_of_a_face_is_drawn(data_dir: Path) -> None:
+    data = load_dataset(f"imm73:{data_dir}/imm73.zip", "val")
+    shape = {"backbone": "resnet18-half", "input_size": 64, "layout": "imm73"}
+    engines = {}
+    for system, knobs in (("gcn", MAPS), ("regression", {})):
+        config = make_config(system, shape | knobs)
+        card = Card(system, system, "", {"input_size": 64, "margin": 1.25})
+        engines[system] = TorchEngine(card, build_system(system, config), "cpu")
+    page = graph_sheet(engines["gcn"], data, faces=2)
+    assert page.shape == (560 + 16, 2 * 568 + 8, 3)
+    assert len(np.unique(page.reshape(-1, 3), axis=0)) > 1000
+    with pytest.raises(UsageError, match="regression has no graph to draw"):
+        graph_sheet(engines["regression"], data)
