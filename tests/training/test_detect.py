@@ -20,7 +20,16 @@ from vtrack.models.faceboxes import STRIDES, cells_of
 from vtrack.models.facenet import FaceNet
 from vtrack.training import detect, detect_labels, detect_refine, detect_scenes
 from vtrack.training.detect_export import calibrate
-from vtrack.training.detect_labels import AGREED, COLLECTIONS, DOUBTFUL, TRUTH, box_of, hull_of, read_photographs, upright
+from vtrack.training.detect_labels import (
+    AGREED,
+    COLLECTIONS,
+    DOUBTFUL,
+    TRUTH,
+    box_of,
+    hull_of,
+    read_photographs,
+    upright,
+)
 from vtrack.types import Detections
 
 COUNTS = {"w68": 68, "ytf68": 68, "fgnet68": 68, "imm73": 73, "frl189": 189, "scut86": 86}
@@ -152,7 +161,9 @@ def padded(*faces: tuple[float, ...]) -> torch.Tensor:
 def test_faces_go_to_the_stride_of_their_size() -> None:
     middles, strides = map(torch.from_numpy, cells_of(256, 256))
     for size, stride in ((12, 4), (48, 8), (96, 16), (190, 32)):
-        face, away = detect.assign(padded((128 - size / 2, 128 - size / 2, size, size, 128, 128, 0, 1)), middles, strides)
+        face, away = detect.assign(
+            padded((128 - size / 2, 128 - size / 2, size, size, 128, 128, 0, 1)), middles, strides
+        )
         chosen = (face >= 0).nonzero()[:, 1]
         assert stride in strides[chosen].tolist()
         assert set(strides[chosen].tolist()) <= {float(s) for s in STRIDES if 0.5 <= s / stride <= 2}
