@@ -39,7 +39,7 @@ $(READY): pyproject.toml constraints.txt
 $(MEDIAPIPE_READY): pyproject.toml constraints-mediapipe.txt
 	$(PYTHON) -m venv $(MEDIAPIPE_VENV)
 	$(MEDIAPIPE_VENV)/bin/python -m pip install --quiet --upgrade pip
-	$(MEDIAPIPE_VENV)/bin/python -m pip install --quiet -c constraints-mediapipe.txt -e '.[mediapipe]' pytest pytest-timeout
+	$(MEDIAPIPE_VENV)/bin/python -m pip install --quiet -c constraints-mediapipe.txt -e '.[mediapipe]' pytest pytest-timeout scikit-image
 	touch $@
 
 clean:
