@@ -24,6 +24,8 @@ _LOOKS = 3
 _SHIFT, _STRETCH, _TURN = 0.12, 0.18, 0.30
 """How wrong a box may be: offset in box sides, logarithm of the size, radians."""
 
+_CPU_BATCH, _GPU_BATCH = 32, 256
+
 _EYES = [i for i, part in enumerate(ANCHORS.parts) if part in ("left_eye", "right_eye")]
 _MOUTH = [i for i, part in enumerate(ANCHORS.parts) if part == "outer_lip"]
 
@@ -74,10 +76,12 @@ def roll_of(anchors: FloatArray) -> FloatArray:
 class Landmarker:
     """Looks at faces in frames: the user's points and the anchors, in frame pixels."""
 
-    def __init__(self, model: LandmarkModel, query: Query, *, batch: int = 64) -> None:
+    def __init__(self, model: LandmarkModel, query: Query, *, batch: int | None = None) -> None:
         self.model = model
         self.query = query + ANCHORS
-        self.batch = batch
+        self.device: str | None = getattr(model, "device", None)
+        # A CPU gains nothing from larger batches, and each crop takes megabytes on its way through a network.
+        self.batch = batch or (_CPU_BATCH if self.device in (None, "cpu") else _GPU_BATCH)
 
     def look(
         self, frames: Sequence[Frame], places: Sequence[int], boxes: FloatArray, angles: FloatArray
@@ -85,7 +89,7 @@ class Landmarker:
         """The face in each box (n, 4), turned by its angle (n,), of the frame at its place."""
         if not len(places):
             return []
-        stack = FrameStack([frame.image for frame in frames], getattr(self.model, "device", None))
+        stack = FrameStack([frame.image for frame in frames], self.device)
         where = np.asarray(places)
         points, sigma, presence = self._predict(stack, where, boxes, angles)
         used = np.array(boxes, np.float64)

@@ -113,7 +113,9 @@ def add_face_options(parser: argparse.ArgumentParser, *, smooth: str, choices: s
     group.add_argument("--detector-model", type=Path, metavar="PATH", help="file that the detector is read from")
     group.add_argument("--detect-size", type=int, metavar="PIXELS", help="longer side of the picture that is searched")
     group.add_argument("--small-faces", action="store_true", help="search larger pictures, for small and far faces")
-    group.add_argument("--detect-every", type=float, metavar="SECONDS", help="time between detections")
+    group.add_argument(
+        "--detect-every", type=float, metavar="SECONDS", help="time between detections, 0..1 (default: 0.3)"
+    )
     group.add_argument("--max-faces", type=int, metavar="N", help="keep at most the N largest faces")
     group.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default: auto)")
     group.add_argument("--engine", default="auto", help="auto, torch or onnx (default: auto)")
