@@ -87,7 +87,8 @@ class MediapipeDetector:
             scores.append(rows[good, 0])
             angles.append(roll[good])
         box, score, angle = (np.concatenate(parts).astype(np.float32) for parts in (boxes, scores, angles))
-        kept = suppress(np.concatenate([box[:, :2], box[:, :2] + box[:, 2:]], 1), score)
+        # Its own scores are already those of single faces: they are kept as they are.
+        kept, _ = suppress(np.concatenate([box[:, :2], box[:, :2] + box[:, 2:]], 1), score)
         return Detections(box[kept], score[kept], angle[kept])
 
 

@@ -28,8 +28,6 @@ SMALL = 32
 """Faces up to this size in the shrunken frame are taken from tiles: in a tile, half of a large face can look like one."""
 ENLARGE = 2.0
 """Frames smaller than the detector's size are enlarged up to this: small frames have small faces."""
-PIXELS = 16 * 640 * 640
-"""Most input pixels in one run of the network, so that memory stays bounded for many or large frames."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +72,7 @@ class NativeDetector:
         content = read_card(path)
         if content.system != "detector":
             raise ModelError(f"{path}: this is the card of a {content.system!r} model, not of a detector")
-        self._run = load_engine(content, path, device, threads)
+        self._engine = load_engine(content, path, device, threads)
         self._size, self._small_faces = size, small_faces
         self._threshold = content.config["threshold"] if threshold is None else threshold
         # Scores of the network and the share of them that were faces on the validation split.
@@ -88,13 +86,13 @@ class NativeDetector:
             for view in self._views(place, frame):
                 groups[view.canvas].append(view)
         for (height, width), views in groups.items():
-            most = max(PIXELS // (height * width), 1)
+            most = max(self._engine.pixels // (height * width), 1)
             for start in range(0, len(views), most):
                 batch = views[start : start + most]
                 pictures = np.zeros((len(batch), height, width, 3), np.uint8)
                 for picture, view in zip(pictures, batch, strict=True):
                     _shrink(frames[view.place].image, view, picture)
-                for cells, view in zip(self._run(pictures), batch, strict=True):
+                for cells, view in zip(self._engine.run(pictures), batch, strict=True):
                     found[view.place].append(self._candidates(cells, view, frames[view.place].size))
         return [self._faces(np.concatenate(rows)) if rows else Detections.none() for rows in found]
 
@@ -137,10 +135,11 @@ class NativeDetector:
         if not len(rows):
             return Detections.none()
         boxes, scores, rolls = rows[:, :4], rows[:, 4], rows[:, 5:]
-        kept = suppress(boxes, scores)
+        kept, believed = suppress(boxes, scores)
+        kept, believed = kept[believed > self._floor], believed[believed > self._floor]
         boxes, rolls = vote(boxes, scores, rolls, kept)
         xywh = np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], 1)
-        calibrated = np.interp(scores[kept], self._raw, self._share)
+        calibrated = np.interp(believed, self._raw, self._share)
         return Detections(
             xywh.astype(np.float32),
             calibrated.astype(np.float32),

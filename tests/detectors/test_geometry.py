@@ -12,8 +12,18 @@ from vtrack.models.faceboxes import cells_of, decode, overlaps, suppress, vote
 
 def test_suppression_keeps_one_box_a_face_and_overlapping_faces() -> None:
     boxes = np.array([[0, 0, 100, 100], [4, 2, 104, 101], [55, 0, 155, 100], [300, 0, 340, 40]], float)
-    assert suppress(boxes, np.array([0.8, 0.9, 0.7, 0.5])).tolist() == [1, 2, 3]
-    assert suppress(np.zeros((0, 4)), np.zeros(0)).tolist() == []
+    kept, scores = suppress(boxes, np.array([0.8, 0.9, 0.75, 0.4]))
+    assert kept.tolist() == [1, 2, 3]
+    # The neighbour is believed less for its overlap of a third, the one that stands alone as before.
+    assert scores[0] == 0.9 and scores[2] == 0.4
+    assert 0.4 < scores[1] < 0.6
+    kept, scores = suppress(np.zeros((0, 4)), np.zeros(0))
+    assert kept.shape == scores.shape == (0,)
+
+
+def test_a_part_of_a_face_is_no_second_face() -> None:
+    boxes = np.array([[0, 0, 100, 100], [30, 50, 70, 90], [60, 60, 140, 140]], float)
+    assert suppress(boxes, np.array([0.9, 0.8, 0.7]))[0].tolist() == [0, 2]
 
 
 def test_votes_come_from_the_same_face_only() -> None:

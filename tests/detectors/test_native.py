@@ -178,7 +178,7 @@ def test_both_engines_agree() -> None:
 
     path = WEIGHTS / "native.json"
     net = Exported(load_facenet(read_card(path), path.with_suffix(".safetensors")))
-    onnx = load_engine(read_card(path), path, "cpu")
+    onnx = load_engine(read_card(path), path, "cpu").run
     for shape in ((2, 96, 160, 3), (1, 320, 64, 3)):
         pictures = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
         with torch.inference_mode():

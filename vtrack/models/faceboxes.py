@@ -16,6 +16,8 @@ SAME_FACE = 0.45
 """Overlap from which two boxes are one face. Two people cheek to cheek stay below it, as boxes end at the jaw."""
 PART_OF_FACE = 0.85
 """A box that lies in another by this much is a part of that face seen as one, or the face seen twice."""
+DOUBT = 0.18
+"""How fast belief in a second face falls with its overlap: to 0.8 at 0.2, to 0.5 at 0.35."""
 VOTING = 0.6
 """Boxes that overlap the best one by this much have a say in where it ends."""
 
@@ -54,18 +56,26 @@ def containments(boxes: FloatArray) -> FloatArray:
     return np.clip(high - low, 0, None).prod(-1) / np.maximum(np.minimum(areas[:, None], areas[None]), 1e-9)
 
 
-def suppress(boxes: FloatArray, scores: FloatArray) -> np.ndarray:
-    """Indices of one x0, y0, x1, y1 box for each face, best first."""
+def suppress(boxes: FloatArray, scores: FloatArray) -> tuple[np.ndarray, FloatArray]:
+    """Indices of one x0, y0, x1, y1 box for each face, best first, and their scores.
+
+    Boxes that overlap a better one a little may be a second face or the first one seen askew; the more they overlap, the
+    less their score is believed.
+    """
     order = np.argsort(-scores, kind="stable")
     best = boxes[order]
-    same = (overlaps(best, best) > SAME_FACE) | (containments(best) > PART_OF_FACE)
+    shared = overlaps(best, best)
+    same = (shared > SAME_FACE) | (containments(best) > PART_OF_FACE)
     free = np.ones(len(order), bool)
-    kept = []
+    kept: list[int] = []
+    believed = scores[order].astype(np.float64)
     for place in range(len(order)):
         if free[place]:
+            believed[place] *= np.exp(-(shared[place, kept].max(initial=0.0) ** 2) / DOUBT)
             kept.append(place)
             free &= ~same[place]
-    return order[kept]
+    rank = np.array(kept, int)[np.argsort(-believed[kept], kind="stable")]
+    return order[rank], believed[rank]
 
 
 def vote(boxes: FloatArray, scores: FloatArray, rolls: FloatArray, kept: np.ndarray) -> tuple[FloatArray, FloatArray]:

@@ -157,10 +157,10 @@ def look(net: FaceNet, scene: EvalScene, floor: float = 0.05, most: int = 300) -
     score, best = cells[:, 0].sigmoid().topk(min(most, len(cells)))
     best, score = best[score > floor], score[score > floor]
     boxes = decode(cells[best], middles[best], strides[best]).numpy()
-    kept = suppress(boxes, score.numpy())
+    kept, believed = suppress(boxes, score.numpy())
     corners = boxes[kept]
     xywh = np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], 1)
-    return Detections(xywh, score.numpy()[kept], np.zeros(len(kept), np.float32))
+    return Detections(xywh, believed, np.zeros(len(kept), np.float32))
 
 
 def average_precision(net: FaceNet, scenes: Sequence[EvalScene]) -> float:

@@ -40,8 +40,8 @@ def look(net: FaceNet, image: ImageArray) -> tuple[FloatArray, FloatArray]:
     good = np.flatnonzero(score > 0.1)
     middles, strides = cells_of(height, width)
     boxes = decode(cells[:, good], middles[good], strides[good])
-    kept = suppress(boxes, score[good])
-    return boxes[kept], score[good][kept]
+    kept, believed = suppress(boxes, score[good])
+    return boxes[kept], believed
 
 
 def settle(kinds: np.ndarray, boxes: FloatArray, found: FloatArray, score: FloatArray) -> np.ndarray:

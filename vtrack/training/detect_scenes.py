@@ -265,7 +265,7 @@ class Composer:
         """A part of a photograph that shows no face, enlarged: clothes, hands, hair, leaves; or a pattern."""
         x0, y0, x1, y1 = region
         out = canvas[y0:y1, x0:x1]
-        for _ in range(6):
+        for _ in range(6 if rng.random() < 0.85 else 0):
             picture = self._pick(rng)
             height, width = picture.levels[0].shape[:2]
             side = rng.uniform(0.12, 0.5) * min(height, width)
@@ -393,7 +393,9 @@ def recolour(image: ImageArray, rng: np.random.Generator) -> ImageArray:
 
 
 def pattern(height: int, width: int, rng: np.random.Generator) -> ImageArray:
-    """Stripes, dots, blobs or noise in two colours."""
+    """Stripes, dots, blobs, noise or writing in two colours."""
+    if rng.random() < 0.35:
+        return writing(height, width, rng)
     y, x = np.mgrid[:height, :width].astype(np.float32)
     kind, period = rng.integers(4), rng.uniform(4, 60)
     way = rng.uniform(0, np.pi)
@@ -411,6 +413,28 @@ def pattern(height: int, width: int, rng: np.random.Generator) -> ImageArray:
         mix = rng.random((height, width)).astype(np.float32)
     first, second = rng.integers(0, 256, (2, 3)).astype(np.float32)
     return np.clip(first + (second - first) * np.clip(mix, 0, 1)[..., None], 0, 255).astype(np.uint8)
+
+
+def writing(height: int, width: int, rng: np.random.Generator) -> ImageArray:
+    """Lines of letters and rings with outlines, as on posters, shirts and titles: dark holes in bright shapes, like eyes."""
+    out = np.full((height, width, 3), rng.integers(0, 256, 3), np.uint8)
+    letters = np.array(list("ABCDEGOPQRSaegoqs0689B8&@%:;."))
+    for _ in range(int(rng.integers(1, 7))):
+        colour, edge = rng.integers(0, 256, (2, 3)).tolist()
+        place = (int(rng.uniform(-0.3, 0.8) * width), int(rng.uniform(0.1, 1.1) * height))
+        if rng.random() < 0.25:
+            radius = int(rng.uniform(0.04, 0.2) * min(height, width)) + 1
+            for step in (0, rng.integers(2, 4) * radius):
+                middle = (place[0] + int(step), place[1])
+                cv2.circle(out, middle, radius, colour, -1, cv2.LINE_AA)
+                cv2.circle(out, middle, max(radius // 2, 1), edge, -1, cv2.LINE_AA)
+            continue
+        text = "".join(rng.choice(letters, rng.integers(1, 12)))
+        size = float(np.exp(rng.uniform(np.log(0.3), np.log(4.0)))) * min(height, width) / 160
+        font, thick = int(rng.integers(0, 8)), max(int(size * rng.uniform(1, 4)), 1)
+        cv2.putText(out, text, place, font, size, edge, thick + max(int(2 * size), 1), cv2.LINE_AA)
+        cv2.putText(out, text, place, font, size, colour, thick, cv2.LINE_AA)
+    return out
 
 
 def degrade(image: ImageArray, rng: np.random.Generator) -> ImageArray:
