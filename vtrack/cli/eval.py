@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from vtrack.types import Detector, FloatArray
 
 EXAMPLE = """examples:
-  vtrack eval --model accurate --data w68:data/w68.zip --split val
+  vtrack eval --model fast --data w68:data/w68.zip --split val
   vtrack eval --data 300w:/data/300w --split test --shift 0.2 --json
   vtrack eval --data w68:data/w68.zip --data wflw:/data/WFLW --plot curves.png --sheet faces.png
   vtrack eval --task detect --data data --cache runs/detect --detector auto
@@ -44,7 +44,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "detector on scenes put together from validation photographs (default: %(default)s)")  # fmt: skip
     add("--data", action="append", required=True, metavar="NAME:PATH", help="a data set; repeat for more (with --task "
         "detect: the folder of the zips)")  # fmt: skip
-    add("--model", default="accurate", help="a shipped model, or the .json of your own (default: %(default)s)")
+    add("--model", default="fast", help="a shipped model, or the .json of your own (default: %(default)s)")
     add("--decoder", help="read a heatmap model's maps by one-hot, two-hot, distribution-aware or keyposs "
         "(default: the model's own)")  # fmt: skip
     add("--set", action="append", default=[], metavar="KNOB=VALUE", help="turn another knob of the model, beyond=no or "
