@@ -19,7 +19,7 @@ def rows() -> dict[str, smooth_bench.Row]:
 
 def test_zero_lag_smoothing_reaches_its_goals(rows: dict[str, smooth_bench.Row]) -> None:
     raw, rts = rows["none"], rows["rts"]
-    assert raw.jitter / rts.jitter >= 5 * 0.95  # 5.1 over more seeds; one seed may fall a little short
+    assert raw.jitter / rts.jitter >= 4.75  # 5.2 over six other seeds, 4.8 to 6.2 on each
     assert abs(rts.lag) < 0.05
     assert rts.blink >= 97
     assert all(rts.errors[clip] < raw.errors[clip] for clip in raw.errors)
@@ -58,7 +58,7 @@ def test_lag_is_measured_to_fractions_of_a_frame() -> None:
 
 def test_the_filter_is_many_times_as_fast_as_filterpy() -> None:
     speed = smooth_bench.speed(steps=100)
-    assert speed.filterpy > 30 * speed.ours  # 80 to 100 times on a quiet machine
+    assert speed.filterpy > 30 * speed.ours  # 53 to 121 times measured; the clock of a busy machine wavers
 
 
 def test_the_command_prints_a_table_and_draws(
