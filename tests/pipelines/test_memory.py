@@ -61,7 +61,7 @@ def peak(clip: Path, folder: Path, frames: int, video: bool) -> float:
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak of a process is read from Linux's /proc")
 @pytest.mark.parametrize("video", [False, True], ids=["table", "video"])
 @pytest.mark.parametrize(
-    ("few", "many"), [(300, 1_200), pytest.param(2_000, 20_000, marks=pytest.mark.slow)], ids=["short", "long"]
+    ("few", "many"), [(1_000, 3_000), pytest.param(2_000, 20_000, marks=pytest.mark.slow)], ids=["short", "long"]
 )
 def test_peak_memory_does_not_depend_on_the_length(
     tmp_path: Path, drawn: list, few: int, many: int, video: bool
