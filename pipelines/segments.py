@@ -15,8 +15,8 @@ import numpy as np
 
 from pipelines.follow import Follower
 from pipelines.landmarks import Sighting
-from pipelines.tracks import Candidate, Match, Seed, Track, believable, between, contest, same_face
-from vtrack.types import Frame
+from pipelines.tracks import Candidate, Match, Seed, Track, believable, contest, same_face
+from vtrack.types import FloatArray, Frame
 
 _MEMORY = 96 * 2**20
 """Bytes of pixels that a segment holds at most; large frames make short segments."""
@@ -89,10 +89,10 @@ class SegmentFollower(Follower):
         """
         end = frames[-1]
         places = range(1, len(frames))
+        shares = [_share(frames, place) for place in places]
+        ways = [(track, *_way(track, seed.sighting, end.time, shares)) for track, seed in match.pairs]
         wanted = [
-            (place, track, *between(track, seed, end.time, frames[place]))
-            for place in places
-            for track, seed in match.pairs
+            (place, track, boxes[place - 1], angles[place - 1]) for place in places for track, boxes, angles in ways
         ]
         sightings = self.landmarker.look(
             frames,
@@ -131,6 +131,7 @@ class SegmentFollower(Follower):
         new = [seed for seed in match.new if not any(same_face(seed.sighting, one.sighting) for one in known)]
         begun = self.tracks.begin(self.settle(new, end), end.time)
         walkers: dict[Track, Track] = {}
+        pasts: dict[Track, list[tuple[float, Sighting]]] = {track: [] for track in begun}
         for track in begun:
             self._record(end, Candidate(track, track.last, track.last.box), new=False)
             walker = Track(end.time)
@@ -142,8 +143,10 @@ class SegmentFollower(Follower):
             for candidate in found:
                 candidate.track.add(frame.time, candidate.sighting)
                 track = walkers[candidate.track]
-                track.add_before(frame.time, candidate.sighting)
+                pasts[track].insert(0, (frame.time, candidate.sighting))
                 self._record(frame, Candidate(track, candidate.sighting, candidate.expected), new=False)
+        for track, past in pasts.items():
+            track.begin_with(past)
 
     def _record(self, frame: Frame, candidate: Candidate, *, new: bool = True) -> None:
         """Keep a sighting for its frame; a `new` one is also news to its track."""
@@ -159,6 +162,26 @@ class SegmentFollower(Follower):
             sure = [one for one in found if self.tracks.counts(one.track) or self._keys == 1]
             faces = {self.tracks.name(one.track): one.sighting for one in sure}
             yield frame, dict(sorted(faces.items())[: self.tracks.max_faces])
+
+
+def _share(frames: Sequence[Frame], place: int) -> float:
+    """How much of the time from the first frame to the last has passed."""
+    start, end = frames[0].time, frames[-1].time
+    return (frames[place].time - start) / (end - start) if end > start else 1.0
+
+
+def _way(track: Track, goal: Sighting, time: float, shares: Sequence[float]) -> tuple[FloatArray, FloatArray]:
+    """Boxes (n, 4) and angles (n,) of a face at shares of its way from its newest sighting to the goal.
+
+    Crops that tremble make points that tremble, and a detector's box is a single and doubtful one: so the way goes
+    between the two ends as the track's filter sees them.
+    """
+    (box, angle), (goal_box, goal_angle) = (
+        track.boxes.predict(track.seen),
+        track.boxes.foresee(time, goal.box, goal.angle),
+    )
+    share = np.asarray(shares)
+    return box + share[:, None] * (goal_box - box), angle + share * (goal_angle - angle)
 
 
 def _room(frame: Frame) -> int:
