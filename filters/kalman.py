@@ -67,15 +67,13 @@ class Groups:
         alarm: float = 1e-3,
         hold: float = 0.06,
         zeal: FloatArray | float = 1.0,
-        turning: FloatArray | float = 0.0,
     ) -> None:
         """`members` (points,) are the numbers of the points' groups, from 0 and without gaps.
 
         `alarm` is the probability that noise alone makes a calm group agile for a moment. `hold` are the seconds in
         which agility fades by a factor of e: motion comes in strokes, and what has just set off will turn or stop soon,
         by less than would stand out from the noise. With a `zeal` of z, (points,) or one for all, points become z times
-        as agile as their surprise alone asks for. `turning`, (points,) or one for all, is how often per second what moves
-        is believed to turn round: groups stay agile while they are fast, though nothing about it surprises.
+        as agile as their surprise alone asks for.
         """
         members = np.asarray(members)
         if members.ndim != 1 or not np.array_equal(np.unique(members), np.arange(members.max(initial=-1) + 1)):
@@ -86,7 +84,6 @@ class Groups:
         self.alarm = alarm
         self.hold = hold
         self.zeal = zeal
-        self.turning = turning
         sizes = np.bincount(members)
         # Squared innovations of n independent points, over what was expected of them, have a mean of Gamma(n) / n.
         independent = np.clip(sizes / self._ALIKE, 1, self._MOST)
@@ -112,9 +109,6 @@ class Groups:
 
 class Kalman:
     """Filters (tracks, points) positions in the plane."""
-
-    _SLOW = 4.0
-    """Squared speed over its own variance under which nobody knows whether a point moves at all."""
 
     def __init__(
         self,
@@ -223,10 +217,6 @@ class Kalman:
         """(tracks, points, order, order) to add to the covariance because groups move, or have just moved."""
         noise = lively_noise(self.order, dt)
         held = np.maximum(self.agility * np.exp(-dt / groups.hold), agility)
-        if np.any(groups.turning):
-            doubt = self._SLOW * self.covariance[..., 1, 1]
-            speed = groups.mean(np.where(used, np.square(self.mean[..., 1, :]).sum(-1) / 2, np.nan))
-            held = np.maximum(held, groups.turning * np.maximum(speed - doubt, 0.0))
         expected = expected + held * noise[0, 0]
         surprise = groups.mean(np.where(used, squared / expected, np.nan))
         self.agility = held + groups.zeal * np.maximum(surprise - groups.calm, 0.0) * expected / noise[0, 0]

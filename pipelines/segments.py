@@ -16,7 +16,7 @@ import numpy as np
 from pipelines.follow import Follower
 from pipelines.landmarks import Sighting
 from pipelines.tracks import Candidate, Match, Seed, Track, believable, contest, same_face
-from vtrack.types import FloatArray, Frame
+from vtrack.types import Frame
 
 _MEMORY = 96 * 2**20
 """Bytes of pixels that a segment holds at most; large frames make short segments."""
@@ -89,8 +89,11 @@ class SegmentFollower(Follower):
         """
         end = frames[-1]
         places = range(1, len(frames))
-        shares = [_share(frames, place) for place in places]
-        ways = [(track, *_way(track, seed.sighting, end.time, shares)) for track, seed in match.pairs]
+        times = [frames[place].time for place in places]
+        ways = [
+            (track, *track.boxes.way(end.time, seed.sighting.box, seed.sighting.angle, times))
+            for track, seed in match.pairs
+        ]
         wanted = [
             (place, track, boxes[place - 1], angles[place - 1]) for place in places for track, boxes, angles in ways
         ]
@@ -162,26 +165,6 @@ class SegmentFollower(Follower):
             sure = [one for one in found if self.tracks.counts(one.track) or self._keys == 1]
             faces = {self.tracks.name(one.track): one.sighting for one in sure}
             yield frame, dict(sorted(faces.items())[: self.tracks.max_faces])
-
-
-def _share(frames: Sequence[Frame], place: int) -> float:
-    """How much of the time from the first frame to the last has passed."""
-    start, end = frames[0].time, frames[-1].time
-    return (frames[place].time - start) / (end - start) if end > start else 1.0
-
-
-def _way(track: Track, goal: Sighting, time: float, shares: Sequence[float]) -> tuple[FloatArray, FloatArray]:
-    """Boxes (n, 4) and angles (n,) of a face at shares of its way from its newest sighting to the goal.
-
-    Crops that tremble make points that tremble, and a detector's box is a single and doubtful one: so the way goes
-    between the two ends as the track's filter sees them.
-    """
-    (box, angle), (goal_box, goal_angle) = (
-        track.boxes.predict(track.seen),
-        track.boxes.foresee(time, goal.box, goal.angle),
-    )
-    share = np.asarray(shares)
-    return box + share[:, None] * (goal_box - box), angle + share * (goal_angle - angle)
 
 
 def _room(frame: Frame) -> int:

@@ -85,7 +85,7 @@ def bench(clips: Sequence[Clip] | None = None, modes: Sequence[str] = ("none", *
             Row(
                 mode,
                 _mean(_spread(points, one.size) for one, points in tracks if one.name == "still"),
-                max((lag(one.truth, points) for one, points in tracks if one.name in MOVING), key=abs),
+                max((lag(one.truth, points) for one, points in tracks if one.name in MOVING), key=abs, default=np.nan),
                 _mean(_blink_depth(one.truth, points) for one, points in tracks if one.name in BLINKING),
                 {name: _mean(_error(*track) for track in tracks if track[0].name == name) for name in names},
             )
@@ -188,11 +188,12 @@ def _blink_depth(truth: ComplexArray, points: ComplexArray) -> float:
     true = _opening(truth)
     shut = np.flatnonzero(true < _SHUT * np.median(true))
     blinks = [frames for frames in np.split(shut, np.flatnonzero(np.diff(shut) > 1) + 1) if len(frames)]
-    depths = []
-    for opening in (true, _opening(points)):
-        around = [opening[max(frames[0] - 12, 0) : frames[-1] + 13] for frames in blinks]
-        depths.append([np.quantile(one, _OPEN) - one.min() for one in around])
-    return float(100 * np.mean(np.divide(*depths[::-1]))) if blinks else np.nan
+    around = [slice(max(frames[0] - 12, 0), frames[-1] + 13) for frames in blinks]
+    deep, found = (
+        np.array([np.quantile(opening[one], _OPEN) - opening[one].min() for one in around])
+        for opening in (true, _opening(points))
+    )
+    return float(100 * np.mean(found / deep)) if blinks else np.nan
 
 
 def _opening(points: ComplexArray) -> FloatArray:
@@ -202,7 +203,8 @@ def _opening(points: ComplexArray) -> FloatArray:
 
 
 def _mean(values: object) -> float:
-    return float(np.mean(list(values)))  # type: ignore[call-overload]
+    known = list(values)  # type: ignore[call-overload]
+    return float(np.mean(known)) if known else np.nan
 
 
 def _microseconds(step: Callable[[int], object], steps: int) -> float:

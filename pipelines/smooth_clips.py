@@ -41,10 +41,9 @@ LIDS = (((37, 38), (41, 40)), ((43, 44), (47, 46)))
 _LOWER_LIP = (*range(55, 60), 65, 66, 67)
 _CHIN = range(4, 13)
 
-# Jitter in % of the distance between the outer corners of the eyes, of each coordinate. Modelled on the early `fast` model
-# (5.9 % error) on the sample clip `still`: 0.43 of parts and 0.30 of the head's shift from frame to frame, 0.53 in all
-# with the native detector. The split is a choice, and it matters: slow jitter cannot be told from motion. `SLOW` is less
-# than a detector with 2 % noise caused there (about 0.5), and with 0.5 the table's 5 and 3 times become 2.0 and 1.4.
+# Jitter in % of the distance between the outer corners of the eyes, of each coordinate. Modelled on an early model, 5.9 %
+# wrong, on the clip `still` with crops that trembled. Models have become calmer, and crops steadier: `filmed` shows what is
+# left. The split is a choice, and it matters: slow jitter cannot be told from motion.
 WHITE, WHITE_REACH = 0.40, 0.15
 """New in every frame; points up to `WHITE_REACH` eye distances apart share much of it."""
 SLOW, SLOW_SECONDS = 0.20, 0.2
