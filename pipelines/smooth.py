@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from pipelines.cuts import CutDetector
-from pipelines.steady import LAG, Moment, Smoothing, Steady
+from pipelines.steady import HELD, LAG, Moment, Smoothing, Steady
 from vtrack.types import Face, FloatArray, FrameResult, ImageArray, Query
 
 ANCHOR_PREFIX = "anchor_"
@@ -27,7 +27,7 @@ _JUMP = 1.0
 """How far a face may go from one sighting to the next, in its own size (half the longer side of its box)."""
 _RESIZE = 1.5
 """By what factor it may grow or shrink meanwhile."""
-_PICTURES = 192 * 2**20
+_PICTURES = 128 * 2**20
 """Bytes of pictures that may be held back at most; large pictures get a shorter look ahead."""
 _LEAST_LAG = 8
 
@@ -171,7 +171,7 @@ def _lag(picture: int) -> int:
 
     The same for frames that come without their pictures, so that results do not depend on what else is asked for.
     """
-    return min(LAG, max(_PICTURES // max(picture, 1), _LEAST_LAG))
+    return min(LAG, max(int(_PICTURES / max(picture, 1) / HELD), _LEAST_LAG))
 
 
 _CORNERS = Query(("box",) * 4, (0.0,) * 4, tuple(f"box_corner_{i}" for i in range(4)))

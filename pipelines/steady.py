@@ -29,8 +29,10 @@ HEAD = "head"
 LAG = 300
 """Frames that zero-lag smoothing looks ahead. What comes later moves a point by less than 0.001 pixels once a filter has
 settled, on a face with 100 pixels between the outer corners of the eyes."""
-BLOCK = 16
-"""Frames that it gives back at once."""
+_BLOCKS = 16
+"""Frames are given back in blocks of this part of the look ahead: walking back once serves a block."""
+HELD = 1 + 2 / _BLOCKS
+"""About how many frames are held for each frame of it."""
 
 # How the constants were found. The likelihood of innovations was scanned over seven powers of ten of density on two real
 # clips (`webcam-man`, `expressions-audio`, an early model), with agility at work. It decides little: for parts it is
@@ -224,7 +226,9 @@ class _Kalman:
         groups = Groups(members, alarm=_ALARM, hold=_HOLD, zeal=zeal)
         self._density = density * 10 ** (_DECADES * (0.5 - strengths)) * (1.0 if lag else _CAUSAL)
         self._zero_lag = (
-            ZeroLag(0, count, groups=groups, gate=_GATE, patience=_PATIENCE, lag=lag, block=BLOCK) if lag else None
+            ZeroLag(0, count, groups=groups, gate=_GATE, patience=_PATIENCE, lag=lag, block=lag // _BLOCKS + 1)
+            if lag
+            else None
         )
         self._kalman = (
             self._zero_lag.scout if self._zero_lag else Kalman(0, count, groups=groups, gate=_GATE, patience=_PATIENCE)
