@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from vtrack.data import load_dataset
+from vtrack.data import load_dataset, outliers
 from vtrack.errors import DataError, UsageError
 from vtrack.models.backbones import channels_last
 from vtrack.models.pretrained import init_backbone
@@ -111,10 +111,13 @@ def train(recipe: Recipe, out: Path, report: Callable[[str], None] = log.info) -
 
 
 def open_stores(specs: Sequence[str], split: str, cache: Path, *, in_memory: bool = False) -> list[Store]:
-    """The data sets' faces of one split, cut and cached."""
+    """The data sets' faces of one split, cut and cached. Faces whose labels are plainly wrong are not learned from."""
     if not specs:
         raise DataError("nothing to train on; give at least one data set as NAME:PATH")
-    return [Store.of(load_dataset(spec, split), cache, in_memory=in_memory) for spec in specs]
+    sets = [load_dataset(spec, split) for spec in specs]
+    if split == "train":
+        sets = [data[~outliers(data)] for data in sets]
+    return [Store.of(data, cache, in_memory=in_memory) for data in sets]
 
 
 class Run:
