@@ -18,8 +18,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from vtrack.data import load_dataset, outliers
-from vtrack.errors import DataError, UsageError
+from vtrack.data import Dataset, load_dataset, outliers
+from vtrack.errors import DataError, EmptySplitError, UsageError
 from vtrack.models.backbones import channels_last
 from vtrack.models.pretrained import init_backbone
 from vtrack.models.system import Labelled, System
@@ -114,10 +114,23 @@ def open_stores(specs: Sequence[str], split: str, cache: Path, *, in_memory: boo
     """The data sets' faces of one split, cut and cached. Faces whose labels are plainly wrong are not learned from."""
     if not specs:
         raise DataError("nothing to train on; give at least one data set as NAME:PATH")
-    sets = [load_dataset(spec, split) for spec in specs]
-    if split == "train":
-        sets = [data[~outliers(data)] for data in sets]
-    return [Store.of(data, cache, in_memory=in_memory) for data in sets]
+    return [Store.of(data, cache, in_memory=in_memory) for data in _load(specs, split)]
+
+
+def _load(specs: Sequence[str], split: str) -> list[Dataset]:
+    """The data sets' faces of one split. Some may have none for validation, but not all."""
+    sets = []
+    for spec in specs:
+        try:
+            data = load_dataset(spec, split)
+        except EmptySplitError:
+            if split == "train":
+                raise
+            continue
+        sets.append(data[~outliers(data)] if split == "train" else data)
+    if not sets:
+        raise DataError(f"no faces for validation in any of {', '.join(specs)}")
+    return sets
 
 
 class Run:
