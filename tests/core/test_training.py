@@ -110,13 +110,32 @@ def test_points_follow_every_disturbance() -> None:
     for image, face in zip(images, points, strict=True):
         for x, y in face * STORED_SIDE - 0.5:
             cv2.circle(image, (round(x), round(y)), 4, (255, 255, 255), -1)
-    store = Store("300w", layout, images, points.astype(np.float32))
+    store = Store("300w", layout, images, points.astype(np.float32), np.full(4, 0.01))
     batch = draw_batch(store, 192, 1.6, 4, 999, Augmentation(picture=0.0), rng)
     pixels = np.clip(np.rint(batch.points[:4] * 192 - 0.5).astype(int), 0, 191)
     inside = ((batch.points[:4] > 0.02) & (batch.points[:4] < 0.98)).all(-1)
     values = np.stack([image[0, at[:, 1], at[:, 0]] for image, at in zip(batch.images, pixels, strict=False)])
     assert inside.mean() > 0.7
     assert (values[inside] > 200).all()
+
+
+def test_labels_that_count_from_one_stay_as_far_right_of_their_points_in_the_mirror() -> None:
+    """A disc at every point, labels one source pixel to the right: flipped or not, the label lies that far to the right."""
+    layout = load_layout("300w")
+    rng = np.random.default_rng(4)
+    truth = np.repeat(rng.uniform(0.35, 0.65, (1, len(layout), 2)), 16, 0)
+    pixel = 0.02
+    labels = truth + [pixel, 0.0]
+    images = np.zeros((16, STORED_SIDE, STORED_SIDE, 3), np.uint8)
+    store = Store("300w", layout, images, labels.astype(np.float32), np.full(16, pixel))
+    how = replace(CALM, flip=True)
+    batch = draw_batch(store, 160, 1.25, 16, None, how, rng, first_pixel=1.0)
+    crops = (truth[0] * STORED_SIDE - STORED_SIDE / 2) / (STORED_SIDE * 1.25 / 2) + 0.5  # crop units
+    mirror = crops[layout.mirror] * [-1, 1] + [1, 0]
+    off = np.stack([batch.points[:16] - crops, batch.points[:16] - mirror])  # (2, 16, points, 2)
+    nearest = np.abs(off).max((2, 3)).argmin(0)
+    assert set(nearest) == {0, 1}
+    assert np.allclose(off[nearest, np.arange(16)], [pixel * 2 / 1.25, 0.0], atol=1e-5)
 
 
 @pytest.mark.data

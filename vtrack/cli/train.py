@@ -26,6 +26,8 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where checkpoint and log go")
     parser.add_argument("--share", action="append", default=[], metavar="NAME=X", help="draw this set X times as often")
     parser.add_argument("--trust", action="append", default=[], metavar="NAME=X", help="weight of this set's labels")
+    parser.add_argument("--first-pixel", action="append", default=[], metavar="NAME=X", help="what this set's labels call the "
+        "centre of the first pixel: 1 if they count from 1, 0.5 from the corner (default: 0)")  # fmt: skip
     parser.add_argument("--model", default="udfld", metavar="SYSTEM", help="udfld (any points of any layout), or "
         "one of a layout: gcn, rht, keyposs, gv, heatmap, regression; by default as large as in their papers")  # fmt: skip
     parser.add_argument("--backbone", help="image encoder (default: the system's)")
@@ -66,6 +68,7 @@ def run(args: argparse.Namespace) -> int:
         data=tuple(args.data),
         shares=_weights(args.share),
         trust=_weights(args.trust),
+        first_pixel=_weights(args.first_pixel),
         model=model,
         init=args.init,
         start=args.start,

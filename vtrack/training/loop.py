@@ -53,6 +53,9 @@ class Recipe:
     """How often a data set is drawn, over the others; 1 where not given, so that all are seen alike (paper 000, A.9)."""
     trust: Mapping[str, float] = field(default_factory=dict)
     """Weight of a data set's labels in the loss; 1 where not given."""
+    first_pixel: Mapping[str, float] = field(default_factory=dict)
+    """What a data set's labels call the centre of the first pixel, 0 where not given: 1 where they count from 1, 0.5 where they
+    count from the corner. Mirror images need it; the model learns each set's labels as they are."""
     model: Any = field(default_factory=UdfldConfig)
     """The config of any system; its class says which."""
     init: str = ""
@@ -270,7 +273,8 @@ def _batch(recipe: Recipe, stores: Sequence[Store], step: int) -> Batch:
     store = stores[int(rng.choice(len(stores), p=shares / shares.sum()))]
     model = recipe.model
     most = recipe.most_points if SYSTEMS[system_of(model)][1].any_points else None
-    return draw_batch(store, model.input_size, model.margin, recipe.batch, most, recipe.augmentation, rng)
+    first_pixel = recipe.first_pixel.get(store.name, 0.0)
+    return draw_batch(store, model.input_size, model.margin, recipe.batch, most, recipe.augmentation, rng, first_pixel)
 
 
 def _prefetched(make: Callable[[int], Batch], first: int, last: int, ahead: int = 4) -> Iterator[Batch]:
