@@ -14,10 +14,10 @@ from vtrack.layouts import load_layout
 from vtrack.models import load_model
 from vtrack.models.card import read_card
 from vtrack.models.udfld import Output, UdfldConfig
-from vtrack.training.augment import Augmentation
+from vtrack.training.augment import Augmentation, make_augmentation
 from vtrack.training.checkpoint import load_run
 from vtrack.training.loop import Recipe, open_stores, train
-from vtrack.training.losses import landmark_loss, spread_loss, wing
+from vtrack.training.losses import landmark_loss, place_loss, spread_loss, wing
 from vtrack.training.publish import publish
 from vtrack.training.store import STORED_SIDE, Store, draw_batch, plain_batches
 
@@ -43,6 +43,39 @@ def test_spread_is_cheapest_where_it_tells_the_mean_error() -> None:
     choices = torch.linspace(-6, -1, 501)
     losses = spread_loss(errors.expand(501, 1, 2), choices[:, None])[:, 0]
     assert choices[losses.argmin()].exp().item() == pytest.approx(0.02, rel=0.02)
+
+
+def test_where_a_point_starts_is_cheapest_where_its_mean_is_the_point() -> None:
+    height, width = 8, 10
+    target = torch.tensor([[[0.43, 0.61]]])
+    known = torch.ones(1, 1, dtype=torch.bool)
+    likeness = torch.zeros(1, 1, height, width, requires_grad=True)
+    optimiser = torch.optim.Adam([likeness], lr=0.3)
+    for _ in range(300):
+        optimiser.zero_grad()
+        place_loss(likeness, target, known).backward()
+        optimiser.step()
+    weights = likeness.detach().flatten(2).softmax(-1).view(height, width)
+    x = (weights.sum(0) * (torch.arange(width) + 0.5) / width).sum()
+    y = (weights.sum(1) * (torch.arange(height) + 0.5) / height).sum()
+    assert torch.allclose(torch.stack([x, y]), target[0, 0], atol=2e-3)
+
+
+def test_starts_on_the_rim_beyond_it_or_without_label_cost_nothing() -> None:
+    targets = torch.tensor([[[0.5, 0.5], [0.01, 0.5], [1.2, 0.5], [0.5, 0.5]]])
+    known = torch.tensor([[True, True, True, False]])
+    likeness = torch.randn(1, 4, 8, 8, requires_grad=True)
+    place_loss(likeness, targets, known).backward()
+    assert likeness.grad is not None
+    assert [bool(part.any()) for part in likeness.grad[0]] == [True, False, False, False]
+
+
+def test_augmentation_comes_from_words() -> None:
+    assert make_augmentation({"shift": "0.1", "flip": "0"}) == replace(Augmentation(), shift=0.1, flip=False)
+    with pytest.raises(UsageError, match=r"there are angle=18, scale=0\.12, shift=0\.06, flip=1, picture=0\.4"):
+        make_augmentation({"shfit": "0.1"})
+    with pytest.raises(UsageError, match="small positive"):
+        make_augmentation({"scale": "-1"})
 
 
 def test_points_without_labels_and_empty_crops_cost_nothing_but_presence() -> None:

@@ -36,6 +36,8 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "theta=2 or bandwidths=3,5 for example; a wrong one lists them all")  # fmt: skip
     parser.add_argument("--init", default="", metavar="FILE", help="published weights for the backbone to start from: "
         "torchvision's ResNets, HRNets, timm's and FaRL's ViT")  # fmt: skip
+    parser.add_argument("--augment", action="append", default=[], metavar="KNOB=VALUE", help="how far crops are disturbed: "
+        "angle=18, scale=0.12, shift=0.06, picture=0.4, flip=1 by default")  # fmt: skip
     parser.add_argument(
         "--start", default="", metavar="RUN", help="another run, whose weights are taken where they fit"
     )
@@ -54,6 +56,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 def run(args: argparse.Namespace) -> int:
     """Train until the last step."""
     from vtrack.models.systems import make_config
+    from vtrack.training.augment import make_augmentation
     from vtrack.training.loop import Recipe, train
 
     named = {"backbone": args.backbone, "input_size": args.size, "dim": args.dim, "layers": args.layers}
@@ -66,6 +69,7 @@ def run(args: argparse.Namespace) -> int:
         model=model,
         init=args.init,
         start=args.start,
+        augmentation=make_augmentation(knobs(args.augment)),
         steps=args.steps,
         batch=args.batch,
         most_points=args.points,

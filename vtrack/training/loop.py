@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from vtrack.data import Dataset, load_dataset
+from vtrack.data import Dataset, load_dataset, outliers
 from vtrack.errors import DataError, EmptySplitError, UsageError
 from vtrack.models.backbones import channels_last
 from vtrack.models.pretrained import init_backbone
@@ -111,7 +111,7 @@ def train(recipe: Recipe, out: Path, report: Callable[[str], None] = log.info) -
 
 
 def open_stores(specs: Sequence[str], split: str, cache: Path, *, in_memory: bool = False) -> list[Store]:
-    """The data sets' faces of one split, cut and cached."""
+    """The data sets' faces of one split, cut and cached. Faces whose labels are plainly wrong are not learned from."""
     if not specs:
         raise DataError("nothing to train on; give at least one data set as NAME:PATH")
     return [Store.of(data, cache, in_memory=in_memory) for data in _load(specs, split)]
@@ -122,10 +122,12 @@ def _load(specs: Sequence[str], split: str) -> list[Dataset]:
     sets = []
     for spec in specs:
         try:
-            sets.append(load_dataset(spec, split))
+            data = load_dataset(spec, split)
         except EmptySplitError:
             if split == "train":
                 raise
+            continue
+        sets.append(data[~outliers(data)] if split == "train" else data)
     if not sets:
         raise DataError(f"no faces for validation in any of {', '.join(specs)}")
     return sets
