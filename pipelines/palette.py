@@ -43,7 +43,7 @@ _PARTS: dict[str, tuple[float, float, float]] = {
     "ear_base": (0.76, 0.12, 250),
     "neck": (0.76, 0.12, 275),
     # Curves that only mediapipe's mesh has.
-    "brow_under": (0.82, 0.15, 80),
+    "low_brow": (0.82, 0.15, 80),
     "eyelid": (0.80, 0.10, 180),
     "nose_line": (0.88, 0.20, 135),
     "forehead": (0.76, 0.16, 305),

@@ -32,7 +32,7 @@ _BACK, _INK, _MUTED, _SKIN = (255, 255, 255), (33, 37, 41), (134, 142, 150), (25
 
 _FAMILIES: tuple[tuple[Colour, tuple[str, ...]], ...] = (
     ((46, 125, 190), ("jaw", "chin", "chin_crease", "neck")),
-    ((122, 81, 56), ("brow", "brow_center", "brow_under")),
+    ((122, 81, 56), ("brow", "brow_center", "low_brow")),
     ((11, 139, 116), ("eye", "eye_center", "eyelid", "eyelid_crease", "under_eye")),
     ((96, 70, 190), ("iris", "pupil")),
     ((214, 120, 20), ("nose_bridge", "nose_line", "nose_base", "nose_side", "nose_ridge", "nostril")),

@@ -102,7 +102,7 @@ _MESH: tuple[Part, ...] = (
     Part("mesh_jaw", "mesh face contour", 23),
     Part("mesh_forehead", "mesh forehead", 13),
     *_pair("mesh_brow", "mesh {side} eyebrow", 5),
-    *_pair("mesh_brow_under", "mesh {side} eyebrow lower edge", 5),
+    *_pair("mesh_low_brow", "mesh {side} eyebrow lower edge", 5),
     Part("mesh_nose_line", "mesh nose bridge", 9, pivot=0.0),
     Part("mesh_nose_base", "mesh nose boundary", 11),
     *_pair("mesh_eye", "mesh {side} eye", 16, closed=True, pivot=0.5),

@@ -224,7 +224,8 @@ def _walked(part: Part, places: FloatArray) -> Curve:
     if not part.closed:
         return _joined(places, None, None)
     corner = len(places) // 2
-    there, back = (_joined(half, None, None) for half in (places[: corner + 1], [*places[corner:], places[0]]))
+    looped = np.concatenate([places, places[:1]])
+    there, back = _joined(looped[: corner + 1], None, None), _joined(looped[corner:], None, None)
     return Curve(np.concatenate([there.positions / 2, (1 + back.positions[1:-1]) / 2]), places, closed=True)
 
 
