@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from pipelines.cuts import CutDetector
-from pipelines.steady import HELD, LAG, Moment, Smoothing, Steady
+from pipelines.steady import Moment, Smoothing, Steady, look_ahead
 from vtrack.types import Face, FloatArray, FrameResult, ImageArray, Query
 
 ANCHOR_PREFIX = "anchor_"
@@ -171,7 +171,7 @@ def _lag(picture: int) -> int:
 
     The same for frames that come without their pictures, so that results do not depend on what else is asked for.
     """
-    return min(LAG, max(int(_PICTURES / max(picture, 1) / HELD), _LEAST_LAG))
+    return max(look_ahead(_PICTURES // max(picture, 1)), _LEAST_LAG)
 
 
 _CORNERS = Query(("box",) * 4, (0.0,) * 4, tuple(f"box_corner_{i}" for i in range(4)))

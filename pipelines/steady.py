@@ -31,8 +31,8 @@ LAG = 300
 settled, on a face with 100 pixels between the outer corners of the eyes."""
 _BLOCKS = 16
 """Frames are given back in blocks of this part of the look ahead: walking back once serves a block."""
-HELD = 1 + 2 / _BLOCKS
-"""About how many frames are held for each frame of it."""
+_FORESIGHT = 3
+"""Frames that the causal scout of zero-lag smoothing is ahead."""
 
 # How the constants were found. The likelihood of innovations was scanned over seven powers of ten of density on two real
 # clips (`webcam-man`, `expressions-audio`, an early model), with agility at work. It decides little: for parts it is
@@ -226,7 +226,16 @@ class _Kalman:
         groups = Groups(members, alarm=_ALARM, hold=_HOLD, zeal=zeal)
         self._density = density * 10 ** (_DECADES * (0.5 - strengths)) * (1.0 if lag else _CAUSAL)
         self._zero_lag = (
-            ZeroLag(0, count, groups=groups, gate=_GATE, patience=_PATIENCE, lag=lag, block=lag // _BLOCKS + 1)
+            ZeroLag(
+                0,
+                count,
+                groups=groups,
+                gate=_GATE,
+                patience=_PATIENCE,
+                lag=lag,
+                block=lag // _BLOCKS + 1,
+                foresight=_FORESIGHT,
+            )
             if lag
             else None
         )
@@ -332,6 +341,11 @@ class _OneEuro:
 
     def flush(self) -> list[_State]:
         return []
+
+
+def look_ahead(room: int) -> int:
+    """Frames to look ahead when `room` frames may be held: a block of them and the scout's are held beside."""
+    return min(LAG, (room - _FORESIGHT - 1) * _BLOCKS // (_BLOCKS + 1))
 
 
 def _kind(part: str) -> str:

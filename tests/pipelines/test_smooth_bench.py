@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipelines import smooth, smooth_bench, smooth_clips
+from pipelines import smooth_bench, smooth_clips, steady
 from pipelines.smooth_clips import CLIPS
 from vtrack.cli import bench
 from vtrack.cli.main import main
@@ -44,7 +44,7 @@ def test_the_look_ahead_is_as_good_as_the_whole_future(monkeypatch: pytest.Monke
     monkeypatch.setattr(smooth_clips, "SECONDS", 20.0)
     clip = smooth_clips.clip("still", seed=4)
     streamed = smooth_bench.filtered(clip, "rts")
-    monkeypatch.setattr(smooth, "LAG", 10**6)
+    monkeypatch.setattr(steady, "LAG", 10**6)
     apart = np.abs(streamed - smooth_bench.filtered(clip, "rts"))
     assert apart[:250].max() > 0  # the look ahead does end before the clip
     assert apart[30:].max() < 1e-3 and apart.max() < 3e-3
