@@ -6,6 +6,7 @@ after the last one is whole, with `done` or `failed`. Whatever moment a run is k
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 from collections.abc import Callable, Mapping
@@ -14,8 +15,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pipelines.batch.files import Video
+from pipelines.batch.pieces import Piece
 from pipelines.outputs import SUFFIXES, Looks
 from pipelines.sinks import sidecar_path, write_sidecar
+from vtrack import __version__
 from vtrack.errors import SourceError
 from vtrack.models.card import WEIGHTS, read_card
 from vtrack.types import Query
@@ -113,6 +116,16 @@ class Ledger:
         """Whether the outputs that are there were made, or begun, by this command."""
         return "status" in _read(video).get("counts", {})
 
+    def recording(self, piece: Piece) -> dict[str, Any]:
+        """All that decides what the recording of a piece holds."""
+        return {
+            "vtrack": __version__,
+            "options": self._options,
+            "model": self._model,
+            "source": status_facts(piece.video),
+            "bounds": piece.bounds,
+        }
+
     def begin(self, video: Video) -> None:
         """Note that work begins, and take away what an earlier run made or left half done."""
         ours = {path.name for path in self.recipe.outputs(video.outputs).values()}
@@ -139,6 +152,8 @@ class Ledger:
         else:
             self.discard(video)
         self._write(video, source, outcome, files)
+        for piece in video.outputs.parent.glob(f"*.{glob.escape(video.outputs.name)}.piece-*"):
+            piece.unlink(missing_ok=True)
 
     def _write(self, video: Video, source: Mapping[str, Any], outcome: Outcome, files: Mapping[str, Any]) -> None:
         write_sidecar(

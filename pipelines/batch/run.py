@@ -12,7 +12,9 @@ from typing import Any
 from pipelines.batch.files import Video
 from pipelines.batch.ledger import Ledger, Outcome, fail, status_facts
 from pipelines.batch.lock import locked
+from pipelines.batch.pieces import Job, Piece
 from pipelines.batch.pool import Event, Finished, Pool, Started
+from pipelines.batch.schedule import Schedule
 from pipelines.batch.summary import write_summary
 from pipelines.batch.worker import Tracking
 from vtrack.cores import machine_cores
@@ -29,6 +31,8 @@ class Plan:
     workers: int | None = None
     """Processes; None for one for each core."""
     timeout: float = PATIENCE
+    split: float | None = None
+    """Seconds of the pieces that long videos are cut into, 0 for none; None to cut where it keeps workers busy."""
     retry_failed: bool = False
     fail_fast: bool = False
 
@@ -37,6 +41,8 @@ class Plan:
             raise UsageError(f"workers must be at least 1 or auto, got {self.workers}")
         if self.timeout <= 0:
             raise UsageError(f"timeout must be more than 0 seconds, got {self.timeout:g}")
+        if self.split is not None and 0 != self.split < 1:
+            raise UsageError(f"pieces must have at least 1 second, or 0 for none, got {self.split:g}")
 
 
 @dataclass
@@ -80,7 +86,7 @@ class Batch:
         return sum(outcome.status == "failed" for outcome in self.outcomes.values())
 
     def _left(self, ledger: Ledger) -> list[Video]:
-        """The videos with work to do, the largest first, so that none is left over at the end for a single worker."""
+        """The videos with work to do."""
         left = []
         for video in self.videos:
             known = None if self.work.overwrite else ledger.known(video)
@@ -90,7 +96,7 @@ class Batch:
                 self.outcomes[video] = known
                 self.done_before += known.status == "done"
                 self.failed_before += known.status == "failed"
-        return sorted(left, key=lambda video: -status_facts(video).get("size", 0))
+        return left
 
     def _do(
         self,
@@ -101,34 +107,40 @@ class Batch:
         watch: Callable[[Event], object],
     ) -> None:
         cores = machine_cores()
-        workers = min(self.plan.workers or cores, len(left))
-        pool = Pool[Video, Any](self.work, workers=workers, threads=max(1, cores // workers), timeout=self.plan.timeout)
+        workers = self.plan.workers or cores
+        sizes = {video: status_facts(video).get("size", 0) for video in left}
+        schedule = Schedule(sizes, workers, self.plan.split)
+        workers = min(workers, schedule.most)
+        pool = Pool[Job, Any](self.work, workers=workers, threads=max(1, cores // workers), timeout=self.plan.timeout)
         running: set[Video] = set()
         try:
-            with closing(pool.run(left, stop, held)) as events:
+            with closing(pool.run(schedule.waiting, stop, held)) as events:
                 for event in events:
-                    if isinstance(event, Started):
-                        running.add(event.job)
-                    elif isinstance(event, Finished):
-                        running.discard(event.job)
-                        self.outcomes[event.job] = self._settle(event, ledger)
+                    if isinstance(event, Finished):
+                        running.discard(event.job.video)
+                        if isinstance(event.result, VTrackError):
+                            raise event.result
+                        if not schedule.settle(event.job, event.result):
+                            continue
+                        self.outcomes[event.job.video] = self._settle(event, ledger)
+                    elif isinstance(event, Started) and not isinstance(event.job, Piece):
+                        running.add(event.job.video)
                     watch(event)
-                    if isinstance(event, Finished) and self.plan.fail_fast and self.outcomes[event.job].error:
+                    if isinstance(event, Finished) and self.plan.fail_fast and self.outcomes[event.job.video].error:
                         return
         finally:
             # The workers are dead by now; what they were at starts over next time.
             for video in running:
                 ledger.discard(video)
 
-    def _settle(self, event: Finished[Video, Any], ledger: Ledger) -> Outcome:
-        """What came of a job. For a worker that died, its death is written down in its place."""
-        if isinstance(event.result, VTrackError):
-            raise event.result
+    def _settle(self, event: Finished[Job, Any], ledger: Ledger) -> Outcome:
+        """What came of a video. For a worker that died, its death is written down in its place."""
         if isinstance(event.result, Outcome):
             return event.result
-        known = ledger.known(event.job)
+        video = event.job.video
+        known = ledger.known(video)
         if known is not None and known.status == "done":  # it died with nothing left to do but say so
             return known
         outcome = fail(Outcome("failed"), event.lost)
-        ledger.end(event.job, status_facts(event.job), outcome)
+        ledger.end(video, status_facts(video), outcome)
         return outcome

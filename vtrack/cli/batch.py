@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vtrack.cli.run import OUTPUTS, add_looks_options, add_tracking_options, looks_of, names, tracking_settings
+from vtrack.cli.run import OUTPUTS, add_looks_options, add_tracking_options, looks_of, names, seconds, tracking_settings
 from vtrack.errors import UsageError
 
 if TYPE_CHECKING:
@@ -49,6 +49,14 @@ def add_parser(commands: Any) -> None:
     group = parser.add_argument_group("work")
     group.add_argument("--workers", default="auto", metavar="N", help="videos at a time (default: one for each core)")
     group.add_argument("--timeout", type=float, metavar="SECONDS", help="end a video without headway (default: 300)")
+    group.add_argument(
+        "--split",
+        type=_split,
+        default="auto",
+        metavar="TIME",
+        help="find the faces of long videos in pieces of so many seconds or [h:]mm:ss; never; "
+        "auto (default) where workers would have nothing to do",
+    )
     group.add_argument("--retry-failed", action="store_true", help="try again what failed before")
     group.add_argument("--fail-fast", action="store_true", help="stop at the first failure")
 
@@ -119,6 +127,11 @@ def _recipe(args: argparse.Namespace) -> Recipe:
     )
 
 
+def _split(text: str) -> float | None:
+    """The length of pieces in seconds, 0 for never, None for auto."""
+    return {"auto": None, "never": 0.0}[text] if text in ("auto", "never") else seconds(text)
+
+
 def _plan(args: argparse.Namespace) -> Any:
     from pipelines.batch.run import PATIENCE, Plan
 
@@ -127,6 +140,7 @@ def _plan(args: argparse.Namespace) -> Any:
     return Plan(
         workers=None if args.workers == "auto" else int(args.workers),
         timeout=PATIENCE if args.timeout is None else args.timeout,
+        split=args.split,
         retry_failed=args.retry_failed,
         fail_fast=args.fail_fast,
     )
@@ -146,7 +160,7 @@ class _Silence:
 
         if isinstance(event, Finished):
             self.finished += 1
-            self.done(event.worker, event.job, self.batch.outcomes[event.job])
+            self.done(event.worker, event.job.video, self.batch.outcomes[event.job.video])
         elif isinstance(event, Sequence):
             self.left = len(event)
 
