@@ -70,6 +70,8 @@ class Finished(Generic[Job, Result]):
     job: Job
     result: Result | None
     lost: str = ""
+    elsewhere: bool = False
+    """Whether it may have been the machine's fault, so that it is worth trying on another."""
 
 
 Event = Started[Any] | Progress | Finished[Any, Any]

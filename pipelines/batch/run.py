@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
-from contextlib import closing
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pipelines.batch.cluster import Cluster
 from pipelines.batch.files import Video
 from pipelines.batch.ledger import Ledger, Outcome, fail, status_facts
-from pipelines.batch.lock import locked
+from pipelines.batch.lock import Held, locked
 from pipelines.batch.pieces import Job, Piece
 from pipelines.batch.pool import Event, Finished, Pool, Started
 from pipelines.batch.schedule import Schedule
@@ -22,6 +24,8 @@ from vtrack.errors import UsageError, VTrackError
 
 PATIENCE = 300.0
 """Seconds that a video may make no headway."""
+_MOVES = 2
+"""How often a job whose machine died is done again on another; one that kills every machine is itself to blame."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +33,12 @@ class Plan:
     """How the work is done; nothing of it changes what comes out."""
 
     workers: int | None = None
-    """Processes; None for one for each core."""
+    """Processes; None for one for each core (of the machine or cluster) or, on a cluster that has any, GPU."""
     timeout: float = PATIENCE
     split: float | None = None
     """Seconds of the pieces that long videos are cut into, 0 for none; None to cut where it keeps workers busy."""
+    cluster: str | None = None
+    """Address of a Ray cluster to work on, `auto` for the one this machine is part of; None for this machine alone."""
     retry_failed: bool = False
     fail_fast: bool = False
 
@@ -102,32 +108,51 @@ class Batch:
         self,
         left: Sequence[Video],
         ledger: Ledger,
-        held: Sequence[int],
+        held: Held,
         stop: threading.Event,
         watch: Callable[[Event], object],
     ) -> None:
-        cores = machine_cores()
-        workers = self.plan.workers or cores
         sizes = {video: status_facts(video).get("size", 0) for video in left}
-        schedule = Schedule(sizes, workers, self.plan.split)
-        workers = min(workers, schedule.most)
-        pool = Pool[Job, Any](self.work, workers=workers, threads=max(1, cores // workers), timeout=self.plan.timeout)
+        with ExitStack() as ends:
+            cluster = None if self.plan.cluster is None else ends.enter_context(Cluster(self.plan.cluster))
+            cores = machine_cores()
+            workers = self.plan.workers or (cluster.places if cluster else cores)
+            schedule = Schedule(sizes, workers, self.plan.split)
+            workers = min(workers, schedule.most)
+            timeout = self.plan.timeout
+            if cluster:
+                events = cluster.pool(self.work, workers=workers, timeout=timeout, held=held).run(
+                    schedule.waiting, stop
+                )
+            else:
+                pool = Pool[Job, Any](self.work, workers=workers, threads=max(1, cores // workers), timeout=timeout)
+                events = pool.run(schedule.waiting, stop, held.files)
+            self._watch(ends.enter_context(closing(events)), schedule, ledger, watch)
+
+    def _watch(
+        self, events: Iterable[Event], schedule: Schedule, ledger: Ledger, watch: Callable[[Event], object]
+    ) -> None:
+        """Draw the consequences of what happens."""
         running: set[Video] = set()
+        deaths: Counter[Job] = Counter()
         try:
-            with closing(pool.run(schedule.waiting, stop, held)) as events:
-                for event in events:
-                    if isinstance(event, Finished):
-                        running.discard(event.job.video)
-                        if isinstance(event.result, VTrackError):
-                            raise event.result
-                        if not schedule.settle(event.job, event.result):
-                            continue
-                        self.outcomes[event.job.video] = self._settle(event, ledger)
-                    elif isinstance(event, Started) and not isinstance(event.job, Piece):
-                        running.add(event.job.video)
-                    watch(event)
-                    if isinstance(event, Finished) and self.plan.fail_fast and self.outcomes[event.job.video].error:
-                        return
+            for event in events:
+                if isinstance(event, Finished):
+                    running.discard(event.job.video)
+                    if isinstance(event.result, VTrackError):
+                        raise event.result
+                    deaths[event.job] += event.elsewhere
+                    if event.elsewhere and deaths[event.job] <= _MOVES and not _is_done(event.job, ledger):
+                        schedule.waiting.appendleft(event.job)
+                        continue
+                    if not schedule.settle(event.job, event.result):
+                        continue
+                    self.outcomes[event.job.video] = self._settle(event, ledger)
+                elif isinstance(event, Started) and not isinstance(event.job, Piece):
+                    running.add(event.job.video)
+                watch(event)
+                if isinstance(event, Finished) and self.plan.fail_fast and self.outcomes[event.job.video].error:
+                    return
         finally:
             # The workers are dead by now; what they were at starts over next time.
             for video in running:
@@ -144,3 +169,9 @@ class Batch:
         outcome = fail(Outcome("failed"), event.lost)
         ledger.end(video, status_facts(video), outcome)
         return outcome
+
+
+def _is_done(job: Job, ledger: Ledger) -> bool:
+    """Whether a video is done although its worker died."""
+    known = ledger.known(job.video)
+    return known is not None and known.status == "done"

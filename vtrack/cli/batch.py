@@ -22,6 +22,7 @@ EXAMPLES = """examples:
   vtrack batch videos -o out                         a table for each video below videos, and out/summary.csv
   vtrack batch 'talks/**/*.mp4' -o out --parts lips:40 --video --merge out/all.parquet
   vtrack batch list.txt -o out --workers 4 --timeout 600
+  vtrack batch /shared/videos -o /shared/out --cluster ray
   (the same command again does only what is left, changed or, with --retry-failed, failed)
 """
 
@@ -57,6 +58,8 @@ def add_parser(commands: Any) -> None:
         help="find the faces of long videos in pieces of so many seconds or [h:]mm:ss; never; "
         "auto (default) where workers would have nothing to do",
     )
+    group.add_argument("--cluster", choices=["ray"], help="work on all machines of a running Ray cluster (extra: ray)")
+    group.add_argument("--address", metavar="HOST:PORT", help="of the cluster (default: auto, the one of this machine)")
     group.add_argument("--retry-failed", action="store_true", help="try again what failed before")
     group.add_argument("--fail-fast", action="store_true", help="stop at the first failure")
 
@@ -135,15 +138,22 @@ def _split(text: str) -> float | None:
 def _plan(args: argparse.Namespace) -> Any:
     from pipelines.batch.run import PATIENCE, Plan
 
+    if args.address and not args.cluster:
+        raise UsageError("--address is of a cluster; add --cluster ray")
     if args.workers != "auto" and not args.workers.isdecimal():
         raise UsageError(f"--workers is a number or auto, not {args.workers!r}")
     return Plan(
         workers=None if args.workers == "auto" else int(args.workers),
         timeout=PATIENCE if args.timeout is None else args.timeout,
         split=args.split,
+        cluster=(args.address or "auto") if args.cluster else None,
         retry_failed=args.retry_failed,
         fail_fast=args.fail_fast,
     )
+
+
+_MOST_BARS = 16
+"""Of single workers; those of a large cluster would fill any terminal."""
 
 
 class _Silence:
@@ -199,7 +209,7 @@ class _Bars(_Silence):
             if event:
                 self._whole = tqdm(total=len(event), desc="all", unit=" videos", position=0, leave=False)
             return
-        if isinstance(event, Started):
+        if isinstance(event, Started) and event.worker < _MOST_BARS:
             bar = self._workers.get(event.worker)
             if bar is None:
                 bar = tqdm(unit=" frames", position=event.worker + 1, leave=False)
@@ -207,7 +217,7 @@ class _Bars(_Silence):
             bar.total = None
             bar.reset()
             bar.set_description(event.job.name[-40:])
-        elif isinstance(event, Progress):
+        elif isinstance(event, Progress) and event.worker in self._workers:
             bar = self._workers[event.worker]
             bar.total = event.expected
             bar.update(event.frames - bar.n)
