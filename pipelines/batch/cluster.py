@@ -40,9 +40,9 @@ class _Actor(Generic[Job, Result]):
         os.environ["OMP_NUM_THREADS"] = os.environ["OPENCV_FOR_THREADS_NUM"] = str(threads)
         self._headway: tuple[int, int, int | None] = (0, 0, None)
 
-    def prepare(self, work: Work[Job, Result], held: Held) -> VTrackError | None:
+    def prepare(self, work: Work[Job, Result], held: Held | None) -> VTrackError | None:
         """Load the models; an error if that fails, or if outputs written here would not arrive."""
-        if not held.is_seen():
+        if held is not None and not held.is_seen():
             return SinkError(f"{platform.node()} does not share the folder {held.path.parent} with this machine")
         try:
             self._do = work.prepare()
@@ -108,22 +108,37 @@ class Cluster:
     @property
     def places(self) -> int:
         """For how many actors there is room: one for each GPU, or for each core where there are none."""
-        resources = self._ray.cluster_resources()
-        return int(resources.get("GPU", 0) or resources.get("CPU", 0)) or 1
+        return max(1, self._room(1))
 
-    def pool(self, work: Work[Job, Result], *, workers: int, timeout: float, held: Held) -> ClusterPool[Job, Result]:
-        """So many actors, which share cores and GPUs evenly."""
-        resources = self._ray.cluster_resources()
-        cores = max(1, int(resources.get("CPU", 1) // workers))
-        needs = {"num_cpus": cores, "num_gpus": 1 if resources.get("GPU") else 0}
+    def pool(
+        self, work: Work[Job, Result], *, workers: int, timeout: float, held: Held | None
+    ) -> ClusterPool[Job, Result]:
+        """So many actors, with as many cores each as there are for all of them."""
+        most = max((int(node.get("CPU", 0)) for node in self._nodes()), default=1)
+        cores = next((cores for cores in range(most, 1, -1) if self._room(cores) >= workers), 1)
+        needs = {"num_cpus": cores, "num_gpus": int(self._has_gpus())}
         return ClusterPool(self._ray, work, workers, needs, timeout, held)
+
+    def _room(self, cores: int) -> int:
+        """For how many actors of so many cores there is room; no actor spans two machines."""
+        gpus = self._has_gpus()
+        return sum(
+            min(int(node.get("CPU", 0)) // cores, int(node.get("GPU", 0)) if gpus else 10**6) for node in self._nodes()
+        )
+
+    def _has_gpus(self) -> bool:
+        return any(node.get("GPU", 0) >= 1 for node in self._nodes())
+
+    def _nodes(self) -> list[dict[str, float]]:
+        """What each machine has."""
+        return [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
 
 
 class ClusterPool(Generic[Job, Result]):
     """Actors that are lent one job at a time, and replaced when they die or hang; what `Pool` is on one machine."""
 
     def __init__(
-        self, ray: Any, work: Work[Job, Result], workers: int, needs: dict[str, int], timeout: float, held: Held
+        self, ray: Any, work: Work[Job, Result], workers: int, needs: dict[str, int], timeout: float, held: Held | None
     ) -> None:
         self._ray = ray
         self._work = ray.put(work)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from pipelines.batch.cluster import Cluster
-from pipelines.batch.files import Video
+from pipelines.batch.files import MARK, Video
 from pipelines.batch.ledger import Ledger, Outcome, fail, status_facts
 from pipelines.batch.lock import Held, locked
 from pipelines.batch.pieces import Job, Piece
@@ -75,27 +75,30 @@ class Batch:
 
         After `stop` running videos are finished and no more are begun. However this ends, the summary is written.
         """
-        ledger = Ledger(self.work.recipe)
+        store = self.work.store
+        ledger = Ledger(self.work.recipe, store)
         with locked(self.out) as held:
             self.outcomes = dict.fromkeys(self.videos, Outcome("waiting"))
-            left = self._left(ledger)
+            left = self._left(ledger, store.look(f"{MARK}.meta.json") if store else None)
             watch(left)
             try:
                 if left:
                     self._do(left, ledger, held, stop or threading.Event(), watch)
             finally:
-                write_summary(self.out, self.outcomes)
+                summary = write_summary(self.out, self.outcomes)
+                if store:
+                    store.put(summary)
 
     @property
     def failed(self) -> int:
         """How many videos failed."""
         return sum(outcome.status == "failed" for outcome in self.outcomes.values())
 
-    def _left(self, ledger: Ledger) -> list[Video]:
+    def _left(self, ledger: Ledger, sizes: Mapping[Path, int] | None) -> list[Video]:
         """The videos with work to do."""
         left = []
         for video in self.videos:
-            known = None if self.work.overwrite else ledger.known(video)
+            known = None if self.work.overwrite else ledger.known(video, sizes)
             if known is None or (self.plan.retry_failed and known.status == "failed"):
                 left.append(video)
             else:
@@ -117,13 +120,14 @@ class Batch:
             cluster = None if self.plan.cluster is None else ends.enter_context(Cluster(self.plan.cluster))
             cores = machine_cores()
             workers = self.plan.workers or (cluster.places if cluster else cores)
-            schedule = Schedule(sizes, workers, self.plan.split)
+            # Pieces are handed on in the folder, which the workers do not share where the outputs go elsewhere.
+            schedule = Schedule(sizes, workers, 0.0 if self.work.store else self.plan.split)
             workers = min(workers, schedule.most)
             timeout = self.plan.timeout
             if cluster:
-                events = cluster.pool(self.work, workers=workers, timeout=timeout, held=held).run(
-                    schedule.waiting, stop
-                )
+                events = cluster.pool(
+                    self.work, workers=workers, timeout=timeout, held=None if self.work.store else held
+                ).run(schedule.waiting, stop)
             else:
                 pool = Pool[Job, Any](self.work, workers=workers, threads=max(1, cores // workers), timeout=timeout)
                 events = pool.run(schedule.waiting, stop, held.files)

@@ -13,6 +13,7 @@ from pipelines.batch.files import Video, printable
 from pipelines.batch.ledger import Ledger, Outcome, Recipe, fail, source_facts, unchanged
 from pipelines.batch.pieces import Job, Piece, Whole
 from pipelines.batch.pool import Report
+from pipelines.batch.store import Store
 from vtrack.errors import MissingExtraError, SinkError, SourceError, UsageError, VTrackError
 
 if TYPE_CHECKING:
@@ -36,6 +37,8 @@ class Tracking:
     recipe: Recipe
     overwrite: bool = False
     """Whether to replace files that this command did not make."""
+    store: Store | None = None
+    """Where the outputs go, if that is not the folder they are made in."""
 
     def prepare(self) -> Callable[[Job, Report], Result]:
         """Load the models."""
@@ -46,7 +49,7 @@ class Tracking:
 
         cv2.setNumThreads(cores())
         pipeline = Pipeline(Settings(self.recipe.query, **self.recipe.settings))
-        ledger = Ledger(self.recipe)
+        ledger = Ledger(self.recipe, self.store)
         return lambda job, report: self._job(pipeline, ledger, job, report)
 
     def _job(self, pipeline: Pipeline, ledger: Ledger, job: Job, report: Report) -> Result:
@@ -158,6 +161,10 @@ class Tracking:
             raise SinkError(f"cannot make the folder {video.outputs.parent}: {error.strerror or error}") from error
         outputs = list(self.recipe.outputs(video.outputs).values())
         check_outputs(outputs, source=video.source, overwrite=self.overwrite or ledger.owns(video))
+        if self.store and not (self.overwrite or ledger.owns(video)):
+            for path in outputs:
+                if self.store.size(path) is not None:
+                    raise SinkError(f"{path.name} exists already at {self.store.address}; add --overwrite")
         ledger.begin(video)
 
     def _track(self, tracker: Results, video: Video, facts: dict[str, Any], report: Report) -> Outcome:

@@ -6,7 +6,9 @@ import argparse
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from vtrack.cli.run import OUTPUTS, add_looks_options, add_tracking_options, looks_of, names, seconds, tracking_settings
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from pipelines.batch.ledger import Outcome, Recipe
     from pipelines.batch.pool import Event
     from pipelines.batch.run import Batch
+    from pipelines.batch.store import Store
 
 EXAMPLES = """examples:
   vtrack batch videos -o out                         a table for each video below videos, and out/summary.csv
@@ -39,7 +42,13 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "inputs", nargs="+", metavar="INPUT", help="folder, quoted pattern, video, or list (.txt) of paths or addresses"
     )
-    parser.add_argument("-o", "--output", type=Path, metavar="DIR", required=True, help="where the tree is mirrored")
+    parser.add_argument(
+        "-o",
+        "--output",
+        metavar="DIR",
+        required=True,
+        help="where the tree is mirrored; also s3://, gs://, ... (extra: remote)",
+    )
     parser.add_argument(
         "--parts", default="face", metavar="QUERY", help="what to track: `eyes,lips:40` (default: face)"
     )
@@ -78,6 +87,7 @@ def run(args: argparse.Namespace) -> int:
     from pipelines.batch.files import Filter, find_videos
     from pipelines.batch.merge import merge
     from pipelines.batch.run import Batch
+    from pipelines.batch.summary import NAME as SUMMARY
     from pipelines.batch.summary import total
     from pipelines.batch.worker import Tracking
     from pipelines.threads import interruptible
@@ -85,28 +95,43 @@ def run(args: argparse.Namespace) -> int:
 
     began = time.perf_counter()
     recipe, plan = _recipe(args), _plan(args)
-    if args.output.exists() and not args.output.is_dir():
-        raise UsageError(f"-o {args.output} is not a folder")
-    videos = find_videos(args.inputs, args.output, Filter(args.include, args.exclude))
-    batch = Batch(videos, Tracking(recipe, args.overwrite), args.output, plan)
-    with interruptible() as stop:
-        display = _display(args.quiet, batch)
-        try:
-            batch.run(stop=stop, watch=lambda event: display.show(event, ending=stop.is_set()))
-        finally:
-            display.close()
-            if batch.outcomes and not args.quiet:
-                print(total(batch.outcomes, batch.done_before, time.perf_counter() - began), file=sys.stderr)
-                print(f"summary: {args.output / 'summary.csv'}", file=sys.stderr)
-                if batch.failed_before:
-                    print("--retry-failed tries again what failed before", file=sys.stderr)
-        if stop.is_set():
-            raise KeyboardInterrupt
-    if args.merge is not None:
-        done = [video for video, outcome in batch.outcomes.items() if outcome.status == "done"]
-        if done and merge(args.merge, done, recipe, overwrite=args.overwrite) and not args.quiet:
-            print(f"merged: {args.merge}", file=sys.stderr)
+    with ExitStack() as ends:
+        out, store = _destination(args, ends)
+        videos = find_videos(args.inputs, out, Filter(args.include, args.exclude))
+        batch = Batch(videos, Tracking(recipe, args.overwrite, store), out, plan)
+        with interruptible() as stop:
+            display = _display(args.quiet, batch)
+            try:
+                batch.run(stop=stop, watch=lambda event: display.show(event, ending=stop.is_set()))
+            finally:
+                display.close()
+                if batch.outcomes and not args.quiet:
+                    print(total(batch.outcomes, batch.done_before, time.perf_counter() - began), file=sys.stderr)
+                    print(f"summary: {args.output.rstrip('/')}/{SUMMARY}", file=sys.stderr)
+                    if batch.failed_before:
+                        print("--retry-failed tries again what failed before", file=sys.stderr)
+            if stop.is_set():
+                raise KeyboardInterrupt
+        if args.merge is not None:
+            done = [video for video, outcome in batch.outcomes.items() if outcome.status == "done"]
+            if done and merge(args.merge, done, recipe, overwrite=args.overwrite) and not args.quiet:
+                print(f"merged: {args.merge}", file=sys.stderr)
     return FAILED if batch.failed else OK
+
+
+def _destination(args: argparse.Namespace, ends: ExitStack) -> tuple[Path, Store | None]:
+    """The folder that outputs are made in, and the store they go to if `-o` is an address."""
+    from pipelines.batch.store import Store
+
+    if "://" in args.output:
+        if args.merge is not None:
+            raise UsageError(f"--merge reads the tables in a folder, and {args.output} is none; merge a copy of them")
+        folder = ends.enter_context(TemporaryDirectory(prefix="vtrack-", ignore_cleanup_errors=True))
+        return Path(folder), Store(args.output, Path(folder))
+    out = Path(args.output)
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"-o {out} is not a folder")
+    return out, None
 
 
 def _recipe(args: argparse.Namespace) -> Recipe:
