@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import platform
+import socket
 import time
 from collections import deque
 from collections.abc import Generator, Iterator
@@ -23,6 +24,8 @@ from vtrack.errors import MissingExtraError, SinkError, UsageError, VTrackError
 Job = TypeVar("Job")
 Result = TypeVar("Result")
 
+_KNOCK = 5.0
+"""Seconds that a cluster may take to answer."""
 _TICK = 0.25
 _PULSE = 1.0
 """Seconds between two questions how far a job is."""
@@ -95,8 +98,12 @@ class Cluster:
         if self._address == "local":
             raise UsageError("vtrack joins Ray clusters and starts none; on one machine --workers does without")
         try:
+            # Ray itself would wait for minutes.
+            host, _, port = self._address.removeprefix("ray://").rpartition(":")
+            if port.isdecimal():
+                socket.create_connection((host, int(port)), _KNOCK).close()
             self._ray.init(address=self._address, log_to_driver=False, logging_level=logging.ERROR)
-        except (ConnectionError, ValueError, RuntimeError) as error:
+        except (OSError, ValueError, RuntimeError, self._ray.exceptions.RayError) as error:
             raise VTrackError(
                 f"no Ray cluster at {self._address}: {_line(error)}; start one with `ray start`"
             ) from error
@@ -197,6 +204,10 @@ class ClusterPool(Generic[Job, Result]):
         """An actor is through with what it was told."""
         try:
             result = self._ray.get(worker.answer)
+        except self._ray.exceptions.RayTaskError as error:
+            self._ray.kill(worker.handle)
+            yield from self._lose(worker, f"{type(error.cause).__name__}: {_line(error.cause)}", elsewhere=False)
+            return
         except self._ray.exceptions.RayError as error:
             yield from self._lose(worker, f"its worker died: {_line(error)}", elsewhere=True)
             return

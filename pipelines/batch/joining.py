@@ -170,6 +170,8 @@ def _same_faces(earlier: Recording, later: Recording, piece: Piece) -> dict[int,
         points, other_points = earlier.points[faces], later.points[others]
         if len(points) != len(other_points):
             return None
+        if not len(points):
+            continue
         # (faces, faces) largest distance of two points
         apart = np.linalg.norm(other_points[:, None] - points[None], axis=-1).max(-1)
         near = apart < TOLERANCE

@@ -125,12 +125,20 @@ def listeners(pid: int) -> list[str]:
     return addresses
 
 
+def is_busy(node: Any) -> bool:
+    """Whether an actor on a node is at a job, which Ray shows in the name of its process."""
+    family_of_node = [one for info in node.all_processes["raylet"] for one in family(info.process.pid)]
+    names = [Path(f"/proc/{pid}/cmdline").read_bytes() for pid in family_of_node if Path(f"/proc/{pid}").exists()]
+    return any(b"_Actor.do" in name for name in names)
+
+
+@pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="needs Linux's list of processes")
 @pytest.mark.timeout(900)
 def test_a_node_that_dies_loses_nothing_and_nothing_is_done_twice(cluster: Any, tmp_path: Path) -> None:
     folder = tmp_path / "in"
     for i in range(5):
-        write_toys(folder / f"{i}.mp4", 40 + 10 * i)
-    write_toys(folder / "long.mp4", 500)
+        write_toys(folder / f"{i}.mp4", 200 + 10 * i)
+    write_toys(folder / "long.mp4", 600)
     batch(folder, tmp_path / "alone", workers=1, split=0).run()
     doomed = cluster.add_node(num_cpus=1)
     killed: list[str] = []
@@ -142,18 +150,18 @@ def test_a_node_that_dies_loses_nothing_and_nothing_is_done_twice(cluster: Any, 
             begun[event.job.name] += 1
         if isinstance(event, Finished):
             ended[event.job.name] += 1
-        if isinstance(event, Started) and begun.total() == 5 and not killed:
-            killed.append(event.job.name)
+        if not killed and is_busy(doomed):
+            killed.append("doomed")
             cluster.remove_node(doomed, allow_graceful=False)
 
     job = batch(folder, tmp_path / "out", workers=None, split=5, cluster=cluster.address)
     job.run(watch=watch)
     assert killed
-    assert job.failed == 0
+    assert max(begun.values()) == 2
+    assert [row["error"] for row in summary(tmp_path / "out").values() if row["error"]] == []
     assert {row["status"] for row in summary(tmp_path / "out").values()} == {"done"}
     assert ended == Counter({video.name: 1 for video in job.videos})
     assert tables(tmp_path / "out") == tables(tmp_path / "alone")
-    assert begun.total() <= 5 + 6 + 2
 
 
 def test_the_command(cluster: Any, tmp_path: Path) -> None:
