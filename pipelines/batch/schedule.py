@@ -10,7 +10,7 @@ from pipelines.batch.files import Video
 from pipelines.batch.ledger import Outcome
 from pipelines.batch.pieces import Job, Join, Piece, Whole
 
-SHORTEST = 60.0
+SHORTEST = 30.0
 """Seconds of a piece, unless the user says otherwise; shorter ones would be lead-in for too large a part."""
 _PER_WORKER = 4
 """Pieces that a worker gets of videos which keep all of them busy; so many that none waits long for the last."""
