@@ -164,8 +164,9 @@ class Ledger:
         else:
             self.discard(video)
         self._write(video, source, outcome, files)
-        for piece in video.outputs.parent.glob(f"*.{glob.escape(video.outputs.name)}.piece-*"):
-            piece.unlink(missing_ok=True)
+        for dots in (".", ".."):  # whole ones, and those that a worker died over
+            for piece in video.outputs.parent.glob(f"{dots}{glob.escape(video.outputs.name)}.piece-*"):
+                piece.unlink(missing_ok=True)
 
     def _write(self, video: Video, source: Mapping[str, Any], outcome: Outcome, files: Mapping[str, Any]) -> None:
         write_sidecar(

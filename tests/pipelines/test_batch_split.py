@@ -129,8 +129,11 @@ def test_finished_pieces_are_not_done_again(folder: Path, tmp_path: Path) -> Non
     assert {path: path.stat().st_mtime_ns for path in before} == before
     jobs_of(folder, tmp_path / "out", recipe(smooth="none"), split=5, most=3)
     assert all(path.stat().st_mtime_ns != time for path, time in before.items())
+    others = tmp_path / "out" / ".a.long.vtrack.piece-0000.npz"
+    others.touch()
+    (tmp_path / "out" / "..long.vtrack.piece-0009.npz.part").touch()
     jobs_of(folder, tmp_path / "out", split=5)
-    assert not [*(tmp_path / "out").glob(".*")]
+    assert [*(tmp_path / "out").glob(".*")] == [others]
 
 
 def test_what_gives_warnings_is_done_whole(folder: Path, tmp_path: Path) -> None:
