@@ -4,6 +4,9 @@ A segment runs from one key frame to the next. Faces found at both ends are look
 all in one batch. A face that is only there at the start is followed forwards until it is gone, one that is only there
 at the end backwards. Where both happen at once, or a face seems to have leapt, a detection in the middle halves the
 segment until things are clear.
+
+Key frames go by the recording's own clock, not by the time since the last one. So a video that is read from its middle
+has them on the same frames, and after a moment the same faces in the same places: what pieces of a video are joined by.
 """
 
 from __future__ import annotations
@@ -42,13 +45,17 @@ class SegmentFollower(Follower):
                 segment = [frame]
                 continue
             segment.append(frame)
-            if frame.time - segment[0].time >= self.detect_every - 1e-6 or len(segment) > _room(frame):
+            if self._turn(frame) != self._turn(segment[0]) or len(segment) > _room(frame):
                 self._finish(segment)
                 # The last frame stays for the next segment, which may add what it tells of this one's births.
                 yield from self._settled(segment[:-1])
                 segment = segment[-1:]
         self._finish(segment)
         yield from self._settled(segment)
+
+    def _turn(self, frame: Frame) -> int:
+        """In which turn of the detection clock a frame is; the first of each is a key frame."""
+        return int((frame.time + 1e-6) // self.detect_every) if self.detect_every else frame.index
 
     def _enter(self, frame: Frame) -> None:
         """The faces of the first frame of a scene."""
