@@ -6,7 +6,8 @@ from collections import deque
 
 import numpy as np
 
-from vtrack.types import FloatArray, ImageArray
+from vtrack.planes import Pixels, Planes
+from vtrack.types import FloatArray
 
 _ROWS, _COLUMNS = 18, 32
 _CHANGE = 24.0
@@ -23,7 +24,7 @@ class CutDetector:
         self._last: FloatArray | None = None
         self._changes: deque[float] = deque(maxlen=_MEMORY)
 
-    def is_cut(self, image: ImageArray) -> bool:
+    def is_cut(self, image: Pixels) -> bool:
         """Compare this frame with the one before. The first is no cut, and neither is a frame of another size."""
         small = _thumbnail(image)
         last, self._last = self._last, small
@@ -39,9 +40,11 @@ class CutDetector:
         return cut
 
 
-def _thumbnail(image: ImageArray) -> FloatArray:
+def _thumbnail(image: Pixels) -> FloatArray:
     """(rows, columns) green of evenly spread pixels."""
     height, width = image.shape[:2]
     rows = ((np.arange(_ROWS) + 0.5) * height / _ROWS).astype(np.intp)
     columns = ((np.arange(_COLUMNS) + 0.5) * width / _COLUMNS).astype(np.intp)
+    if isinstance(image, Planes):
+        return image.green(rows, columns)
     return image[rows[:, None], columns, 1].astype(np.float64)

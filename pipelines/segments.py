@@ -35,7 +35,7 @@ class SegmentFollower(Follower):
         self._keys = 0
         segment: list[Frame] = []
         for frame in frames:
-            if self.cuts.is_cut(frame.image) or not segment:
+            if self.cuts.is_cut(frame.pixels) or not segment:
                 self._finish(segment)
                 yield from self._settled(segment)
                 self._enter(frame)
@@ -163,4 +163,4 @@ class SegmentFollower(Follower):
 
 def _room(frame: Frame) -> int:
     """Frames of this size that a segment may hold."""
-    return int(np.clip(_MEMORY // frame.image.nbytes, 2, _LONGEST))
+    return int(np.clip(_MEMORY // frame.pixels.nbytes, 2, _LONGEST))

@@ -14,7 +14,8 @@ import numpy as np
 
 from pipelines.cuts import CutDetector
 from pipelines.steady import LAG, Moment, Smoothing, Steady
-from vtrack.types import Face, FloatArray, FrameResult, ImageArray, Query
+from vtrack.planes import Pixels
+from vtrack.types import Face, FloatArray, FrameResult, Query
 
 ANCHOR_PREFIX = "anchor_"
 """How the names of the points begin that tell the motion of the head; the pipeline asks for them beside the user's."""
@@ -83,7 +84,7 @@ class Smoother:
         self._held: deque[_Held] = deque()
         self._time: float | None = None
 
-    def push(self, result: FrameResult, picture: ImageArray | None = None) -> list[FrameResult]:
+    def push(self, result: FrameResult, picture: Pixels | None = None) -> list[FrameResult]:
         """Take the next frame; give back those that are ready, perhaps none.
 
         Scene cuts are looked for in `picture`, which need not be given where `result` has the frame's own.
@@ -91,11 +92,11 @@ class Smoother:
         if self.settings.mode == "none":
             return [result]
         if self._steady is None:
-            self._steady = Steady(self._all, self._anchors, self.settings, lag=_lag(result.frame.image))
+            self._steady = Steady(self._all, self._anchors, self.settings, lag=_lag(*result.frame.size))
         # Time stands still where timestamps do, and never runs backwards. Rounding lets equal steps be equal.
         step = 0.0 if self._time is None else round(max(result.time - self._time, 0.0), 9)
         self._time = result.time
-        self._end_lives(result, self._cuts.is_cut(result.frame.image if picture is None else picture))
+        self._end_lives(result, self._cuts.is_cut(result.frame.pixels if picture is None else picture))
         held = self._enter(result)
         points = np.full((self._steady.tracks, len(self._all), 2), np.nan)
         sigma = np.full(points.shape[:2], np.nan)
@@ -165,12 +166,12 @@ class Smoother:
         return replace(result, faces=tuple(faces))
 
 
-def _lag(picture: ImageArray) -> int:
+def _lag(width: int, height: int) -> int:
     """Frames to look ahead, so that pictures of this size do not take too much memory.
 
     The same for frames that come without their pictures, so that results do not depend on what else is asked for.
     """
-    return min(LAG, max(_PICTURES // max(picture.nbytes, 1), _LEAST_LAG))
+    return min(LAG, max(_PICTURES // max(width * height * 3, 1), _LEAST_LAG))
 
 
 _CORNERS = Query(("box",) * 4, (0.0,) * 4, tuple(f"box_corner_{i}" for i in range(4)))

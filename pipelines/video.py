@@ -25,6 +25,7 @@ from pipelines.segments import SegmentFollower
 from pipelines.sinks import Sink
 from pipelines.smooth import Smoother
 from pipelines.source import Source, open_source
+from pipelines.stopwatch import Stopwatch, Waits
 from pipelines.threads import Ahead, Behind
 from vtrack.errors import UsageError
 from vtrack.models import load_model
@@ -104,28 +105,43 @@ class Pipeline:
         return {"name": self.model.name} if card is None else asdict(card)
 
     def results(
-        self, source: Source, *, stop: threading.Event | None = None, pixels: bool = True
+        self,
+        source: Source,
+        *,
+        stop: threading.Event | None = None,
+        pixels: bool = True,
+        watch: Stopwatch | None = None,
     ) -> Iterator[FrameResult]:
         """One result for each frame of an opened source, in order.
 
         Setting `stop` ends them early, after what was read until then. Without `pixels` the frames come without their
-        pictures, so that frames waiting for the smoother cost nothing.
+        pictures, so that frames waiting for the smoother cost nothing. `watch` gets the seconds of each stage.
         """
-        settings = self.settings
+        settings, watch = self.settings, watch or Stopwatch()
         follower = SegmentFollower(
             self.detector,
-            Landmarker(self.model, settings.asked),
+            Landmarker(self.model, settings.asked, watch=watch),
             max_faces=settings.max_faces,
             detect_every=settings.detect_every,
         )
         smoother, finish = settings.smoother(), Finish(settings)
-        with Ahead(source, _room(source), stop) as frames:
-            for frame, sightings in follower.follow(frames):
+        room = _room(source)
+        # The model computes outside of Python, so that smoothing goes on in this thread meanwhile.
+        with (
+            Ahead(watch.each("decode", source), room, stop) as frames,
+            Ahead(follower.follow(frames), room) as followed,
+        ):
+            for frame, sightings in followed:
                 kept = frame if pixels else frame.without_pixels()
-                for result in smoother.push(as_result(kept, sightings, follower.landmarker.query), frame.image):
-                    yield finish(result)
-            for result in smoother.flush():
-                yield finish(result)
+                seen = as_result(kept, sightings, follower.landmarker.query)
+                with watch("smooth"):
+                    results = [finish(result) for result in smoother.push(seen, frame.pixels)]
+                yield from results
+            with watch("smooth"):
+                results = [finish(result) for result in smoother.flush()]
+            yield from results
+            watch.waits("decoded", *frames.waits)
+            watch.waits("followed", *followed.waits)
 
 
 def track(
@@ -168,6 +184,10 @@ class Summary:
     """Packets or images of the source that could not be decoded."""
     interrupted: bool
     """Whether it was asked to stop before the source's end."""
+    stages: Mapping[str, float] = field(default_factory=dict)
+    """Seconds of work of each stage. Stages work side by side, and one that waits for a core is not at rest."""
+    waits: Mapping[str, Waits] = field(default_factory=dict)
+    """Seconds that threads waited at each of the queues between them."""
 
     @property
     def fps(self) -> float:
@@ -189,23 +209,25 @@ def run(
     When `stop` is set, what was read until then is finished and kept. Without `pixels` the sinks get frames without
     their pictures.
     """
-    began, frames, with_faces, ids = time.perf_counter(), 0, 0, set[int]()
+    began, frames, with_faces, ids, watch = time.perf_counter(), 0, 0, set[int](), Stopwatch()
 
     def write(result: FrameResult) -> None:
-        for sink in sinks:
-            sink.write(result)
+        with watch("write"):
+            for sink in sinks:
+                sink.write(result)
 
     try:
         with ExitStack() as outputs:
             for sink in sinks:
                 outputs.enter_context(sink)
             with Behind(write, _room(source)) as out:
-                for result in pipeline.results(source, stop=stop, pixels=pixels):
+                for result in pipeline.results(source, stop=stop, pixels=pixels, watch=watch):
                     out.put(result)
                     progress(result)
                     frames += 1
                     with_faces += bool(result.faces)
                     ids.update(face.id for face in result.faces)
+            watch.waits("finished", *out.waits)
             if stop is not None and stop.is_set():
                 # Sinks keep what they have when Ctrl-C comes by, and know then that more was to follow.
                 raise KeyboardInterrupt
@@ -213,7 +235,10 @@ def run(
         if stop is None or not stop.is_set():
             raise
     interrupted = stop is not None and stop.is_set()
-    return Summary(frames, with_faces, len(ids), time.perf_counter() - began, source.damaged, interrupted)
+    seconds = time.perf_counter() - began
+    return Summary(
+        frames, with_faces, len(ids), seconds, source.damaged, interrupted, watch.seconds, watch.waited
+    )
 
 
 def _room(source: Source) -> int:

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 
 import av
 import numpy as np
-from av.video.reformatter import Colorspace, VideoReformatter
+from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 
 from pipelines.clock import USUAL_RATE
 from pipelines.decode import Decoder, Picture
 from pipelines.orientation import Orientation
 from pipelines.source import Selection, Source, SourceInfo
 from vtrack.errors import SourceError
+from vtrack.planes import BT601, BT709, Colours, Planes
 from vtrack.types import Frame, ImageArray
 
 logger = logging.getLogger(__name__)
@@ -23,6 +25,9 @@ logger = logging.getLogger(__name__)
 # Colour spaces (AVColorSpace) that the converter reads as marked; the rest as players do: HD as BT.709.
 MARKED_COLORSPACES = frozenset({0, 1, 4, 5, 6, 7, 9})
 HD_HEIGHT = 720
+# Formats and colour spaces whose planes are cut into crops without converting the whole picture.
+PLANAR_FORMATS = frozenset({"yuv420p", "yuvj420p"})
+BT709_SPACES, BT601_SPACES = frozenset({1}), frozenset({5, 6})
 # A pixel aspect nearer to 1 than this is the rounding of somebody's 853 x 480, not a squeezed picture.
 ASPECT_TOLERANCE = 0.01
 # A stream that ends so many seconds before its header says was cut off.
@@ -41,6 +46,7 @@ class VideoFile(Source):
         super().__init__(selection)
         self._decoder = Decoder(source, timeout)
         self._reformatter = VideoReformatter()
+        self._converting = threading.Lock()
         self._warned = False
         self._span: tuple[float, float] | None = None
         self._pictures = self._select()
@@ -48,6 +54,9 @@ class VideoFile(Source):
             first = next(self._pictures, None)
             if first is None:
                 raise SourceError(f"{self._decoder.label}: {self._why_nothing()}")
+            # Kept, for pictures are converted when the file may be closed already.
+            aspect = self._decoder.stream.sample_aspect_ratio or Fraction(1)
+            self._aspect = Fraction(1) if abs(aspect - 1) < ASPECT_TOLERANCE else aspect
             self.info = self._describe(first)
             self._first: Frame | None = self._frame(first)
         except BaseException:
@@ -129,14 +138,33 @@ class VideoFile(Source):
         )
 
     def _frame(self, picture: Picture) -> Frame:
-        return Frame(self._convert(picture.frame), picture.index, picture.pts, self._decoder.time_base)
+        frame = picture.frame
+        pixels = self._planes(frame) or self._convert(frame)
+        return Frame(pixels, picture.index, picture.pts, self._decoder.time_base)
+
+    def _planes(self, frame: av.VideoFrame) -> Planes | None:
+        """The picture as it was decoded, if that is how it is shown and its format is the usual one."""
+        known = {**dict.fromkeys(BT601_SPACES, BT601), **dict.fromkeys(BT709_SPACES, BT709)}
+        usual = BT709 if frame.height >= HD_HEIGHT else BT601
+        shares = usual if frame.colorspace not in MARKED_COLORSPACES else known.get(frame.colorspace)
+        if (
+            shares is None
+            or frame.format.name not in PLANAR_FORMATS
+            or Orientation.of(frame) != Orientation()
+            or (frame.width, frame.height) != self.info.size
+            or self._square_size(frame) != self.info.size
+        ):
+            return None
+        full = frame.format.name == "yuvj420p" or frame.color_range == ColorRange.JPEG
+        views = (
+            np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[: plane.height, : plane.width]
+            for plane in frame.planes
+        )
+        return Planes(*views, Colours(*shares, full), lambda: self._convert(frame))
 
     def _square_size(self, frame: av.VideoFrame) -> tuple[int, int]:
         """Stored width and height, the width such that pixels are square."""
-        aspect = self._decoder.stream.sample_aspect_ratio or Fraction(1)
-        if abs(aspect - 1) < ASPECT_TOLERANCE:
-            aspect = Fraction(1)
-        return max(1, round(frame.width * aspect)), frame.height
+        return max(1, round(frame.width * self._aspect)), frame.height
 
     def _convert(self, frame: av.VideoFrame) -> ImageArray:
         """(height, width, 3) RGB as displayed, at the first frame's size."""
@@ -150,7 +178,9 @@ class VideoFile(Source):
         if frame.colorspace not in MARKED_COLORSPACES:
             colorspace = Colorspace.ITU709 if frame.height >= HD_HEIGHT else Colorspace.ITU601
         try:
-            rgb = self._reformatter.reformat(frame, width, height, "rgb24", src_colorspace=colorspace, threads=1)
+            # Whoever wants to see a picture that was kept in planes converts it in their own thread.
+            with self._converting:
+                rgb = self._reformatter.reformat(frame, width, height, "rgb24", src_colorspace=colorspace, threads=1)
         except av.FFmpegError as error:
             raise SourceError(f"{self._decoder.label}: cannot convert {frame.format.name} pictures to RGB") from error
         return orientation.apply(np.ascontiguousarray(rgb.to_ndarray()))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import sys
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -17,8 +19,8 @@ __all__ = ["ENGINES", "Card", "card_path", "load_model", "pick_device", "shipped
 
 def pick_device(device: str = "auto") -> str:
     """The device to use: the one asked for if it is there; for `auto` a GPU if there is one."""
-    if device == "cpu":
-        return device
+    if device == "cpu" or (device == "auto" and not gpu_likely()):
+        return "cpu"
     import torch
 
     usable = ["cpu"]
@@ -31,6 +33,17 @@ def pick_device(device: str = "auto") -> str:
     if device not in usable:
         raise UsageError(f"there is no device {device!r} here; choose from auto, {', '.join(usable)}")
     return device
+
+
+def gpu_likely() -> bool:
+    """Whether it is worth asking torch for a GPU, which takes seconds: there is none without its driver."""
+    if sys.platform == "darwin" or Path("/dev/kfd").exists():
+        return True
+    try:
+        ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+    except OSError:
+        return False
+    return True
 
 
 def card_path(name: str) -> Path:
