@@ -11,6 +11,7 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
+
 @dataclass(frozen=True, slots=True)
 class Waits:
     """What happened at a queue between two threads."""

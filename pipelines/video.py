@@ -27,6 +27,7 @@ from pipelines.smooth import Smoother
 from pipelines.source import Source, open_source
 from pipelines.stopwatch import Stopwatch, Waits
 from pipelines.threads import Ahead, Behind
+from vtrack.cores import model_cores
 from vtrack.errors import UsageError
 from vtrack.models import load_model
 from vtrack.parts import ANCHORS
@@ -90,10 +91,12 @@ class Pipeline:
         self.settings = settings
         model, detector = settings.model, settings.detector
         self.model = (
-            load_model(model, device=settings.device, engine=settings.engine) if isinstance(model, str) else model
+            load_model(model, device=settings.device, engine=settings.engine, threads=model_cores())
+            if isinstance(model, str)
+            else model
         )
         self.detector = (
-            load_detector(detector, device=settings.device, **settings.detector_options)
+            load_detector(detector, device=settings.device, threads=model_cores(), **settings.detector_options)
             if isinstance(detector, str)
             else detector
         )
@@ -236,9 +239,7 @@ def run(
             raise
     interrupted = stop is not None and stop.is_set()
     seconds = time.perf_counter() - began
-    return Summary(
-        frames, with_faces, len(ids), seconds, source.damaged, interrupted, watch.seconds, watch.waited
-    )
+    return Summary(frames, with_faces, len(ids), seconds, source.damaged, interrupted, watch.seconds, watch.waited)
 
 
 def _room(source: Source) -> int:

@@ -20,7 +20,9 @@ def uploaded(images: Sequence[Pixels], device: torch.device | str) -> torch.Tens
         return torch.as_tensor(np.stack(rgb)).to(device)
     luma, blue, red = (
         torch.as_tensor(np.stack(planes)).to(device, non_blocking=True)
-        for planes in zip(*([plane for plane, _, _ in image.each] for image in images if isinstance(image, Planes)), strict=True)
+        for planes in zip(
+            *([plane for plane, _, _ in image.each] for image in images if isinstance(image, Planes)), strict=True
+        )
     )
     height, width = luma.shape[1:]
     colour = functional.interpolate(torch.stack([blue, red], 1).float(), scale_factor=2, mode="bilinear")

@@ -95,7 +95,9 @@ class Planes:
             raise ValueError(f"a window of planes starts at even pixels, got {x}, {y}")
         left, top, right, bottom = x // 2, y // 2, (x + w + 1) // 2, (y + h + 1) // 2
         blue, red = self.blue[top:bottom, left:right], self.red[top:bottom, left:right]
-        return Planes(self.luma[y : y + h, x : x + w], blue, red, self.colours, lambda: self.whole()[y : y + h, x : x + w])
+        return Planes(
+            self.luma[y : y + h, x : x + w], blue, red, self.colours, lambda: self.whole()[y : y + h, x : x + w]
+        )
 
     def shrunk(self, size: tuple[int, int]) -> ImageArray:
         """(h, w, 3) RGB of the whole picture at another size, width and height."""

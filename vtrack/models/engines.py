@@ -18,6 +18,19 @@ if TYPE_CHECKING:
     import torch
 
 
+INT8 = ".int8.onnx"
+"""The ending of a graph's 8-bit twin (see `vtrack.models.quantise`)."""
+
+
+def int8_pays() -> bool:
+    """Whether this processor multiplies bytes faster than floats, and exactly: those with VNNI do, as Linux tells."""
+    try:
+        flags = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return False
+    return "avx512_vnni" in flags or "avx_vnni" in flags
+
+
 @lru_cache(maxsize=32)
 def encoded(query: Query) -> tuple[FloatArray, FloatArray]:
     """Text vectors (L, 384) and positions (L,) of a query."""
@@ -25,7 +38,11 @@ def encoded(query: Query) -> tuple[FloatArray, FloatArray]:
 
 
 class OnnxEngine:
-    """A network as an ONNX graph, on the CPU."""
+    """A network as an ONNX graph, on the CPU.
+
+    It takes all cores, and its threads stay awake between calls; with `threads` only so many, which rest, since others have
+    work to do on the same cores.
+    """
 
     device = "cpu"
 
@@ -35,6 +52,8 @@ class OnnxEngine:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads or cores()
         options.inter_op_num_threads = 1
+        if threads is not None:
+            options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
             self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         except Exception as error:
