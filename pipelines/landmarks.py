@@ -83,6 +83,11 @@ class Landmarker:
         self.model = model
         self.watch = watch or Stopwatch()
         self.query = query + ANCHORS
+        # Many anchors are among the user's points; the model is asked for each place once.
+        wanted = list(zip(self.query.parts, self.query.positions, strict=True))
+        once = list(dict.fromkeys(wanted))
+        self._once = Query(tuple(part for part, _ in once), tuple(position for _, position in once))
+        self._places = np.array([once.index(place) for place in wanted])
         self.device: str | None = getattr(model, "device", None)
         # A CPU gains nothing from larger batches, and each crop takes megabytes on its way through a network.
         self.batch = batch or (_CPU_BATCH if self.device in (None, "cpu") else _GPU_BATCH)
@@ -125,9 +130,9 @@ class Landmarker:
             with self.watch("crop"):
                 cut = stack.warp(where[part], crops[part], self.model.input_size)
             with self.watch("landmarks"):
-                prediction = self.model.predict(cut, self.query)
-            points.append(crops[part].to_frame(prediction.points))
-            sigma.append(prediction.sigma * crops.sides[part, None])
+                prediction = self.model.predict(cut, self._once)
+            points.append(crops[part].to_frame(prediction.points[:, self._places]))
+            sigma.append(prediction.sigma[:, self._places] * crops.sides[part, None])
             presence.append(prediction.presence)
         return np.concatenate(points), np.concatenate(sigma), np.concatenate(presence)
 

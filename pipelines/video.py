@@ -27,7 +27,6 @@ from pipelines.smooth import Smoother
 from pipelines.source import Source, open_source
 from pipelines.stopwatch import Stopwatch, Waits
 from pipelines.threads import Ahead, Behind
-from vtrack.cores import model_cores
 from vtrack.errors import UsageError
 from vtrack.models import load_model
 from vtrack.parts import ANCHORS
@@ -91,12 +90,12 @@ class Pipeline:
         self.settings = settings
         model, detector = settings.model, settings.detector
         self.model = (
-            load_model(model, device=settings.device, engine=settings.engine, threads=model_cores())
+            load_model(model, device=settings.device, engine=settings.engine, shared=True)
             if isinstance(model, str)
             else model
         )
         self.detector = (
-            load_detector(detector, device=settings.device, threads=model_cores(), **settings.detector_options)
+            load_detector(detector, device=settings.device, **settings.detector_options)
             if isinstance(detector, str)
             else detector
         )

@@ -18,11 +18,6 @@ def cores() -> int:
     return int(wanted) if wanted.isdecimal() and int(wanted) else machine_cores()
 
 
-def model_cores() -> int:
-    """The share of a model in a pipeline: half, for decoding, smoothing and writing go on beside it."""
-    return max(cores() // 2, 1)
-
-
 def machine_cores() -> int:
     """The cores that system and container leave to us."""
     affinity = getattr(os, "sched_getaffinity", None)

@@ -61,12 +61,13 @@ def load_model(
     device: str = "auto",
     engine: str = "auto",
     settings: Mapping[str, str] | None = None,
-    threads: int | None = None,
+    shared: bool = False,
 ) -> LandmarkModel:
     """A shipped model by name, or your own by the path of its card (`.json`, with the weights beside it).
 
-    On a CPU the engine is the model's 8-bit graph where it has one and the processor is made for it, else its ONNX graph;
-    `threads` leaves other cores to others. `settings` turns knobs of the model's system, its decoder for example; graphs have theirs built in, so torch runs it.
+    On a CPU the engine is the model's 8-bit graph where it has one and the processor is made for it, else its ONNX graph.
+    `shared` says that others have work to do on the same cores meanwhile. `settings` turns knobs of the model's system,
+    its decoder for example; graphs have theirs built in, so torch runs it.
     """
     if engine not in ENGINES:
         raise UsageError(f"there is no engine {engine!r}; choose from {', '.join(ENGINES)}")
@@ -92,7 +93,7 @@ def load_model(
     if engine in graphs:
         if device != "cpu":
             raise UsageError(f"the {engine} engine runs on the CPU, not on {device}; use --engine torch")
-        return OnnxEngine(card, graphs[engine], threads)
+        return OnnxEngine(card, graphs[engine], shared=shared)
     from vtrack.models.networks import load_network
 
     return TorchEngine(card, load_network(card, weights), device)
