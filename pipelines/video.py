@@ -27,6 +27,7 @@ from pipelines.smooth import Smoother
 from pipelines.source import Source, open_source
 from pipelines.stopwatch import Stopwatch, Waits
 from pipelines.threads import Ahead, Behind
+from vtrack.cores import detector_cores
 from vtrack.errors import UsageError
 from vtrack.models import load_model
 from vtrack.parts import ANCHORS
@@ -95,7 +96,7 @@ class Pipeline:
             else model
         )
         self.detector = (
-            load_detector(detector, device=settings.device, **settings.detector_options)
+            load_detector(detector, device=settings.device, threads=detector_cores(), **settings.detector_options)
             if isinstance(detector, str)
             else detector
         )

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -27,7 +28,7 @@ MARKED_COLORSPACES = frozenset({0, 1, 4, 5, 6, 7, 9})
 HD_HEIGHT = 720
 # Formats and colour spaces whose planes are cut into crops without converting the whole picture.
 PLANAR_FORMATS = frozenset({"yuv420p", "yuvj420p"})
-BT709_SPACES, BT601_SPACES = frozenset({1}), frozenset({5, 6})
+PLANAR_COLORSPACES = {1: BT709, 5: BT601, 6: BT601}
 # A pixel aspect nearer to 1 than this is the rounding of somebody's 853 x 480, not a squeezed picture.
 ASPECT_TOLERANCE = 0.01
 # A stream that ends so many seconds before its header says was cut off.
@@ -48,6 +49,7 @@ class VideoFile(Source):
         self._reformatter = VideoReformatter()
         self._converting = threading.Lock()
         self._warned = False
+        self._turn: tuple[float, Orientation] | None = None
         self._span: tuple[float, float] | None = None
         self._pictures = self._select()
         try:
@@ -118,7 +120,7 @@ class VideoFile(Source):
 
     def _describe(self, first: Picture) -> SourceInfo:
         container, stream = self._decoder.container, self._decoder.stream
-        width, height = Orientation.of(first.frame).size(*self._square_size(first.frame))
+        width, height = self._orientation(first.frame).size(*self._square_size(first.frame))
         rate = stream.average_rate or stream.guessed_rate or None
         duration = self._decoder.duration
         label = self._decoder.label
@@ -138,37 +140,41 @@ class VideoFile(Source):
         )
 
     def _frame(self, picture: Picture) -> Frame:
-        frame = picture.frame
-        pixels = self._planes(frame) or self._convert(frame)
+        frame, orientation = picture.frame, self._orientation(picture.frame)
+        pixels = self._planes(frame, orientation) or self._convert(frame, orientation)
         return Frame(pixels, picture.index, picture.pts, self._decoder.time_base)
 
-    def _planes(self, frame: av.VideoFrame) -> Planes | None:
+    def _orientation(self, frame: av.VideoFrame) -> Orientation:
+        """How the picture is turned: read anew only when its angle changes.
+
+        A frame whose side data was looked at is kept alive by it until Python's next full search for lost memory.
+        """
+        if self._turn is None or self._turn[0] != frame.rotation:
+            self._turn = frame.rotation, Orientation.of(frame)
+        return self._turn[1]
+
+    def _planes(self, frame: av.VideoFrame, orientation: Orientation) -> Planes | None:
         """The picture as it was decoded, if that is how it is shown and its format is the usual one."""
-        known = {**dict.fromkeys(BT601_SPACES, BT601), **dict.fromkeys(BT709_SPACES, BT709)}
         usual = BT709 if frame.height >= HD_HEIGHT else BT601
-        shares = usual if frame.colorspace not in MARKED_COLORSPACES else known.get(frame.colorspace)
+        shares = usual if frame.colorspace not in MARKED_COLORSPACES else PLANAR_COLORSPACES.get(frame.colorspace)
         if (
             shares is None
             or frame.format.name not in PLANAR_FORMATS
-            or Orientation.of(frame) != Orientation()
+            or orientation != Orientation()
             or (frame.width, frame.height) != self.info.size
             or self._square_size(frame) != self.info.size
         ):
             return None
         full = frame.format.name == "yuvj420p" or frame.color_range == ColorRange.JPEG
-        views = (
-            np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[: plane.height, : plane.width]
-            for plane in frame.planes
-        )
-        return Planes(*views, Colours(*shares, full), lambda: self._convert(frame))
+        luma, blue, red = (_view(plane) for plane in frame.planes)
+        return Planes(luma, blue, red, Colours(*shares, full), lambda: self._convert(frame, orientation))
 
     def _square_size(self, frame: av.VideoFrame) -> tuple[int, int]:
         """Stored width and height, the width such that pixels are square."""
         return max(1, round(frame.width * self._aspect)), frame.height
 
-    def _convert(self, frame: av.VideoFrame) -> ImageArray:
+    def _convert(self, frame: av.VideoFrame, orientation: Orientation) -> ImageArray:
         """(height, width, 3) RGB as displayed, at the first frame's size."""
-        orientation = Orientation.of(frame)
         if not self._warned and orientation.size(*self._square_size(frame)) != self.info.size:
             self._warned = True
             logger.warning("%s: the picture changes its size; all frames are scaled to the first one's %dx%d",
@@ -184,3 +190,8 @@ class VideoFile(Source):
         except av.FFmpegError as error:
             raise SourceError(f"{self._decoder.label}: cannot convert {frame.format.name} pictures to RGB") from error
         return orientation.apply(np.ascontiguousarray(rgb.to_ndarray()))
+
+
+def _view(plane: Any) -> ImageArray:
+    """(height, width) of a plane's own memory, without the bytes that fill its lines up."""
+    return np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[: plane.height, : plane.width]

@@ -15,7 +15,8 @@ def report(figures: Sequence[Mapping[str, Any]]) -> str:
     longest, most = max(len(one["name"]) for one in figures), max(one["fps"] for one in figures)
     lines = [
         f"{one['name']:{longest}}  {_bar(one['fps'] / most)} {one['fps']:7.1f} fps   "
-        f"{one['faces_per_frame']:.2f} faces a frame, {_megabytes(one)}, {one['start_s']:.1f} s to start"
+        f"{one['faces_per_frame']:.2f} faces a frame, {one['cpu_ms']:.1f} ms of work each, {_megabytes(one)}, "
+        f"{one['start_s']:.1f} s to start"
         for one in figures
     ]
     lines += ["", *(f"{one['name']:{longest}}  {one['versions']}: {one['measures']}" for one in figures)]

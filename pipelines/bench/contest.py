@@ -42,6 +42,8 @@ class Turn:
     faces: int
     """Faces found, over all frames."""
     seconds: float
+    cpu: float
+    """Seconds of work of all cores together."""
     peak_mb: float | None
     versions: str
     whole: float
@@ -84,6 +86,7 @@ class Score:
             "versions": turn.versions,
             "fps": round(self.fps, 1),
             "fps_of_rounds": [round(one.fps, 1) for one in self.turns],
+            "cpu_ms": round(median(one.cpu / one.frames for one in self.turns) * 1000, 2),
             "frames": turn.frames,
             "faces_per_frame": round(turn.faces / turn.frames, 3),
             "start_s": round(median(one.whole - one.seconds for one in self.turns), 2),

@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 import tempfile
+import time
 from dataclasses import asdict
 from pathlib import Path
 
@@ -38,11 +39,14 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder, open_source(args.input) as source:
         outputs = {"csv": Path(folder, "table.csv")} | ({"video": Path(folder, "video.mp4")} if args.video else {})
         sinks = make_sinks(outputs, Looks(max_faces=args.faces), query, source)
+        worked = time.process_time()
         summary = run(pipeline, source, sinks, progress=count, pixels=args.video)
+        cpu = time.process_time() - worked
     told = {
         "frames": summary.frames,
         "faces": faces,
         "seconds": summary.seconds,
+        "cpu": cpu,
         "peak_mb": peak_mb(),
         "versions": f"vtrack {__version__}, {pipeline.model.name} on {getattr(pipeline.model, 'device', 'cpu')}",
         "stages": dict(summary.stages),

@@ -85,6 +85,8 @@ def _bake(args: argparse.Namespace) -> int:
         raise UsageError(f"-o {args.out}: a file of format {format} ends in {SUFFIXES[format]}")
     query = parse_query(args.parts)
     _check_free(args.out, args.overwrite)
+    if not args.out.parent.is_dir():
+        raise SinkError(f"{args.out.parent}: there is no such folder")
     try:
         done = export(args.model, query, format, args.out)
     except OSError as error:

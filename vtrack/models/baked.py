@@ -8,6 +8,7 @@ In goes `image` (height, width, 3), a square cut of a frame around a face in RGB
 from __future__ import annotations
 
 import json
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,7 +68,7 @@ def export(name: str, query: Query, format: str, out: Path) -> Export:
     """Write the model for this query, once it has been seen to say what torch says; nothing is left behind else."""
     path = card_path(name)
     card = read_card(path)
-    baked = Baked(load_network(card, path.with_suffix(".safetensors")), card, query).eval()
+    baked = Baked(load_network(card, path.with_suffix(".safetensors")), card, query).eval().requires_grad_(False)
     part = out.with_name(f".{out.name}.part")
     rng = np.random.default_rng(0)
     # Smooth random pictures, smaller and larger than the network's own size.
@@ -136,7 +137,10 @@ def _onnx(baked: Baked, images: list[Tensor], path: Path, query: Query) -> list[
 
 def _torchscript(baked: Baked, images: list[Tensor], path: Path, query: Query) -> list[tuple[Tensor, ...]]:
     """Write a TorchScript file; what it says once read again."""
-    traced = torch.jit.trace(baked, images[-1], check_trace=False)
-    torch.jit.save(traced, str(path), _extra_files={"vtrack.json": _facts(query)})
-    read = torch.jit.load(str(path))
+    with warnings.catch_warnings():
+        # Torch would rather see other formats used, and tells of each constant that it finds.
+        warnings.simplefilter("ignore")
+        traced = torch.jit.trace(baked, images[-1], check_trace=False)
+        torch.jit.save(traced, str(path), _extra_files={"vtrack.json": _facts(query)})
+        read = torch.jit.load(str(path))
     return [read(image) for image in images]

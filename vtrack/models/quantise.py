@@ -32,7 +32,7 @@ def quantise(graph: Path, crops: ImageArray, query: Query) -> Path:
     except ImportError as error:
         raise MissingExtraError("8-bit graphs need the export extra: pip install 'vtrack[export]'") from error
 
-    class Faces(quantization.CalibrationDataReader):  # type: ignore[misc]
+    class Faces(quantization.CalibrationDataReader):
         def __init__(self) -> None:
             self._batches: Iterator[ImageArray] = (crops[i : i + _BATCH] for i in range(0, len(crops), _BATCH))
 
