@@ -45,7 +45,8 @@ class CausalFollower(Follower):
         for candidate in found:
             candidate.track.add(frame.time, candidate.sighting)
         lost = len(found) < len(self.tracks.live)
-        if frame.time - self._detected >= (_SOONER if lost else self.detect_every) - 1e-6:
+        due = frame.time - self._detected >= (_SOONER if lost else self.detect_every) - 1e-6
+        if due and (lost or not self.tracks.complete(frame.time, self.detect_every)):
             self._detect(frame)
 
     def _detect(self, frame: Frame) -> None:

@@ -63,7 +63,15 @@ class SegmentFollower(Follower):
     def _finish(self, segment: Sequence[Frame]) -> None:
         """Find the faces of a segment, which ends with a key frame."""
         if len(segment) > 1:
-            self._solve(segment, self.seek(segment[-1:])[0])
+            self._solve(segment, self._seeds(segment[-1]))
+
+    def _seeds(self, frame: Frame) -> list[Seed]:
+        """The faces of a key frame: where their tracks expect them if no others may be followed, else detected."""
+        if self.tracks.complete(frame.time, self.detect_every):
+            found = self.step(self.tracks.live, frame)
+            if len(found) == len(self.tracks.live):
+                return [Seed(one.sighting, one.sighting.presence, detected=False) for one in found]
+        return self.seek([frame])[0]
 
     def _solve(self, frames: Sequence[Frame], seeds: Sequence[Seed]) -> None:
         """Find every face in all frames but the first, which is known; `seeds` are those of the last."""
