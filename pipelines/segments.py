@@ -18,7 +18,7 @@ from pipelines.landmarks import Sighting
 from pipelines.tracks import Candidate, Match, Seed, Track, believable, between, contest, same_face
 from vtrack.types import Frame
 
-_MEMORY = 96 * 2**20
+_MEMORY = 64 * 2**20
 """Bytes of pixels that a segment holds at most; large frames make short segments."""
 _LONGEST = 32
 """Frames that a segment holds at most."""

@@ -95,8 +95,12 @@ def _normalise_in_weights(onnx: Any, model: Any) -> None:
     """
     constants = {tensor.name: tensor for tensor in model.graph.initializer}
     cast, centre, divide, first = _way(model, 4)
-    if [node.op_type for node in (cast, centre, divide, first)] != ["Cast", "Sub", "Div", "Conv"]:
-        raise ModelError("this graph does not begin as expected: (crops - mean) / spread, then a convolution")
+    if [node.op_type for node in (cast, centre, divide, first)] != ["Cast", "Sub", "Div", "Conv"] or len(
+        first.input
+    ) < 3:
+        raise ModelError(
+            "this graph does not begin as expected: (crops - mean) / spread, then a convolution and its norm"
+        )
     values = onnx.numpy_helper.to_array
     mean, spread = (values(constants[node.input[1]]).reshape(3) for node in (centre, divide))
     weights, bias = (values(constants[name]) for name in first.input[1:3])
