@@ -28,7 +28,7 @@ _JUMP = 1.0
 """How far a face may go from one sighting to the next, in its own size (half the longer side of its box)."""
 _RESIZE = 1.5
 """By what factor it may grow or shrink meanwhile."""
-_PICTURES = 256 * 2**20
+_PICTURES = 160 * 2**20
 """Bytes of pictures, as RGB, that may be held back at most; large pictures get a shorter look ahead."""
 _LEAST_LAG = 8
 

@@ -34,7 +34,7 @@ from vtrack.parts import ANCHORS
 from vtrack.query import parse_query
 from vtrack.types import Detector, Face, Frame, FrameResult, LandmarkModel, Query
 
-_MEMORY = 64 * 2**20
+_MEMORY = 48 * 2**20
 """Bytes of pixels that wait between two threads at most, as RGB; the planes of most video take half of it."""
 _DEPTH = 32
 """Frames that wait between two threads at most."""

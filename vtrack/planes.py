@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import cv2
@@ -32,22 +33,25 @@ class Colours:
     @property
     def black(self) -> tuple[int, int, int]:
         """Brightness and colour differences of black."""
-        return 0 if self.full else 16, 128, 128
+        return _black(self.full)
 
     @property
     def to_rgb(self) -> FloatArray:
         """(3, 4) from brightness, blue difference, red difference and 1 to RGB."""
-        green = 1.0 - self.red - self.blue
-        bluer, redder = 2 * (1 - self.blue), 2 * (1 - self.red)
-        matrix = np.array(
-            [
-                [1, 0, redder],
-                [1, -bluer * self.blue / green, -redder * self.red / green],
-                [1, bluer, 0],
-            ]
-        )
-        matrix *= np.array([1, 1, 1]) if self.full else np.array([255 / 219, 255 / 224, 255 / 224])
-        return np.column_stack([matrix, -matrix @ np.array(self.black)])
+        return _to_rgb(self.red, self.blue, self.full)
+
+
+@lru_cache(maxsize=8)
+def _to_rgb(red: float, blue: float, full: bool) -> FloatArray:
+    green = 1.0 - red - blue
+    bluer, redder = 2 * (1 - blue), 2 * (1 - red)
+    matrix = np.array([[1, 0, redder], [1, -bluer * blue / green, -redder * red / green], [1, bluer, 0]])
+    matrix *= np.array([1, 1, 1]) if full else np.array([255 / 219, 255 / 224, 255 / 224])
+    return np.column_stack([matrix, -matrix @ np.array(_black(full))])
+
+
+def _black(full: bool) -> tuple[int, int, int]:
+    return 0 if full else 16, 128, 128
 
 
 BT601 = (0.299, 0.114)

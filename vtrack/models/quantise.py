@@ -63,6 +63,11 @@ def quantise(graph: Path, crops: ImageArray, query: Query) -> Path:
                 weight_type=quantization.QuantType.QInt8,
                 nodes_to_quantize=convolutions,
             )
+        except (
+            AssertionError,
+            ValueError,
+        ) as error:  # a network that has hardly learned has activations without a range
+            raise ModelError(f"{graph}: its activations cannot be told in 8 bits: {error}") from error
         finally:
             logging.getLogger().removeFilter(_no_advice)
         model = onnx.load(str(rough))
