@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -105,7 +104,13 @@ class Planes:
 
     def shrunk(self, size: tuple[int, int]) -> ImageArray:
         """(h, w, 3) RGB of the whole picture at another size, width and height."""
-        planes = [_resized(plane, size) for plane, _, _ in self.each]
+        import cv2  # here, for everything imports this module, `vtrack --help` too
+
+        way = cv2.INTER_AREA if size[0] < self.shape[1] else cv2.INTER_LINEAR
+        planes = [
+            plane if plane.shape == size[::-1] else cv2.resize(plane, size, interpolation=way)
+            for plane, *_ in self.each
+        ]
         return np.asarray(cv2.transform(cv2.merge(planes), self.colours.to_rgb), np.uint8)
 
     def green(self, rows: npt.NDArray[np.intp], columns: npt.NDArray[np.intp]) -> FloatArray:
@@ -126,11 +131,3 @@ def rgb_of(planes: npt.NDArray[Any], colours: Colours) -> ImageArray:
     mixed = matrix[:, :3] @ planes.reshape(len(planes), 3, -1).astype(np.float32)
     mixed += matrix[:, 3:] + np.float32(0.5)
     return np.clip(mixed, 0, 255, out=mixed).astype(np.uint8).reshape(planes.shape)
-
-
-def _resized(plane: ImageArray, size: tuple[int, int]) -> ImageArray:
-    height, width = plane.shape
-    if (width, height) == size:
-        return plane
-    smaller = size[0] < width
-    return np.asarray(cv2.resize(plane, size, interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR), np.uint8)
