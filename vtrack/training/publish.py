@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from vtrack.errors import ModelError
+from vtrack.layouts.middles import SUFFIX
 from vtrack.models.card import Card
 from vtrack.models.engines import INT8, OnnxEngine, TorchEngine
 from vtrack.models.networks import build_network, export_onnx, load_network, save_weights
@@ -61,7 +62,7 @@ def publish(run: Path, name: str, summary: str, out: Path) -> Path:
         card,
         sigma_scale=scale,
         recipe=_told(recipe, state["step"]),
-        data={store.name: TERMS.get(store.name, "the user's own") for store in stores},
+        data={name: TERMS.get(name.removesuffix(SUFFIX), "the user's own") for name in _names(recipe)},
         scores=_scores(looks, scale),
     )
     graph = export_onnx(load_network(card, weights), engine.input_size, weights)
@@ -130,5 +131,9 @@ def _told(recipe: Mapping[str, Any], step: int) -> dict[str, Any]:
         if key not in ("data", "model", "device", "threads", "every", "in_memory", "init", "start")
     }
     kept |= {key: Path(recipe[key]).name for key in ("init", "start") if recipe.get(key)}
-    names: Sequence[str] = [spec.partition(":")[0] for spec in recipe["data"]]
-    return {**kept, "data": names, "steps_done": step, "part": "train"}
+    return {**kept, "data": _names(recipe), "steps_done": step, "part": "train"}
+
+
+def _names(recipe: Mapping[str, Any]) -> list[str]:
+    """The data sets that a run learned from, also those without faces for validation."""
+    return [spec.partition(":")[0] for spec in recipe["data"]]
