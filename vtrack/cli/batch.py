@@ -62,10 +62,10 @@ def add_parser(commands: Any) -> None:
     group.add_argument(
         "--split",
         type=_split,
-        default="auto",
+        default="never",
         metavar="TIME",
-        help="find the faces of long videos in pieces of so many seconds or [h:]mm:ss; never; "
-        "auto (default) where workers would have nothing to do",
+        help="find the faces of long videos in pieces of so many seconds or [h:]mm:ss; auto: where workers would "
+        "have nothing to do; never (default)",
     )
     group.add_argument("--cluster", choices=["ray"], help="work on all machines of a running Ray cluster (extra: ray)")
     group.add_argument("--address", metavar="HOST:PORT", help="of the cluster (default: auto, the one of this machine)")
