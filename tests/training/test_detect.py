@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import shutil
 import zipfile
 from pathlib import Path
 
@@ -15,11 +16,12 @@ from safetensors.torch import load_file
 
 from detectors.native import NativeDetector
 from samples.portrait import POINTS, photograph
+from tests.detectors.pictures import frame
 from vtrack.cli.main import main
 from vtrack.errors import DataError
 from vtrack.evaluation.detect import evaluate_detector, report
 from vtrack.evaluation.scenes import EvalScene, eval_scenes, validation_pictures
-from vtrack.models.card import read_card
+from vtrack.models.card import WEIGHTS, read_card
 from vtrack.models.faceboxes import STRIDES, cells_of
 from vtrack.models.facenet import FaceNet
 from vtrack.training import detect, detect_labels, detect_refine, detect_scenes
@@ -224,7 +226,9 @@ def test_a_perfect_answer_costs_nothing() -> None:
         assert loss == pytest.approx(0, abs=1e-4), name
 
 
-def test_training_runs_resumes_and_exports(data: Path, cache: Path, tmp_path: Path) -> None:
+def test_training_runs_resumes_and_exports(
+    data: Path, cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     options = {"cache": cache, "batch": 2, "size": 64, "workers": 0, "every": 2}
     said: list[str] = []
     run = detect.train_detector(data, tmp_path / "run", steps=2, tell=said.append, **options)  # type: ignore[arg-type]
@@ -239,11 +243,18 @@ def test_training_runs_resumes_and_exports(data: Path, cache: Path, tmp_path: Pa
     train = ["train", "--task", "detect", "--data", str(data), "--out", str(further), "--cache", str(cache)]
     assert main([*train, "--steps", "1", "--batch", "2", "--size", "64", "--start", str(run)]) == 0
     assert (further / detect.WEIGHTS).is_file()
-    assert main(["export", "--run", str(further), "--name", "mine", "-o", str(tmp_path / "models")]) == 0
+    export = ["export", "--run", str(further), "--name", "mine", "-o", str(tmp_path / "models")]
+    assert main(export) == 1
+    assert "finds no face yet" in capsys.readouterr().err
+    # As if it had been trained for long: the shipped weights.
+    shutil.copy(WEIGHTS / "native.safetensors", further / detect.WEIGHTS)
+    assert main([*export, "--overwrite"]) == 0
+    assert "AP " in capsys.readouterr().out
     card = tmp_path / "models" / "mine.json"
-    assert read_card(card).config["threshold"] == 0.5
+    assert read_card(card).scores["average_precision"] > 0.5
     assert read_card(card).data.keys() == COUNTS.keys()
-    assert NativeDetector(card, device="cpu").detect([]) == []
+    [found] = NativeDetector(card, device="cpu").detect([frame(photograph())])
+    assert len(found) >= 1 and found.scores[0] > 0.5
 
 
 def test_mistakes_of_the_command(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -284,8 +295,6 @@ def test_calibration_rises_and_tells_the_truth() -> None:
 
 
 def scene(*boxes: tuple[float, ...], ignored: int = 0) -> EvalScene:
-    from tests.detectors.pictures import frame
-
     skip = np.arange(len(boxes)) >= len(boxes) - ignored
     table = np.array(boxes, float).reshape(-1, 4)
     return EvalScene(frame(np.zeros((480, 640, 3), np.uint8)), "size", table, np.zeros(len(boxes)), skip)

@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file
 from scipy.optimize import isotonic_regression
 
-from vtrack.errors import MissingExtraError
+from vtrack.errors import MissingExtraError, ModelError
 from vtrack.evaluation.detect import PRECISION, DetectorReport, found_in, matched, report
 from vtrack.evaluation.scenes import eval_scenes, validation_pictures
 from vtrack.models.card import Card
@@ -104,6 +104,8 @@ def ship(run: Path, card: Path, load: Callable[[Path], Detector], threshold: flo
     scenes = list(eval_scenes(validation_pictures(Path(options["data"]))))
     finds, milliseconds = found_in(scenes, load(card))
     found, _ = matched(scenes, finds)
+    if not len(found["score"]) or not found["hit"].any():
+        raise ModelError("scores cannot be calibrated: the run finds no face yet; train it for longer")
     curve = calibrate(found["score"], found["hit"])
     told = [
         Detections(find.boxes, np.interp(find.scores, curve["score"], curve["share"]), find.angles) for find in finds
