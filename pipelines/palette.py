@@ -9,6 +9,8 @@ import math
 import zlib
 from functools import cache
 
+from vtrack.parts import plain
+
 Color = tuple[int, int, int]
 
 # Lightness, chroma and hue of a part; the left and right of a pair lie a little to either side of the hue.
@@ -40,6 +42,11 @@ _PARTS: dict[str, tuple[float, float, float]] = {
     "ear": (0.80, 0.13, 240),
     "ear_base": (0.76, 0.12, 250),
     "neck": (0.76, 0.12, 275),
+    # Curves that only mediapipe's mesh has.
+    "low_brow": (0.82, 0.15, 80),
+    "eyelid": (0.80, 0.10, 180),
+    "nose_line": (0.88, 0.20, 135),
+    "forehead": (0.76, 0.16, 305),
 }
 _SPREAD = 9
 _GOLDEN_ANGLE = 137.508
@@ -48,10 +55,10 @@ _GOLDEN_ANGLE = 137.508
 @cache
 def part_color(part: str) -> Color:
     """The colour of a part; words that are no known part get one of their own, the same each time."""
-    base, turn = part, 0
+    base, turn = plain(part), 0
     for side, sign in (("left_", -1), ("right_", 1)):
         if part.startswith(side):
-            base, turn = part.removeprefix(side), sign * _SPREAD
+            base, turn = base.removeprefix(side), sign * _SPREAD
     lightness, chroma, hue = _PARTS.get(base, (0.82, 0.14, zlib.crc32(base.encode()) % 360))
     return from_oklch(lightness, chroma, hue + turn)
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -30,7 +30,7 @@ from vtrack.errors import UsageError
 from vtrack.models import load_model
 from vtrack.parts import ANCHORS
 from vtrack.query import parse_query
-from vtrack.types import Detector, Face, Frame, FrameResult, LandmarkModel, Query
+from vtrack.types import Detector, Face, Frame, FrameResult, ImageArray, LandmarkModel, Query
 
 _MEMORY = 96 * 2**20
 """Bytes of pixels that wait between two threads at most."""
@@ -77,13 +77,37 @@ class Settings:
         """The user's points, and those that the measures are taken from."""
         return self.query + MEASURED if self.measures else self.query
 
+    @property
+    def known(self) -> Query:
+        """All points that the model is asked for: those, and the anchors that tell where the face is."""
+        return self.asked + ANCHORS
+
     def smoother(self) -> Smoother:
         """A fresh smoother for one video."""
-        return Smoother(self.asked + ANCHORS, self.smooth, self.strength, self.strengths)
+        return Smoother(self.known, self.smooth, self.strength, self.strengths)
+
+
+Followed = tuple[Frame, dict[int, Sighting]]
+"""A frame and the faces that were found in it, by id."""
+
+
+class Results(Protocol):
+    """Whatever makes results of a source."""
+
+    spent: float
+    """Seconds of work that went into them before."""
+
+    def results(
+        self, source: Source, *, stop: threading.Event | None = None, pixels: bool = True
+    ) -> Iterator[FrameResult]:
+        """One result for each frame, in order; see `Pipeline.results`."""
+        ...
 
 
 class Pipeline:
     """Models, loaded once, that turn any number of videos into results."""
+
+    spent = 0.0
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -111,6 +135,12 @@ class Pipeline:
         Setting `stop` ends them early, after what was read until then. Without `pixels` the frames come without their
         pictures, so that frames waiting for the smoother cost nothing.
         """
+        with Ahead(source, room(source), stop) as frames:
+            watched = ((frame, sightings, frame.image) for frame, sightings in self.follow(frames))
+            yield from finished(self.settings, watched, pixels=pixels)
+
+    def follow(self, frames: Iterable[Frame]) -> Iterator[Followed]:
+        """Every frame with its faces by id, as the model saw them."""
         settings = self.settings
         follower = SegmentFollower(
             self.detector,
@@ -118,14 +148,23 @@ class Pipeline:
             max_faces=settings.max_faces,
             detect_every=settings.detect_every,
         )
-        smoother, finish = settings.smoother(), Finish(settings)
-        with Ahead(source, _room(source), stop) as frames:
-            for frame, sightings in follower.follow(frames):
-                kept = frame if pixels else frame.without_pixels()
-                for result in smoother.push(as_result(kept, sightings, follower.landmarker.query), frame.image):
-                    yield finish(result)
-            for result in smoother.flush():
-                yield finish(result)
+        return follower.follow(frames)
+
+
+def finished(
+    settings: Settings, followed: Iterable[tuple[Frame, Mapping[int, Sighting], ImageArray]], *, pixels: bool = True
+) -> Iterator[FrameResult]:
+    """Results of frames whose faces are found: smoothed, measured, without the anchors.
+
+    The third of each is the picture in which scene cuts are looked for.
+    """
+    smoother, finish = settings.smoother(), Finish(settings)
+    for frame, sightings, picture in followed:
+        kept = frame if pixels else frame.without_pixels()
+        for result in smoother.push(as_result(kept, sightings, settings.known), picture):
+            yield finish(result)
+    for result in smoother.flush():
+        yield finish(result)
 
 
 def track(
@@ -176,7 +215,7 @@ class Summary:
 
 
 def run(
-    pipeline: Pipeline,
+    pipeline: Results,
     source: Source,
     sinks: Sequence[Sink],
     *,
@@ -199,7 +238,7 @@ def run(
         with ExitStack() as outputs:
             for sink in sinks:
                 outputs.enter_context(sink)
-            with Behind(write, _room(source)) as out:
+            with Behind(write, room(source)) as out:
                 for result in pipeline.results(source, stop=stop, pixels=pixels):
                     out.put(result)
                     progress(result)
@@ -216,7 +255,7 @@ def run(
     return Summary(frames, with_faces, len(ids), time.perf_counter() - began, source.damaged, interrupted)
 
 
-def _room(source: Source) -> int:
+def room(source: Source) -> int:
     """Frames of this source that may wait between two threads."""
     return int(np.clip(_MEMORY // (source.info.width * source.info.height * 3), 2, _DEPTH))
 

@@ -30,6 +30,10 @@ class DataError(VTrackError, ValueError):
     """Annotations or photographs that are damaged or do not match."""
 
 
+class EmptySplitError(DataError):
+    """A data set that is sound but has no faces in the split asked for."""
+
+
 class ModelError(VTrackError, ValueError):
     """Weights that are absent, damaged or of another model."""
 

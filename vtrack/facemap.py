@@ -10,7 +10,7 @@ import numpy as np
 from scipy.interpolate import CubicSpline, PchipInterpolator
 
 from vtrack.errors import QueryError
-from vtrack.parts import GROUPS, PARTS
+from vtrack.parts import GROUPS, PARTS, plain
 from vtrack.template import Curve, load_template
 from vtrack.types import FloatArray, ImageArray, Query
 
@@ -32,13 +32,13 @@ _BACK, _INK, _MUTED, _SKIN = (255, 255, 255), (33, 37, 41), (134, 142, 150), (25
 
 _FAMILIES: tuple[tuple[Colour, tuple[str, ...]], ...] = (
     ((46, 125, 190), ("jaw", "chin", "chin_crease", "neck")),
-    ((122, 81, 56), ("brow", "brow_center")),
-    ((11, 139, 116), ("eye", "eye_center", "eyelid_crease", "under_eye")),
+    ((122, 81, 56), ("brow", "brow_center", "low_brow")),
+    ((11, 139, 116), ("eye", "eye_center", "eyelid", "eyelid_crease", "under_eye")),
     ((96, 70, 190), ("iris", "pupil")),
-    ((214, 120, 20), ("nose_bridge", "nose_base", "nose_side", "nose_ridge", "nostril")),
+    ((214, 120, 20), ("nose_bridge", "nose_line", "nose_base", "nose_side", "nose_ridge", "nostril")),
     ((208, 52, 88), ("outer_lip", "inner_lip", "mouth_center", "philtrum")),
     ((125, 135, 45), ("smile_line", "cheek")),
-    ((110, 110, 120), ("hairline", "hair", "ear", "ear_base")),
+    ((110, 110, 120), ("hairline", "forehead", "hair", "ear", "ear_base")),
 )
 # Where along it the line from a part's name ends, for parts whose outermost point is not a good place.
 _TARGETS = {
@@ -65,7 +65,7 @@ class _Label:
 def draw_map(query: Query | None = None) -> ImageArray:
     """(H, W, 3) RGB map of a query's parts and points; of all parts with their default points when there is none."""
     curves = load_template().curves
-    points = {part: PARTS[part].positions() for part in curves}
+    points = {part: PARTS[part].positions() for part in GROUPS["all"] if part in curves}
     if query:
         absent = sorted(set(query.parts) - set(curves))
         if absent:
@@ -86,7 +86,7 @@ def draw_map(query: Query | None = None) -> ImageArray:
 
 
 def _colour(part: str) -> Colour:
-    return _COLOURS[part.removeprefix("left_").removeprefix("right_")]
+    return _COLOURS[plain(part).removeprefix("left_").removeprefix("right_")]
 
 
 def _pixels(places: FloatArray) -> FloatArray:

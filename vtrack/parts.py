@@ -96,7 +96,22 @@ _EVERY: tuple[Part, ...] = (
     Part("neck", "neck", 4),
 )
 
-PARTS: dict[str, Part] = {part.name: part for part in _EVERY}
+# The curves of mediapipe's face mesh. They lie where that mesh is, not where a person would mark the part of the like
+# name, so they are parts of their own: a model may learn from them without moving the others.
+_MESH: tuple[Part, ...] = (
+    Part("mesh_jaw", "mesh face contour", 23),
+    Part("mesh_forehead", "mesh forehead", 13),
+    *_pair("mesh_brow", "mesh {side} eyebrow", 5),
+    *_pair("mesh_low_brow", "mesh {side} eyebrow lower edge", 5),
+    Part("mesh_nose_line", "mesh nose bridge", 9, pivot=0.0),
+    Part("mesh_nose_base", "mesh nose boundary", 11),
+    *_pair("mesh_eye", "mesh {side} eye", 16, closed=True, pivot=0.5),
+    *_pair("mesh_eyelid", "mesh {side} eyelid", 16, closed=True, pivot=0.5),
+    Part("mesh_outer_lip", "mesh outer lip", 20, closed=True, pivot=0.5),
+    Part("mesh_inner_lip", "mesh inner lip", 20, closed=True, pivot=0.5),
+)
+
+PARTS: dict[str, Part] = {part.name: part for part in (*_EVERY, *_MESH)}
 
 GROUPS: dict[str, tuple[str, ...]] = {
     "eyes": ("left_eye", "right_eye"),
@@ -110,9 +125,24 @@ GROUPS: dict[str, tuple[str, ...]] = {
     ),
     "irises": ("left_iris", "right_iris"),
     "ears": ("left_ear", "right_ear"),
-    "all": tuple(PARTS),
+    "all": tuple(part.name for part in _EVERY),
 }
-"""Names for several parts at once. A single part needs no group: `jaw` is itself a part."""
+"""Names for several parts at once. A single part needs no group: `jaw` is itself a part. The parts of mediapipe's mesh
+are in none, they only come when they are named.
+"""
+
+
+_OF_MESH = "mesh_"
+
+
+def is_of_mesh(name: str) -> bool:
+    """Whether a part is a curve of mediapipe's mesh."""
+    return _OF_MESH in name
+
+
+def plain(name: str) -> str:
+    """The part that a part of mediapipe's mesh is much like; the name itself for all others."""
+    return name.replace(_OF_MESH, "")
 
 
 def find_part(name: str) -> Part:
@@ -129,7 +159,8 @@ _SYNONYMS = {
     **dict.fromkeys(("left_eyebrow", "right_eyebrow"), "brows"),
     **dict.fromkeys(("jawline", "contour", "face_contour", "cheeks"), "jaw"),
     **dict.fromkeys(("eye", "eyelids"), "eyes"),
-    **dict.fromkeys(("pupil", "iris"), "pupils"),
+    "pupil": "pupils",
+    "iris": "irises",
     **dict.fromkeys(("forehead", "head"), "hairline"),
     **dict.fromkeys(("everything", "full"), "all"),
 }

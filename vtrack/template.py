@@ -11,7 +11,7 @@ place are a cluster; how far a cluster's members lie apart tells how well the da
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -20,7 +20,7 @@ import numpy as np
 
 from vtrack.errors import DataError, QueryError
 from vtrack.layouts import Layout, points_of
-from vtrack.parts import PARTS, Part, find_part, nearest
+from vtrack.parts import PARTS, Part, find_part, is_of_mesh, nearest, plain
 from vtrack.types import FloatArray, Query
 
 TEMPLATE = Path(__file__).parent / "template.csv"
@@ -113,7 +113,9 @@ def unite(shapes: Mapping[str, tuple[Layout, FloatArray]]) -> Union:
             name: _fitted(faces[name][ids], _shared(layouts[name], ids, layouts[lead], having[lead]), target)
             for name, ids in having.items()
         }
-        if part.name in _JOINED:
+        if is_of_mesh(part.name):
+            curve = _walked(part, target)
+        elif part.name in _JOINED:
             curve = _joined(target, *(end and curves[end[0]].at(np.array(end[1:])) for end in _JOINED[part.name]))
         else:
             curve = _extended(part, target, [line for name, line in lines.items() if name != lead])
@@ -147,7 +149,7 @@ def _based(layout: Layout, shape: FloatArray) -> FloatArray:
 
 def _laid_on(layout: Layout, shape: FloatArray, other: Layout, target: FloatArray) -> FloatArray:
     """A shape moved so that the landmarks it shares with another's lie on these."""
-    pairs = _shared(layout, range(len(layout)), other, range(len(other)))
+    pairs = _shared(layout, range(len(layout)), other, range(len(other)), rename=plain)
     if len(pairs) < 3:
         raise DataError(f"the layout {layout.name} shares {len(pairs)} landmarks with {other.name}; 3 are needed")
     mine, theirs = (np.array(ids) for ids in zip(*pairs, strict=True))
@@ -161,14 +163,20 @@ def _symmetric(layout: Layout, shape: FloatArray) -> FloatArray:
     return (shape + shape[layout.mirror] * (-1.0, 1.0)) / 2
 
 
-def _shared(layout: Layout, ids: Sequence[int], other: Layout, other_ids: Sequence[int]) -> list[tuple[int, int]]:
-    """Places within `ids` and `other_ids` of points that are the same landmark by name."""
+def _shared(
+    layout: Layout,
+    ids: Sequence[int],
+    other: Layout,
+    other_ids: Sequence[int],
+    rename: Callable[[str], str] = str,
+) -> list[tuple[int, int]]:
+    """Places within `ids` and `other_ids` of points that are the same landmark by name, the first's names changed."""
     names = {(part, round(position, 3)): i for i, (part, position) in enumerate(points_of(other.query))}
     where = {i: place for place, i in enumerate(other_ids)}
     found = []
     for place, i in enumerate(ids):
         part, position = layout.query.parts[i], layout.query.positions[i]
-        match = where.get(names.get((part, round(position, 3)), -1))
+        match = where.get(names.get((rename(part), round(position, 3)), -1))
         if match is not None:
             found.append((place, match))
     return found
@@ -209,6 +217,16 @@ def _joined(places: FloatArray, start: FloatArray | None, end: FloatArray | None
     places = np.concatenate([end_places for end_places in (start, places, end) if end_places is not None])
     way = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(places, axis=0), axis=1))])
     return Curve(way / way[-1], places, closed=False)
+
+
+def _walked(part: Part, places: FloatArray) -> Curve:
+    """A sequence whose positions are the way along it; the far corner of a closed part, halfway by count, is at 1/2."""
+    if not part.closed:
+        return _joined(places, None, None)
+    corner = len(places) // 2
+    looped = np.concatenate([places, places[:1]])
+    there, back = _joined(looped[: corner + 1], None, None), _joined(looped[corner:], None, None)
+    return Curve(np.concatenate([there.positions / 2, (1 + back.positions[1:-1]) / 2]), places, closed=True)
 
 
 def _along(curve: Curve, line: FloatArray) -> FloatArray:

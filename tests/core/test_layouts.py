@@ -10,7 +10,7 @@ import pytest
 from tests.core.faces import template_faces
 from vtrack.errors import DataError, QueryError
 from vtrack.layouts import layout_names, load_layout, points_of, read_layout
-from vtrack.parts import PARTS
+from vtrack.parts import PARTS, plain
 from vtrack.query import parse_query
 from vtrack.template import load_template
 
@@ -104,7 +104,7 @@ def test_face_boxes_are_alike_in_all_layouts(name: str) -> None:
 @pytest.mark.parametrize("name", layout_names())
 def test_normalising_points_are_the_eyes(name: str) -> None:
     layout = load_layout(name)
-    corners = [layout.query.parts[i] for i in layout.inter_ocular]
+    corners = [plain(layout.query.parts[i]) for i in layout.inter_ocular]
     assert corners == ["left_eye", "right_eye"]
     assert [round(layout.query.positions[i], 6) for i in layout.inter_ocular] == [0.0, 0.5]
     for side, eye in zip(("left", "right"), layout.inter_pupil, strict=True):

@@ -12,7 +12,7 @@ from vtrack.data.shapes import aligned, mean_shape
 from vtrack.errors import DataError, QueryError
 from vtrack.facemap import draw_map
 from vtrack.layouts import Layout, load_layout
-from vtrack.parts import PARTS
+from vtrack.parts import PARTS, is_of_mesh
 from vtrack.query import parse_query
 from vtrack.template import Union, load_template, unite, write_template
 from vtrack.types import FloatArray
@@ -27,7 +27,7 @@ def _shape(data_dir: Path, name: str) -> tuple[Layout, FloatArray]:
 
 @pytest.fixture(scope="module")
 def shapes() -> dict[str, tuple[Layout, FloatArray]]:
-    """Mean shapes of the data sets that the shipped template is made from."""
+    """Mean shapes of the marked data sets that the shipped template is made from; the mesh's curves come on top."""
     from tests.conftest import DATA
 
     if not DATA.is_dir():
@@ -79,11 +79,13 @@ def test_the_shipped_template_is_the_computed_one(shapes: dict[str, tuple[Layout
     from vtrack.template import TEMPLATE
 
     write_template(unite(shapes).template, tmp_path / "template.csv")
-    made, shipped = (
-        np.genfromtxt(path, delimiter=",", skip_header=1, usecols=(1, 2, 3))
-        for path in (tmp_path / "template.csv", TEMPLATE)
+    made, shipped = (path.read_text().splitlines() for path in (tmp_path / "template.csv", TEMPLATE))
+    shipped = [row for row in shipped if not is_of_mesh(row)]
+    assert [row.split(",")[0] for row in made] == [row.split(",")[0] for row in shipped]
+    computed, written = (
+        np.genfromtxt(rows, delimiter=",", skip_header=1, usecols=(1, 2, 3)) for rows in (made, shipped)
     )
-    assert made == pytest.approx(shipped, abs=2e-3)
+    assert computed == pytest.approx(written, abs=2e-3)
 
 
 def test_the_template_is_symmetric_and_holds_every_part() -> None:

@@ -14,10 +14,10 @@ from vtrack.layouts import load_layout
 from vtrack.models import load_model
 from vtrack.models.card import read_card
 from vtrack.models.udfld import Output, UdfldConfig
-from vtrack.training.augment import Augmentation
+from vtrack.training.augment import Augmentation, make_augmentation
 from vtrack.training.checkpoint import load_run
 from vtrack.training.loop import Recipe, open_stores, train
-from vtrack.training.losses import landmark_loss, spread_loss, wing
+from vtrack.training.losses import landmark_loss, place_loss, spread_loss, wing
 from vtrack.training.publish import publish
 from vtrack.training.store import STORED_SIDE, Store, draw_batch, plain_batches
 
@@ -43,6 +43,39 @@ def test_spread_is_cheapest_where_it_tells_the_mean_error() -> None:
     choices = torch.linspace(-6, -1, 501)
     losses = spread_loss(errors.expand(501, 1, 2), choices[:, None])[:, 0]
     assert choices[losses.argmin()].exp().item() == pytest.approx(0.02, rel=0.02)
+
+
+def test_where_a_point_starts_is_cheapest_where_its_mean_is_the_point() -> None:
+    height, width = 8, 10
+    target = torch.tensor([[[0.43, 0.61]]])
+    known = torch.ones(1, 1, dtype=torch.bool)
+    likeness = torch.zeros(1, 1, height, width, requires_grad=True)
+    optimiser = torch.optim.Adam([likeness], lr=0.3)
+    for _ in range(300):
+        optimiser.zero_grad()
+        place_loss(likeness, target, known).backward()
+        optimiser.step()
+    weights = likeness.detach().flatten(2).softmax(-1).view(height, width)
+    x = (weights.sum(0) * (torch.arange(width) + 0.5) / width).sum()
+    y = (weights.sum(1) * (torch.arange(height) + 0.5) / height).sum()
+    assert torch.allclose(torch.stack([x, y]), target[0, 0], atol=2e-3)
+
+
+def test_starts_on_the_rim_beyond_it_or_without_label_cost_nothing() -> None:
+    targets = torch.tensor([[[0.5, 0.5], [0.01, 0.5], [1.2, 0.5], [0.5, 0.5]]])
+    known = torch.tensor([[True, True, True, False]])
+    likeness = torch.randn(1, 4, 8, 8, requires_grad=True)
+    place_loss(likeness, targets, known).backward()
+    assert likeness.grad is not None
+    assert [bool(part.any()) for part in likeness.grad[0]] == [True, False, False, False]
+
+
+def test_augmentation_comes_from_words() -> None:
+    assert make_augmentation({"shift": "0.1", "flip": "0"}) == replace(Augmentation(), shift=0.1, flip=False)
+    with pytest.raises(UsageError, match=r"there are angle=18, scale=0\.12, shift=0\.06, flip=1, picture=0\.4"):
+        make_augmentation({"shfit": "0.1"})
+    with pytest.raises(UsageError, match="small positive"):
+        make_augmentation({"scale": "-1"})
 
 
 def test_points_without_labels_and_empty_crops_cost_nothing_but_presence() -> None:
@@ -77,13 +110,32 @@ def test_points_follow_every_disturbance() -> None:
     for image, face in zip(images, points, strict=True):
         for x, y in face * STORED_SIDE - 0.5:
             cv2.circle(image, (round(x), round(y)), 4, (255, 255, 255), -1)
-    store = Store("300w", layout, images, points.astype(np.float32))
+    store = Store("300w", layout, images, points.astype(np.float32), np.full(4, 0.01))
     batch = draw_batch(store, 192, 1.6, 4, 999, Augmentation(picture=0.0), rng)
     pixels = np.clip(np.rint(batch.points[:4] * 192 - 0.5).astype(int), 0, 191)
     inside = ((batch.points[:4] > 0.02) & (batch.points[:4] < 0.98)).all(-1)
     values = np.stack([image[0, at[:, 1], at[:, 0]] for image, at in zip(batch.images, pixels, strict=False)])
     assert inside.mean() > 0.7
     assert (values[inside] > 200).all()
+
+
+def test_labels_that_count_from_one_stay_as_far_right_of_their_points_in_the_mirror() -> None:
+    """A disc at every point, labels one source pixel to the right: flipped or not, the label lies that far to the right."""
+    layout = load_layout("300w")
+    rng = np.random.default_rng(4)
+    truth = np.repeat(rng.uniform(0.35, 0.65, (1, len(layout), 2)), 16, 0)
+    pixel = 0.02
+    labels = truth + [pixel, 0.0]
+    images = np.zeros((16, STORED_SIDE, STORED_SIDE, 3), np.uint8)
+    store = Store("300w", layout, images, labels.astype(np.float32), np.full(16, pixel))
+    how = replace(CALM, flip=True)
+    batch = draw_batch(store, 160, 1.25, 16, None, how, rng, first_pixel=1.0)
+    crops = (truth[0] * STORED_SIDE - STORED_SIDE / 2) / (STORED_SIDE * 1.25 / 2) + 0.5  # crop units
+    mirror = crops[layout.mirror] * [-1, 1] + [1, 0]
+    off = np.stack([batch.points[:16] - crops, batch.points[:16] - mirror])  # (2, 16, points, 2)
+    nearest = np.abs(off).max((2, 3)).argmin(0)
+    assert set(nearest) == {0, 1}
+    assert np.allclose(off[nearest, np.arange(16)], [pixel * 2 / 1.25, 0.0], atol=1e-5)
 
 
 @pytest.mark.data

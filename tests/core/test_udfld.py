@@ -1,9 +1,14 @@
 """The query network: what equations 1-7 promise, whatever the weights."""
 
+from pathlib import Path
+
 import pytest
 import torch
 
+from vtrack.errors import ModelError, UsageError
 from vtrack.models.udfld import TEXT_DIM, Udfld, UdfldConfig, initialise, place_code
+from vtrack.text import embed
+from vtrack.training.loop import open_stores
 
 
 @pytest.fixture(scope="module")
@@ -51,13 +56,13 @@ def test_queries_start_where_the_map_is_like_them() -> None:
     features[0, 3, 2, 5] = 100.0  # row 2, column 5
     start = torch.zeros(1, 1, 16)
     start[..., 3] = 10.0
-    queries, coordinates = initialise(features, start)
+    queries, coordinates, _ = initialise(features, start)
     assert torch.allclose(coordinates[0, 0], torch.tensor([5.5 / 8, 2.5 / 8]), atol=1e-4)
     assert torch.allclose(queries[0, 0], features[0, :, 2, 5], atol=1e-2)
 
 
 def test_like_everywhere_means_the_middle() -> None:
-    _, coordinates = initialise(torch.zeros(1, 16, 8, 8), torch.ones(1, 1, 16))
+    _, coordinates, _ = initialise(torch.zeros(1, 16, 8, 8), torch.ones(1, 1, 16))
     assert torch.allclose(coordinates[0, 0], torch.tensor([0.5, 0.5]))
 
 
@@ -67,7 +72,20 @@ def test_places_have_codes_of_their_own_also_outside_the_crop() -> None:
     assert torch.cdist(codes, codes).fill_diagonal_(9.0).min() > 0.5
 
 
-def test_learnable_parts_take_rows_instead_of_words() -> None:
-    network = Udfld(UdfldConfig(input_size=64, dim=32, heads=4, parts="learnable", vocabulary=6)).eval()
-    output = network(crops(), torch.tensor([0, 5, 5]), torch.tensor([0.0, 0.0, 1.0]))
-    assert output.points[-1].shape == (2, 3, 2)
+@pytest.mark.data
+def test_learnable_parts_have_rows_of_their_own_by_name(data_dir: Path, tmp_path: Path) -> None:
+    store = open_stores([f"imm73:{data_dir}/imm73.zip"], "val", tmp_path)[0]
+    network = Udfld(UdfldConfig(input_size=64, dim=32, heads=4, parts="learnable", vocabulary=30)).eval()
+    network.prepare([store])
+    names = tuple(dict.fromkeys(store.layout.query.parts))
+    positions = torch.full((len(names),), 0.5)
+    encoded = network.encode_queries(torch.from_numpy(embed(names)), positions)
+    expected = network.query_norm(network.part_table.weight[: len(names)] + network.position_mlp(positions[:, None]))
+    assert torch.allclose(encoded, expected, atol=1e-6)
+    with pytest.raises(UsageError, match="too small"):
+        Udfld(UdfldConfig(input_size=64, dim=32, heads=4, parts="learnable", vocabulary=3)).prepare([store])
+
+
+def test_a_table_of_parts_needs_a_size() -> None:
+    with pytest.raises(ModelError, match="learnable with a vocabulary"):
+        UdfldConfig(parts="learnable")

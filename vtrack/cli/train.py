@@ -12,7 +12,7 @@ EXAMPLE = """example:
   vtrack train --task detect --data data --out runs/faces     (data: the folder of the photograph zips)
   (the same command again goes on from the last checkpoint)"""
 
-_OF_LANDMARKS = ("share", "trust", "model", "backbone", "dim", "layers", "set", "init", "points", "in_memory")
+_OF_LANDMARKS = ("share", "trust", "model", "backbone", "dim", "layers", "set", "init", "points", "in_memory", "augment")
 """Options that mean nothing to the detector."""
 
 
@@ -33,6 +33,8 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where checkpoint and log go")
     parser.add_argument("--share", action="append", default=[], metavar="NAME=X", help="draw this set X times as often")
     parser.add_argument("--trust", action="append", default=[], metavar="NAME=X", help="weight of this set's labels")
+    parser.add_argument("--first-pixel", action="append", default=[], metavar="NAME=X", help="what this set's labels call the "
+        "centre of the first pixel: 1 if they count from 1, 0.5 from the corner (default: 0)")  # fmt: skip
     parser.add_argument("--model", default="udfld", metavar="SYSTEM", help="udfld (any points of any layout), or "
         "one of a layout: gcn, rht, keyposs, gv, heatmap, regression; by default as large as in their papers")  # fmt: skip
     parser.add_argument("--backbone", help="image encoder (default: the system's)")
@@ -44,6 +46,8 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "theta=2 or bandwidths=3,5 for example; a wrong one lists them all")  # fmt: skip
     parser.add_argument("--init", default="", metavar="FILE", help="published weights for the backbone to start from: "
         "torchvision's ResNets, HRNets, timm's and FaRL's ViT")  # fmt: skip
+    parser.add_argument("--augment", action="append", default=[], metavar="KNOB=VALUE", help="how far crops are disturbed: "
+        "angle=18, scale=0.12, shift=0.06, picture=0.4, flip=1 by default")  # fmt: skip
     parser.add_argument(
         "--start", default="", metavar="RUN", help="another run, whose weights are taken where they fit"
     )
@@ -100,6 +104,7 @@ def _detector(args: argparse.Namespace) -> Path:
 def _landmarks(args: argparse.Namespace) -> Path:
     """A landmark model; its checkpoint."""
     from vtrack.models.systems import make_config
+    from vtrack.training.augment import make_augmentation
     from vtrack.training.loop import Recipe, train
 
     named = {"backbone": args.backbone, "input_size": args.size, "dim": args.dim, "layers": args.layers}
@@ -109,9 +114,11 @@ def _landmarks(args: argparse.Namespace) -> Path:
         data=tuple(args.data),
         shares=_weights(args.share),
         trust=_weights(args.trust),
+        first_pixel=_weights(args.first_pixel),
         model=model,
         init=args.init,
         start=args.start,
+        augmentation=make_augmentation(knobs(args.augment)),
         most_points=args.points,
         seed=args.seed,
         threads=args.threads,

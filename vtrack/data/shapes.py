@@ -13,6 +13,7 @@ _ROUNDS = 6
 # A shape model keeps this share of the variance; the rest is noise, and where it is large the labels are off.
 _KEPT = 0.97
 _EDGE = 6.0
+_ENOUGH = 50
 
 
 def mean_shape(points: FloatArray) -> FloatArray:
@@ -71,8 +72,11 @@ def outliers(dataset: Dataset) -> npt.NDArray[np.bool_]:
     """(faces,) whose labels lie so far from the shape model that they are wrong rather than rare.
 
     In the training parts these are 38 of `scut86` and 32 of `fgnet68` (a point astray, two exchanged), 5 of `w68`,
-    3 of `frl189`, 2 of `helen29`, 1 of `ytf68`, none of `imm73`.
+    3 of `frl189`, 2 of `helen29`, 1 of `ytf68`, none of `imm73`. Few faces are not judged: no model can be learned from
+    them.
     """
+    if len(dataset) < _ENOUGH:
+        return np.zeros(len(dataset), np.bool_)
     worst = deviations(dataset.points)
     return worst > _limit(worst)
 

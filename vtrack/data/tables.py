@@ -16,7 +16,7 @@ import numpy as np
 
 from vtrack.data import folders
 from vtrack.data.dataset import Dataset
-from vtrack.errors import DataError, QueryError
+from vtrack.errors import DataError, EmptySplitError, QueryError
 from vtrack.layouts import Layout, layout_of_query
 from vtrack.query import parse_query
 from vtrack.types import FloatArray
@@ -88,7 +88,7 @@ def _of_split(path: Path, rows: list[list[str]], leading: list[str], split: str)
     at = leading.index("split")
     chosen = [row for row in rows if folders.wanted(row[at], split)]
     if not chosen:
-        raise DataError(
+        raise EmptySplitError(
             f"{path}: no faces in the split {split!r}; there are {', '.join(sorted({r[at] for r in rows}))}"
         )
     return chosen

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from vtrack.errors import DataError, QueryError
 from vtrack.layouts.layout import Layout, points_of
 from vtrack.layouts.middles import SUFFIX, with_middles
-from vtrack.parts import GROUPS, find_part, nearest
+from vtrack.parts import GROUPS, find_part, nearest, plain
 from vtrack.types import Query
 
 _FOLDER = Path(__file__).parent
@@ -99,8 +99,8 @@ def layout_of_query(name: str, query: Query) -> Layout:
 
 
 def _core(query: Query) -> npt.NDArray[np.intp]:
-    """The points on the parts of the 68-point layout; all points where there are none."""
-    core = np.flatnonzero(np.isin(query.parts, CORE_PARTS))
+    """The points on the parts of the 68-point layout or those like them; all points where there are none."""
+    core = np.flatnonzero(np.isin([plain(part) for part in query.parts], CORE_PARTS))
     return core if len(core) else np.arange(len(query))
 
 

@@ -16,7 +16,7 @@ from vtrack.errors import ModelError
 from vtrack.models import vectors as gv
 from vtrack.models.backbones import STRIDES, build_backbone, normalise
 from vtrack.models.necks import NECKS, build_neck
-from vtrack.models.system import Doubt, Labelled, LayoutConfig, LayoutSystem, Output
+from vtrack.models.system import Doubt, Labelled, LayoutConfig, LayoutSystem, Output, precisely
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ class Gv(LayoutSystem):
         config = self.config
         maps = self.backbone(normalise(crops).contiguous(memory_format=torch.channels_last))
         # A band's mean over a side of mostly empty cells is small. The factor leaves the heatmaps values near the labels'.
-        heatmaps = self.out(self.neck(maps)).float() * config.resolution
+        heatmaps = precisely(self.out, self.neck(maps)) * config.resolution
         return Seen(gv.band_pool(heatmaps, config.bandwidths, config.alpha), self.presence(maps[-1]))
 
     def read(self, seen: Seen) -> Output:

@@ -15,7 +15,7 @@ from vtrack.models import heatmaps as hm
 from vtrack.models.backbones import STRIDES, build_backbone, normalise
 from vtrack.models.decoders import DECODERS, decode
 from vtrack.models.necks import NECKS, build_neck
-from vtrack.models.system import Doubt, Labelled, LayoutConfig, LayoutSystem, Output
+from vtrack.models.system import Doubt, Labelled, LayoutConfig, LayoutSystem, Output, precisely
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class Heatmap(LayoutSystem):
     def see(self, crops: Tensor, truth: Labelled | None = None) -> Seen:
         maps = self.backbone(normalise(crops).contiguous(memory_format=torch.channels_last))
         features = self.neck(maps)
-        return Seen(features, self.out(features).float(), self.presence(maps[-1]))
+        return Seen(features, precisely(self.out, features), self.presence(maps[-1]))
 
     def read(self, seen: Seen) -> Output:
         config = self.config

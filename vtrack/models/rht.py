@@ -29,7 +29,7 @@ from vtrack.models.backbones import build_backbone, normalise
 from vtrack.models.blocks import conv_norm
 from vtrack.models.decoders import DECODERS, decode
 from vtrack.models.references import CHOICES, References, representatives
-from vtrack.models.system import Doubt, Labelled, LayoutConfig, LayoutSystem, Output, full_precision
+from vtrack.models.system import Doubt, Labelled, LayoutConfig, LayoutSystem, Output, full_precision, precisely
 from vtrack.parts import PARTS
 
 if TYPE_CHECKING:
@@ -151,7 +151,7 @@ class Rht(LayoutSystem):
                 x = self.fusions[scale](x, [source[scale] for source in transformed])
             if scale < 2:
                 x = self.rises[scale](x)
-        heatmaps = self.out(x).float()
+        heatmaps = precisely(self.out, x)
         landmarks = len(self.layout)
         return Seen(heatmaps[:, :landmarks], heatmaps[:, landmarks:], disagreement, self.presence(maps[-1]))
 

@@ -90,6 +90,13 @@ def full_precision(like: Tensor) -> AbstractContextManager[Any]:
     return torch.autocast(device, enabled=False) if torch.is_autocast_enabled(device) else nullcontext()
 
 
+def precisely(layer: nn.Module, features: Tensor) -> Tensor:
+    """What a last layer makes of features, in full precision: between cells lies more than half precision can tell."""
+    with full_precision(features):
+        out: Tensor = layer(features.float())
+    return out
+
+
 @dataclass(frozen=True)
 class LayoutConfig:
     """What the systems of one layout have in common."""

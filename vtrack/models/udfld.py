@@ -12,14 +12,21 @@ projection would cost more than all queries together.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from vtrack.errors import ModelError, UsageError
 from vtrack.models.backbones import FeaturePyramid, build_backbone, normalise
 from vtrack.models.system import Labelled, Output, System, full_precision
+from vtrack.text import embed
+
+if TYPE_CHECKING:
+    from vtrack.training.store import Store
 
 TEXT_DIM = 384
 """Width of the sentence encoder's embeddings."""
@@ -39,18 +46,27 @@ class UdfldConfig:
     hidden: int = 256
     """Width inside the feed-forward blocks."""
     parts: str = "language"
-    """`language`: parts come as text embeddings. `learnable`: as rows of a table of `vocabulary` entries."""
+    """`language`: a part is told by what its name means. `learnable`: by a vector of its own, as in earlier work; such a
+    network takes a part it has not met for the one whose name is nearest."""
     vocabulary: int = 0
+    """Most parts a `learnable` network can learn."""
     position_waves: int = 0
     """Sines and cosines of so many frequencies that the position MLP is given beside the position itself, which alone
     it learns to tell apart only slowly; 0 is the paper's form."""
     margin: float = 1.25
+
+    def __post_init__(self) -> None:
+        if self.parts not in ("language", "learnable") or (self.parts == "learnable") != (self.vocabulary > 0):
+            raise ModelError(
+                f"parts is language, or learnable with a vocabulary of at least 1; not {self.parts} with {self.vocabulary}"
+            )
 
 
 class Udfld(System):
     """Crops and queries to points."""
 
     config: UdfldConfig
+    known_parts: Tensor
 
     def __init__(self, config: UdfldConfig) -> None:
         super().__init__()
@@ -61,6 +77,7 @@ class Udfld(System):
         self.pyramid = FeaturePyramid(channels, dim)
         if config.parts == "learnable":
             self.part_table = nn.Embedding(config.vocabulary, dim)
+            self.register_buffer("known_parts", torch.zeros(config.vocabulary, TEXT_DIM))
         else:
             self.part_projection = nn.Linear(TEXT_DIM, dim)
         self.position_mlp = mlp(1 + 2 * config.position_waves, dim, dim)
@@ -72,10 +89,24 @@ class Udfld(System):
         self.presence_head = nn.Linear(channels[-1], 1)
 
     def encode_queries(self, parts: Tensor, positions: Tensor) -> Tensor:
-        """(L, dim) image-agnostic encodings, equation 1. `parts` is (L, 384) text embeddings or (L,) table rows."""
-        part = self.part_table(parts) if self.config.parts == "learnable" else self.part_projection(parts)
+        """(L, dim) image-agnostic encodings, equation 1, of parts (L, 384) in words and positions (L,)."""
+        if self.config.parts == "learnable":
+            part = self.part_table((parts @ self.known_parts.T).argmax(-1))
+        else:
+            part = self.part_projection(parts)
         encoded: Tensor = self.query_norm(self.position_mlp(self._position_code(positions)) + part)
         return encoded
+
+    def prepare(self, stores: Sequence[Store]) -> None:
+        """Give each part of the training data its row."""
+        if self.config.parts != "learnable":
+            return
+        names = list(dict.fromkeys(part for store in stores for part in store.layout.query.parts))
+        if len(names) > self.config.vocabulary:
+            raise UsageError(
+                f"the data has {len(names)} parts, vocabulary={self.config.vocabulary} is too small for them"
+            )
+        self.known_parts[: len(names)] = torch.from_numpy(embed(names))
 
     def _position_code(self, positions: Tensor) -> Tensor:
         """(L, 1 + 2 waves) positions, and where each is on its way round circles."""
@@ -85,29 +116,40 @@ class Udfld(System):
 
     def forward(self, crops: Tensor, parts: Tensor, positions: Tensor) -> Output:
         """`crops` (B, 3, S, S) uint8; `parts` and `positions` describe L points."""
+        return self._answer(crops, parts, positions)[0]
+
+    def _answer(self, crops: Tensor, parts: Tensor, positions: Tensor) -> tuple[Output, Tensor]:
+        """The output, and the logits (B, L, H, W) of where each point starts."""
         maps = self.backbone(normalise(crops).contiguous(memory_format=torch.channels_last))
         presence = self.presence_head(maps[-1].mean((2, 3)))[:, 0].float()
         maps = self.pyramid(maps)[:-1]
         agnostic = self.encode_queries(parts, positions)[None]  # (1, L, dim), the same for every crop
-        queries, start = initialise(maps[1], agnostic)
+        queries, start, likeness = initialise(maps[0], agnostic)
         points = [start]
+        # Offsets are told in cells of the finest map: a step of the optimiser then moves points by less than they are wrong.
+        cell = 1.0 / maps[0].shape[-1]
         for layer in self.layers:
             place = self.place_mlp(place_code(points[-1].detach()))
             queries, offsets = layer(queries, place, agnostic, points[-1].detach(), maps)
-            points.append(points[-1].detach() + offsets.float())
+            points.append(points[-1].detach() + offsets.float() * cell)
         log_sigma = self.sigma_head(queries)[..., 0].float() - 4.0  # starts near 2 % of the crop
-        return Output(points, log_sigma.clamp(-9.0, 1.0), presence)
+        return Output(points, log_sigma.clamp(-9.0, 1.0), presence), likeness
 
     def loss(self, batch: Labelled) -> tuple[Tensor, dict[str, float]]:
-        from vtrack.training.losses import landmark_loss
+        from vtrack.training.losses import landmark_loss, place_loss
 
-        output = self(batch.crops, batch.parts, batch.positions)
+        output, likeness = self._answer(batch.crops, batch.parts, batch.positions)
         with full_precision(batch.crops):
-            return landmark_loss(output, batch.points, batch.is_face, batch.trust)
+            total, told = landmark_loss(output, batch.points, batch.is_face, batch.trust)
+            place = place_loss(likeness, batch.targets, batch.known)
+        return total + 0.5 * batch.trust * place, {**told, "place": place.item()}
 
 
-def initialise(features: Tensor, agnostic: Tensor) -> tuple[Tensor, Tensor]:
-    """Equation 2: queries (B, L, dim) and coordinates (B, L, 2) as means of the map weighted by likeness."""
+def initialise(features: Tensor, agnostic: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Equation 2: queries (B, L, dim) and coordinates (B, L, 2) as means of the map weighted by likeness, and its logits.
+
+    The finest map serves: cells are looked up where points differ by less than a coarse cell.
+    """
     height, width = features.shape[2:]
     cells = features.flatten(2).transpose(1, 2)  # (B, HW, dim)
     likeness = (agnostic @ cells.transpose(1, 2)).float() / features.shape[1] ** 0.5
@@ -117,7 +159,7 @@ def initialise(features: Tensor, agnostic: Tensor) -> tuple[Tensor, Tensor]:
     grid = torch.stack([xs.repeat(height), ys.repeat_interleave(width)], -1)  # (HW, 2)
     # Sums, not a product of matrices, which autocast would round to half a pixel.
     coordinates = torch.stack([(weights * axis).sum(-1) for axis in grid.unbind(-1)], -1)
-    return weights.to(cells.dtype) @ cells, coordinates
+    return weights.to(cells.dtype) @ cells, coordinates, likeness.unflatten(-1, (height, width))
 
 
 PLACE_WAVES = 8

@@ -273,6 +273,7 @@ def main() -> None:
         rate=args.rate,
         every=min(args.steps, 1000),
         threads=args.threads,
+        in_memory=True,
         device=args.device,
     )
     args.out.mkdir(parents=True, exist_ok=True)

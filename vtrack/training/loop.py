@@ -18,8 +18,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from vtrack.data import load_dataset
-from vtrack.errors import DataError, UsageError
+from vtrack.data import Dataset, load_dataset, outliers
+from vtrack.errors import DataError, EmptySplitError, UsageError
 from vtrack.models.backbones import channels_last
 from vtrack.models.pretrained import init_backbone
 from vtrack.models.system import Labelled, System
@@ -53,6 +53,9 @@ class Recipe:
     """How often a data set is drawn, over the others; 1 where not given, so that all are seen alike (paper 000, A.9)."""
     trust: Mapping[str, float] = field(default_factory=dict)
     """Weight of a data set's labels in the loss; 1 where not given."""
+    first_pixel: Mapping[str, float] = field(default_factory=dict)
+    """What a data set's labels call the centre of the first pixel, 0 where not given: 1 where they count from 1, 0.5 where they
+    count from the corner. Mirror images need it; the model learns each set's labels as they are."""
     model: Any = field(default_factory=UdfldConfig)
     """The config of any system; its class says which."""
     init: str = ""
@@ -111,10 +114,26 @@ def train(recipe: Recipe, out: Path, report: Callable[[str], None] = log.info) -
 
 
 def open_stores(specs: Sequence[str], split: str, cache: Path, *, in_memory: bool = False) -> list[Store]:
-    """The data sets' faces of one split, cut and cached."""
+    """The data sets' faces of one split, cut and cached. Faces whose labels are plainly wrong are not learned from."""
     if not specs:
         raise DataError("nothing to train on; give at least one data set as NAME:PATH")
-    return [Store.of(load_dataset(spec, split), cache, in_memory=in_memory) for spec in specs]
+    return [Store.of(data, cache, in_memory=in_memory) for data in _load(specs, split)]
+
+
+def _load(specs: Sequence[str], split: str) -> list[Dataset]:
+    """The data sets' faces of one split. Some may have none for validation, but not all."""
+    sets = []
+    for spec in specs:
+        try:
+            data = load_dataset(spec, split)
+        except EmptySplitError:
+            if split == "train":
+                raise
+            continue
+        sets.append(data[~outliers(data)] if split == "train" else data)
+    if not sets:
+        raise DataError(f"no faces for validation in any of {', '.join(specs)}")
+    return sets
 
 
 class Run:
@@ -254,7 +273,8 @@ def _batch(recipe: Recipe, stores: Sequence[Store], step: int) -> Batch:
     store = stores[int(rng.choice(len(stores), p=shares / shares.sum()))]
     model = recipe.model
     most = recipe.most_points if SYSTEMS[system_of(model)][1].any_points else None
-    return draw_batch(store, model.input_size, model.margin, recipe.batch, most, recipe.augmentation, rng)
+    first_pixel = recipe.first_pixel.get(store.name, 0.0)
+    return draw_batch(store, model.input_size, model.margin, recipe.batch, most, recipe.augmentation, rng, first_pixel)
 
 
 def _prefetched(make: Callable[[int], Batch], first: int, last: int, ahead: int = 4) -> Iterator[Batch]:

@@ -34,6 +34,8 @@ class Store:
     """(faces, STORED_SIDE, STORED_SIDE, 3), mapped from a file or in memory."""
     points: FloatArray
     """(faces, points, 2) in units of the stored square."""
+    pixels: FloatArray
+    """(faces,) size of a pixel of the photograph in the same units."""
 
     def __len__(self) -> int:
         return len(self.points)
@@ -46,13 +48,14 @@ class Store:
         if not stem.with_suffix(".json").exists():
             cls._cut(data, stem)
         images = np.load(stem.with_suffix(".images.npy"), mmap_mode=None if in_memory else "r")
-        return cls(data.name, data.layout, images, np.load(stem.with_suffix(".points.npy")))
+        pixels = 1 / _stored(data).sides
+        return cls(data.name, data.layout, images, np.load(stem.with_suffix(".points.npy")), pixels)
 
     @staticmethod
     def _cut(data: Dataset, stem: Path) -> None:
         stem.parent.mkdir(parents=True, exist_ok=True)
         shape = (len(data), STORED_SIDE, STORED_SIDE, 3)
-        crops = Crops.around(data.layout.face_box(data.points), STORED_MARGIN)
+        crops = _stored(data)
         images = np.lib.format.open_memmap(stem.with_suffix(".images.npy"), "w+", np.uint8, shape)
         for i in range(len(data)):
             images[i] = warp([data.image(i)], [0], crops[i : i + 1], STORED_SIDE)[0].transpose(1, 2, 0)
@@ -87,10 +90,12 @@ def draw_batch(
     most_points: int | None,
     how: Augmentation,
     rng: np.random.Generator,
+    first_pixel: float = 0.0,
 ) -> Batch:
     """`count` random faces of a store, disturbed, and an eighth as many crops that hold no face.
 
-    At most `most_points` of their points are asked for; None for always all.
+    At most `most_points` of their points are asked for; None for always all. `first_pixel` is what the labels call the centre
+    of the first pixel: a mirrored label must stay as far to the right of its point as it was.
     """
     faces = np.sort(rng.choice(len(store), count, replace=len(store) < count))
     crops = _scaled(jittered(count, margin, how, rng))
@@ -99,6 +104,7 @@ def draw_batch(
     if how.flip:
         flip = rng.random(count) < 0.5
         images[flip], points[flip] = mirrored(images[flip], points[flip], store.layout.mirror)
+        points[flip, :, 0] += 2 * first_pixel * (store.pixels[faces] * STORED_SIDE / crops.sides)[flip, None]
     total = points.shape[1]
     chosen = np.arange(total) if most_points is None else _choose(total, most_points, rng)
     empty = _empty(store, max(count // 8, 1), size, rng)
@@ -115,6 +121,11 @@ def draw_batch(
         chosen,
         Query(tuple(asked.parts[i] for i in chosen), tuple(asked.positions[i] for i in chosen)),
     )
+
+
+def _stored(data: Dataset) -> Crops:
+    """Where each face's stored square lies in its photograph."""
+    return Crops.around(data.layout.face_box(data.points), STORED_MARGIN)
 
 
 def plain_batches(store: Store, size: int, margin: float, count: int) -> Iterator[tuple[ImageArray, FloatArray, Crops]]:

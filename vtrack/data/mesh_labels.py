@@ -1,0 +1,200 @@
+"""A data set that nobody marked: mediapipe's face mesh, with irises, run over annotated photographs.
+
+Each face is looked at twice, as it is and mirrored; the mean is the label. Only faces are kept whose two meshes agree
+with each other and with the photograph's own points: corners of eyes and mouth, and the chin. Photographs that are for
+validation are left alone.
+
+Runs in an environment with mediapipe 0.10.21 (NumPy below 2), apart from the training:
+`python -m vtrack.data.mesh_labels ../shared/data runs/mesh/mesh.zip`
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import logging
+import sys
+import zipfile
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from vtrack.crops import Crops, warp
+from vtrack.data.dataset import Dataset
+from vtrack.data.sources import load_dataset
+from vtrack.errors import MissingExtraError, UsageError
+from vtrack.layouts import Layout, load_layout, points_of
+from vtrack.parts import plain
+from vtrack.types import FloatArray, ImageArray
+
+log = logging.getLogger(__name__)
+
+SETS = ("w68", "ytf68", "fgnet68", "scut86", "frl189", "helen29", "imm73")
+
+# The mesh's vertices along each part, in the order of the layout `mesh`.
+CURVES: Mapping[str, tuple[int, ...]] = {
+    "mesh_jaw": (
+        *(127, 234, 93, 132, 58, 172, 136, 150, 149, 176, 148, 152),
+        *(377, 400, 378, 379, 365, 397, 288, 361, 323, 454, 356),
+    ),
+    "mesh_forehead": (162, 21, 54, 103, 67, 109, 10, 338, 297, 332, 284, 251, 389),
+    "left_mesh_brow": (70, 63, 105, 66, 107),
+    "right_mesh_brow": (336, 296, 334, 293, 300),
+    "left_mesh_low_brow": (46, 53, 52, 65, 55),
+    "right_mesh_low_brow": (285, 295, 282, 283, 276),
+    "mesh_nose_line": (168, 6, 197, 195, 5, 4, 1, 19, 94),
+    "mesh_nose_base": (115, 48, 64, 98, 97, 2, 326, 327, 294, 278, 344),
+    "left_mesh_eye": (33, 246, 161, 160, 159, 158, 157, 173, 133, 155, 154, 153, 145, 144, 163, 7),
+    "right_mesh_eye": (362, 398, 384, 385, 386, 387, 388, 466, 263, 249, 390, 373, 374, 380, 381, 382),
+    "left_mesh_eyelid": (130, 247, 30, 29, 27, 28, 56, 190, 243, 112, 26, 22, 23, 24, 110, 25),
+    "right_mesh_eyelid": (463, 414, 286, 258, 257, 259, 260, 467, 359, 255, 339, 254, 253, 252, 256, 341),
+    "mesh_outer_lip": (
+        *(61, 185, 40, 39, 37, 0, 267, 269, 270, 409),
+        *(291, 375, 321, 405, 314, 17, 84, 181, 91, 146),
+    ),
+    "mesh_inner_lip": (
+        *(78, 191, 80, 81, 82, 13, 312, 311, 310, 415),
+        *(308, 324, 318, 402, 317, 14, 87, 178, 88, 95),
+    ),
+    "left_iris": (471, 470, 469, 472),
+    "right_iris": (476, 475, 474, 477),
+    "left_pupil": (468,),
+    "right_pupil": (473,),
+}
+VERTICES = np.array([vertex for curve in CURVES.values() for vertex in curve])
+
+_SIDE, _MARGIN = 384, 2.0
+"""What the mesh is shown: squares of so many pixels, so many times the face box's longer side."""
+_CORNERS = (("left_eye", 0.0), ("left_eye", 0.5), ("right_eye", 0.0), ("right_eye", 0.5))
+_CHECKED = (*_CORNERS, ("outer_lip", 0.0), ("outer_lip", 0.5), ("jaw", 0.5))
+"""Points that every set marks, and that the mesh has nearly where people mark them."""
+
+# In shares of the face box's longer side.
+_MOST_APART = 0.035
+"""Mean distance of the checked points from the set's own, beyond what is the set's habit."""
+_MOST_UNSTEADY = 0.018
+"""Mean distance of the mirrored photograph's mesh from the other."""
+
+
+class Mesh:
+    """mediapipe's face mesh with refined eyes and lips, one picture at a time."""
+
+    def __init__(self) -> None:
+        try:
+            from mediapipe.python.solutions.face_mesh import FaceMesh
+        except ImportError as error:
+            raise MissingExtraError(
+                "labelling needs mediapipe 0.10 (pip install 'mediapipe>=0.10.14,<0.10.30')"
+            ) from error
+        self._model = FaceMesh(
+            static_image_mode=True, max_num_faces=1, refine_landmarks=True, min_detection_confidence=0.2
+        )
+
+    def look(self, picture: ImageArray) -> FloatArray:
+        """(points, 2) of the layout `mesh`, 0..1 over a square picture; NaN where no face is found."""
+        faces = self._model.process(np.ascontiguousarray(picture)).multi_face_landmarks
+        if not faces:
+            return np.full((len(VERTICES), 2), np.nan)
+        return np.array([(point.x, point.y) for point in faces[0].landmark])[VERTICES]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Meshed:
+    """The meshes of a data set's faces."""
+
+    points: FloatArray
+    """(faces, points, 2) mean of both looks, in pixels; NaN where a look found no face."""
+    apart: FloatArray
+    """(faces,) how far the mesh lies from the face's own points."""
+    unsteady: FloatArray
+    """(faces,) how far the two looks lie apart."""
+
+    @property
+    def good(self) -> npt.NDArray[np.bool_]:
+        """(faces,) whose mesh is a label."""
+        return (self.apart <= _MOST_APART) & (self.unsteady <= _MOST_UNSTEADY)  # NaN is neither
+
+    def account(self) -> str:
+        """How many faces are kept, and why not the others."""
+        lost = np.isnan(self.apart).sum()
+        apart, unsteady = (self.apart > _MOST_APART).sum(), (self.unsteady > _MOST_UNSTEADY).sum()
+        return (
+            f"{self.good.sum()} of {len(self.good)} faces; no mesh on {lost}, "
+            f"{apart} too far from the set's own points, {unsteady} unsteady"
+        )
+
+
+def label(data: Dataset, mesh: Mesh) -> Meshed:
+    """Run the mesh over every face."""
+    layout = load_layout("mesh")
+    crops = Crops.around(data.layout.face_box(data.points), _MARGIN)
+    looks = np.empty((2, len(data), len(layout), 2))
+    for i in range(len(data)):
+        picture = warp([data.image(i)], [0], crops[i : i + 1], _SIDE)[0].transpose(1, 2, 0)
+        looks[:, i] = mesh.look(picture), mesh.look(picture[:, ::-1])
+    plainly, mirrored = crops.to_frame(looks[0]), crops.to_frame((looks[1] * (-1, 1) + (1, 0))[:, layout.mirror])
+    return judged(plainly, mirrored, data)
+
+
+def judged(plainly: FloatArray, mirrored: FloatArray, data: Dataset) -> Meshed:
+    """Two looks at every face (faces, points, 2), in pixels and in the layout's order, compared with the set's own points."""
+    layout = load_layout("mesh")
+    points = (plainly + mirrored) / 2
+    unit = layout.face_box(points)[:, 2:].max(1)[:, None, None]
+    gaps = (points[:, _checked(layout)] - data.points[:, _checked(data.layout)]) / unit
+    # Where a set's points lie beside the mesh on most faces, that is its way of marking and no mistake.
+    gaps -= np.nanmedian(gaps, axis=0)
+    return Meshed(points, _mean_length(gaps), _mean_length((plainly - mirrored) / unit))
+
+
+def _checked(layout: Layout) -> list[int]:
+    """The points that are compared."""
+    at = {(plain(part), round(position, 6)): i for i, (part, position) in enumerate(points_of(layout.query))}
+    return [at[place] for place in _CHECKED]
+
+
+def _mean_length(offsets: FloatArray) -> FloatArray:
+    return np.asarray(np.linalg.norm(offsets, axis=-1).mean(-1))
+
+
+def write_labels(sets: Iterable[Dataset], out: Path) -> None:
+    """A zip of the faces whose mesh is good, their photographs as they are."""
+    mesh = Mesh()
+    table = io.StringIO()
+    rows = csv.writer(table, lineterminator="\n")
+    rows.writerow(["file", "split", "group", *(f"{axis}{i}" for i in range(1, len(VERTICES) + 1) for axis in "xy")])
+    out.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = out.with_suffix(".part")
+    with zipfile.ZipFile(unfinished, "w", zipfile.ZIP_STORED) as archive:
+        for data in sets:
+            meshed = label(data, mesh)
+            for i in np.flatnonzero(meshed.good):
+                name = f"images/{data.name}-{Path(data.files[i]).name}"
+                archive.writestr(name, data.read(data.files[i]))
+                numbers = (f"{value:.2f}" for value in meshed.points[i].ravel())
+                rows.writerow([name, "train", f"{data.name}/{data.groups[i]}", *numbers])
+            log.info("%s: %s", data.name, meshed.account())
+        archive.writestr("labels.csv", table.getvalue())
+    unfinished.replace(out)
+
+
+def training_sets(folder: Path) -> Iterator[Dataset]:
+    """The training parts of the zips, one at a time. Photographs that `w68` has too are left out of `helen29`."""
+    known: set[str] = set()
+    for name in SETS:
+        data = load_dataset(f"{name}:{folder / name}.zip", "train")
+        if name == "helen29":
+            data = data[np.array([group not in known for group in data.groups])]
+        elif name == "w68":
+            known = set(data.groups)
+        yield data
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    if len(sys.argv) != 3:
+        raise UsageError("usage: python -m vtrack.data.mesh_labels DATA OUT.zip")
+    write_labels(training_sets(Path(sys.argv[1])), Path(sys.argv[2]))
