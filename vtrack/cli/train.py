@@ -12,7 +12,20 @@ EXAMPLE = """example:
   vtrack train --task detect --data data --out runs/faces     (data: the folder of the photograph zips)
   (the same command again goes on from the last checkpoint)"""
 
-_OF_LANDMARKS = ("share", "trust", "model", "backbone", "dim", "layers", "set", "init", "points", "in_memory", "augment")
+_OF_LANDMARKS = (
+    "share",
+    "trust",
+    "first_pixel",
+    "model",
+    "backbone",
+    "dim",
+    "layers",
+    "set",
+    "init",
+    "points",
+    "in_memory",
+    "augment",
+)
 """Options that mean nothing to the detector."""
 
 

@@ -201,7 +201,8 @@ def train_detector(
     torch.manual_seed(seed)
     torch.set_num_threads(threads)
     place = torch.device(device)
-    net = FaceNet().to(place, memory_format=torch.channels_last)
+    net = FaceNet().to(place)
+    net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch does not declare it
     if start is not None:
         net.load_state_dict(load_file(start / WEIGHTS))
     optimiser = torch.optim.AdamW(_groups(net), lr=rate, betas=(0.9, 0.99))
