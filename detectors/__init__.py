@@ -21,12 +21,14 @@ def load_detector(
     size: int | None = None,
     threshold: float | None = None,
     small_faces: bool = False,
+    threads: int | None = None,
 ) -> Detector:
     """A detector by name; `auto` is the native one, which needs nothing that is not in the package.
 
     `model_path` is the model file of `mediapipe` 1.x and `yunet`, the table of `boxes`, or the card of your own training
     for `native`. `size` is the longer side that frames are shrunk to before `native` and `yunet` look; `small_faces`
     looks again, in full-sized tiles, for faces too small at that size. `threshold` is the score from which a face counts.
+    `threads` are the most that `native` takes on a CPU.
     """
     if name not in DETECTORS:
         raise UsageError(f"there is no detector {name!r}; choose from {', '.join(DETECTORS)}")
@@ -45,7 +47,12 @@ def load_detector(
         from detectors.native import DEFAULT_SIZE, NativeDetector
 
         detector = NativeDetector(
-            card=path, device=device, size=size or DEFAULT_SIZE, threshold=threshold, small_faces=small_faces
+            card=path,
+            device=device,
+            size=size or DEFAULT_SIZE,
+            threshold=threshold,
+            small_faces=small_faces,
+            threads=threads,
         )
     elif name == "mediapipe":
         from detectors.mediapipe import MediapipeDetector

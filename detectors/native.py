@@ -15,6 +15,7 @@ from detectors.tiles import whole, windows
 from vtrack.errors import ModelError
 from vtrack.models.card import WEIGHTS, read_card
 from vtrack.models.faceboxes import cells_of, decode, suppress, vote
+from vtrack.planes import Pixels, Planes
 from vtrack.types import Detections, FloatArray, Frame, ImageArray
 
 DEFAULT_SIZE = 640
@@ -91,7 +92,7 @@ class NativeDetector:
                 batch = views[start : start + most]
                 pictures = np.zeros((len(batch), height, width, 3), np.uint8)
                 for picture, view in zip(pictures, batch, strict=True):
-                    _shrink(frames[view.place].image, view, picture)
+                    _shrink(frames[view.place].pixels, view, picture)
                 for cells, view in zip(self._engine.run(pictures), batch, strict=True):
                     found[view.place].append(self._candidates(cells, view, frames[view.place].size))
         return [self._faces(np.concatenate(rows)) if rows else Detections.none() for rows in found]
@@ -147,9 +148,15 @@ class NativeDetector:
         )
 
 
-def _shrink(image: ImageArray, view: _View, out: ImageArray) -> None:
+def _shrink(image: Pixels, view: _View, out: ImageArray) -> None:
     """Draw a view into the top-left of its canvas."""
     x, y, w, h = view.window
+    if isinstance(image, Planes):
+        # Planes are cut at even pixels only. The whole frame starts at 0, and a tile is not shrunk.
+        dx, dy = x % 2, y % 2
+        wider = image.part(x - dx, y - dy, w + dx, h + dy).shrunk((view.width + dx, view.height + dy))
+        out[: view.height, : view.width] = wider[dy:, dx:]
+        return
     part, target = image[y : y + h, x : x + w], out[: view.height, : view.width]
     if (w, h) == (view.width, view.height):
         target[:] = part

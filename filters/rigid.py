@@ -105,4 +105,13 @@ class Body:
 
 def _typical(values: FloatArray, seen: npt.NDArray[np.bool_]) -> FloatArray:
     """(tracks, points) to the median of what is seen, (tracks, 1)."""
-    return np.nanmedian(np.where(seen, values, np.nan), axis=1, keepdims=True)
+    return known_median(np.where(seen, values, np.nan))
+
+
+def known_median(values: FloatArray) -> FloatArray:
+    """(tracks, points) to the median of what is not NaN, (tracks, 1); many times as fast as `numpy.nanmedian`."""
+    known = np.isfinite(values).sum(1, keepdims=True)
+    ordered = np.sort(values, axis=1)  # NaN comes last
+    low = np.take_along_axis(ordered, np.maximum(known - 1, 0) // 2, 1)
+    high = np.take_along_axis(ordered, known // 2 % values.shape[1], 1)
+    return (low + high) / 2

@@ -26,7 +26,7 @@ class CausalFollower(Follower):
     def follow(self, frames: Iterable[Frame]) -> Iterator[tuple[Frame, dict[int, Sighting]]]:
         """Every frame with its faces by id, each as soon as it comes."""
         for frame in frames:
-            if self.cuts.is_cut(frame.image):
+            if self.cuts.is_cut(frame.pixels):
                 self._cross(frame)
             else:
                 self._go_on(frame)
@@ -45,7 +45,8 @@ class CausalFollower(Follower):
         for candidate in found:
             candidate.track.add(frame.time, candidate.sighting)
         lost = len(found) < len(self.tracks.live)
-        if frame.time - self._detected >= (_SOONER if lost else self.detect_every) - 1e-6:
+        due = frame.time - self._detected >= (_SOONER if lost else self.detect_every) - 1e-6
+        if due and (lost or not self.tracks.complete(frame.time, self.detect_every)):
             self._detect(frame)
 
     def _detect(self, frame: Frame) -> None:

@@ -6,6 +6,7 @@ from collections import deque
 
 import numpy as np
 
+from vtrack.planes import Pixels, Planes
 from vtrack.types import FloatArray, ImageArray
 
 _ROWS, _COLUMNS = 18, 32
@@ -23,7 +24,7 @@ class CutDetector:
         self._last: FloatArray | None = None
         self._changes: deque[float] = deque(maxlen=_MEMORY)
 
-    def is_cut(self, image: ImageArray) -> bool:
+    def is_cut(self, image: Pixels) -> bool:
         """Compare this frame with the one before. The first is no cut, and neither is a frame of another size."""
         small = thumbnail(image).astype(np.float64)
         last, self._last = self._last, small
@@ -39,9 +40,11 @@ class CutDetector:
         return cut
 
 
-def thumbnail(image: ImageArray) -> ImageArray:
+def thumbnail(image: Pixels) -> ImageArray:
     """(rows, columns) green of evenly spread pixels: all of a picture that cuts are told from."""
     height, width = image.shape[:2]
     rows = ((np.arange(_ROWS) + 0.5) * height / _ROWS).astype(np.intp)
     columns = ((np.arange(_COLUMNS) + 0.5) * width / _COLUMNS).astype(np.intp)
+    if isinstance(image, Planes):
+        return np.asarray(image.green(rows, columns) + 0.5, np.uint8)
     return image[rows[:, None], columns, 1]

@@ -50,7 +50,8 @@ class Follower:
 
     def seek(self, frames: Sequence[Frame]) -> list[list[Seed]]:
         """The faces of each frame: detected, looked at by the landmark model, each once."""
-        detections = self.detector.detect(frames)
+        with self.landmarker.watch("detect"):
+            detections = self.detector.detect(frames)
         places = [place for place, found in enumerate(detections) for _ in range(len(found))]
         scores = [float(score) for found in detections for score in found.scores]
         boxes = np.concatenate([found.boxes for found in detections])

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pipelines.stopwatch import Stopwatch
 from vtrack.crops import Crops, FrameStack
 from vtrack.parts import ANCHORS, box_around
 from vtrack.types import FloatArray, Frame, LandmarkModel, Query
@@ -76,9 +77,17 @@ def roll_of(anchors: FloatArray) -> FloatArray:
 class Landmarker:
     """Looks at faces in frames: the user's points and the anchors, in frame pixels."""
 
-    def __init__(self, model: LandmarkModel, query: Query, *, batch: int | None = None) -> None:
+    def __init__(
+        self, model: LandmarkModel, query: Query, *, batch: int | None = None, watch: Stopwatch | None = None
+    ) -> None:
         self.model = model
+        self.watch = watch or Stopwatch()
         self.query = query + ANCHORS
+        # Many anchors are among the user's points; the model is asked for each place once.
+        wanted = list(zip(self.query.parts, self.query.positions, strict=True))
+        once = list(dict.fromkeys(wanted))
+        self._once = Query(tuple(part for part, _ in once), tuple(position for _, position in once))
+        self._places = np.array([once.index(place) for place in wanted])
         self.device: str | None = getattr(model, "device", None)
         # A CPU gains nothing from larger batches, and each crop takes megabytes on its way through a network.
         self.batch = batch or (_CPU_BATCH if self.device in (None, "cpu") else _GPU_BATCH)
@@ -89,7 +98,7 @@ class Landmarker:
         """The face in each box (n, 4), turned by its angle (n,), of the frame at its place."""
         if not len(places):
             return []
-        stack = FrameStack([frame.image for frame in frames], self.device)
+        stack = FrameStack([frame.pixels for frame in frames], self.device)
         where = np.asarray(places)
         points, sigma, presence = self._predict(stack, where, boxes, angles)
         used = np.array(boxes, np.float64)
@@ -118,9 +127,12 @@ class Landmarker:
         points, sigma, presence = [], [], []
         for start in range(0, len(crops), self.batch):
             part = slice(start, start + self.batch)
-            prediction = self.model.predict(stack.warp(where[part], crops[part], self.model.input_size), self.query)
-            points.append(crops[part].to_frame(prediction.points))
-            sigma.append(prediction.sigma * crops.sides[part, None])
+            with self.watch("crop"):
+                cut = stack.warp(where[part], crops[part], self.model.input_size)
+            with self.watch("landmarks"):
+                prediction = self.model.predict(cut, self._once)
+            points.append(crops[part].to_frame(prediction.points[:, self._places]))
+            sigma.append(prediction.sigma[:, self._places] * crops.sides[part, None])
             presence.append(prediction.presence)
         return np.concatenate(points), np.concatenate(sigma), np.concatenate(presence)
 

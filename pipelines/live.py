@@ -161,7 +161,7 @@ def mirrored(result: FrameResult) -> FrameResult:
         )
 
     image = np.ascontiguousarray(frame.image[:, ::-1])
-    return FrameResult(replace(frame, image=image), tuple(turned(face) for face in result.faces), result.query)
+    return FrameResult(replace(frame, pixels=image), tuple(turned(face) for face in result.faces), result.query)
 
 
 @dataclass(frozen=True, slots=True)

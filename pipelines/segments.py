@@ -21,7 +21,7 @@ from pipelines.landmarks import Sighting
 from pipelines.tracks import Candidate, Match, Seed, Track, believable, contest, same_face
 from vtrack.types import Frame
 
-_MEMORY = 96 * 2**20
+_MEMORY = 64 * 2**20
 """Bytes of pixels that a segment holds at most; large frames make short segments."""
 _LONGEST = 32
 """Frames that a segment holds at most."""
@@ -38,7 +38,7 @@ class SegmentFollower(Follower):
         self._keys = 0
         segment: list[Frame] = []
         for frame in frames:
-            if self.cuts.is_cut(frame.image) or not segment:
+            if self.cuts.is_cut(frame.pixels) or not segment:
                 self._finish(segment)
                 yield from self._settled(segment)
                 self._enter(frame)
@@ -70,7 +70,15 @@ class SegmentFollower(Follower):
     def _finish(self, segment: Sequence[Frame]) -> None:
         """Find the faces of a segment, which ends with a key frame."""
         if len(segment) > 1:
-            self._solve(segment, self.seek(segment[-1:])[0])
+            self._solve(segment, self._seeds(segment[-1]))
+
+    def _seeds(self, frame: Frame) -> list[Seed]:
+        """The faces of a key frame: where their tracks expect them if no others may be followed, else detected."""
+        if self.tracks.complete(frame.time, self.detect_every):
+            found = self.step(self.tracks.live, frame)
+            if len(found) == len(self.tracks.live):
+                return [Seed(one.sighting, one.sighting.presence, detected=False) for one in found]
+        return self.seek([frame])[0]
 
     def _solve(self, frames: Sequence[Frame], seeds: Sequence[Seed]) -> None:
         """Find every face in all frames but the first, which is known; `seeds` are those of the last."""
@@ -176,4 +184,4 @@ class SegmentFollower(Follower):
 
 def _room(frame: Frame) -> int:
     """Frames of this size that a segment may hold."""
-    return int(np.clip(_MEMORY // frame.image.nbytes, 2, _LONGEST))
+    return int(np.clip(_MEMORY // frame.pixels.nbytes, 2, _LONGEST))

@@ -14,7 +14,8 @@ import numpy as np
 
 from pipelines.cuts import CutDetector
 from pipelines.steady import Moment, Smoothing, Steady, look_ahead
-from vtrack.types import Face, FloatArray, FrameResult, ImageArray, Query
+from vtrack.planes import Pixels
+from vtrack.types import Face, FloatArray, FrameResult, Query
 
 ANCHOR_PREFIX = "anchor_"
 """How the names of the points begin that tell the motion of the head; the pipeline asks for them beside the user's."""
@@ -28,7 +29,7 @@ _JUMP = 1.0
 _RESIZE = 1.5
 """By what factor it may grow or shrink meanwhile."""
 _PICTURES = 192 * 2**20
-"""Bytes of pictures that may be held back at most; large pictures get a shorter look ahead."""
+"""Bytes of pictures, as RGB, that may be held back at most; large pictures get a shorter look ahead."""
 _LEAST_LAG = 8
 
 
@@ -83,16 +84,16 @@ class Smoother:
         self._held: deque[_Held] = deque()
         self._time: float | None = None
 
-    def push(self, result: FrameResult, picture: ImageArray | None = None) -> list[FrameResult]:
+    def push(self, result: FrameResult, picture: Pixels | None = None) -> list[FrameResult]:
         """Take the next frame; give back those that are ready, perhaps none.
 
         Scene cuts are looked for in `picture`, which need not be given where `result` has the frame's own.
         """
         if self.settings.mode == "none":
             return [result]
-        picture = result.frame.image if picture is None else picture
+        picture = result.frame.pixels if picture is None else picture
         if self._steady is None:
-            self._steady = Steady(self._all, self._anchors, self.settings, lag=_lag(picture.nbytes))
+            self._steady = Steady(self._all, self._anchors, self.settings, lag=_lag(*result.frame.size))
         # Time stands still where timestamps do, and never runs backwards. Rounding lets equal steps be equal.
         step = 0.0 if self._time is None else round(max(result.time - self._time, 0.0), 9)
         self._time = result.time
@@ -166,12 +167,12 @@ class Smoother:
         return replace(result, faces=tuple(faces))
 
 
-def _lag(picture: int) -> int:
-    """Frames to look ahead, so that pictures of so many bytes do not take too much memory.
+def _lag(width: int, height: int) -> int:
+    """Frames to look ahead, so that pictures of this size do not take too much memory.
 
     The same for frames that come without their pictures, so that results do not depend on what else is asked for.
     """
-    return max(look_ahead(_PICTURES // max(picture, 1)), _LEAST_LAG)
+    return max(look_ahead(_PICTURES // max(width * height * 3, 1)), _LEAST_LAG)
 
 
 _CORNERS = Query(("box",) * 4, (0.0,) * 4, tuple(f"box_corner_{i}" for i in range(4)))

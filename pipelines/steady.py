@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from filters.kalman import Groups, Kalman, Step
 from filters.one_euro import OneEuro
-from filters.rigid import Body, ComplexArray, to_complex, to_plane
+from filters.rigid import Body, ComplexArray, known_median, to_complex, to_plane
 from filters.rts import Smoothed
 from filters.zero_lag import ZeroLag
 from vtrack.errors import UsageError
@@ -165,7 +165,7 @@ class Steady:
         Returns the moments that are ready: this one, or with zero lag the one `lag` steps ago, if there is one.
         """
         # Sure points tremble nearly as much as unsure ones, which are only more often wrong.
-        typical = np.nanmedian(np.where(np.isfinite(sigma).any(1, keepdims=True), sigma, 1.0), axis=1, keepdims=True)
+        typical = known_median(np.where(np.isfinite(sigma).any(1, keepdims=True), sigma, 1.0))
         jitter = np.sqrt(sigma * typical) * _JITTER * self._level.factor[:, None]
         numbers = to_complex(points)
         parts, shift, turn = self._body.split(numbers, jitter, self._parts.expected(dt))

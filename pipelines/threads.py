@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -29,6 +30,8 @@ class _Channel(Generic[T]):
     """A bounded queue with an end: `finish` lets the reader empty it, `close` ends both sides at once."""
 
     def __init__(self, depth: int) -> None:
+        self.starved, self.full = 0.0, 0.0
+        """Seconds that the reader waited for items, and the writer for room."""
         self._items: deque[T] = deque()
         self._depth = depth
         self._changed = threading.Condition()
@@ -38,7 +41,10 @@ class _Channel(Generic[T]):
     def put(self, item: T) -> bool:
         """Add an item, waiting for room; False once the channel has ended."""
         with self._changed:
-            self._changed.wait_for(lambda: self._finished or len(self._items) < self._depth)
+            if len(self._items) >= self._depth:
+                began = time.perf_counter()
+                self._changed.wait_for(lambda: self._finished or len(self._items) < self._depth)
+                self.full += time.perf_counter() - began
             if self._finished:
                 return False
             self._items.append(item)
@@ -48,10 +54,13 @@ class _Channel(Generic[T]):
     def get(self, stop: threading.Event | None = None) -> T:
         """The oldest item. At the end, or once `stop` is set: the error it ended with, or `_Ended`."""
         with self._changed:
+            began = time.perf_counter()
             while not self._items and not self._finished:
                 if stop is not None and stop.is_set():
                     raise _Ended
                 self._changed.wait(None if stop is None else _POLL)
+                self.starved += time.perf_counter() - began
+                began = time.perf_counter()
             if self._items:
                 item = self._items.popleft()
                 self._changed.notify_all()
@@ -87,6 +96,11 @@ class Ahead(Generic[T]):
         self._stop = stop
         self._channel: _Channel[T] = _Channel(depth)
         self._thread = threading.Thread(target=self._work, name="vtrack-ahead", daemon=True)
+
+    @property
+    def waits(self) -> tuple[float, float]:
+        """Seconds that the reader waited for items, and the thread for room."""
+        return self._channel.starved, self._channel.full
 
     def _work(self) -> None:
         iterator = iter(self._items)
@@ -134,6 +148,11 @@ class Behind(Generic[T]):
         self._consume = consume
         self._channel: _Channel[T] = _Channel(depth)
         self._thread = threading.Thread(target=self._work, name="vtrack-behind", daemon=True)
+
+    @property
+    def waits(self) -> tuple[float, float]:
+        """Seconds that the thread waited for items, and the caller for room."""
+        return self._channel.starved, self._channel.full
 
     def _work(self) -> None:
         try:

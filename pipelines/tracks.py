@@ -61,6 +61,8 @@ class Track:
 
     def believe(self, time: float, seed: Seed) -> None:
         """Take note of a detection of its face."""
+        if not seed.detected:
+            return
         self.detected = time
         self.evidence += ENOUGH if seed.certain else seed.score * seed.sighting.presence
 
@@ -87,6 +89,8 @@ class Seed:
 
     sighting: Sighting
     score: float
+    detected: bool = True
+    """False where no detector was asked, since its track told where it is."""
 
     @property
     def certain(self) -> bool:
@@ -186,6 +190,17 @@ class Tracks:
         self.live = [
             track for track in self.live if track.seen == time or (self.counts(track) and time - track.seen <= PATIENCE)
         ]
+
+    def complete(self, time: float, soon: float) -> bool:
+        """Whether a detection would bring nothing: nobody new may be followed, and all were detected lately.
+
+        `soon` is the time until the next occasion to detect.
+        """
+        return (
+            len(self.live) == self.max_faces
+            and all(self.counts(track) for track in self.live)
+            and all(time + soon - track.detected <= PATIENCE for track in self.live)
+        )
 
     def counts(self, track: Track) -> bool:
         """Whether a track is a face's for sure."""

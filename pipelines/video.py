@@ -25,15 +25,18 @@ from pipelines.segments import SegmentFollower
 from pipelines.sinks import Sink
 from pipelines.smooth import Smoother
 from pipelines.source import Source, open_source
+from pipelines.stopwatch import Stopwatch, Waits
 from pipelines.threads import Ahead, Behind
+from vtrack.cores import detector_cores
 from vtrack.errors import UsageError
 from vtrack.models import load_model
 from vtrack.parts import ANCHORS
+from vtrack.planes import Pixels
 from vtrack.query import parse_query
-from vtrack.types import Detector, Face, Frame, FrameResult, ImageArray, LandmarkModel, Query
+from vtrack.types import Detector, Face, Frame, FrameResult, LandmarkModel, Query
 
-_MEMORY = 96 * 2**20
-"""Bytes of pixels that wait between two threads at most."""
+_MEMORY = 48 * 2**20
+"""Bytes of pixels that wait between two threads at most, as RGB; the planes of most video take half of it."""
 _DEPTH = 32
 """Frames that wait between two threads at most."""
 _LONGEST_DETECT_EVERY = 1.0
@@ -98,7 +101,12 @@ class Results(Protocol):
     """Seconds of work that went into them before."""
 
     def results(
-        self, source: Source, *, stop: threading.Event | None = None, pixels: bool = True
+        self,
+        source: Source,
+        *,
+        stop: threading.Event | None = None,
+        pixels: bool = True,
+        watch: Stopwatch | None = None,
     ) -> Iterator[FrameResult]:
         """One result for each frame, in order; see `Pipeline.results`."""
         ...
@@ -113,10 +121,12 @@ class Pipeline:
         self.settings = settings
         model, detector = settings.model, settings.detector
         self.model = (
-            load_model(model, device=settings.device, engine=settings.engine) if isinstance(model, str) else model
+            load_model(model, device=settings.device, engine=settings.engine, shared=True)
+            if isinstance(model, str)
+            else model
         )
         self.detector = (
-            load_detector(detector, device=settings.device, **settings.detector_options)
+            load_detector(detector, device=settings.device, threads=detector_cores(), **settings.detector_options)
             if isinstance(detector, str)
             else detector
         )
@@ -128,23 +138,36 @@ class Pipeline:
         return {"name": self.model.name} if card is None else asdict(card)
 
     def results(
-        self, source: Source, *, stop: threading.Event | None = None, pixels: bool = True
+        self,
+        source: Source,
+        *,
+        stop: threading.Event | None = None,
+        pixels: bool = True,
+        watch: Stopwatch | None = None,
     ) -> Iterator[FrameResult]:
         """One result for each frame of an opened source, in order.
 
         Setting `stop` ends them early, after what was read until then. Without `pixels` the frames come without their
-        pictures, so that frames waiting for the smoother cost nothing.
+        pictures, so that frames waiting for the smoother cost nothing. `watch` gets the seconds of each stage.
         """
-        with Ahead(source, room(source), stop) as frames:
-            watched = ((frame, sightings, frame.image) for frame, sightings in self.follow(frames))
-            yield from finished(self.settings, watched, pixels=pixels)
+        watch = watch or Stopwatch()
+        depth = room(source)
+        # The model computes outside of Python, so that smoothing goes on in this thread meanwhile.
+        with (
+            Ahead(watch.each("decode", source), depth, stop) as frames,
+            Ahead(self.follow(frames, watch), depth) as followed,
+        ):
+            seen = ((frame, sightings, frame.pixels) for frame, sightings in followed)
+            yield from finished(self.settings, seen, pixels=pixels, watch=watch)
+            watch.waits("decoded", *frames.waits)
+            watch.waits("followed", *followed.waits)
 
-    def follow(self, frames: Iterable[Frame]) -> Iterator[Followed]:
+    def follow(self, frames: Iterable[Frame], watch: Stopwatch | None = None) -> Iterator[Followed]:
         """Every frame with its faces by id, as the model saw them."""
         settings = self.settings
         follower = SegmentFollower(
             self.detector,
-            Landmarker(self.model, settings.asked),
+            Landmarker(self.model, settings.asked, watch=watch),
             max_faces=settings.max_faces,
             detect_every=settings.detect_every,
         )
@@ -152,19 +175,25 @@ class Pipeline:
 
 
 def finished(
-    settings: Settings, followed: Iterable[tuple[Frame, Mapping[int, Sighting], ImageArray]], *, pixels: bool = True
+    settings: Settings,
+    followed: Iterable[tuple[Frame, Mapping[int, Sighting], Pixels]],
+    *,
+    pixels: bool = True,
+    watch: Stopwatch | None = None,
 ) -> Iterator[FrameResult]:
     """Results of frames whose faces are found: smoothed, measured, without the anchors.
 
     The third of each is the picture in which scene cuts are looked for.
     """
-    smoother, finish = settings.smoother(), Finish(settings)
+    smoother, finish, watch = settings.smoother(), Finish(settings), watch or Stopwatch()
     for frame, sightings, picture in followed:
         kept = frame if pixels else frame.without_pixels()
-        for result in smoother.push(as_result(kept, sightings, settings.known), picture):
-            yield finish(result)
-    for result in smoother.flush():
-        yield finish(result)
+        with watch("smooth"):
+            results = [finish(one) for one in smoother.push(as_result(kept, sightings, settings.known), picture)]
+        yield from results
+    with watch("smooth"):
+        results = [finish(one) for one in smoother.flush()]
+    yield from results
 
 
 def track(
@@ -207,6 +236,10 @@ class Summary:
     """Packets or images of the source that could not be decoded."""
     interrupted: bool
     """Whether it was asked to stop before the source's end."""
+    stages: Mapping[str, float] = field(default_factory=dict)
+    """Seconds of work of each stage. Stages work side by side, and one that waits for a core is not at rest."""
+    waits: Mapping[str, Waits] = field(default_factory=dict)
+    """Seconds that threads waited at each of the queues between them."""
 
     @property
     def fps(self) -> float:
@@ -228,23 +261,25 @@ def run(
     When `stop` is set, what was read until then is finished and kept. Without `pixels` the sinks get frames without
     their pictures.
     """
-    began, frames, with_faces, ids = time.perf_counter(), 0, 0, set[int]()
+    began, frames, with_faces, ids, watch = time.perf_counter(), 0, 0, set[int](), Stopwatch()
 
     def write(result: FrameResult) -> None:
-        for sink in sinks:
-            sink.write(result)
+        with watch("write"):
+            for sink in sinks:
+                sink.write(result)
 
     try:
         with ExitStack() as outputs:
             for sink in sinks:
                 outputs.enter_context(sink)
             with Behind(write, room(source)) as out:
-                for result in pipeline.results(source, stop=stop, pixels=pixels):
+                for result in pipeline.results(source, stop=stop, pixels=pixels, watch=watch):
                     out.put(result)
                     progress(result)
                     frames += 1
                     with_faces += bool(result.faces)
                     ids.update(face.id for face in result.faces)
+            watch.waits("finished", *out.waits)
             if stop is not None and stop.is_set():
                 # Sinks keep what they have when Ctrl-C comes by, and know then that more was to follow.
                 raise KeyboardInterrupt
@@ -252,7 +287,8 @@ def run(
         if stop is None or not stop.is_set():
             raise
     interrupted = stop is not None and stop.is_set()
-    return Summary(frames, with_faces, len(ids), time.perf_counter() - began, source.damaged, interrupted)
+    seconds = time.perf_counter() - began
+    return Summary(frames, with_faces, len(ids), seconds, source.damaged, interrupted, watch.seconds, watch.waited)
 
 
 def room(source: Source) -> int:

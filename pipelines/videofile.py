@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
-from av.video.reformatter import Colorspace, VideoReformatter
+from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 
 from pipelines.clock import USUAL_RATE
 from pipelines.decode import Decoder, Picture
 from pipelines.orientation import Orientation
 from pipelines.source import Selection, Source, SourceInfo
 from vtrack.errors import SourceError
+from vtrack.planes import BT601, BT709, Colours, Planes
 from vtrack.types import Frame, ImageArray
 
 logger = logging.getLogger(__name__)
@@ -23,6 +26,9 @@ logger = logging.getLogger(__name__)
 # Colour spaces (AVColorSpace) that the converter reads as marked; the rest as players do: HD as BT.709.
 MARKED_COLORSPACES = frozenset({0, 1, 4, 5, 6, 7, 9})
 HD_HEIGHT = 720
+# Formats and colour spaces whose planes are cut into crops without converting the whole picture.
+PLANAR_FORMATS = frozenset({"yuv420p", "yuvj420p"})
+PLANAR_COLORSPACES = {1: BT709, 5: BT601, 6: BT601}
 # A pixel aspect nearer to 1 than this is the rounding of somebody's 853 x 480, not a squeezed picture.
 ASPECT_TOLERANCE = 0.01
 # A stream that ends so many seconds before its header says was cut off.
@@ -41,13 +47,18 @@ class VideoFile(Source):
         super().__init__(selection)
         self._decoder = Decoder(source, timeout)
         self._reformatter = VideoReformatter()
+        self._converting = threading.Lock()
         self._warned = False
+        self._turn: tuple[float, Orientation] | None = None
         self._span: tuple[float, float] | None = None
         self._pictures = self._select()
         try:
             first = next(self._pictures, None)
             if first is None:
                 raise SourceError(f"{self._decoder.label}: {self._why_nothing()}")
+            # Kept, for pictures are converted when the file may be closed already.
+            aspect = self._decoder.stream.sample_aspect_ratio or Fraction(1)
+            self._aspect = Fraction(1) if abs(aspect - 1) < ASPECT_TOLERANCE else aspect
             self.info = self._describe(first)
             self._first: Frame | None = self._frame(first)
         except BaseException:
@@ -109,7 +120,7 @@ class VideoFile(Source):
 
     def _describe(self, first: Picture) -> SourceInfo:
         container, stream = self._decoder.container, self._decoder.stream
-        width, height = Orientation.of(first.frame).size(*self._square_size(first.frame))
+        width, height = self._orientation(first.frame).size(*self._square_size(first.frame))
         rate = stream.average_rate or stream.guessed_rate or None
         duration = self._decoder.duration
         label = self._decoder.label
@@ -129,18 +140,41 @@ class VideoFile(Source):
         )
 
     def _frame(self, picture: Picture) -> Frame:
-        return Frame(self._convert(picture.frame), picture.index, picture.pts, self._decoder.time_base)
+        frame, orientation = picture.frame, self._orientation(picture.frame)
+        pixels = self._planes(frame, orientation) or self._convert(frame, orientation)
+        return Frame(pixels, picture.index, picture.pts, self._decoder.time_base)
+
+    def _orientation(self, frame: av.VideoFrame) -> Orientation:
+        """How the picture is turned: read anew only when its angle changes.
+
+        A frame whose side data was looked at is kept alive by it until Python's next full search for lost memory.
+        """
+        if self._turn is None or self._turn[0] != frame.rotation:
+            self._turn = frame.rotation, Orientation.of(frame)
+        return self._turn[1]
+
+    def _planes(self, frame: av.VideoFrame, orientation: Orientation) -> Planes | None:
+        """The picture as it was decoded, if that is how it is shown and its format is the usual one."""
+        usual = BT709 if frame.height >= HD_HEIGHT else BT601
+        shares = usual if frame.colorspace not in MARKED_COLORSPACES else PLANAR_COLORSPACES.get(frame.colorspace)
+        if (
+            shares is None
+            or frame.format.name not in PLANAR_FORMATS
+            or orientation != Orientation()
+            or (frame.width, frame.height) != self.info.size
+            or self._square_size(frame) != self.info.size
+        ):
+            return None
+        full = frame.format.name == "yuvj420p" or frame.color_range == ColorRange.JPEG
+        luma, blue, red = (_view(plane) for plane in frame.planes)
+        return Planes(luma, blue, red, Colours(*shares, full), lambda: self._convert(frame, orientation))
 
     def _square_size(self, frame: av.VideoFrame) -> tuple[int, int]:
         """Stored width and height, the width such that pixels are square."""
-        aspect = self._decoder.stream.sample_aspect_ratio or Fraction(1)
-        if abs(aspect - 1) < ASPECT_TOLERANCE:
-            aspect = Fraction(1)
-        return max(1, round(frame.width * aspect)), frame.height
+        return max(1, round(frame.width * self._aspect)), frame.height
 
-    def _convert(self, frame: av.VideoFrame) -> ImageArray:
+    def _convert(self, frame: av.VideoFrame, orientation: Orientation) -> ImageArray:
         """(height, width, 3) RGB as displayed, at the first frame's size."""
-        orientation = Orientation.of(frame)
         if not self._warned and orientation.size(*self._square_size(frame)) != self.info.size:
             self._warned = True
             logger.warning("%s: the picture changes its size; all frames are scaled to the first one's %dx%d",
@@ -150,7 +184,14 @@ class VideoFile(Source):
         if frame.colorspace not in MARKED_COLORSPACES:
             colorspace = Colorspace.ITU709 if frame.height >= HD_HEIGHT else Colorspace.ITU601
         try:
-            rgb = self._reformatter.reformat(frame, width, height, "rgb24", src_colorspace=colorspace, threads=1)
+            # Whoever wants to see a picture that was kept in planes converts it in their own thread.
+            with self._converting:
+                rgb = self._reformatter.reformat(frame, width, height, "rgb24", src_colorspace=colorspace, threads=1)
         except av.FFmpegError as error:
             raise SourceError(f"{self._decoder.label}: cannot convert {frame.format.name} pictures to RGB") from error
         return orientation.apply(np.ascontiguousarray(rgb.to_ndarray()))
+
+
+def _view(plane: Any) -> ImageArray:
+    """(height, width) of a plane's own memory, without the bytes that fill its lines up."""
+    return np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[: plane.height, : plane.width]

@@ -18,6 +18,14 @@ def cores() -> int:
     return int(wanted) if wanted.isdecimal() and int(wanted) else machine_cores()
 
 
+def detector_cores() -> int:
+    """The detector's share in a pipeline: half, for decoding, smoothing and writing go on beside it.
+
+    On two cores a second thread makes it no faster (7.7 ms a 720p frame, not 6.6) and takes twice the work.
+    """
+    return max(cores() // 2, 1)
+
+
 def machine_cores() -> int:
     """The cores that system and container leave to us."""
     affinity = getattr(os, "sched_getaffinity", None)

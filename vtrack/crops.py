@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from vtrack.types import FloatArray, ImageArray
+from vtrack.planes import FloatArray, ImageArray, Pixels, Planes, rgb_of
 
 if TYPE_CHECKING:
     import torch
@@ -80,19 +80,34 @@ class Crops:
         return np.concatenate([scaled, shift[:, :, None]], -1)
 
 
-def warp(images: Sequence[ImageArray], which: Places, crops: Crops, size: int) -> ImageArray:
+def warp(images: Sequence[Pixels], which: Places, crops: Crops, size: int) -> ImageArray:
     """Cut each crop out of `images[which[i]]`: (crops, 3, size, size) uint8, black beyond the frame.
 
     A crop much larger than `size` is averaged down first, since plain bilinear sampling would skip pixels and shimmer.
     """
-    out = np.empty((len(crops), size, size, 3), np.uint8)
+    out = np.empty((len(crops), 3, size, size), np.uint8)
     for i, (place, matrix) in enumerate(zip(which, crops.matrices(size), strict=True)):
-        image, shrink = images[place], int(crops.sides[i] / size)
-        if shrink > 1:
-            image, matrix = _averaged(image, matrix, size, shrink)  # noqa: PLW2901 - a smaller view of the same picture
-        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-        cv2.warpAffine(image, matrix, (size, size), dst=out[i], flags=flags, borderMode=cv2.BORDER_CONSTANT)
-    return np.ascontiguousarray(out.transpose(0, 3, 1, 2))
+        image, side = images[place], crops.sides[i]
+        if isinstance(image, Planes):
+            for k, (plane, step, black) in enumerate(image.each):
+                # The centre of a plane's pixel 0 lies in the middle of the picture's pixels that it stands for.
+                onto = (matrix - [[0, 0, (step - 1) / 2]]) / step
+                _cut(plane, onto, side / step, size, black, out[i, k])
+            out[i] = rgb_of(out[i : i + 1], image.colours)[0]
+        else:
+            shown = np.empty((size, size, 3), np.uint8)
+            _cut(image, matrix, side, size, 0, shown)
+            out[i] = shown.transpose(2, 0, 1)
+    return out
+
+
+def _cut(image: ImageArray, matrix: FloatArray, side: float, size: int, black: int, out: ImageArray) -> None:
+    """One crop of an image, or of a single plane of one, into `out`."""
+    shrink = int(side / size)
+    if shrink > 1:
+        image, matrix = _averaged(image, matrix, size, shrink)
+    flags, border = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, cv2.BORDER_CONSTANT
+    cv2.warpAffine(image, matrix, (size, size), dst=out, flags=flags, borderMode=border, borderValue=[black] * 4)
 
 
 def _averaged(image: ImageArray, matrix: FloatArray, size: int, shrink: int) -> tuple[ImageArray, FloatArray]:
@@ -119,7 +134,7 @@ def _averaged(image: ImageArray, matrix: FloatArray, size: int, shrink: int) -> 
 class FrameStack:
     """The frames that a batch of crops is cut from, on the model's device, uploaded once."""
 
-    def __init__(self, images: Sequence[ImageArray], device: torch.device | str | None = None) -> None:
+    def __init__(self, images: Sequence[Pixels], device: torch.device | str | None = None) -> None:
         self._images = images
         self._device = None if device is None or str(device).startswith("cpu") else device
         self._uploaded: torch.Tensor | None = None
@@ -129,10 +144,8 @@ class FrameStack:
         if self._device is None:
             return warp(self._images, which, crops, size)
         # Without a device torch is not needed, and importing it would cost more than a short clip does.
-        import torch
-
-        from vtrack.crops_torch import warp_tensor
+        from vtrack.crops_torch import uploaded, warp_tensor
 
         if self._uploaded is None:
-            self._uploaded = torch.as_tensor(np.stack(self._images)).to(self._device)
+            self._uploaded = uploaded(self._images, self._device)
         return warp_tensor(self._uploaded, which, crops, size)

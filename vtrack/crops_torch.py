@@ -2,12 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch.nn import functional
 
 from vtrack.crops import Crops, Places
-from vtrack.types import FloatArray
+from vtrack.planes import FloatArray, Pixels, Planes
+
+
+def uploaded(images: Sequence[Pixels], device: torch.device | str) -> torch.Tensor:
+    """(frames, H, W, 3) uint8 RGB on the device. Planes travel as they are, in half the bytes, and become RGB there."""
+    first = images[0]
+    if not isinstance(first, Planes) or not all(isinstance(image, Planes) for image in images):
+        rgb = [image.whole() if isinstance(image, Planes) else image for image in images]
+        return torch.as_tensor(np.stack(rgb)).to(device)
+    luma, blue, red = (
+        torch.as_tensor(np.stack(planes)).to(device, non_blocking=True)
+        for planes in zip(
+            *([plane for plane, _, _ in image.each] for image in images if isinstance(image, Planes)), strict=True
+        )
+    )
+    height, width = luma.shape[1:]
+    colour = functional.interpolate(torch.stack([blue, red], 1).float(), scale_factor=2, mode="bilinear")
+    planes = torch.cat([luma[:, None].float(), colour[:, :, :height, :width]], 1)  # (frames, 3, H, W)
+    matrix = torch.as_tensor(first.colours.to_rgb, dtype=torch.float32, device=device)
+    mixed = torch.einsum("rc,fchw->fhwr", matrix[:, :3], planes) + matrix[:, 3]
+    return mixed.round().clamp(0, 255).to(torch.uint8)
 
 
 def warp_tensor(images: torch.Tensor, which: Places, crops: Crops, size: int) -> torch.Tensor:

@@ -14,6 +14,8 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
+from vtrack.planes import Pixels, Planes
+
 Array = npt.NDArray[np.generic]
 FloatArray = npt.NDArray[np.floating]
 ImageArray = npt.NDArray[np.uint8]
@@ -31,8 +33,8 @@ def _check_shape(name: str, array: Array, *shape: int | None) -> None:
 class Frame:
     """One decoded picture and the moment it is shown."""
 
-    image: ImageArray
-    """(H, W, 3) RGB, upright as displayed."""
+    pixels: Pixels
+    """Upright as displayed: (H, W, 3) RGB, or planes of it, out of which crops are cut faster."""
     index: int
     """Position among the source's decoded frames, from 0; skipped frames count."""
     pts: int
@@ -40,9 +42,16 @@ class Frame:
     time_base: Fraction
 
     def __post_init__(self) -> None:
-        _check_shape("image", self.image, None, None, 3)
-        if self.image.dtype != np.uint8:
-            raise ValueError(f"image must be uint8, got {self.image.dtype}")
+        if isinstance(self.pixels, Planes):
+            return
+        _check_shape("image", self.pixels, None, None, 3)
+        if self.pixels.dtype != np.uint8:
+            raise ValueError(f"image must be uint8, got {self.pixels.dtype}")
+
+    @property
+    def image(self) -> ImageArray:
+        """(H, W, 3) RGB, upright as displayed. Of planes it is made anew each time: keep it."""
+        return self.pixels.whole() if isinstance(self.pixels, Planes) else self.pixels
 
     @property
     def time(self) -> float:
@@ -52,11 +61,11 @@ class Frame:
     @property
     def size(self) -> tuple[int, int]:
         """Width and height in pixels."""
-        return self.image.shape[1], self.image.shape[0]
+        return self.pixels.shape[1], self.pixels.shape[0]
 
     def without_pixels(self) -> Frame:
         """The same moment with a black picture of the same size that takes no memory, to be kept while it is waited for."""
-        return replace(self, image=np.broadcast_to(np.uint8(0), self.image.shape))
+        return replace(self, pixels=np.broadcast_to(np.uint8(0), self.pixels.shape))
 
     def __repr__(self) -> str:
         width, height = self.size

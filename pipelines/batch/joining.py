@@ -23,11 +23,13 @@ from pipelines.batch.recording import Recording
 from pipelines.decode import Decoder
 from pipelines.landmarks import Sighting
 from pipelines.source import Selection, Source, SourceInfo
+from pipelines.stopwatch import Stopwatch
 from pipelines.threads import Ahead
 from pipelines.tracks import PATIENCE
 from pipelines.video import Settings, finished, room
 from vtrack.errors import SourceError
-from vtrack.types import Frame, FrameResult, ImageArray
+from vtrack.planes import Pixels
+from vtrack.types import Frame, FrameResult
 
 TOLERANCE = 0.01
 """Pixels that a point may differ by where two pieces overlap."""
@@ -127,13 +129,18 @@ class Replay:
         self.spent = sum(Recording.load(piece.path).seconds for piece in pieces)
 
     def results(
-        self, source: Source, *, stop: threading.Event | None = None, pixels: bool = True
+        self,
+        source: Source,
+        *,
+        stop: threading.Event | None = None,
+        pixels: bool = True,
+        watch: Stopwatch | None = None,
     ) -> Iterator[FrameResult]:
         """One result for each frame. Only for their `pixels` are the frames read again."""
         followed = self._shown(source, stop) if pixels else self._remembered()
-        return finished(self._settings, followed, pixels=pixels)
+        return finished(self._settings, followed, pixels=pixels, watch=watch)
 
-    def _remembered(self) -> Iterator[tuple[Frame, dict[int, Sighting], ImageArray]]:
+    def _remembered(self) -> Iterator[tuple[Frame, dict[int, Sighting], Pixels]]:
         for piece, ids in zip(self._pieces, self._ids, strict=True):
             recording = Recording.load(piece.path)
             for row in range(recording.place(piece.start), recording.place(piece.stop, len(recording))):
@@ -142,12 +149,12 @@ class Replay:
 
     def _shown(
         self, source: Source, stop: threading.Event | None
-    ) -> Iterator[tuple[Frame, dict[int, Sighting], ImageArray]]:
+    ) -> Iterator[tuple[Frame, dict[int, Sighting], Pixels]]:
         with Ahead(source, room(source), stop) as frames:
             for frame, (remembered, sightings, _) in zip(frames, self._remembered(), strict=True):
                 if frame.pts != remembered.pts:
                     raise SourceError(f"{source.info.name}: its frames are not those that its pieces had")
-                yield frame, sightings, frame.image
+                yield frame, sightings, frame.pixels
 
 
 def _window(recording: Recording, piece: Piece) -> range | None:

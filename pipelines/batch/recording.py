@@ -146,7 +146,7 @@ class Recorder:
     def add(self, frame: Frame, sightings: Mapping[int, Sighting]) -> None:
         """The next frame and its faces by their ids."""
         place = len(self._frames)
-        self._frames.append((frame.without_pixels(), thumbnail(frame.image)))
+        self._frames.append((frame.without_pixels(), thumbnail(frame.pixels)))
         self._faces += [(place, track, sighting) for track, sighting in sightings.items()]
 
     def recording(self) -> Recording:

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +11,7 @@ import pytest
 
 from vtrack.errors import ModelError, UsageError
 from vtrack.layouts import load_layout
-from vtrack.models import load_model, pick_device, shipped
+from vtrack.models import gpu_likely, load_model, pick_device, shipped
 from vtrack.models.card import WEIGHTS
 from vtrack.types import LandmarkModel, Query
 
@@ -96,3 +98,26 @@ def test_cards_that_are_none(copy: Path) -> None:
     copy.write_text('{"name": "x"}')
     with pytest.raises(ModelError, match="not a model card"):
         load_model(str(copy))
+
+
+def test_a_shared_engine_divides_a_batch_and_says_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    alone, shared = (load_model("fast", device="cpu", engine="onnx", shared=shared) for shared in (False, True))
+    images = crops(alone, 7)
+    one, other = alone.predict(images, QUERY), shared.predict(images, QUERY)
+    np.testing.assert_allclose(one.points, other.points, atol=1e-4)
+    np.testing.assert_allclose(one.presence, other.presence, atol=1e-4)
+
+
+@pytest.mark.skipif(gpu_likely(), reason="there may be a GPU, which only torch can tell")
+def test_a_run_without_a_gpu_does_without_torch() -> None:
+    program = """
+import sys
+from pipelines.video import Pipeline, Settings
+from vtrack.query import parse_query
+Pipeline(Settings(parse_query("eyes")))
+print("torch" in sys.modules)
+"""
+    root = Path(__file__).parents[2]
+    done = subprocess.run([sys.executable, "-c", program], cwd=root, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"

@@ -100,3 +100,19 @@ def test_nonsense_is_not_run_after(answer: float, presence: float) -> None:
 def test_roll_of_a_turned_face(angle: float) -> None:
     anchors = true_points(ToyFace((10, 20), 100, angle), ANCHORS)
     assert roll_of(anchors) == pytest.approx(angle, abs=1e-9)
+
+
+def test_the_model_is_asked_for_each_place_once() -> None:
+    class Asked(ToyModel):
+        queries: list[Query] = []  # noqa: RUF012
+
+        def predict(self, crops: np.ndarray, query: Query) -> Prediction:
+            self.queries.append(query)
+            return super().predict(crops, query)
+
+    query = Query(ANCHORS.parts[:3], ANCHORS.positions[:3])
+    landmarker = Landmarker(Asked(), query)
+    seen = landmarker.look([frame_of(FACE)], [0], np.array([box_of(FACE)]), np.array([FACE.angle]))[0]
+    assert len(Asked.queries[0]) == len(ANCHORS)
+    assert len(seen.points) == len(query) + len(ANCHORS)
+    np.testing.assert_array_equal(seen.points[:3], seen.anchors[:3])

@@ -233,3 +233,26 @@ def test_after_a_cut_only_a_face_in_the_same_place_is_the_same(kind: type[Follow
     results = list(follower.follow(backdrop(frames_of(scene, 60), cut)))  # type: ignore[attr-defined]
     assert all(list(faces) == [0] for _, faces in results[:cut])
     assert all(list(faces) == [0 if same else 1] for _, faces in results[cut:])
+
+
+@both
+def test_nobody_is_looked_for_while_nobody_new_may_be_followed(kind: type[Follower]) -> None:
+    def scene(i: int) -> list[ToyFace]:
+        return [ToyFace((60 + 0.7 * i, 90), 50, blue=40), ToyFace((250, 90 + 20 * sin(i / 20)), 40, blue=160)]
+
+    often, rarely = (follow(scene, 150, kind, max_faces=most) for most in (None, 2))
+    assert len(set(rarely[1].calls)) < 0.5 * len(set(often[1].calls))
+    for (_, one), (_, other) in zip(often[0], rarely[0], strict=True):
+        assert one.keys() == other.keys()
+        assert all(np.allclose(one[i].points, other[i].points, atol=2) for i in one)
+
+
+@both
+def test_who_leaves_makes_room_for_another(kind: type[Follower]) -> None:
+    def scene(i: int) -> list[ToyFace]:
+        return [ToyFace((60, 90), 50, blue=40)] if i < 60 else [ToyFace((250, 90), 50, blue=160)]
+
+    results, _ = follow(scene, 150, kind, max_faces=1)
+    assert set(results[50][1]) == {0}
+    assert set(results[140][1]) == {1}
+    assert error(results[140][1][1], scene(140)[0]) < 0.03

@@ -1,10 +1,12 @@
-"""`vtrack bench`: how good and how fast the pieces are, measured on this machine."""
+"""`vtrack bench`: how fast vtrack and its pieces are, and how good its smoothing, measured on this machine."""
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
 import json
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,11 +14,15 @@ from vtrack.errors import MissingExtraError, SinkError, UsageError
 
 if TYPE_CHECKING:
     from pipelines.smooth_bench import Row, Speed
+    from vtrack.models.speed import Row as ModelRow
 
 SAMPLE = Path(__file__).parents[2] / "samples" / "sample.mp4"
 """A filmed face of known motion."""
 
 EXAMPLE = """examples:
+  vtrack bench clip.mp4 --against mediapipe --plot speed.png
+  vtrack bench clip.mp4 --video --rounds 3               and with an annotated video, beside the encoder alone
+  vtrack bench --model fast                              ms a face by batch and number of points
   vtrack bench --smooth
   vtrack bench --smooth --plot traces.png"""
 
@@ -26,33 +32,92 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser = commands.add_parser(
         "bench",
         help="measure how good and how fast the pieces are",
-        description="Measure how good and how fast the pieces are on this machine.",
+        description="Measure, on this machine, how many frames a second vtrack takes and where the time goes, how long a "
+        "landmark model takes for a face, or how good smoothing is.",
         epilog=EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    what = parser.add_mutually_exclusive_group(required=True)
+    parser.add_argument("input", nargs="?", metavar="VIDEO", help="a video to run over, from decoding to the table")
+    what = parser.add_mutually_exclusive_group()
     what.add_argument("--smooth", action="store_true", help="jitter, lag, error and blinks with each kind of smoothing")
+    what.add_argument("--model", nargs="?", const="fast", metavar="NAME", help="ms a face of a landmark model alone")
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
-    parser.add_argument("--plot", type=Path, metavar="OUT.png", help="draw truth, raw and smooth (with --smooth)")
+    parser.add_argument(
+        "--plot", type=Path, metavar="OUT.png", help="draw bars (VIDEO), or truth, raw and smooth (--smooth)"
+    )
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default: auto)")
+    group = parser.add_argument_group("with VIDEO")
+    group.add_argument(
+        "--parts", default="300w", metavar="QUERY", help="what to track (default: the 68 points of 300w)"
+    )
+    group.add_argument("--faces", type=int, default=1, metavar="N", help="faces to follow at most (default: 1)")
+    group.add_argument("--against", choices=("mediapipe",), help="run this program too, on the same video")
+    group.add_argument("--against-python", metavar="PATH", help="the Python that has it (default: this one)")
+    group.add_argument("--video", action="store_true", help="also with an annotated video, and the encoder alone")
+    group.add_argument("--rounds", type=int, default=5, metavar="N", help="turns of each program (default: 5)")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Measure and print."""
+    if (args.input is not None) + args.smooth + (args.model is not None) != 1:
+        raise UsageError("bench measures one thing at a time: a VIDEO, --model or --smooth; see vtrack bench --help")
+    if args.plot is not None and args.plot.suffix.lower() not in (".png", ".svg", ".pdf"):
+        raise UsageError(f"--plot: {args.plot} must end in .png, .svg or .pdf")
+    if args.plot is not None and args.model is not None:
+        raise UsageError("--plot draws a VIDEO's figures or --smooth's, not those of --model")
+    if args.smooth:
+        return _smooth(args)
+    return _model(args) if args.model is not None else _video(args)
+
+
+def _video(args: argparse.Namespace) -> int:
+    """Whole programs on a video."""
+    from pipelines.bench.chart import plot, report
+    from pipelines.bench.contest import contest, encoder, facemesh, ours
+    from pipelines.source import open_source
+    from vtrack.query import parse_query
+
+    if args.rounds < 1 or args.faces < 1:
+        raise UsageError(f"--rounds and --faces must be at least 1, got {args.rounds} and {args.faces}")
+    if args.against_python is not None and args.against is None:
+        raise UsageError("--against-python says where --against is; add --against mediapipe")
+    parse_query(args.parts)
+    with open_source(args.input) as source:
+        name, size = source.info.name, source.info.size
+    programs = [ours(args.input, args.parts, args.device, args.faces)]
+    if args.against:
+        programs.append(facemesh(args.input, args.faces, args.against_python))
+    if args.video:
+        programs += [ours(args.input, args.parts, args.device, args.faces, film=True), encoder(args.input)]
+    scores = contest(programs, args.rounds, lambda program: _tell(f"running {program}"))
+    _tell("")
+    figures = [score.as_json() for score in scores]
+    title = f"{name}, {size[0]}x{size[1]}, median of {args.rounds} rounds"
+    if args.plot is not None:
+        _draw(args.plot, lambda: plot(figures, title, args.plot))
+    print(json.dumps({"video": title, "programs": figures}, indent=2) if args.json else f"{title}\n\n{report(figures)}")
+    return 0
+
+
+def _model(args: argparse.Namespace) -> int:
+    """A landmark model alone."""
+    from vtrack.models.speed import measure
+
+    rows = list(measure(args.model, args.device))
+    print(json.dumps([dataclasses.asdict(row) for row in rows]) if args.json else model_table(args.model, rows))
+    return 0
+
+
+def _smooth(args: argparse.Namespace) -> int:
+    """Every kind of smoothing."""
     from pipelines.smooth_bench import bench, plot, speed
     from pipelines.smooth_clips import filmed
 
-    if args.plot is not None and args.plot.suffix.lower() not in (".png", ".svg", ".pdf"):
-        raise UsageError(f"--plot: {args.plot} must end in .png, .svg or .pdf")
     sample = SAMPLE if SAMPLE.exists() else None
     rows, film, pace = bench(), bench(filmed(sample)) if sample else [], speed()
     if args.plot is not None:
-        try:
-            plot(args.plot)
-        except ImportError as error:
-            raise MissingExtraError("--plot needs matplotlib; install it with: pip install vtrack[plots]") from error
-        except OSError as error:
-            raise SinkError(f"{args.plot} cannot be written: {error.strerror}") from error
+        _draw(args.plot, lambda: plot(args.plot))
     if args.json:
         tables = {
             name: [dataclasses.asdict(row) for row in table] for name, table in (("smooth", rows), ("film", film))
@@ -61,6 +126,36 @@ def run(args: argparse.Namespace) -> int:
     else:
         print(smooth_table(rows, film, pace))
     return 0
+
+
+def _draw(path: Path, draw: Callable[[], None]) -> None:
+    try:
+        draw()
+    except ImportError as error:
+        raise MissingExtraError("--plot needs matplotlib; install it with: pip install vtrack[plots]") from error
+    except OSError as error:
+        raise SinkError(f"{path} cannot be written: {error.strerror}") from error
+
+
+def _tell(text: str) -> None:
+    """What is being run, on one line of a terminal."""
+    if sys.stderr.isatty():
+        print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
+
+
+def model_table(name: str, rows: Sequence[ModelRow]) -> str:
+    """Milliseconds a face, a line for each engine."""
+    batches = sorted({row.batch for row in rows})
+    usual = next(row.points for row in rows)
+    counts = sorted({row.points for row in rows})
+    cells = {(row.engine, row.batch, row.points): f"{row.ms:9.2f}" for row in rows}
+    lines = [f"{name}: milliseconds a face", f"{'':8}{f'{usual} points, faces at once':>{9 * len(batches)}}"]
+    lines.append(f"{'engine':8}" + "".join(f"{batch:9}" for batch in batches))
+    engines = list(dict.fromkeys(row.engine for row in rows))
+    lines += [f"{engine:8}" + "".join(cells[engine, batch, usual] for batch in batches) for engine in engines]
+    lines += ["", f"{'':8}{'one face, points':>{9 * len(counts)}}", f"{'engine':8}" + "".join(f"{n:9}" for n in counts)]
+    lines += [f"{engine:8}" + "".join(cells[engine, 1, count] for count in counts) for engine in engines]
+    return "\n".join(lines)
 
 
 def smooth_table(rows: list[Row], film: list[Row], pace: Speed) -> str:

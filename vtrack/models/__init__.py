@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import sys
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -10,15 +12,15 @@ from vtrack.errors import ModelError, UsageError
 from vtrack.models.card import WEIGHTS, Card, read_card, shipped
 from vtrack.types import LandmarkModel
 
-ENGINES = ("auto", "torch", "onnx")
+ENGINES = ("auto", "torch", "onnx", "int8")
 
 __all__ = ["ENGINES", "Card", "card_path", "load_model", "pick_device", "shipped"]
 
 
 def pick_device(device: str = "auto") -> str:
     """The device to use: the one asked for if it is there; for `auto` a GPU if there is one."""
-    if device == "cpu":
-        return device
+    if device == "cpu" or (device == "auto" and not gpu_likely()):
+        return "cpu"
     import torch
 
     usable = ["cpu"]
@@ -33,6 +35,17 @@ def pick_device(device: str = "auto") -> str:
     return device
 
 
+def gpu_likely() -> bool:
+    """Whether it is worth asking torch for a GPU, which takes seconds: there is none without its driver."""
+    if sys.platform == "darwin" or Path("/dev/kfd").exists():
+        return True
+    try:
+        ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+    except OSError:
+        return False
+    return True
+
+
 def card_path(name: str) -> Path:
     """Where the card of a model lies that `load_model` knows by this name."""
     path = Path(name) if name.endswith(".json") else WEIGHTS / f"{name}.json"
@@ -43,11 +56,18 @@ def card_path(name: str) -> Path:
 
 
 def load_model(
-    name: str = "fast", *, device: str = "auto", engine: str = "auto", settings: Mapping[str, str] | None = None
+    name: str = "fast",
+    *,
+    device: str = "auto",
+    engine: str = "auto",
+    settings: Mapping[str, str] | None = None,
+    shared: bool = False,
 ) -> LandmarkModel:
     """A shipped model by name, or your own by the path of its card (`.json`, with the weights beside it).
 
-    `settings` turns knobs of the model's system, its decoder for example; graphs have theirs built in, so torch runs it.
+    On a CPU the engine is the model's 8-bit graph where it has one and the processor is made for it, else its ONNX graph.
+    `shared` says that others have work to do on the same cores meanwhile. `settings` turns knobs of the model's system,
+    its decoder for example; graphs have theirs built in, so torch runs it.
     """
     if engine not in ENGINES:
         raise UsageError(f"there is no engine {engine!r}; choose from {', '.join(ENGINES)}")
@@ -56,21 +76,24 @@ def load_model(
     if settings:
         from vtrack.models.systems import make_config
 
-        if engine == "onnx":
+        if engine in ("onnx", "int8"):
             raise UsageError(f"{name}'s graph has its {', '.join(settings)} built in; use --engine torch")
         config = make_config(card.system, {**card.config, **settings})
         engine, card = "torch", replace(card, config=asdict(config))
-    graph, weights = path.with_suffix(".onnx"), path.with_suffix(".safetensors")
+    from vtrack.models.engines import INT8, OnnxEngine, TorchEngine, int8_pays
+
+    graphs, weights = (
+        {"onnx": path.with_suffix(".onnx"), "int8": path.with_suffix(INT8)},
+        path.with_suffix(".safetensors"),
+    )
     device = pick_device(device)
     if engine == "auto":
-        engine = "onnx" if device == "cpu" and graph.exists() else "torch"
-    if engine == "onnx":
+        fitting = [kind for kind in ("int8", "onnx") if graphs[kind].exists() and (kind != "int8" or int8_pays())]
+        engine = fitting[0] if device == "cpu" and fitting else "torch"
+    if engine in graphs:
         if device != "cpu":
-            raise UsageError(f"the onnx engine runs on the CPU, not on {device}; use --engine torch")
-        from vtrack.models.engines import OnnxEngine
-
-        return OnnxEngine(card, graph)
-    from vtrack.models.engines import TorchEngine
+            raise UsageError(f"the {engine} engine runs on the CPU, not on {device}; use --engine torch")
+        return OnnxEngine(card, graphs[engine], shared=shared)
     from vtrack.models.networks import load_network
 
     return TorchEngine(card, load_network(card, weights), device)

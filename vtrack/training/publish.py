@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,15 +12,22 @@ import numpy as np
 
 from vtrack.errors import ModelError
 from vtrack.models.card import Card
-from vtrack.models.engines import TorchEngine
+from vtrack.models.engines import INT8, OnnxEngine, TorchEngine
 from vtrack.models.networks import build_network, export_onnx, load_network, save_weights
+from vtrack.models.quantise import quantise
 from vtrack.training.checkpoint import load_run, without_prefix
 from vtrack.training.loop import CHECKPOINT, open_stores
-from vtrack.training.store import Store, plain_batches
-from vtrack.types import FloatArray
+from vtrack.training.store import Store, plain_batches, plain_faces
+from vtrack.types import FloatArray, LandmarkModel
+
+log = logging.getLogger(__name__)
 
 COVERED = 0.68
 """Share of coordinate errors that one sigma is to hold."""
+
+CALIBRATION_FACES = 192
+WORST_LOSS = 0.02
+"""What an 8-bit graph may add to the error, as a share of it."""
 
 TERMS = {
     "w68": "parts of Helen, LFPW and AFW as in 300W's training side; research, non-commercial",
@@ -45,7 +53,8 @@ def publish(run: Path, name: str, summary: str, out: Path) -> Path:
     weights = out / f"{name}.safetensors"
     save_weights(network, weights)
     engine = TorchEngine(card, load_network(card, weights), "cpu")
-    stores = open_stores(recipe["data"], "val", run.parent / "cache" if run.is_dir() else run.parent.parent / "cache")
+    cache = run.parent / "cache" if run.is_dir() else run.parent.parent / "cache"
+    stores = open_stores(recipe["data"], "val", cache)
     looks = {store.name: _look(engine, store) for store in stores}
     scale = _calibration(*looks[stores[0].name][1:])
     card = replace(
@@ -55,12 +64,31 @@ def publish(run: Path, name: str, summary: str, out: Path) -> Path:
         data={store.name: TERMS.get(store.name, "the user's own") for store in stores},
         scores=_scores(looks, scale),
     )
-    export_onnx(load_network(card, weights), engine.input_size, weights)
+    graph = export_onnx(load_network(card, weights), engine.input_size, weights)
+    if not _publish_int8(card, graph, open_stores(recipe["data"][:1], "train", cache)[0], stores[0]):
+        graph.with_suffix(INT8).unlink(missing_ok=True)
     card.write(out / f"{name}.json")
     return out / f"{name}.json"
 
 
-def _look(engine: TorchEngine, store: Store) -> tuple[FloatArray, FloatArray, FloatArray]:
+def _publish_int8(card: Card, graph: Path, train: Store, val: Store) -> bool:
+    """Write the graph's 8-bit twin, calibrated on training faces; False where it has none that is as good."""
+    faces = np.linspace(0, len(train) - 1, min(CALIBRATION_FACES, len(train))).astype(int)
+    size, margin = card.config["input_size"], card.config["margin"]
+    try:
+        twin = quantise(graph, plain_faces(train, faces, size, margin)[0], train.layout.query)
+    except ModelError as error:
+        log.warning("%s gets no 8-bit graph: %s", card.name, error)
+        return False
+    plain, bytewise = (_look(OnnxEngine(card, path), val)[0].mean() for path in (graph, twin))
+    log.info("%s on %s: error %.3f %%, in 8 bits %.3f %%", card.name, val.name, plain, bytewise)
+    if bytewise > plain * (1 + WORST_LOSS):
+        log.warning("%s gets no 8-bit graph: its error would be %.2f %%, not %.2f %%", card.name, bytewise, plain)
+        return False
+    return True
+
+
+def _look(engine: LandmarkModel, store: Store) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Errors of each face in % of the eye distance (n,), coordinate errors (n, L, 2) and sigma (n, L) in crop units."""
     errors, offsets, sigmas = [], [], []
     for images, truth, _ in plain_batches(store, engine.input_size, engine.margin, 64):

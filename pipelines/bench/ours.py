@@ -1,0 +1,59 @@
+"""One run of vtrack over a video, for the benchmark: prints what it took as a line of JSON."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+from pipelines.bench.memory import peak_mb
+from pipelines.outputs import Looks, make_sinks
+from pipelines.source import open_source
+from pipelines.video import Pipeline, Settings, run
+from vtrack import __version__
+from vtrack.query import parse_query
+from vtrack.types import FrameResult
+
+
+def main() -> None:
+    """Measure from the first frame to the last row, models loaded."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("input")
+    parser.add_argument("--parts", required=True)
+    parser.add_argument("--device", required=True)
+    parser.add_argument("--faces", type=int, required=True)
+    parser.add_argument("--video", action="store_true")
+    args = parser.parse_args()
+    faces = 0
+
+    def count(result: FrameResult) -> None:
+        nonlocal faces
+        faces += len(result.faces)
+
+    query = parse_query(args.parts)
+    pipeline = Pipeline(Settings(query, device=args.device, max_faces=args.faces))
+    with tempfile.TemporaryDirectory() as folder, open_source(args.input) as source:
+        outputs = {"csv": Path(folder, "table.csv")} | ({"video": Path(folder, "video.mp4")} if args.video else {})
+        sinks = make_sinks(outputs, Looks(max_faces=args.faces), query, source)
+        worked = time.process_time()
+        summary = run(pipeline, source, sinks, progress=count, pixels=args.video)
+        cpu = time.process_time() - worked
+    told = {
+        "frames": summary.frames,
+        "faces": faces,
+        "seconds": summary.seconds,
+        "cpu": cpu,
+        "peak_mb": peak_mb(),
+        "versions": f"vtrack {__version__}, {pipeline.model.name} on {getattr(pipeline.model, 'device', 'cpu')}",
+        "stages": dict(summary.stages),
+        "waits": {queue: asdict(waits) for queue, waits in summary.waits.items()},
+    }
+    sys.stdout.write(json.dumps(told) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,133 @@
+"""Pictures as video stores them: brightness in full resolution, colour in half of it (4:2:0).
+
+Turning a whole frame into RGB costs more than decoding it, and nobody looks at most of it. So a frame keeps its planes:
+crops and small versions are cut out of them and only those become RGB. The whole picture does when somebody asks for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+FloatArray = npt.NDArray[np.floating]
+ImageArray = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class Colours:
+    """What brightness and the two colour differences say in RGB."""
+
+    red: float
+    """Share of red in brightness; 0.299 in BT.601, 0.2126 in BT.709."""
+    blue: float
+    """Share of blue; 0.114, 0.0722."""
+    full: bool
+    """Whether brightness goes from 0 to 255; else from 16 to 235, as in most video."""
+
+    @property
+    def black(self) -> tuple[int, int, int]:
+        """Brightness and colour differences of black."""
+        return _black(self.full)
+
+    @property
+    def to_rgb(self) -> FloatArray:
+        """(3, 4) from brightness, blue difference, red difference and 1 to RGB."""
+        return _to_rgb(self.red, self.blue, self.full)
+
+
+@lru_cache(maxsize=8)
+def _to_rgb(red: float, blue: float, full: bool) -> FloatArray:
+    green = 1.0 - red - blue
+    bluer, redder = 2 * (1 - blue), 2 * (1 - red)
+    matrix = np.array([[1, 0, redder], [1, -bluer * blue / green, -redder * red / green], [1, bluer, 0]])
+    matrix *= np.array([1, 1, 1]) if full else np.array([255 / 219, 255 / 224, 255 / 224])
+    return np.column_stack([matrix, -matrix @ np.array(_black(full))])
+
+
+def _black(full: bool) -> tuple[int, int, int]:
+    return 0 if full else 16, 128, 128
+
+
+BT601 = (0.299, 0.114)
+BT709 = (0.2126, 0.0722)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Planes:
+    """One picture. The arrays are views of the decoder's own memory, which they keep alive."""
+
+    luma: ImageArray
+    """(H, W)"""
+    blue: ImageArray
+    """(ceil(H / 2), ceil(W / 2))"""
+    red: ImageArray
+    """The same size."""
+    colours: Colours
+    whole: Callable[[], ImageArray] = field(repr=False)
+    """Converts the whole picture: (H, W, 3) RGB."""
+
+    def __post_init__(self) -> None:
+        half = tuple(-(-side // 2) for side in self.luma.shape)
+        if self.luma.ndim != 2 or self.blue.shape != half or self.red.shape != half:
+            raise ValueError(f"planes {self.luma.shape}, {self.blue.shape} and {self.red.shape} do not fit together")
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Height, width and 3, as of the RGB picture."""
+        return (*self.luma.shape, 3)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held."""
+        return self.luma.nbytes + self.blue.nbytes + self.red.nbytes
+
+    @property
+    def each(self) -> tuple[tuple[ImageArray, int, int], ...]:
+        """Each plane with how many pixels of the picture one of its own stands for, across and down, and its black."""
+        y, u, v = self.colours.black
+        return (self.luma, 1, y), (self.blue, 2, u), (self.red, 2, v)
+
+    def part(self, x: int, y: int, w: int, h: int) -> Planes:
+        """A window; its corner must be even."""
+        if x % 2 or y % 2:
+            raise ValueError(f"a window of planes starts at even pixels, got {x}, {y}")
+        left, top, right, bottom = x // 2, y // 2, (x + w + 1) // 2, (y + h + 1) // 2
+        blue, red = self.blue[top:bottom, left:right], self.red[top:bottom, left:right]
+        return Planes(
+            self.luma[y : y + h, x : x + w], blue, red, self.colours, lambda: self.whole()[y : y + h, x : x + w]
+        )
+
+    def shrunk(self, size: tuple[int, int]) -> ImageArray:
+        """(h, w, 3) RGB of the whole picture at another size, width and height."""
+        import cv2  # here, for everything imports this module, `vtrack --help` too
+
+        way = cv2.INTER_AREA if size[0] < self.shape[1] else cv2.INTER_LINEAR
+        planes = [
+            plane if plane.shape == size[::-1] else cv2.resize(plane, size, interpolation=way)
+            for plane, *_ in self.each
+        ]
+        return np.asarray(cv2.transform(cv2.merge(planes), self.colours.to_rgb), np.uint8)
+
+    def green(self, rows: npt.NDArray[np.intp], columns: npt.NDArray[np.intp]) -> FloatArray:
+        """(rows, columns) green of single pixels."""
+        y, u, v, one = self.colours.to_rgb[1]
+        half = np.ix_(rows // 2, columns // 2)
+        mixed = y * self.luma[np.ix_(rows, columns)] + u * self.blue[half] + v * self.red[half] + one
+        return np.asarray(np.clip(mixed, 0, 255), np.float64)
+
+
+Pixels = ImageArray | Planes
+"""A picture: RGB (H, W, 3), or still in planes."""
+
+
+def rgb_of(planes: npt.NDArray[Any], colours: Colours) -> ImageArray:
+    """(n, 3, h, w) brightness and colour differences, all at one size, to RGB."""
+    matrix = colours.to_rgb.astype(np.float32)
+    mixed = matrix[:, :3] @ planes.reshape(len(planes), 3, -1).astype(np.float32)
+    mixed += matrix[:, 3:] + np.float32(0.5)
+    return np.clip(mixed, 0, 255, out=mixed).astype(np.uint8).reshape(planes.shape)
