@@ -58,7 +58,7 @@ class NativeDetector:
     """An anchor-free convolutional network on CPU (ONNX) or GPU (torch)."""
 
     name = "native"
-    sure = 0.85
+    sure = 0.95
 
     def __init__(
         self,

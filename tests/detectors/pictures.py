@@ -36,7 +36,7 @@ def astronaut(
 
 def photographs(data: Path, count: int) -> list[Photograph]:
     """The first annotated photographs of w68's validation split."""
-    return list(islice((p for p in read_photographs(data, COLLECTIONS[0]) if p.split == "val"), count))
+    return list(islice(read_photographs(data, COLLECTIONS[0], "val"), count))
 
 
 def overlap(found: Detections, box: FloatArray) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import shutil
 import zipfile
 from pathlib import Path
 
@@ -13,9 +14,14 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from detectors.native import NativeDetector
 from samples.portrait import POINTS, photograph
+from tests.detectors.pictures import frame
+from vtrack.cli.main import main
 from vtrack.errors import DataError
-from vtrack.evaluation.detect import EvalScene, eval_scenes, evaluate_detector, report
+from vtrack.evaluation.detect import evaluate_detector, report
+from vtrack.evaluation.scenes import EvalScene, eval_scenes, validation_pictures
+from vtrack.models.card import WEIGHTS, read_card
 from vtrack.models.faceboxes import STRIDES, cells_of
 from vtrack.models.facenet import FaceNet
 from vtrack.training import detect, detect_labels, detect_refine, detect_scenes
@@ -152,6 +158,20 @@ def test_a_drawn_picture_lies_where_its_map_says(album: detect_scenes.Album) -> 
         assert rows.max() == pytest.approx(3 + scale * height, abs=3)
 
 
+def test_captions_are_no_faces_and_cover_those_behind(album: detect_scenes.Album) -> None:
+    composer, rng = detect_scenes.Composer(album, 128), np.random.default_rng(3)
+    faces = detect_scenes._Faces()
+    hull = np.array([[40.0, 40], [80, 40], [80, 80], [40, 80]])
+    faces.add(hull, hull[:3], TRUTH, np.array([0, 0, 128, 128.0]))
+    canvas = np.zeros((128, 128, 3), np.uint8)
+    for _ in range(8):
+        composer._caption(canvas, faces, rng)
+    assert len(faces.hulls) == 1
+    covered = canvas[40:80, 40:80].any(2).mean()
+    assert covered > 0.1
+    assert faces.hidden[0] >= 0.8 * covered
+
+
 def padded(*faces: tuple[float, ...]) -> torch.Tensor:
     out = torch.zeros(1, detect_scenes.MOST_FACES, 8)
     out[0, : len(faces)] = torch.tensor(faces)
@@ -176,12 +196,20 @@ def test_doubtful_faces_are_neither_wanted_nor_punished() -> None:
     faces = padded((10, 10, 30, 30, 25, 25, 0, -1))
     face, away = detect.assign(faces, middles, strides)
     assert (face < 0).all()
-    inside = ((middles >= 10) & (middles <= 40)).all(1)
+    inside = ((middles >= 10) & (middles <= 40)).all(1) & (strides <= 8)
     assert torch.equal(away[0], inside)
     cells = torch.zeros(1, 7, len(middles))
     cells[:, 0] = -20.0
     cells[:, 0, inside] = 20.0
     assert detect.losses(cells, faces, middles, strides)["score"] == pytest.approx(0, abs=1e-6)
+
+
+def test_a_doubtful_face_excuses_only_faces_of_its_size() -> None:
+    middles, strides = map(torch.from_numpy, cells_of(256, 256))
+    _, away = detect.assign(padded((20, 20, 200, 200, 120, 120, 0, -1)), middles, strides)
+    assert away[0, strides >= 16].any()
+    # An eye in a large face, taken for a small face, is still a mistake.
+    assert not away[0, strides <= 8].any()
 
 
 def test_a_perfect_answer_costs_nothing() -> None:
@@ -198,7 +226,9 @@ def test_a_perfect_answer_costs_nothing() -> None:
         assert loss == pytest.approx(0, abs=1e-4), name
 
 
-def test_training_runs_resumes_and_exports(data: Path, cache: Path, tmp_path: Path) -> None:
+def test_training_runs_resumes_and_exports(
+    data: Path, cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     options = {"cache": cache, "batch": 2, "size": 64, "workers": 0, "every": 2}
     said: list[str] = []
     run = detect.train_detector(data, tmp_path / "run", steps=2, tell=said.append, **options)  # type: ignore[arg-type]
@@ -209,8 +239,30 @@ def test_training_runs_resumes_and_exports(data: Path, cache: Path, tmp_path: Pa
     assert any(not torch.equal(first[name], second[name]) for name in first)
     rows = list(csv.reader((run / "log.csv").open()))
     assert [row[0] for row in rows] == ["step", "2", "4"]
-    further = detect.train_detector(data, tmp_path / "other", steps=1, start=run, tell=said.append, **options)  # type: ignore[arg-type]
+    further = tmp_path / "other"
+    train = ["train", "--task", "detect", "--data", str(data), "--out", str(further), "--cache", str(cache)]
+    assert main([*train, "--steps", "1", "--batch", "2", "--size", "64", "--start", str(run)]) == 0
     assert (further / detect.WEIGHTS).is_file()
+    export = ["export", "--run", str(further), "--name", "mine", "-o", str(tmp_path / "models")]
+    assert main(export) == 1
+    assert "finds no face yet" in capsys.readouterr().err
+    # As if it had been trained for long: the shipped weights.
+    shutil.copy(WEIGHTS / "native.safetensors", further / detect.WEIGHTS)
+    assert main([*export, "--overwrite"]) == 0
+    assert "AP " in capsys.readouterr().out
+    card = tmp_path / "models" / "mine.json"
+    assert read_card(card).scores["average_precision"] > 0.5
+    assert read_card(card).data.keys() == COUNTS.keys()
+    [found] = NativeDetector(card, device="cpu").detect([frame(photograph())])
+    assert len(found) >= 1 and found.scores[0] > 0.5
+
+
+def test_mistakes_of_the_command(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    train = ["train", "--task", "detect", "--out", str(tmp_path), "--data", "a"]
+    assert main([*train, "--data", "b"]) == 2
+    assert "takes one --data" in capsys.readouterr().err
+    assert main([*train, "--in-memory"]) == 2
+    assert "--in-memory is an option of landmark models" in capsys.readouterr().err
 
 
 def test_levels_have_their_own_normalisation() -> None:
@@ -243,8 +295,6 @@ def test_calibration_rises_and_tells_the_truth() -> None:
 
 
 def scene(*boxes: tuple[float, ...], ignored: int = 0) -> EvalScene:
-    from tests.detectors.pictures import frame
-
     skip = np.arange(len(boxes)) >= len(boxes) - ignored
     table = np.array(boxes, float).reshape(-1, 4)
     return EvalScene(frame(np.zeros((480, 640, 3), np.uint8)), "size", table, np.zeros(len(boxes)), skip)
@@ -274,10 +324,10 @@ def test_the_report_counts_by_size() -> None:
     assert "toy: AP 0.500" in outcome.table()
 
 
-def test_evaluation_scenes_and_a_perfect_detector(data: Path, cache: Path) -> None:
-    scenes = list(eval_scenes(detect_scenes.Album(data, cache, "val")))
-    again = list(eval_scenes(detect_scenes.Album(data, cache, "val")))
-    assert {entry.kind for entry in scenes} == {"size", "roll", "cut"}
+def test_evaluation_scenes_and_a_perfect_detector(data: Path) -> None:
+    scenes = list(eval_scenes(validation_pictures(data)))
+    again = list(eval_scenes(validation_pictures(data)))
+    assert {entry.kind for entry in scenes} == {"size", "roll", "cut", "photo"}
     for one, other in zip(scenes, again, strict=True):
         np.testing.assert_array_equal(one.frame.image, other.frame.image)
 

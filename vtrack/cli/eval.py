@@ -16,7 +16,7 @@ EXAMPLE = """examples:
   vtrack eval --model fast --data w68:data/w68.zip --split val
   vtrack eval --data 300w:/data/300w --split test --shift 0.2 --json
   vtrack eval --data w68:data/w68.zip --data wflw:/data/WFLW --plot curves.png --sheet faces.png
-  vtrack eval --task detect --data data --cache runs/detect --detector auto
+  vtrack eval --task detect --data data --detector native     (data: the folder of the photograph zips)
   vtrack eval --data csv:my_points.csv --split all       (columns file, left_eye@0_x, left_eye@0_y, ...)"""
 
 
@@ -59,8 +59,9 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     add("--threshold", type=float, default=0.5, help="score that a find of the detector needs, with --task detect "
         "(default: %(default)s)")  # fmt: skip
-    add("--cache", type=Path, default=Path("runs/detect"), metavar="DIR", help="where the detector's training keeps its "
-        "labels, with --task detect (default: %(default)s)")  # fmt: skip
+    add("--detector-model", type=Path, metavar="PATH", help="file that the detector is read from")
+    add("--detect-size", type=int, metavar="PIXELS", help="longer side of the picture that the detector searches")
+    add("--small-faces", action="store_true", help="the detector also searches full-sized tiles, for small faces")
     add("--shift", type=float, default=0.0, metavar="X", help="move each box by X of its side, in a random direction")
     add("--shrink", type=float, default=0.0, metavar="X", help="make each box smaller by X (negative: larger)")
     add("--seed", type=int, default=0, help="of the random directions (default: %(default)s)")
@@ -135,25 +136,31 @@ def _run_detector(args: argparse.Namespace) -> int:
     """A face detector on composed scenes."""
     from dataclasses import asdict
 
-    from detectors import load_detector
     from vtrack.errors import UsageError
-    from vtrack.evaluation.detect import eval_scenes, evaluate_detector
-    from vtrack.training.detect_scenes import Album
+    from vtrack.evaluation.detect import evaluate_detector
+    from vtrack.evaluation.scenes import eval_scenes, validation_pictures
 
     if len(args.data) != 1:
         raise UsageError("--task detect takes one --data: the folder that holds the zips")
-    scenes = list(eval_scenes(Album(Path(args.data[0]), args.cache, "val")))
     # Asked for nearly everything it has, so that its whole curve shows; the threshold is applied afterwards.
-    finder = load_detector(args.detector, device=args.device, threshold=_ALMOST_ALL)
+    finder = _load_detector(args, _ALMOST_ALL)
+    scenes = list(eval_scenes(validation_pictures(Path(args.data[0]))))
     report = evaluate_detector(finder, scenes, args.threshold)
     print(json.dumps(asdict(report), indent=2) if args.json else report.table())
     return 0
 
 
-def _load_detector(args: argparse.Namespace) -> Detector:
+def _load_detector(args: argparse.Namespace, threshold: float | None = None) -> Detector:
     from detectors import load_detector
 
-    return load_detector(args.detector, device=args.device)
+    return load_detector(
+        args.detector,
+        device=args.device,
+        model_path=args.detector_model,
+        size=args.detect_size,
+        threshold=threshold,
+        small_faces=args.small_faces,
+    )
 
 
 def _detected(finder: Detector, data: Dataset) -> FloatArray:

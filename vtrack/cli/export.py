@@ -9,6 +9,7 @@ from vtrack.errors import SinkError, UsageError
 
 EXAMPLE = """examples:
   vtrack export --run runs/mine --name mine -o models      models/mine.json, for vtrack run --model
+  vtrack export --run runs/faces --name faces -o models    the same of vtrack train --task detect, for --detector-model
   vtrack export --model fast --parts eyes,lips -o eyes.onnx
   vtrack export --model fast --parts 300w --format torchscript -o face68.pt
 
@@ -21,8 +22,9 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser = commands.add_parser(
         "export",
         help="make a model of a training run, or a file for other programs of a model",
-        description="With --run: write the weights, the ONNX graphs and the card of a training run, sigma calibrated on "
-        "validation faces. With --model: write one file that answers one query, everything inside, checked against torch.",
+        description="With --run: write the weights, the ONNX graphs and the card of a training run, sigma (or the "
+        "detector's scores) calibrated on validation faces. With --model: write one file that answers one query, "
+        "everything inside, checked against torch.",
         epilog=EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -61,14 +63,30 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _publish(args: argparse.Namespace) -> int:
+    from vtrack.training.detect import OPTIONS
     from vtrack.training.publish import publish
 
     if not args.name:
         raise UsageError("--run needs a --name for the model")
     if Path(args.name).name != args.name:
         raise UsageError(f"{args.name!r} cannot be a model's name; use letters, digits and dashes")
-    _check_free(args.out / f"{args.name}.json", args.overwrite)
+    target = args.out / f"{args.name}.json"
+    _check_free(target, args.overwrite)
+    if (args.folder / OPTIONS).is_file():
+        return _detector(args.folder, target)
     print(publish(args.folder, args.name, args.summary, args.out))
+    return 0
+
+
+def _detector(folder: Path, target: Path) -> int:
+    """Publish a run of the face detector."""
+    from detectors import load_detector
+    from vtrack.training.detect_export import ship
+
+    target.parent.mkdir(parents=True, exist_ok=True)
+    report = ship(folder, target, lambda card: load_detector("native", device="cpu", model_path=card, threshold=0.02))
+    print(report.table())
+    print(target)
     return 0
 
 

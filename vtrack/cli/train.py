@@ -1,28 +1,48 @@
-"""`vtrack train`: learn a landmark model from annotated photographs."""
+"""`vtrack train`: learn a landmark model, or the face detector, from annotated photographs."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 EXAMPLE = """example:
   vtrack train --data w68:data/w68.zip --data scut86:data/scut86.zip --share w68=2 --out runs/mine --steps 20000
   vtrack train --data w68:data/w68.zip --model gv --backbone resnet18-half --size 128 --set resolution=32 --out runs/gv
+  vtrack train --task detect --data data --out runs/faces     (data: the folder of the photograph zips)
   (the same command again goes on from the last checkpoint)"""
+
+_OF_LANDMARKS = (
+    "share",
+    "trust",
+    "first_pixel",
+    "model",
+    "backbone",
+    "dim",
+    "layers",
+    "set",
+    "init",
+    "points",
+    "in_memory",
+    "augment",
+)
+"""Options that mean nothing to the detector."""
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Describe the command."""
     parser = commands.add_parser(
         "train",
-        help="train a landmark model",
-        description="Train a landmark model on any mix of data sets.",
+        help="train a landmark model or the face detector",
+        description="Train a landmark model on any mix of data sets, or the face detector on scenes composed of "
+        "photographs.",
         epilog=EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
-        "--data", action="append", required=True, metavar="NAME:PATH", help="a data set; repeat for more"
-    )
+    parser.add_argument("--task", default="landmarks", choices=("landmarks", "detect"), help="what to train "
+        "(default: %(default)s)")  # fmt: skip
+    parser.add_argument("--data", action="append", required=True, metavar="NAME:PATH", help="a data set; repeat for "
+        "more (with --task detect: the folder of the zips)")  # fmt: skip
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where checkpoint and log go")
     parser.add_argument("--share", action="append", default=[], metavar="NAME=X", help="draw this set X times as often")
     parser.add_argument("--trust", action="append", default=[], metavar="NAME=X", help="weight of this set's labels")
@@ -31,7 +51,8 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("--model", default="udfld", metavar="SYSTEM", help="udfld (any points of any layout), or "
         "one of a layout: gcn, rht, keyposs, gv, heatmap, regression; by default as large as in their papers")  # fmt: skip
     parser.add_argument("--backbone", help="image encoder (default: the system's)")
-    parser.add_argument("--size", type=int, help="side of the crops (default: the system's)")
+    parser.add_argument("--size", type=int, help="side of the crops, or of the detector's scenes "
+        "(default: the system's; 320)")  # fmt: skip
     parser.add_argument("--dim", type=int, help="width of queries and maps (default: the system's)")
     parser.add_argument("--layers", type=int, help="decoder layers of udfld (default: 2)")
     parser.add_argument("--set", action="append", default=[], metavar="KNOB=VALUE", help="any other knob of the system, "
@@ -43,20 +64,58 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument(
         "--start", default="", metavar="RUN", help="another run, whose weights are taken where they fit"
     )
-    parser.add_argument("--steps", type=int, default=20_000, help="(default: %(default)s)")
-    parser.add_argument("--batch", type=int, default=32, help="faces a step (default: %(default)s)")
+    parser.add_argument("--steps", type=int, help="(default: 20000; 6000 with --task detect)")
+    parser.add_argument("--batch", type=int, help="faces, or scenes, a step (default: 32; 16)")
     parser.add_argument("--points", type=int, default=68, help="most points of a face a step (default: %(default)s)")
-    parser.add_argument("--rate", type=float, default=1e-3, help="highest learning rate (default: %(default)s)")
-    parser.add_argument("--every", type=int, default=1000, help="steps between validations (default: %(default)s)")
+    parser.add_argument("--rate", type=float, help="highest learning rate (default: 0.001; 0.002)")
+    parser.add_argument("--every", type=int, help="steps between validations (default: 1000; 500)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1, help="CPU threads (default: %(default)s)")
     parser.add_argument("--device", default="cpu", help="cpu, cuda or mps (default: %(default)s)")
     parser.add_argument("--in-memory", action="store_true", help="hold all faces in memory (0.3 MB each)")
-    parser.set_defaults(run=run)
+    parser.add_argument("--cache", type=Path, default=Path("runs/detect"), metavar="DIR", help="where the detector's "
+        "labels are kept, made by python -m vtrack.training.detect_labels DATA DIR (default: %(default)s)")  # fmt: skip
+    parser.set_defaults(run=run, unchanged={name: parser.get_default(name) for name in _OF_LANDMARKS})
 
 
 def run(args: argparse.Namespace) -> int:
     """Train until the last step."""
+    checkpoint = _detector(args) if args.task == "detect" else _landmarks(args)
+    print(f"checkpoint: {checkpoint}")
+    return 0
+
+
+def _given(args: argparse.Namespace, *names: str) -> dict[str, Any]:
+    """Those of the options that were given; each task has its own defaults."""
+    return {name: value for name in names if (value := getattr(args, name)) is not None}
+
+
+def _detector(args: argparse.Namespace) -> Path:
+    """The face detector; the folder of its run."""
+    from vtrack.errors import UsageError
+    from vtrack.training.detect import train_detector
+
+    foreign = [name.replace("_", "-") for name, default in args.unchanged.items() if getattr(args, name) != default]
+    if foreign:
+        raise UsageError(f"--{foreign[0]} is an option of landmark models; --task detect does not take it")
+    if len(args.data) != 1:
+        raise UsageError("--task detect takes one --data: the folder that holds the zips")
+    return train_detector(
+        Path(args.data[0]),
+        args.out,
+        cache=args.cache,
+        seed=args.seed,
+        device=args.device,
+        threads=args.threads,
+        workers=min(args.threads - 1, 2),
+        start=Path(args.start) if args.start else None,
+        tell=lambda line: print(line, flush=True),
+        **_given(args, "steps", "batch", "rate", "every", "size"),
+    )
+
+
+def _landmarks(args: argparse.Namespace) -> Path:
+    """A landmark model; its checkpoint."""
     from vtrack.models.systems import make_config
     from vtrack.training.augment import make_augmentation
     from vtrack.training.loop import Recipe, train
@@ -73,19 +132,14 @@ def run(args: argparse.Namespace) -> int:
         init=args.init,
         start=args.start,
         augmentation=make_augmentation(knobs(args.augment)),
-        steps=args.steps,
-        batch=args.batch,
         most_points=args.points,
-        rate=args.rate,
-        every=args.every,
         seed=args.seed,
         threads=args.threads,
         device=args.device,
         in_memory=args.in_memory,
+        **_given(args, "steps", "batch", "rate", "every"),
     )
-    checkpoint = train(recipe, args.out, report=lambda line: print(line, flush=True))
-    print(f"checkpoint: {checkpoint}")
-    return 0
+    return train(recipe, args.out, report=lambda line: print(line, flush=True))
 
 
 def knobs(pairs: list[str]) -> dict[str, str]:

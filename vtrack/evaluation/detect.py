@@ -1,119 +1,23 @@
-"""How good a face detector is: recall and precision by size, roll and cut, average precision, time per frame.
-
-The scenes are validation photographs put into 640 x 480 frames in a fixed way: alone, in grids down to faces of ten
-pixels, rolled, and cut by the frame's edge. Every detector sees the same frames.
-"""
+"""How good a face detector is: recall and precision by size, roll and cut, average precision, time per frame."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 
-import cv2
 import numpy as np
 
+from vtrack.evaluation.scenes import HEIGHT, SMALLEST, WIDTH, EvalScene
 from vtrack.models.faceboxes import overlaps
-from vtrack.training.detect_labels import COLLECTIONS, DOUBTFUL, upright
-from vtrack.training.detect_scenes import Album, Picture, draw, moved
-from vtrack.types import Detections, Detector, FloatArray, Frame
+from vtrack.types import Detections, Detector, FloatArray
 
-WIDTH, HEIGHT = 640, 480
-WILD = ("w68", "ytf68", "fgnet68")
-"""Collections shown in scenes; studio portraits are too easy to tell detectors apart."""
-GRIDS = (1, 2, 4, 8, 14)
-TURNS = (30, -30, 60, -60, 90, -90)
-SIZES = ((10, 20), (20, 40), (40, 80), (80, 10_000))
+SIZES = ((SMALLEST, 20), (20, 40), (40, 80), (80, 10_000))
 ROLLS = ((0, 15), (15, 45), (45, 100))
 PRECISION = 0.95
 """Recalls are compared at this precision."""
 SAME = 0.5
 """Overlap from which a find is a hit."""
-
-
-@dataclass(frozen=True, eq=False)
-class EvalScene:
-    """One frame and the faces in it."""
-
-    frame: Frame
-    kind: str
-    """`size`, `roll` or `cut`: what the scene is there to measure."""
-    boxes: FloatArray
-    """(faces, 4) x0, y0, x1, y1; may leave the frame."""
-    rolls: FloatArray
-    """(faces,) degrees."""
-    ignored: np.ndarray
-    """(faces,) True where it does not matter whether it is found."""
-
-
-def eval_scenes(album: Album) -> Iterator[EvalScene]:
-    """All scenes, always the same."""
-    wild = [picture for picture in album.pictures if COLLECTIONS[picture.collection].name in WILD]
-    order = np.random.default_rng(0).permutation(len(wild))
-    pictures = [wild[i] for i in order]
-    large = [picture for picture in pictures if COLLECTIONS[picture.collection].name == "w68"]
-    number = 0
-    plans = [("size", grid, (0,)) for grid in GRIDS] + [("roll", 3, TURNS), ("cut", 1, (0,))]
-    for kind, columns, turns in plans:
-        rows = max(columns * HEIGHT // WIDTH, 1)
-        use = large if columns == 1 else pictures
-        for start in range(0, len(use), columns * rows):
-            chosen = use[start : start + columns * rows]
-            yield _compose(
-                number, kind, chosen, columns, rows, [turns[(start + i) % len(turns)] for i in range(len(chosen))]
-            )
-            number += 1
-
-
-def _compose(
-    number: int, kind: str, pictures: Sequence[Picture], columns: int, rows: int, turns: list[int]
-) -> EvalScene:
-    image = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
-    boxes, rolls, ignored = [], [], []
-    for place, (picture, turn) in enumerate(zip(pictures, turns, strict=True)):
-        x0, x1 = ((place % columns + i) * WIDTH // columns for i in (0, 1))
-        y0, y1 = ((place // columns + i) * HEIGHT // rows for i in (0, 1))
-        matrix = _cut(picture, number) if kind == "cut" else _fit(picture, turn, (x0, y0, x1, y1))
-        draw(picture, matrix, image[y0:y1, x0:x1], (x0, y0), cv2.BORDER_CONSTANT)
-        for hull, anchors, sort in zip(picture.hulls, picture.anchors, picture.kinds, strict=True):
-            points, eyes = moved(matrix, hull, anchors)
-            box = np.concatenate([points.min(0), points.max(0)])
-            seen = np.clip(np.minimum(box[2:], (x1, y1)) - np.maximum(box[:2], (x0, y0)), 0, None).prod()
-            share = seen / (box[2:] - box[:2]).prod()
-            if share > 0:
-                boxes.append(box)
-                rolls.append(np.degrees(upright(eyes)))
-                ignored.append(sort == DOUBTFUL or share < 0.5 or (box[2:] - box[:2]).max() < SIZES[0][0])
-    frame = Frame(image, number, number, Fraction(1, 25))
-    return EvalScene(frame, kind, np.array(boxes).reshape(-1, 4), np.array(rolls), np.array(ignored, bool))
-
-
-def _fit(picture: Picture, turn: int, cell: tuple[int, int, int, int]) -> FloatArray:
-    """(2, 3) map that shows the whole photograph, turned about its main face, in a cell."""
-    height, width = picture.levels[0].shape[:2]
-    x0, y0, x1, y1 = cell
-    scale = min((x1 - x0) / width, (y1 - y0) / height)
-    angle = np.radians(turn)
-    matrix = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    hull = picture.hulls[0]
-    pivot = (hull.min(0) + hull.max(0)) / 2 if turn else np.array([(width - 1) / 2, (height - 1) / 2])
-    middle = np.array([(x0 + x1 - 1) / 2, (y0 + y1 - 1) / 2])
-    return np.concatenate([matrix, (middle - matrix @ pivot)[:, None]], 1)
-
-
-def _cut(picture: Picture, number: int) -> FloatArray:
-    """(2, 3) map that pushes the main face over an edge of the frame, so that 25 to 45 % of it is lost."""
-    low, high = picture.hulls[0].min(0), picture.hulls[0].max(0)
-    size = (60, 100, 160, 240)[number // 4 % 4]
-    scale = size / (high - low).max()
-    lost = (0.25, 0.35, 0.45)[number // 16 % 3]
-    sides = (high - low) * scale
-    frame = np.array([WIDTH, HEIGHT])
-    corner = (frame - sides) / 2
-    axis, end = number % 2, number // 2 % 2
-    corner[axis] = frame[axis] - (1 - lost) * sides[axis] if end else -lost * sides[axis]
-    return np.concatenate([scale * np.eye(2), (corner - scale * low)[:, None]], 1)
 
 
 @dataclass(frozen=True)
@@ -155,19 +59,26 @@ class DetectorReport:
 def evaluate_detector(detector: Detector, scenes: Sequence[EvalScene], threshold: float) -> DetectorReport:
     """Run a detector on scenes. Give it a low threshold of its own, so that its whole curve shows; `threshold` is the
     one it is used with."""
+    finds, milliseconds = found_in(scenes, detector)
+    return report(detector.name, scenes, finds, threshold, milliseconds)
+
+
+def found_in(scenes: Sequence[EvalScene], detector: Detector) -> tuple[list[Detections], float]:
+    """What a detector finds in each scene, one at a time, and the median milliseconds of a frame of `WIDTH` x `HEIGHT`."""
     finds, seconds = [], []
     for scene in scenes:
         began = time.perf_counter()
         finds.append(detector.detect([scene.frame])[0])
-        seconds.append(time.perf_counter() - began)
-    return report(detector.name, scenes, finds, threshold, float(np.median(seconds) * 1e3))
+        if scene.frame.size == (WIDTH, HEIGHT):
+            seconds.append(time.perf_counter() - began)
+    return finds, float(np.median(seconds) * 1e3)
 
 
 def report(
     name: str, scenes: Sequence[EvalScene], finds: Sequence[Detections], threshold: float, milliseconds: float
 ) -> DetectorReport:
     """The figures from finds made before, possibly elsewhere."""
-    found, faces = _matched(scenes, finds)
+    found, faces = matched(scenes, finds)
     of_size = found["kind"] == "size"
     face_of_size = faces["kind"] == "size"
     longest = found["longest"]
@@ -201,7 +112,8 @@ def report(
     for low, high in ROLLS[1:]:
         theirs = turned & (faces["roll"] >= low) & (faces["roll"] < high)
         lines.append(line(f"roll {low}-{high}", found["kind"] == "roll", theirs))
-    lines.append(line("cut", found["kind"] == "cut", faces["kind"] == "cut"))
+    for label, kind in (("cut", "cut"), ("photographs", "photo")):
+        lines.append(line(label, found["kind"] == kind, faces["kind"] == kind))
     lines.append(line("all", np.ones(len(longest), bool), np.ones(len(faces["score"]), bool)))
 
     order = np.argsort(-found["score"], kind="stable")
@@ -212,7 +124,7 @@ def report(
     return DetectorReport(name, tuple(lines), area, milliseconds)
 
 
-def _matched(
+def matched(
     scenes: Sequence[EvalScene], finds: Sequence[Detections]
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """Finds with whether each is a hit, and faces with the score of their find (0 for none); the ignored left out."""
@@ -249,7 +161,7 @@ def _matched(
 
 def _ignorable(box: FloatArray, scene: EvalScene) -> bool:
     """True for a find on a face that does not count: mostly inside its box, or hardly bigger than the smallest class."""
-    if (box[2:] - box[:2]).max() < SIZES[0][0]:
+    if (box[2:] - box[:2]).max() < SMALLEST:
         return True
     others = scene.boxes[scene.ignored]
     low, high = np.maximum(box[:2], others[:, :2]), np.minimum(box[2:], others[:, 2:])

@@ -24,8 +24,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
-from vtrack.evaluation.detect import EvalScene, report
-from vtrack.models.faceboxes import STRIDES, UNIT, cells_of, suppress
+from vtrack.evaluation.detect import report
+from vtrack.evaluation.scenes import EvalScene
+from vtrack.models.faceboxes import STRIDES, UNIT, cells_of, suppress, vote
+from vtrack.models.faceboxes import decode as decode_cells
 from vtrack.models.facenet import FaceNet
 from vtrack.training.checkpoint import (
     load_run,
@@ -85,11 +87,15 @@ def _giou(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
 
 @torch.no_grad()
 def assign(faces: Tensor, middles: Tensor, strides: Tensor) -> tuple[Tensor, Tensor]:
-    """Which face (B, cells) each cell answers for (-1 none), and where the loss looks away (B, cells)."""
+    """Which face (B, cells) each cell answers for (-1 none), and where the loss looks away (B, cells).
+
+    In a doubtful face only cells for faces of about its size are let off: an eye of a large one is no small face.
+    """
     boxes, centers, state = faces[..., :4], faces[..., 4:6], faces[..., 7]
     size = boxes[..., 2:].clamp(min=1).prod(-1).sqrt()
     level = (size / (UNIT * STRIDES[0])).log2().clamp(0, len(STRIDES) - 1)
-    fits = (level[:, None] - (strides / STRIDES[0]).log2()[:, None]).abs() <= 0.75
+    apart = (level[:, None] - (strides / STRIDES[0]).log2()[:, None]).abs()
+    fits = apart <= 0.75
     distance = (middles[:, None] - centers[:, None]).norm(dim=-1)
     radius = torch.maximum(0.2 * size[:, None], 0.75 * strides[:, None])
     reach = torch.where(fits & (distance <= radius) & (state[:, None] == 1), distance / radius, torch.inf)
@@ -98,7 +104,8 @@ def assign(faces: Tensor, middles: Tensor, strides: Tensor) -> tuple[Tensor, Ten
     inside = (middles[:, None] >= boxes[:, None, :, :2]) & (
         middles[:, None] <= boxes[:, None, :, :2] + boxes[:, None, :, 2:]
     )
-    away = (inside.all(-1) & (state[:, None] == -1)).any(-1) & (face < 0)
+    alike = apart <= 1.5
+    away = (inside.all(-1) & alike & (state[:, None] == -1)).any(-1) & (face < 0)
     return face, away
 
 
@@ -149,18 +156,19 @@ class Average:
 
 
 @torch.inference_mode()
-def look(net: FaceNet, scene: EvalScene, floor: float = 0.05, most: int = 300) -> Detections:
+def look(net: FaceNet, scene: EvalScene, floor: float = 0.05, most: int = 400) -> Detections:
     """What the network finds in one scene whose sides are multiples of 32, scores as they come."""
     image = torch.from_numpy(scene.frame.image).to(next(net.parameters()).device)
-    cells = net(image.permute(2, 0, 1)[None].float())[0].cpu().T
-    middles, strides = map(torch.from_numpy, cells_of(*image.shape[:2]))
-    score, best = cells[:, 0].sigmoid().topk(min(most, len(cells)))
-    best, score = best[score > floor], score[score > floor]
-    boxes = decode(cells[best], middles[best], strides[best]).numpy()
-    kept, believed = suppress(boxes, score.numpy())
-    corners = boxes[kept]
+    cells = net(image.permute(2, 0, 1)[None].float())[0].cpu().numpy()
+    scores = 1 / (1 + np.exp(-cells[0]))
+    best = np.argsort(-scores)[:most]
+    best = best[scores[best] > floor]
+    middles, strides = cells_of(*image.shape[:2])
+    boxes = decode_cells(cells[:, best], middles[best], strides[best])
+    kept, believed = suppress(boxes, scores[best])
+    corners, rolls = vote(boxes, scores[best], cells[5:7, best].T, kept)
     xywh = np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], 1)
-    return Detections(xywh, believed, np.zeros(len(kept), np.float32))
+    return Detections(xywh, believed, np.arctan2(rolls[:, 1], rolls[:, 0]))
 
 
 def average_precision(net: FaceNet, scenes: Sequence[EvalScene]) -> float:
@@ -194,6 +202,7 @@ def train_detector(
     torch.set_num_threads(threads)
     place = torch.device(device)
     net = FaceNet().to(place)
+    net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch does not declare it
     if start is not None:
         net.load_state_dict(load_file(start / WEIGHTS))
     optimiser = torch.optim.AdamW(_groups(net), lr=rate, betas=(0.9, 0.99))
@@ -240,7 +249,7 @@ def train_detector(
                 )
                 sums[:] = 0
                 if not math.isnan(precision):
-                    _save(out, net, average, optimiser, step, size)
+                    _save(out, net, average, optimiser, step, {"size": size, "data": str(data.resolve())})
     return out
 
 
@@ -271,10 +280,12 @@ def _rate(step: int, steps: int, peak: float) -> float:
     return peak * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * along)))
 
 
-def _save(out: Path, net: FaceNet, average: Average, optimiser: torch.optim.Optimizer, step: int, size: int) -> None:
-    """What resuming needs, and the averaged weights."""
+def _save(
+    out: Path, net: FaceNet, average: Average, optimiser: torch.optim.Optimizer, step: int, about: dict[str, object]
+) -> None:
+    """What resuming needs, and the averaged weights with what shipping needs to know."""
     state = prefixed("net", net.state_dict()) | prefixed("average", average.net.state_dict())
     state |= optimiser_tensors(net, optimiser)
     save_run(out / CHECKPOINT, state, {"step": step})
     save_file({name: value.cpu().contiguous() for name, value in average.net.state_dict().items()}, out / WEIGHTS)
-    (out / OPTIONS).write_text(json.dumps({"net": net.options, "step": step, "size": size}))
+    (out / OPTIONS).write_text(json.dumps({"net": net.options, "step": step, **about}))

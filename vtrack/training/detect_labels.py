@@ -66,23 +66,27 @@ class Photograph:
     """(points, 2) on the face's core."""
     anchors: FloatArray
     """(3, 2) left eye, right eye, middle of the mouth."""
+    file: str
 
 
-def read_photographs(data: Path, collection: Photographs) -> Iterator[Photograph]:
-    """Every photograph of one zip, in the order of its table."""
+def read_photographs(data: Path, collection: Photographs, split: str | None = None) -> Iterator[Photograph]:
+    """Every photograph of one zip, or of one split of it, in the order of its table."""
     path = data / f"{collection.name}.zip"
     if not path.is_file():
         raise DataError(f"{path} is not there; give the folder that holds the photograph zips")
     chosen = np.concatenate([np.arange(first - 1, last) for first, last in collection.core])
     with zipfile.ZipFile(path) as archive:
         for row in list(csv.reader(io.StringIO(archive.read("labels.csv").decode())))[1:]:
+            if split not in (None, row[1]):
+                continue
             pixels = cv2.imdecode(np.frombuffer(archive.read(row[0]), np.uint8), cv2.IMREAD_COLOR)
             points = np.array([float(value) if value else np.nan for value in row[3:]]).reshape(-1, 2)
             eyes = [np.nanmean(points[np.array(eye) - 1], 0) for eye in collection.eyes]
             mouth = points[np.array(collection.mouth) - 1].mean(0)
             core = points[chosen]
             core = core[np.isfinite(core).all(1)]
-            yield Photograph(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), row[1], core, np.stack([*eyes, mouth]))
+            image = cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
+            yield Photograph(image, row[1], core, np.stack([*eyes, mouth]), row[0])
 
 
 def windows(height: int, width: int, grids: tuple[int, ...]) -> Iterator[tuple[int, int, int, int]]:

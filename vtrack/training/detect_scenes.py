@@ -22,6 +22,8 @@ log = logging.getLogger(__name__)
 
 LONGEST = 480
 """Photographs are kept at most this long: scenes rarely show them larger, and memory is shared."""
+SHORTEST = 12
+"""Sides are halved down to this."""
 MOST_FACES = 48
 """Of one scene; the rest would be crumbs."""
 
@@ -63,7 +65,7 @@ class Album:
                     levels.append(pixels[at : at + h * w * 3].reshape(h, w, 3))
                     at += h * w * 3
                     h, w = h // 2, w // 2
-                    if min(h, w) < 12:
+                    if min(h, w) < SHORTEST:
                         break
                 faces = slice(start, end)
                 self.pictures.append(
@@ -89,15 +91,22 @@ class Album:
                     for photograph in read_photographs(data, collection):
                         image = photograph.image
                         scale = min(1.0, LONGEST / max(image.shape[:2]))
-                        h, w = (max(int(side * scale), 12) for side in image.shape[:2])
+                        h, w = (max(int(side * scale), SHORTEST) for side in image.shape[:2])
                         index.append((offset, h, w, scale))
-                        while min(h, w) >= 12:
-                            image = cv2.resize(image, (w, h), interpolation=cv2.INTER_AREA)
-                            out.write(image.tobytes())
-                            offset += image.size
-                            h, w = h // 2, w // 2
+                        for level in halved(cv2.resize(image, (w, h), interpolation=cv2.INTER_AREA)):
+                            out.write(level.tobytes())
+                            offset += level.size
             np.save(table, np.array(index, np.float64))
         return np.memmap(path, np.uint8, "r"), np.load(table)
+
+
+def halved(image: ImageArray) -> tuple[ImageArray, ...]:
+    """An image and its halves, quarters and so on."""
+    levels = [image]
+    while min(levels[-1].shape[:2]) >= 2 * SHORTEST:
+        height, width = levels[-1].shape[:2]
+        levels.append(cv2.resize(levels[-1], (width // 2, height // 2), interpolation=cv2.INTER_AREA))
+    return tuple(levels)
 
 
 def _scaled(points: FloatArray, scale: float) -> FloatArray:
@@ -183,7 +192,7 @@ class Composer:
             self._mosaic(canvas, faces, rng)
         elif kind < 0.92:
             smallest = 20 if rng.random() < 0.6 else size / 4
-            target = float(np.exp(rng.uniform(np.log(smallest), np.log(1.2 * size))))
+            target = float(np.exp(rng.uniform(np.log(smallest), np.log(1.45 * size))))
             self._tile(canvas, faces, (0, 0, size, size), rng, target)
         else:
             self._faceless(canvas, (0, 0, size, size), rng)
@@ -192,6 +201,8 @@ class Composer:
                 self._paste(canvas, faces, rng)
         if rng.random() < 0.3:
             self._cover(canvas, faces, rng)
+        if rng.random() < 0.35:
+            self._caption(canvas, faces, rng)
         return self._finish(degrade(canvas, rng), faces)
 
     def _pick(self, rng: np.random.Generator) -> Picture:
@@ -262,10 +273,14 @@ class Composer:
             faces.add(*moved(matrix, hull, anchors), int(kind), seen)
 
     def _faceless(self, canvas: ImageArray, region: tuple[int, ...], rng: np.random.Generator) -> None:
-        """A part of a photograph that shows no face, enlarged: clothes, hands, hair, leaves; or a pattern."""
+        """A part of a photograph that shows no face, enlarged: clothes, hands, hair, leaves, an ear; or a pattern."""
         x0, y0, x1, y1 = region
         out = canvas[y0:y1, x0:x1]
-        for _ in range(6 if rng.random() < 0.85 else 0):
+        chance = rng.random()
+        if chance < 0.2:
+            self._feature(out, rng)
+            return
+        for _ in range(6 if chance < 0.85 else 0):
             picture = self._pick(rng)
             height, width = picture.levels[0].shape[:2]
             side = rng.uniform(0.12, 0.5) * min(height, width)
@@ -282,6 +297,32 @@ class Composer:
                 )
                 return
         out[:] = pattern(y1 - y0, x1 - x0, rng)
+
+    def _feature(self, out: ImageArray, rng: np.random.Generator) -> None:
+        """A small piece of a large face, enlarged: an eye, an ear or a chin alone is no face, however round and dark."""
+        picture = self._pick(rng)
+        low, high = picture.hulls[0].min(0), picture.hulls[0].max(0)
+        side = float((high - low).max()) * rng.uniform(0.15, 0.35)
+        where = (low + high) / 2 + (high - low) * rng.uniform(-0.65, 0.65, 2)
+        sides = np.array(out.shape[1::-1])
+        scale = float(sides.max() / side)
+        matrix = np.concatenate([scale * np.eye(2), (sides / 2 - scale * where)[:, None]], 1)
+        draw(picture, matrix, out, (0, 0), cv2.BORDER_REFLECT_101)
+        out[:] = recolour(out, rng)
+
+    def _caption(self, canvas: ImageArray, faces: _Faces, rng: np.random.Generator) -> None:
+        """Titles, scores and signs: writing straight over the picture or on a band."""
+        for _ in range(rng.integers(1, 4)):
+            height = int(np.exp(rng.uniform(np.log(0.05), np.log(0.35))) * self.size)
+            width = int(rng.uniform(0.25, 1.0) * self.size)
+            x0, y0 = (int(rng.uniform(0, self.size - side)) for side in (width, height))
+            area = canvas[y0 : y0 + height, x0 : x0 + width]
+            written = area.copy()
+            if rng.random() < 0.5:
+                written[:] = rng.integers(0, 256, 3)
+            line(written, rng)
+            self._hide(faces, np.array([x0, y0]), ((written != area).any(2) * 255).astype(np.uint8))
+            area[:] = written
 
     def _paste(self, canvas: ImageArray, faces: _Faces, rng: np.random.Generator) -> None:
         """A head cut out with a soft edge, put anywhere, often beside a face that is there: crowds and overlaps."""
@@ -435,6 +476,21 @@ def writing(height: int, width: int, rng: np.random.Generator) -> ImageArray:
         cv2.putText(out, text, place, font, size, edge, thick + max(int(2 * size), 1), cv2.LINE_AA)
         cv2.putText(out, text, place, font, size, colour, thick, cv2.LINE_AA)
     return out
+
+
+def line(out: ImageArray, rng: np.random.Generator) -> None:
+    """One line of bold letters across a band, as high as the band."""
+    height, width = out.shape[:2]
+    letters = np.array(list("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789&@%!?'"))
+    font = int(rng.integers(0, 8))
+    size = rng.uniform(0.45, 0.8) * height / cv2.getTextSize("E", font, 1.0, 1)[0][1]
+    thick = max(round(size * rng.uniform(1.0, 5.0)), 1)
+    text = "".join(rng.choice(letters, max(int(width / (0.6 * height)), 1) + 1))
+    colour, edge = rng.integers(0, 256, (2, 3)).tolist()
+    place = (int(rng.uniform(-0.2, 0.3) * height), int(rng.uniform(0.75, 0.9) * height))
+    if rng.random() < 0.3:
+        cv2.putText(out, text, place, font, size, edge, thick + max(int(2 * size), 2), cv2.LINE_AA)
+    cv2.putText(out, text, place, font, size, colour, thick, cv2.LINE_AA)
 
 
 def degrade(image: ImageArray, rng: np.random.Generator) -> ImageArray:
