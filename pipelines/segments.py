@@ -25,6 +25,8 @@ _MEMORY = 64 * 2**20
 """Bytes of pixels that a segment holds at most; large frames make short segments."""
 _LONGEST = 32
 """Frames that a segment holds at most."""
+_RENEWED = 4
+"""Turns of the detection clock after which tracks forget all but their newest detections."""
 _MISSES = 2
 """Frames in a row that a face is looked for in vain before it is given up until the next key frame."""
 
@@ -69,8 +71,12 @@ class SegmentFollower(Follower):
 
     def _finish(self, segment: Sequence[Frame]) -> None:
         """Find the faces of a segment, which ends with a key frame."""
-        if len(segment) > 1:
-            self._solve(segment, self._seeds(segment[-1]))
+        if len(segment) < 2:
+            return
+        self._solve(segment, self._seeds(segment[-1]))
+        if self._turn(segment[0]) // _RENEWED != self._turn(segment[-1]) // _RENEWED:
+            for track in self.tracks.live:
+                track.renew()
 
     def _seeds(self, frame: Frame) -> list[Seed]:
         """The faces of a key frame: where their tracks expect them if no others may be followed, else detected."""

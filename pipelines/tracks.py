@@ -8,6 +8,7 @@ the older.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
@@ -35,6 +36,8 @@ _SAME = 0.25
 _REACH = 0.6
 """How far from where it was expected a face may be found, in box sides; grows while it is missing."""
 _REACH_GROWTH = 0.5
+_RECALLED = 6
+"""Detections that a renewed track remembers."""
 _STRAINED = 0.4
 """From here an assignment is worth checking by a detection in between."""
 
@@ -46,6 +49,7 @@ class Track:
         self.id: int | None = None
         self.boxes = BoxFilter()
         """Where its crops are cut, and where it will be next."""
+        self._seeds: deque[tuple[float, Sighting]] = deque(maxlen=_RECALLED)
         self.last: Sighting
         self.born = time
         self.seen = time
@@ -64,6 +68,7 @@ class Track:
         if not seed.detected:
             return
         self.detected = time
+        self._seeds.append((time, seed.sighting))
         self.evidence += ENOUGH if seed.certain else seed.score * seed.sighting.presence
 
     def begin_with(self, past: Sequence[tuple[float, Sighting]]) -> None:
@@ -72,6 +77,17 @@ class Track:
         for time, sighting in (*past, (self.seen, self.last)):
             self.boxes.add(time, sighting.box, sighting.angle)
         self.born = past[0][0] if past else self.born
+
+    def renew(self) -> None:
+        """Let the newest detections alone tell the box, if there are enough of them and one is of now.
+
+        What was found between them came from crops that were cut where the filter said, so that without this a face's
+        first second would echo in all that follow, and no part of a video could be followed by itself.
+        """
+        if len(self._seeds) == _RECALLED and self._seeds[-1][0] == self.seen:
+            self.boxes = BoxFilter()
+            for time, sighting in self._seeds:
+                self.boxes.add(time, sighting.box, sighting.angle)
 
     def anchors(self, time: float) -> FloatArray:
         """(anchors, 2) where its anchors are expected."""

@@ -33,7 +33,7 @@ from vtrack.types import Frame, FrameResult
 
 TOLERANCE = 0.01
 """Pixels that a point may differ by where two pieces overlap."""
-_FOUND = 10
+_FOUND = 16
 """Detections that a lead-in has time for; a face that is seen each time counts after three or four."""
 _LEAST_LEAD = 3.0
 """Seconds."""
