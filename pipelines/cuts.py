@@ -7,7 +7,7 @@ from collections import deque
 import numpy as np
 
 from vtrack.planes import Pixels, Planes
-from vtrack.types import FloatArray
+from vtrack.types import FloatArray, ImageArray
 
 _ROWS, _COLUMNS = 18, 32
 _CHANGE = 24.0
@@ -26,7 +26,7 @@ class CutDetector:
 
     def is_cut(self, image: Pixels) -> bool:
         """Compare this frame with the one before. The first is no cut, and neither is a frame of another size."""
-        small = _thumbnail(image)
+        small = thumbnail(image).astype(np.float64)
         last, self._last = self._last, small
         if last is None:
             return False
@@ -40,11 +40,11 @@ class CutDetector:
         return cut
 
 
-def _thumbnail(image: Pixels) -> FloatArray:
-    """(rows, columns) green of evenly spread pixels."""
+def thumbnail(image: Pixels) -> ImageArray:
+    """(rows, columns) green of evenly spread pixels: all of a picture that cuts are told from."""
     height, width = image.shape[:2]
     rows = ((np.arange(_ROWS) + 0.5) * height / _ROWS).astype(np.intp)
     columns = ((np.arange(_COLUMNS) + 0.5) * width / _COLUMNS).astype(np.intp)
     if isinstance(image, Planes):
         return image.green(rows, columns)
-    return image[rows[:, None], columns, 1].astype(np.float64)
+    return image[rows[:, None], columns, 1]

@@ -70,8 +70,8 @@ class Follower:
         """
         if not tracks:
             return []
-        boxes = np.stack([track.motion.predict(frame.time) for track in tracks])
-        angles = np.array([track.motion.angle for track in tracks])
+        expected = [track.boxes.predict(frame.time) for track in tracks]
+        boxes, angles = np.stack([box for box, _ in expected]), np.array([angle for _, angle in expected])
         sightings = self.landmarker.look([frame], [0] * len(tracks), boxes, angles)
         return contest(
             [

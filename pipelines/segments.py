@@ -4,6 +4,9 @@ A segment runs from one key frame to the next. Faces found at both ends are look
 all in one batch. A face that is only there at the start is followed forwards until it is gone, one that is only there
 at the end backwards. Where both happen at once, or a face seems to have leapt, a detection in the middle halves the
 segment until things are clear.
+
+Key frames go by the recording's own clock, not by the time since the last one. So a video that is read from its middle
+has them on the same frames, and after a moment the same faces in the same places: what pieces of a video are joined by.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ import numpy as np
 
 from pipelines.follow import Follower
 from pipelines.landmarks import Sighting
-from pipelines.tracks import Candidate, Match, Seed, Track, believable, between, contest, same_face
+from pipelines.tracks import Candidate, Match, Seed, Track, believable, contest, same_face
 from vtrack.types import Frame
 
 _MEMORY = 64 * 2**20
@@ -42,13 +45,17 @@ class SegmentFollower(Follower):
                 segment = [frame]
                 continue
             segment.append(frame)
-            if frame.time - segment[0].time >= self.detect_every - 1e-6 or len(segment) > _room(frame):
+            if self._turn(frame) != self._turn(segment[0]) or len(segment) > _room(frame):
                 self._finish(segment)
                 # The last frame stays for the next segment, which may add what it tells of this one's births.
                 yield from self._settled(segment[:-1])
                 segment = segment[-1:]
         self._finish(segment)
         yield from self._settled(segment)
+
+    def _turn(self, frame: Frame) -> int:
+        """In which turn of the detection clock a frame is; the first of each is a key frame."""
+        return int((frame.time + 1e-6) // self.detect_every) if self.detect_every else frame.index
 
     def _enter(self, frame: Frame) -> None:
         """The faces of the first frame of a scene."""
@@ -97,10 +104,13 @@ class SegmentFollower(Follower):
         """
         end = frames[-1]
         places = range(1, len(frames))
-        wanted = [
-            (place, track, *between(track, seed, end.time, frames[place]))
-            for place in places
+        times = [frames[place].time for place in places]
+        ways = [
+            (track, *track.boxes.way(end.time, seed.sighting.box, seed.sighting.angle, times))
             for track, seed in match.pairs
+        ]
+        wanted = [
+            (place, track, boxes[place - 1], angles[place - 1]) for place in places for track, boxes, angles in ways
         ]
         sightings = self.landmarker.look(
             frames,
@@ -139,6 +149,7 @@ class SegmentFollower(Follower):
         new = [seed for seed in match.new if not any(same_face(seed.sighting, one.sighting) for one in known)]
         begun = self.tracks.begin(self.settle(new, end), end.time)
         walkers: dict[Track, Track] = {}
+        pasts: dict[Track, list[tuple[float, Sighting]]] = {track: [] for track in begun}
         for track in begun:
             self._record(end, Candidate(track, track.last, track.last.box), new=False)
             walker = Track(end.time)
@@ -150,8 +161,10 @@ class SegmentFollower(Follower):
             for candidate in found:
                 candidate.track.add(frame.time, candidate.sighting)
                 track = walkers[candidate.track]
-                track.add_before(frame.time, candidate.sighting)
+                pasts[track].insert(0, (frame.time, candidate.sighting))
                 self._record(frame, Candidate(track, candidate.sighting, candidate.expected), new=False)
+        for track, past in pasts.items():
+            track.begin_with(past)
 
     def _record(self, frame: Frame, candidate: Candidate, *, new: bool = True) -> None:
         """Keep a sighting for its frame; a `new` one is also news to its track."""

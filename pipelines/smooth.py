@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from pipelines.cuts import CutDetector
-from pipelines.steady import LAG, Moment, Smoothing, Steady
+from pipelines.steady import Moment, Smoothing, Steady, look_ahead
 from vtrack.planes import Pixels
 from vtrack.types import Face, FloatArray, FrameResult, Query
 
@@ -28,7 +28,7 @@ _JUMP = 1.0
 """How far a face may go from one sighting to the next, in its own size (half the longer side of its box)."""
 _RESIZE = 1.5
 """By what factor it may grow or shrink meanwhile."""
-_PICTURES = 160 * 2**20
+_PICTURES = 192 * 2**20
 """Bytes of pictures, as RGB, that may be held back at most; large pictures get a shorter look ahead."""
 _LEAST_LAG = 8
 
@@ -91,12 +91,13 @@ class Smoother:
         """
         if self.settings.mode == "none":
             return [result]
+        picture = result.frame.pixels if picture is None else picture
         if self._steady is None:
             self._steady = Steady(self._all, self._anchors, self.settings, lag=_lag(*result.frame.size))
         # Time stands still where timestamps do, and never runs backwards. Rounding lets equal steps be equal.
         step = 0.0 if self._time is None else round(max(result.time - self._time, 0.0), 9)
         self._time = result.time
-        self._end_lives(result, self._cuts.is_cut(result.frame.pixels if picture is None else picture))
+        self._end_lives(result, self._cuts.is_cut(picture))
         held = self._enter(result)
         points = np.full((self._steady.tracks, len(self._all), 2), np.nan)
         sigma = np.full(points.shape[:2], np.nan)
@@ -171,7 +172,7 @@ def _lag(width: int, height: int) -> int:
 
     The same for frames that come without their pictures, so that results do not depend on what else is asked for.
     """
-    return min(LAG, max(_PICTURES // max(width * height * 3, 1), _LEAST_LAG))
+    return max(look_ahead(_PICTURES // max(width * height * 3, 1)), _LEAST_LAG)
 
 
 _CORNERS = Query(("box",) * 4, (0.0,) * 4, tuple(f"box_corner_{i}" for i in range(4)))

@@ -29,26 +29,29 @@ HEAD = "head"
 LAG = 300
 """Frames that zero-lag smoothing looks ahead. What comes later moves a point by less than 0.001 pixels once a filter has
 settled, on a face with 100 pixels between the outer corners of the eyes."""
-BLOCK = 16
-"""Frames that it gives back at once."""
+_BLOCKS = 16
+"""Frames are given back in blocks of this part of the look ahead: walking back once serves a block."""
+_FORESIGHT = 3
+"""Frames that the causal scout of zero-lag smoothing is ahead."""
 
 # How the constants were found. The likelihood of innovations was scanned over seven powers of ten of density on two real
-# clips (`webcam-man`, `expressions-audio`, early `fast` model), with agility at work. It decides little: for parts it is
-# nearly flat, for the head's shift it prefers some 10 ** 4 times as much as stands here. So these are not estimates of
-# maximum likelihood: they were chosen by hand on `pipelines.smooth_bench`, for jitter, blinks, lag and error together,
-# and `_BEYOND` also on how calm the real clips became. On six seeds not used for that, RTS cuts jitter 5.2 times (4.8 to
-# 6.2) and keeps 99.5 % of a blink; Kalman cuts it 3.2 times and is up to 2 % worse than raw on 5 of 30 clips in motion.
+# clips (`webcam-man`, `expressions-audio`, an early model), with agility at work. It decides little: for parts it is
+# nearly flat, for the head's shift it prefers some 10 ** 4 times as much as stands here. The annotated video frames at
+# hand (`ytf68`) are a dozen unordered frames a person, without times, so they tell nothing about motion. So these are not
+# estimates of maximum likelihood: they were chosen by hand on `pipelines.smooth_bench`, for jitter, blinks, lag and error
+# together, and `_BEYOND` also on how calm the real clips became. On six seeds RTS cuts jitter 5.3 times and keeps 99 % of a
+# blink; Kalman cuts it 3.1 times (2.9 to 3.2), and is nearer to the truth than raw points on each of 30 clips.
 _DENSITY = {"eyes": 4e-6, "lips": 4e-6, "brows": 2e-6, "pupils": 2e-5, HEAD: 6e-5}
 """Noise of motion, in squared face units per cubed second ..."""
 _DENSITY_ELSEWHERE = 1e-6
-_CAUSAL = 0.03
+_CAUSAL = 0.02
 """... of which a filter that has no future to lean on takes so much, and leans on the past the more."""
 _JITTER, _HEAD_JITTER = 0.20, 0.12
 """First guess of the trembling from frame to frame, of points and of the whole head, over sigma, which is the whole
 error: measured 0.13 to 0.20 and 0.06 to 0.09 on calm clips. What is learnt on the way corrects both."""
 _LEARNING, _BEYOND, _LEVELS = 2.0, 0.2, (0.25, 4.0)
 """How fast the level of the jitter is learnt, per second; share of points above what is expected; limits."""
-_ALARM, _HOLD = 1e-3, 0.06
+_ALARM, _HOLD = 5e-4, 0.06
 """See `filters.kalman.Groups`."""
 _ZEAL = {"eyes": 4.0}
 """A blink turns round within a frame or two, by less than would stand out: eyes that move at all are followed closely."""
@@ -118,18 +121,20 @@ class Steady:
         """`query` names the part of each point, `anchors` are the places of the points that tell the head's motion."""
         count = len(query)
         kinds = [_kind(part) for part in query.parts]
+        strengths = np.array([settings.of(part) for part in query.parts])
+        self._causal = settings.mode != "rts"
         self._body = Body(0, anchors)
-        strengths = np.array([*(settings.of(part) for part in query.parts), *[settings.of(HEAD)] * 2])
-        self._filter: _Kalman | _OneEuro
+        self._level = _Level(count)
+        self._head: _Kalman | _OneEuro
+        self._parts: _Kalman | _OneEuro
         if settings.mode == "one-euro":
-            self._filter = _OneEuro(count, strengths)
+            self._head, self._parts = _OneEuro(np.full(2, settings.of(HEAD))), _OneEuro(strengths)
         else:
-            density = np.array([*(_DENSITY.get(kind, _DENSITY_ELSEWHERE) for kind in kinds), *[_DENSITY[HEAD]] * 2])
-            density *= 10 ** (_DECADES * (0.5 - strengths))
-            lag = lag if settings.mode == "rts" else 0
-            zeal = np.array([_ZEAL.get(kind, 1.0) for kind in (*kinds, HEAD, HEAD)])
-            groups = Groups(_members(query), alarm=_ALARM, hold=_HOLD, zeal=zeal)
-            self._filter = _Kalman(groups, density if lag else density * _CAUSAL, lag)
+            lag = 0 if self._causal else lag
+            density = np.array([_DENSITY.get(kind, _DENSITY_ELSEWHERE) for kind in kinds])
+            zeal = np.array([_ZEAL.get(kind, 1.0) for kind in kinds])
+            self._head = _Kalman(np.arange(2), _DENSITY[HEAD], np.full(2, settings.of(HEAD)), 1.0, lag)
+            self._parts = _Kalman(_members(query), density, strengths, zeal, lag)
         self._size = np.ones(0)
         self._last = np.zeros((0, 2), np.complex128)
         self._noise = np.zeros((0, count))
@@ -143,15 +148,16 @@ class Steady:
     def grow(self, tracks: int) -> None:
         """Make room for `tracks` tracks in all."""
         extra = tracks - self.tracks
-        self._body.grow(tracks)
-        self._filter.grow(tracks)
+        for part in (self._body, self._level, self._head, self._parts):
+            part.grow(tracks)
         self._size = np.concatenate([self._size, np.ones(extra)])
         self._last = np.concatenate([self._last, np.full((extra, 2), np.nan)])
         self._noise = np.concatenate([self._noise, np.full((extra, self._noise.shape[1]), np.nan)])
 
     def reset(self, tracks: list[int]) -> None:
         """Forget these tracks."""
-        self._filter.reset(tracks)
+        for part in (self._level, self._head, self._parts):
+            part.reset(np.asarray(tracks, np.intp))
 
     def step(self, points: FloatArray, sigma: FloatArray, dt: float) -> list[Moment]:
         """Take the points (tracks, points, 2) and sigma (tracks, points) in pixels of the next frame, NaN where unmeasured.
@@ -160,142 +166,186 @@ class Steady:
         """
         # Sure points tremble nearly as much as unsure ones, which are only more often wrong.
         typical = known_median(np.where(np.isfinite(sigma).any(1, keepdims=True), sigma, 1.0))
-        jitter = np.sqrt(sigma * typical) * _JITTER * self._filter.level[:, None]
-        parts, shift, turn = self._body.split(to_complex(points), jitter, self._filter.expected(dt)[:, :-2])
-        measured = np.isfinite(turn)
+        jitter = np.sqrt(sigma * typical) * _JITTER * self._level.factor[:, None]
+        numbers = to_complex(points)
+        parts, shift, turn = self._body.split(numbers, jitter, self._parts.expected(dt))
+        measured, place = np.isfinite(turn), np.stack([shift, turn], 1)
         self._size = np.where(measured, np.abs(turn), self._size)
-        self._last = np.where(measured[:, None], np.stack([shift, turn], 1), self._last)
+        self._last = np.where(measured[:, None], place, self._last)
         size = self._size[:, None]
         head = np.sqrt(np.square(jitter[:, self._body.anchors]).mean(1, keepdims=True)) * (_HEAD_JITTER / _JITTER)
-        channels = to_plane(np.concatenate([parts, shift[:, None], turn[:, None]], 1))
-        noise = np.square(np.concatenate([jitter / size, head, head], 1))
-        units = np.concatenate([np.ones_like(parts, np.float64), size, size], 1)
         measured_noise = np.square(jitter) + np.square(head) * (1 + np.square(np.abs(parts)))
         self._noise = np.where(np.isfinite(measured_noise), measured_noise, self._noise)
         self._held.append((self._noise, self._last))
-        return [self._moment(*state) for state in self._filter.step(channels, noise, units, dt)]
+        noise = np.square(jitter / size)
+        self._level.learn(to_plane(parts), noise, dt)
+        heads = self._head.step(to_plane(place), np.square(head), size, dt)
+        if self._causal:
+            # Where the head is seen late, or a mouth that opens was taken for it, the parts make up for it at once.
+            steady = to_complex(heads[0][0])
+            parts = (numbers - steady[:, :1]) / steady[:, 1:]
+            noise = measured_noise / np.square(size)
+        return self._moments(heads, self._parts.step(to_plane(parts), noise, np.ones_like(size), dt))
 
     def flush(self) -> list[Moment]:
         """The moments that are still held back, oldest first."""
-        return [self._moment(*state) for state in self._filter.flush()]
+        return self._moments(self._head.flush(), self._parts.flush())
 
-    def _moment(self, positions: FloatArray, variances: FloatArray) -> Moment:
-        """Parts and head put together again; `variances` (tracks, points + 2)."""
+    def _moments(self, heads: list[_State], parts: list[_State]) -> list[Moment]:
+        return [self._moment(*head, *part) for head, part in zip(heads, parts, strict=True)]
+
+    def _moment(
+        self, place: FloatArray, place_variance: FloatArray, parts: FloatArray, parts_variance: FloatArray
+    ) -> Moment:
+        """Parts and head put together again."""
         noise, last = self._held.popleft()
         # Tracks that came after this moment are no part of it.
-        numbers, variances = to_complex(positions[: len(noise)]), variances[: len(noise)]
-        parts, place = numbers[:, :-2], numbers[:, -2:]
-        shift, turn = place[:, :1], place[:, 1:]
-        rest = (
-            variances[:, :-2] * np.square(np.abs(turn))
-            + variances[:, -2:-1]
-            + variances[:, -1:] * np.square(np.abs(parts))
-        )
-        return Moment(to_plane(shift + turn * parts), noise, rest, place, last)
+        heads, numbers = to_complex(place[: len(noise)]), to_complex(parts[: len(noise)])
+        doubt, parts_variance = place_variance[: len(noise)], parts_variance[: len(noise)]
+        shift, turn = heads[:, :1], heads[:, 1:]
+        rest = parts_variance * np.square(np.abs(turn)) + doubt[:, :1] + doubt[:, 1:] * np.square(np.abs(numbers))
+        return Moment(to_plane(shift + turn * numbers), noise, rest, heads, last)
+
+
+_State = tuple[FloatArray, FloatArray]
+"""Positions (tracks, channels, 2) and variances (tracks, channels), NaN where nothing was measured yet."""
 
 
 class _Kalman:
-    """The channels of `Steady` (parts, then shift and turn) through the Kalman filter, at once or with zero lag."""
+    """Some channels of `Steady` (parts, or shift and turn) through the Kalman filter, at once or with zero lag."""
 
-    def __init__(self, groups: Groups, density: FloatArray, lag: int) -> None:
-        count = len(groups.members)
-        self._density = density
+    def __init__(
+        self,
+        members: npt.NDArray[np.intp],
+        density: FloatArray | float,
+        strengths: FloatArray,
+        zeal: FloatArray | float,
+        lag: int,
+    ) -> None:
+        count = len(members)
+        groups = Groups(members, alarm=_ALARM, hold=_HOLD, zeal=zeal)
+        self._density = density * 10 ** (_DECADES * (0.5 - strengths)) * (1.0 if lag else _CAUSAL)
         self._zero_lag = (
-            ZeroLag(0, count, groups=groups, gate=_GATE, patience=_PATIENCE, lag=lag, block=BLOCK) if lag else None
+            ZeroLag(
+                0,
+                count,
+                groups=groups,
+                gate=_GATE,
+                patience=_PATIENCE,
+                lag=lag,
+                block=lag // _BLOCKS + 1,
+                foresight=_FORESIGHT,
+            )
+            if lag
+            else None
         )
         self._kalman = (
             self._zero_lag.scout if self._zero_lag else Kalman(0, count, groups=groups, gate=_GATE, patience=_PATIENCE)
         )
-        self.level = np.ones(0)
-        """(tracks,) how much stronger the jitter is than sigma says, learnt on the way."""
-        self._past: list[tuple[FloatArray, float]] = [
-            (np.zeros((0, count - 2, 2)), 0.0)
-        ] * 2  # parts and time steps of the last two moments
 
     def grow(self, tracks: int) -> None:
         (self._zero_lag or self._kalman).grow(tracks)
-        extra = tracks - len(self.level)
-        self.level = np.concatenate([self.level, np.ones(extra)])
-        self._past = [
-            (np.concatenate([parts, np.full((extra, *parts.shape[1:]), np.nan)]), dt) for parts, dt in self._past
-        ]
 
-    def reset(self, tracks: list[int]) -> None:
-        (self._zero_lag or self._kalman).reset(np.asarray(tracks, np.intp))
-        self.level[tracks] = 1.0
-        for parts, _ in self._past:
-            parts[tracks] = np.nan
+    def reset(self, tracks: npt.NDArray[np.intp]) -> None:
+        (self._zero_lag or self._kalman).reset(tracks)
 
     def expected(self, dt: float) -> ComplexArray:
         """(tracks, channels) where the channels are expected `dt` later, NaN where nothing is."""
         mean = self._kalman.mean
         return np.where(self._kalman.alive, to_complex(mean[..., 0, :] + dt * mean[..., 1, :]), np.nan)
 
-    def step(
-        self, channels: FloatArray, noise: FloatArray, units: FloatArray, dt: float
-    ) -> list[tuple[FloatArray, FloatArray]]:
-        given = (channels, noise, self._density * np.square(units), dt, _SPEED * units)
-        self._learn(channels, noise, dt)
+    def step(self, channels: FloatArray, noise: FloatArray, unit: FloatArray, dt: float) -> list[_State]:
+        """Channels (tracks, channels, 2) with noise (tracks, channels or 1); `unit` (tracks, 1) is the length of 1."""
+        shape = channels.shape[:2]
+        given = (
+            channels,
+            np.broadcast_to(noise, shape),
+            self._density * np.square(unit),
+            dt,
+            np.broadcast_to(_SPEED * unit, shape),
+        )
         ready = self._zero_lag.step(*given) if self._zero_lag else [self._kalman.step(*given)]
         return [_state(one) for one in ready]
 
-    def flush(self) -> list[tuple[FloatArray, FloatArray]]:
+    def flush(self) -> list[_State]:
         return [_state(one) for one in self._zero_lag.flush()] if self._zero_lag else []
 
-    def _learn(self, channels: FloatArray, noise: FloatArray, dt: float) -> None:
+
+class _Level:
+    """How much stronger the jitter is than sigma says, learnt on the way."""
+
+    def __init__(self, points: int) -> None:
+        self.factor = np.ones(0)
+        """(tracks,)."""
+        self._past: list[tuple[FloatArray, float]] = [(np.zeros((0, points, 2)), 0.0)] * 2
+        """Parts and time steps of the last two moments."""
+
+    def grow(self, tracks: int) -> None:
+        extra = tracks - len(self.factor)
+        self.factor = np.concatenate([self.factor, np.ones(extra)])
+        self._past = [
+            (np.concatenate([parts, np.full((extra, *parts.shape[1:]), np.nan)]), dt) for parts, dt in self._past
+        ]
+
+    def reset(self, tracks: npt.NDArray[np.intp]) -> None:
+        self.factor[tracks] = 1.0
+        for parts, _ in self._past:
+            parts[tracks] = np.nan
+
+    def learn(self, parts: FloatArray, noise: FloatArray, dt: float) -> None:
         """See that four in five points lie as near to the middle of their neighbours in time as their noise lets expect.
 
         This says nothing of what the filter makes of them, so that the two cannot drive each other on, and it does not
         mind the few that move.
         """
         (first, _), (middle, before) = self._past
-        self._past = [self._past[1], (channels[:, :-2], dt)]
+        self._past = [self._past[1], (parts, dt)]
         if before <= 0 or dt <= 0:
             return
         share = before / (before + dt)  # of the last in what is expected of the middle
-        bend = np.square(middle - (1 - share) * first - share * channels[:, :-2]).sum(-1) / 2
-        expected = noise[:, :-2] * (1 + share**2 + (1 - share) ** 2)
+        bend = np.square(middle - (1 - share) * first - share * parts).sum(-1) / 2
+        expected = noise * (1 + share**2 + (1 - share) ** 2)
         known = np.isfinite(bend)
         beyond = (known & (bend > np.log(1 / _BEYOND) * expected)).sum(1) / np.maximum(known.sum(1), 1)
         above = np.where(known.any(1), beyond - _BEYOND, 0.0)
-        self.level = np.clip(self.level * np.exp(_LEARNING * dt * above), *_LEVELS)
+        self.factor = np.clip(self.factor * np.exp(_LEARNING * dt * above), *_LEVELS)
 
 
-def _state(step: Step | Smoothed) -> tuple[FloatArray, FloatArray]:
-    """Positions (tracks, channels, 2) and variances (tracks, channels), NaN where nothing was measured yet."""
+def _state(step: Step | Smoothed) -> _State:
     positions = np.where(step.alive[..., None], step.mean[..., 0, :], np.nan)
     return positions, np.where(step.alive, step.covariance[..., 0, 0], np.nan)
 
 
 class _OneEuro:
-    """The channels of `Steady` through the One-Euro filter."""
+    """Some channels of `Steady` through the One-Euro filter."""
 
-    def __init__(self, points: int, strengths: FloatArray) -> None:
-        self._filter = OneEuro(0, points + 2)
+    def __init__(self, strengths: FloatArray) -> None:
+        self._filter = OneEuro(0, len(strengths))
         self._cutoff = _CUTOFF * 10 ** (_DECADES / 10 * (0.5 - strengths))
-        self.level = np.ones(0)
 
     def grow(self, tracks: int) -> None:
         self._filter.grow(tracks)
-        self.level = np.ones(tracks)
 
-    def reset(self, tracks: list[int]) -> None:
-        self._filter.reset(np.asarray(tracks))
+    def reset(self, tracks: npt.NDArray[np.intp]) -> None:
+        self._filter.reset(tracks)
 
     def expected(self, dt: float) -> ComplexArray:
         """(tracks, channels) where the channels were last, NaN where nothing was."""
         return to_complex(self._filter.positions)
 
-    def step(
-        self, channels: FloatArray, noise: FloatArray, units: FloatArray, dt: float
-    ) -> list[tuple[FloatArray, FloatArray]]:
+    def step(self, channels: FloatArray, noise: FloatArray, unit: FloatArray, dt: float) -> list[_State]:
+        """As of `_Kalman`."""
         # The size of the face changes from frame to frame, so speeds are compared in its units but kept in pixels.
-        return [
-            (self._filter.step(channels, self._cutoff, _BETA / units, dt), np.where(np.isfinite(noise), noise, 0.0))
-        ]
+        noise = np.broadcast_to(np.where(np.isfinite(noise), noise, 0.0), channels.shape[:2])
+        return [(self._filter.step(channels, self._cutoff, _BETA / unit, dt), noise)]
 
-    def flush(self) -> list[tuple[FloatArray, FloatArray]]:
+    def flush(self) -> list[_State]:
         return []
+
+
+def look_ahead(room: int) -> int:
+    """Frames to look ahead when `room` frames may be held: a block of them and the scout's are held beside."""
+    return min(LAG, (room - _FORESIGHT - 1) * _BLOCKS // (_BLOCKS + 1))
 
 
 def _kind(part: str) -> str:
@@ -304,7 +354,7 @@ def _kind(part: str) -> str:
 
 
 def _members(query: Query) -> npt.NDArray[np.intp]:
-    """(points + 2,) number of the group that each channel moves with: its part, both lips as one; shift and turn alone."""
+    """(points,) number of the group that each point moves with: its part, both lips as one."""
     names = ["lips" if part in GROUPS["lips"] else part for part in query.parts]
     known = {name: number for number, name in enumerate(dict.fromkeys(names))}
-    return np.array([*(known[name] for name in names), len(known), len(known) + 1])
+    return np.array([known[name] for name in names])

@@ -8,15 +8,15 @@ the older.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
+from filters.boxes import BoxFilter
 from pipelines.landmarks import PRESENT, Sighting
-from vtrack.types import FloatArray, Frame
+from vtrack.types import FloatArray
 
 STAY = 0.3
 """Presence below which a track does not take a crop for its face; lower than for a birth, so that nothing flickers."""
@@ -39,60 +39,13 @@ _STRAINED = 0.4
 """From here an assignment is worth checking by a detection in between."""
 
 
-class Motion:
-    """Where a face is going: a line through its places of the last moments, trusted less the further it is drawn."""
-
-    _WINDOW = 0.4
-    """Seconds of places that the line goes through."""
-    _PRIOR = 0.01
-    """Weight (in s²) of the belief that faces stand still; keeps two noisy places from making a wild speed."""
-    _DECAY = 1.0
-    """Seconds in which the speed is forgotten."""
-
-    def __init__(self) -> None:
-        self._places: deque[tuple[float, FloatArray]] = deque()
-        self._box = np.zeros(4)
-        self.angle = 0.0
-        self.time = 0.0
-
-    def add(self, time: float, sighting: Sighting) -> None:
-        """The face's newest place. Times go one way, forwards or backwards."""
-        self._places.append((time, sighting.center))
-        while abs(time - self._places[0][0]) > self._WINDOW:
-            self._places.popleft()
-        self._box, self.angle, self.time = np.asarray(sighting.box, np.float64), sighting.angle, time
-
-    def add_before(self, time: float, sighting: Sighting) -> None:
-        """A place before all others; it tells the speed if it is recent."""
-        if abs(self.time - time) <= self._WINDOW:
-            self._places.appendleft((time, sighting.center))
-
-    @property
-    def box(self) -> FloatArray:
-        """(4,) newest box."""
-        return self._box
-
-    def offset(self, time: float) -> FloatArray:
-        """(2,) how far the face has moved since its newest place."""
-        times = np.array([place[0] for place in self._places]) - self.time
-        centers = np.stack([place[1] for place in self._places]) - self._places[-1][1]
-        speed = times @ centers / (times @ times + self._PRIOR)
-        ahead = time - self.time
-        return speed * self._DECAY * np.sign(ahead) * -np.expm1(-abs(ahead) / self._DECAY)
-
-    def predict(self, time: float) -> FloatArray:
-        """(4,) the box at some later (or, walking backwards, earlier) time."""
-        box = self._box.copy()
-        box[:2] += self.offset(time)
-        return box
-
-
 class Track:
     """One face through time."""
 
     def __init__(self, time: float) -> None:
         self.id: int | None = None
-        self.motion = Motion()
+        self.boxes = BoxFilter()
+        """Where its crops are cut, and where it will be next."""
         self.last: Sighting
         self.born = time
         self.seen = time
@@ -103,7 +56,7 @@ class Track:
 
     def add(self, time: float, sighting: Sighting) -> None:
         """Record its newest sighting."""
-        self.motion.add(time, sighting)
+        self.boxes.add(time, sighting.box, sighting.angle)
         self.last, self.seen = sighting, time
 
     def believe(self, time: float, seed: Seed) -> None:
@@ -113,14 +66,17 @@ class Track:
         self.detected = time
         self.evidence += ENOUGH if seed.certain else seed.score * seed.sighting.presence
 
-    def add_before(self, time: float, sighting: Sighting) -> None:
-        """Record a sighting earlier than all others."""
-        self.motion.add_before(time, sighting)
-        self.born = time
+    def begin_with(self, past: Sequence[tuple[float, Sighting]]) -> None:
+        """Learn of sightings before its first one, oldest first."""
+        self.boxes = BoxFilter()
+        for time, sighting in (*past, (self.seen, self.last)):
+            self.boxes.add(time, sighting.box, sighting.angle)
+        self.born = past[0][0] if past else self.born
 
     def anchors(self, time: float) -> FloatArray:
         """(anchors, 2) where its anchors are expected."""
-        return self.last.anchors + self.motion.offset(time)
+        (here, _), (there, _) = self.boxes.predict(self.seen), self.boxes.predict(time)
+        return self.last.anchors + (there[:2] + there[2:] / 2) - (here[:2] + here[2:] / 2)
 
     def reach(self, time: float) -> float:
         """How far from there it may be found, in box sides."""
@@ -192,7 +148,7 @@ class Tracks:
         distances = _distances(
             np.stack([track.anchors(time) for track in tracks]), np.stack([seed.sighting.anchors for seed in seeds])
         ) / _sides([track.last for track in tracks], [seed.sighting for seed in seeds])
-        boxes = np.stack([track.motion.predict(time) for track in tracks])
+        boxes = np.stack([track.boxes.predict(time)[0] for track in tracks])
         overlaps = _overlaps(boxes, np.stack([seed.sighting.box for seed in seeds]))
         cost = distances + 0.5 * (1 - overlaps)
         # Of two tracks equally near, the older: a hair's breadth per rank decides ties only.
@@ -302,15 +258,6 @@ def believable(track: Track, sighting: Sighting, time: float) -> bool:
 def is_face(sighting: Sighting) -> bool:
     """Whether a detection may begin a track."""
     return sighting.presence >= PRESENT
-
-
-def between(track: Track, seed: Seed, seed_time: float, frame: Frame) -> tuple[FloatArray, float]:
-    """Box and angle of a face in a frame between its newest sighting and its next."""
-    start, end = track.motion.time, seed_time
-    share = (frame.time - start) / (end - start) if end > start else 1.0
-    box = track.motion.box + share * (seed.sighting.box - track.motion.box)
-    turn = np.remainder(seed.sighting.angle - track.motion.angle + np.pi, 2 * np.pi) - np.pi
-    return box, track.motion.angle + share * turn
 
 
 def _surprise(candidate: Candidate) -> float:

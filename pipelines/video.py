@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -31,6 +31,7 @@ from vtrack.cores import detector_cores
 from vtrack.errors import UsageError
 from vtrack.models import load_model
 from vtrack.parts import ANCHORS
+from vtrack.planes import Pixels
 from vtrack.query import parse_query
 from vtrack.types import Detector, Face, Frame, FrameResult, LandmarkModel, Query
 
@@ -79,13 +80,42 @@ class Settings:
         """The user's points, and those that the measures are taken from."""
         return self.query + MEASURED if self.measures else self.query
 
+    @property
+    def known(self) -> Query:
+        """All points that the model is asked for: those, and the anchors that tell where the face is."""
+        return self.asked + ANCHORS
+
     def smoother(self) -> Smoother:
         """A fresh smoother for one video."""
-        return Smoother(self.asked + ANCHORS, self.smooth, self.strength, self.strengths)
+        return Smoother(self.known, self.smooth, self.strength, self.strengths)
+
+
+Followed = tuple[Frame, dict[int, Sighting]]
+"""A frame and the faces that were found in it, by id."""
+
+
+class Results(Protocol):
+    """Whatever makes results of a source."""
+
+    spent: float
+    """Seconds of work that went into them before."""
+
+    def results(
+        self,
+        source: Source,
+        *,
+        stop: threading.Event | None = None,
+        pixels: bool = True,
+        watch: Stopwatch | None = None,
+    ) -> Iterator[FrameResult]:
+        """One result for each frame, in order; see `Pipeline.results`."""
+        ...
 
 
 class Pipeline:
     """Models, loaded once, that turn any number of videos into results."""
+
+    spent = 0.0
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -120,31 +150,49 @@ class Pipeline:
         Setting `stop` ends them early, after what was read until then. Without `pixels` the frames come without their
         pictures, so that frames waiting for the smoother cost nothing. `watch` gets the seconds of each stage.
         """
-        settings, watch = self.settings, watch or Stopwatch()
+        watch = watch or Stopwatch()
+        # The model computes outside of Python, so that smoothing goes on in this thread meanwhile.
+        with (
+            Ahead(watch.each("decode", source), room(source), stop) as frames,
+            Ahead(self.follow(frames, watch), room(source)) as followed,
+        ):
+            watched = ((frame, sightings, frame.pixels) for frame, sightings in followed)
+            yield from finished(self.settings, watched, pixels=pixels, watch=watch)
+            watch.waits("decoded", *frames.waits)
+            watch.waits("followed", *followed.waits)
+
+    def follow(self, frames: Iterable[Frame], watch: Stopwatch | None = None) -> Iterator[Followed]:
+        """Every frame with its faces by id, as the model saw them."""
+        settings = self.settings
         follower = SegmentFollower(
             self.detector,
             Landmarker(self.model, settings.asked, watch=watch),
             max_faces=settings.max_faces,
             detect_every=settings.detect_every,
         )
-        smoother, finish = settings.smoother(), Finish(settings)
-        room = _room(source)
-        # The model computes outside of Python, so that smoothing goes on in this thread meanwhile.
-        with (
-            Ahead(watch.each("decode", source), room, stop) as frames,
-            Ahead(follower.follow(frames), room) as followed,
-        ):
-            for frame, sightings in followed:
-                kept = frame if pixels else frame.without_pixels()
-                seen = as_result(kept, sightings, follower.landmarker.query)
-                with watch("smooth"):
-                    results = [finish(result) for result in smoother.push(seen, frame.pixels)]
-                yield from results
-            with watch("smooth"):
-                results = [finish(result) for result in smoother.flush()]
-            yield from results
-            watch.waits("decoded", *frames.waits)
-            watch.waits("followed", *followed.waits)
+        return follower.follow(frames)
+
+
+def finished(
+    settings: Settings,
+    followed: Iterable[tuple[Frame, Mapping[int, Sighting], Pixels]],
+    *,
+    pixels: bool = True,
+    watch: Stopwatch | None = None,
+) -> Iterator[FrameResult]:
+    """Results of frames whose faces are found: smoothed, measured, without the anchors.
+
+    The third of each is the picture in which scene cuts are looked for.
+    """
+    smoother, finish, watch = settings.smoother(), Finish(settings), watch or Stopwatch()
+    for frame, sightings, picture in followed:
+        kept = frame if pixels else frame.without_pixels()
+        with watch("smooth"):
+            results = [finish(result) for result in smoother.push(as_result(kept, sightings, settings.known), picture)]
+        yield from results
+    with watch("smooth"):
+        results = [finish(result) for result in smoother.flush()]
+    yield from results
 
 
 def track(
@@ -199,7 +247,7 @@ class Summary:
 
 
 def run(
-    pipeline: Pipeline,
+    pipeline: Results,
     source: Source,
     sinks: Sequence[Sink],
     *,
@@ -223,7 +271,7 @@ def run(
         with ExitStack() as outputs:
             for sink in sinks:
                 outputs.enter_context(sink)
-            with Behind(write, _room(source)) as out:
+            with Behind(write, room(source)) as out:
                 for result in pipeline.results(source, stop=stop, pixels=pixels, watch=watch):
                     out.put(result)
                     progress(result)
@@ -242,7 +290,7 @@ def run(
     return Summary(frames, with_faces, len(ids), seconds, source.damaged, interrupted, watch.seconds, watch.waited)
 
 
-def _room(source: Source) -> int:
+def room(source: Source) -> int:
     """Frames of this source that may wait between two threads."""
     return int(np.clip(_MEMORY // (source.info.width * source.info.height * 3), 2, _DEPTH))
 

@@ -6,6 +6,7 @@ after the last one is whole, with `done` or `failed`. Whatever moment a run is k
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 from collections.abc import Callable, Mapping
@@ -14,8 +15,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pipelines.batch.files import Video
+from pipelines.batch.pieces import Piece
+from pipelines.batch.store import Store
 from pipelines.outputs import SUFFIXES, Looks
 from pipelines.sinks import sidecar_path, write_sidecar
+from vtrack import __version__
 from vtrack.errors import SourceError
 from vtrack.models.card import WEIGHTS, read_card
 from vtrack.types import Query
@@ -88,20 +92,25 @@ class Recipe:
 class Ledger:
     """Tells what is done, and remembers it."""
 
-    def __init__(self, recipe: Recipe) -> None:
+    def __init__(self, recipe: Recipe, store: Store | None = None) -> None:
         self.recipe = recipe
+        self._store = store
         self._options, self._model = recipe.options(), recipe.model()
 
-    def known(self, video: Video) -> Outcome | None:
-        """The outcome of an earlier run with the same recipe on the same video; None where there is work to do."""
-        facts = _read(video)
+    def known(self, video: Video, sizes: Mapping[Path, int] | None = None) -> Outcome | None:
+        """The outcome of an earlier run with the same recipe on the same video; None where there is work to do.
+
+        `sizes` are those of all files in the store, where there is one and they are known, for to ask takes time.
+        """
+        facts = self._read(video) if sizes is None else _read(video)
         counts = facts.get("counts", {})
         if counts.get("status") not in ("done", "failed") or not self._same_recipe(facts):
             return None
         if not _same_source(video, facts.get("source", {})):
             return None
         files = counts.get("files", {})
-        if any(_size(video.outputs.parent / name) != size for name, size in files.items()):
+        there = self._size if sizes is None else sizes.get
+        if any(there(video.outputs.parent / name) != size for name, size in files.items()):
             return None
         names = [field.name for field in fields(Outcome)]
         try:
@@ -111,12 +120,22 @@ class Ledger:
 
     def owns(self, video: Video) -> bool:
         """Whether the outputs that are there were made, or begun, by this command."""
-        return "status" in _read(video).get("counts", {})
+        return "status" in self._read(video).get("counts", {})
+
+    def recording(self, piece: Piece) -> dict[str, Any]:
+        """All that decides what the recording of a piece holds."""
+        return {
+            "vtrack": __version__,
+            "options": self._options,
+            "model": self._model,
+            "source": status_facts(piece.video),
+            "bounds": piece.bounds,
+        }
 
     def begin(self, video: Video) -> None:
         """Note that work begins, and take away what an earlier run made or left half done."""
         ours = {path.name for path in self.recipe.outputs(video.outputs).values()}
-        ours |= set(_read(video).get("counts", {}).get("files", {}))
+        ours |= set(self._read(video).get("counts", {}).get("files", {}))
         self._write(video, {}, Outcome("working"), dict.fromkeys(sorted(ours)))
         self.discard(video)
 
@@ -128,6 +147,8 @@ class Ledger:
                 # A name is a name: a sidecar from elsewhere must not point out of the folder, or at another video's.
                 if Path(name).name == name and name.startswith(video.outputs.name + "."):
                     video.outputs.with_name(name).unlink(missing_ok=True)
+                    if self._store:
+                        self._store.remove(video.outputs.with_name(name))
         for suffix in (*SUFFIXES.values(), ".meta.json"):
             video.outputs.with_name(f".{video.outputs.name}{suffix}.part").unlink(missing_ok=True)
 
@@ -135,10 +156,17 @@ class Ledger:
         """Note what came of it."""
         files: dict[str, int | None] = {}
         if outcome.status == "done":
-            files = {path.name: _size(path) for path in self.recipe.outputs(video.outputs).values()}
+            outputs = self.recipe.outputs(video.outputs).values()
+            files = {path.name: _size(path) for path in outputs}
+            if self._store:
+                for path in outputs:
+                    self._store.move(path)
         else:
             self.discard(video)
         self._write(video, source, outcome, files)
+        for dots in (".", ".."):  # whole ones, and those that a worker died over
+            for piece in video.outputs.parent.glob(f"{dots}{glob.escape(video.outputs.name)}.piece-*"):
+                piece.unlink(missing_ok=True)
 
     def _write(self, video: Video, source: Mapping[str, Any], outcome: Outcome, files: Mapping[str, Any]) -> None:
         write_sidecar(
@@ -148,6 +176,16 @@ class Ledger:
             source=source,
             counts={**asdict(outcome), "files": files},
         )
+        if self._store:
+            self._store.put(sidecar_path(video.outputs))
+
+    def _read(self, video: Video) -> dict[str, Any]:
+        if self._store:
+            self._store.fetch(sidecar_path(video.outputs))
+        return _read(video)
+
+    def _size(self, path: Path) -> int | None:
+        return self._store.size(path) if self._store else _size(path)
 
     def _same_recipe(self, facts: Mapping[str, Any]) -> bool:
         return bool(facts.get("options") == self._options and facts.get("model") == self._model)

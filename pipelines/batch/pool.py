@@ -70,6 +70,8 @@ class Finished(Generic[Job, Result]):
     job: Job
     result: Result | None
     lost: str = ""
+    elsewhere: bool = False
+    """Whether it may have been the machine's fault, so that it is worth trying on another."""
 
 
 Event = Started[Any] | Progress | Finished[Any, Any]
@@ -104,12 +106,12 @@ class Pool(Generic[Job, Result]):
         self._workers: list[_Worker[Job]] = []
         self._context = multiprocessing.get_context("spawn")
 
-    def run(self, jobs: Sequence[Job], stop: threading.Event, hold: Sequence[int] = ()) -> Generator[Event, None, None]:
+    def run(self, waiting: deque[Job], stop: threading.Event, hold: Sequence[int] = ()) -> Generator[Event, None, None]:
         """Do the jobs in this order, telling what happens. After `stop` no more are begun.
 
+        Whoever listens may add jobs to those that are waiting.
         `hold` are files that stay open as long as any worker lives. Breaking off, also by an error, kills all workers.
         """
-        waiting = deque(jobs)
         try:
             while True:
                 if stop.is_set():

@@ -11,11 +11,20 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines.batch.files import Video, printable
 from pipelines.batch.ledger import Ledger, Outcome, Recipe, fail, source_facts, unchanged
+from pipelines.batch.pieces import Job, Piece, Whole
 from pipelines.batch.pool import Report
+from pipelines.batch.store import Store
 from vtrack.errors import MissingExtraError, SinkError, SourceError, UsageError, VTrackError
 
 if TYPE_CHECKING:
-    from pipelines.video import Pipeline
+    from pipelines.batch.recording import Recording
+    from pipelines.video import Pipeline, Results
+
+logger = logging.getLogger(__name__)
+
+Result = Outcome | VTrackError | tuple[Piece, ...] | Piece | None
+"""Of a whole video its outcome or the pieces to be done instead; of a piece itself, or None if it is better not done; of a
+join the outcome, or a piece that needs a longer lead-in."""
 
 _MOST_WARNINGS = 5
 """Of one video that are kept."""
@@ -28,8 +37,10 @@ class Tracking:
     recipe: Recipe
     overwrite: bool = False
     """Whether to replace files that this command did not make."""
+    store: Store | None = None
+    """Where the outputs go, if that is not the folder they are made in."""
 
-    def prepare(self) -> Callable[[Video, Report], Outcome | VTrackError]:
+    def prepare(self) -> Callable[[Job, Report], Result]:
         """Load the models."""
         import cv2
 
@@ -38,16 +49,89 @@ class Tracking:
 
         cv2.setNumThreads(cores())
         pipeline = Pipeline(Settings(self.recipe.query, **self.recipe.settings))
-        ledger = Ledger(self.recipe)
-        return lambda video, report: self._do(pipeline, ledger, video, report)
+        ledger = Ledger(self.recipe, self.store)
+        return lambda job, report: self._job(pipeline, ledger, job, report)
 
-    def _do(self, pipeline: Pipeline, ledger: Ledger, video: Video, report: Report) -> Outcome | VTrackError:
+    def _job(self, pipeline: Pipeline, ledger: Ledger, job: Job, report: Report) -> Result:
+        if isinstance(job, Piece):
+            return self._find(pipeline, ledger, job, report)
+        if isinstance(job, Whole):
+            return self._cut(ledger, job) or self._do(pipeline, ledger, job.video, report)
+        from pipelines.batch.joining import Replay, join
+
+        try:
+            ids = join(job.pieces)
+        except SourceError:  # a recording is gone or damaged
+            logger.debug("%s", job.name, exc_info=True)
+            return self._do(pipeline, ledger, job.video, report)
+        if isinstance(ids, Piece):
+            return ids
+        replay = Replay(pipeline.settings, job.pieces, ids)
+        return self._do(replay, ledger, job.video, report)
+
+    def _cut(self, ledger: Ledger, job: Whole) -> tuple[Piece, ...]:
+        """The pieces of a video that is long enough and may be cut."""
+        if job.most == 1:
+            return ()
+        from pipelines.batch.joining import cut
+        from pipelines.source import open_source
+        from pipelines.video import Settings
+
+        settings = Settings(self.recipe.query, **self.recipe.settings)
+        try:
+            with open_source(Path(job.video.source), **self.recipe.selection) as source:
+                pieces = cut(job, source.info, source.selection, settings.detect_every)
+            if len(pieces) == 1:
+                return ()
+            self._claim(ledger, job.video)
+        except VTrackError:  # said again, and written down, when it is read from beginning to end
+            return ()
+        return pieces
+
+    def _find(self, pipeline: Pipeline, ledger: Ledger, piece: Piece, report: Report) -> Piece | None:
+        """Record the faces of a piece. Where there is anything to be warned of, that is left to the whole video."""
+        from pipelines.batch.recording import facts_of
+
+        facts = ledger.recording(piece)
+        if facts_of(piece.path) == facts:
+            return piece
+        with _warnings() as warnings:
+            try:
+                recording = self._record(pipeline, piece, report)
+                if warnings or ledger.recording(piece) != facts:
+                    return None
+                recording.save(piece.path, facts)
+            except Exception:  # it happens again with the whole video, if it matters, and is written down there
+                logger.debug("%s", piece.name, exc_info=True)
+                return None
+        return piece
+
+    def _record(self, pipeline: Pipeline, piece: Piece, report: Report) -> Recording:
+        from pipelines.batch.joining import in_step
+        from pipelines.batch.recording import Recorder
+        from pipelines.source import Selection, open_source
+        from pipelines.threads import Ahead
+        from pipelines.video import room
+
+        path, wanted = Path(piece.video.source), Selection(**self.recipe.selection)
+        start = wanted.start if piece.lead is None else in_step(path, wanted, piece.lead)
+        stop = wanted.stop if piece.end is None else piece.end
+        recorder = Recorder(len(pipeline.settings.known))
+        with open_source(path, start=start, stop=stop, every=wanted.every) as source:
+            expected = source.expected
+            with Ahead(source, room(source)) as frames:
+                for count, (frame, sightings) in enumerate(pipeline.follow(frames), start=1):
+                    recorder.add(frame, sightings)
+                    report(count, expected)
+        return recorder.recording()
+
+    def _do(self, tracker: Results, ledger: Ledger, video: Video, report: Report) -> Outcome | VTrackError:
         """One video. Wrong usage is no fault of the video: it is handed back, for the whole run to end."""
         facts: dict[str, Any] = {}
         with _warnings() as warnings:
             try:
                 self._claim(ledger, video)
-                outcome = self._track(pipeline, video, facts, report)
+                outcome = self._track(tracker, video, facts, report)
             except (UsageError, MissingExtraError) as error:
                 return error
             except SinkError as error:
@@ -58,7 +142,7 @@ class Tracking:
             except VTrackError as error:
                 outcome = fail(Outcome("failed"), printable(str(error)))
             except Exception as error:  # whatever a file sets off costs that file alone
-                logging.getLogger(__name__).debug("%s", video.name, exc_info=True)
+                logger.debug("%s", video.name, exc_info=True)
                 outcome = fail(Outcome("failed"), printable(f"{type(error).__name__}: {error}"))
         outcome = Outcome(**{**asdict(outcome), "warnings": "; ".join(warnings)})
         try:
@@ -77,9 +161,13 @@ class Tracking:
             raise SinkError(f"cannot make the folder {video.outputs.parent}: {error.strerror or error}") from error
         outputs = list(self.recipe.outputs(video.outputs).values())
         check_outputs(outputs, source=video.source, overwrite=self.overwrite or ledger.owns(video))
+        if self.store and not (self.overwrite or ledger.owns(video)):
+            for path in outputs:
+                if self.store.size(path) is not None:
+                    raise SinkError(f"{path.name} exists already at {self.store.address}; add --overwrite")
         ledger.begin(video)
 
-    def _track(self, pipeline: Pipeline, video: Video, facts: dict[str, Any], report: Report) -> Outcome:
+    def _track(self, tracker: Results, video: Video, facts: dict[str, Any], report: Report) -> Outcome:
         """Outputs of one video; adds to `facts` what is known of it."""
         from pipelines.outputs import make_sinks
         from pipelines.source import open_source
@@ -99,16 +187,17 @@ class Tracking:
 
             report(0, source.expected)
             sinks = make_sinks(outputs, recipe.looks, recipe.query, source)
-            summary = run(pipeline, source, sinks, progress=count, pixels="video" in outputs)
+            summary = run(tracker, source, sinks, progress=count, pixels="video" in outputs)
         if not unchanged(video, facts):
             raise SourceError(f"{video.source}: changed while it was read")
+        seconds = summary.seconds + tracker.spent
         return Outcome(
             "done",
             summary.frames,
             summary.frames_with_faces,
             summary.tracks,
-            round(summary.seconds, 3),
-            round(summary.fps, 1),
+            round(seconds, 3),
+            round(summary.frames / seconds, 1),
         )
 
 

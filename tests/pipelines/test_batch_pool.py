@@ -7,6 +7,7 @@ import re
 import signal
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,7 +67,7 @@ def no_child_left() -> Iterator[None]:
 
 
 def test_a_worker_is_loaded_once_and_does_many_jobs(tmp_path: Path) -> None:
-    events = list(pool(tmp_path).run([f"good {i}" for i in range(12)], threading.Event()))
+    events = list(pool(tmp_path).run(deque([f"good {i}" for i in range(12)]), threading.Event()))
     results = [event.result for event in events if isinstance(event, Finished)]
     assert sorted(str(result).partition(" by ")[0] for result in results) == sorted(f"good {i}" for i in range(12))
     assert len({str(result).partition(" by ")[2] for result in results}) == len(list(tmp_path.iterdir())) <= 2
@@ -86,7 +87,7 @@ def test_a_worker_is_loaded_once_and_does_many_jobs(tmp_path: Path) -> None:
 def test_a_death_costs_one_job(tmp_path: Path, kind: str, why: str) -> None:
     timeout = 3.0 if "headway" in why else 60.0
     work = pool(tmp_path, workers=1, timeout=timeout)
-    events = list(work.run(["good 1", kind, "good 2"], threading.Event()))
+    events = list(work.run(deque(["good 1", kind, "good 2"]), threading.Event()))
     ends = [event for event in events if isinstance(event, Finished)]
     assert [event.job for event in ends] == ["good 1", kind, "good 2"]
     assert ends[0].result
@@ -96,7 +97,7 @@ def test_a_death_costs_one_job(tmp_path: Path, kind: str, why: str) -> None:
 
 
 def test_headway_keeps_a_slow_job_alive(tmp_path: Path) -> None:
-    events = list(pool(tmp_path, workers=1, timeout=60).run(["slow"], threading.Event()))
+    events = list(pool(tmp_path, workers=1, timeout=60).run(deque(["slow"]), threading.Event()))
     assert events[-1].result  # type: ignore[union-attr]
     progress = [event.frames for event in events if isinstance(event, Progress)]
     assert progress == sorted(progress)
@@ -104,13 +105,13 @@ def test_headway_keeps_a_slow_job_alive(tmp_path: Path) -> None:
 
 
 def test_threads_are_divided(tmp_path: Path) -> None:
-    events = list(pool(tmp_path, workers=1).run(["threads"], threading.Event()))
+    events = list(pool(tmp_path, workers=1).run(deque(["threads"]), threading.Event()))
     assert events[-1].result == "3"  # type: ignore[union-attr]
 
 
 def test_after_stop_nothing_new_is_begun(tmp_path: Path) -> None:
     stop, ended = threading.Event(), []
-    for event in pool(tmp_path, workers=1).run(["slow", "good 1", "good 2"], stop):
+    for event in pool(tmp_path, workers=1).run(deque(["slow", "good 1", "good 2"]), stop):
         if isinstance(event, Started):
             stop.set()
         if isinstance(event, Finished):
@@ -119,13 +120,13 @@ def test_after_stop_nothing_new_is_begun(tmp_path: Path) -> None:
 
 
 def test_breaking_off_kills_workers(tmp_path: Path) -> None:
-    events = pool(tmp_path).run(["asleep 1", "asleep 2"], threading.Event())
+    events = pool(tmp_path).run(deque(["asleep 1", "asleep 2"]), threading.Event())
     assert isinstance(next(events), Started)
     events.close()
 
 
 def test_what_no_worker_can_load_ends_all(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="the weights are gone"):
-        list(pool(tmp_path, broken="model").run(["good"], threading.Event()))
+        list(pool(tmp_path, broken="model").run(deque(["good"]), threading.Event()))
     with pytest.raises(Exception, match="a worker could not start: its worker was killed by SIGKILL"):
-        list(pool(tmp_path, broken="killed").run(["good"], threading.Event()))
+        list(pool(tmp_path, broken="killed").run(deque(["good"]), threading.Event()))

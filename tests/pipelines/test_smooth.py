@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
 import pytest
 
 from pipelines.smooth import Smoother
-from pipelines.steady import Smoothing
+from pipelines.steady import LAG, Smoothing
 from vtrack.errors import UsageError
 from vtrack.parts import ANCHORS
 from vtrack.types import Face, Frame, FrameResult, Query
@@ -87,6 +88,19 @@ def test_causal_smoothing_answers_at_once() -> None:
         for i in range(5):
             assert [r.index for r in smoother.push(result(i, [face(0, noisy(i))]))] == [i]
         assert smoother.flush() == []
+
+
+@pytest.mark.parametrize("repeats", [1, 9])
+def test_few_large_pictures_wait(repeats: int) -> None:
+    """As many as fit into the memory meant for them, and no more than the look ahead needs."""
+    large = picture().repeat(repeats, 0).repeat(repeats, 1)  # 120 x 160, 1080 x 1440
+    smoother, waiting, most = Smoother(QUERY), 0, 0
+    for i in range(LAG + 50):
+        one = result(i, [face(0, noisy(i))])
+        waiting += 1 - len(smoother.push(replace(one, frame=replace(one.frame, pixels=large))))
+        most = max(most, waiting)
+    assert most * large.nbytes < 192 * 2**20
+    assert most > (LAG if repeats == 1 else 0.8 * 192 * 2**20 / large.nbytes)
 
 
 def test_settings_mean_the_same_for_every_size_of_face() -> None:

@@ -8,18 +8,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipelines import smooth, smooth_bench
+from pipelines import smooth_bench, smooth_clips, steady
+from pipelines.smooth_clips import CLIPS
+from vtrack.cli import bench
 from vtrack.cli.main import main
 
 
 @pytest.fixture(scope="module")
 def rows() -> dict[str, smooth_bench.Row]:
-    return {row.filter: row for row in smooth_bench.bench(seeds=1)}
+    return {row.filter: row for row in smooth_bench.bench([smooth_clips.clip(name, 1) for name in CLIPS])}
 
 
 def test_zero_lag_smoothing_reaches_its_goals(rows: dict[str, smooth_bench.Row]) -> None:
     raw, rts = rows["none"], rows["rts"]
-    assert raw.jitter / rts.jitter >= 4.75  # 5.2 over six other seeds, 4.8 to 6.2 on each
+    assert raw.jitter / rts.jitter >= 4.75  # 5.3 over six seeds
     assert abs(rts.lag) < 0.05
     assert rts.blink >= 97
     assert all(rts.errors[clip] < raw.errors[clip] for clip in raw.errors)
@@ -27,22 +29,22 @@ def test_zero_lag_smoothing_reaches_its_goals(rows: dict[str, smooth_bench.Row])
 
 def test_causal_smoothing_reaches_its_goals(rows: dict[str, smooth_bench.Row]) -> None:
     raw, kalman = rows["none"], rows["kalman"]
-    assert raw.jitter / kalman.jitter >= 3
+    assert raw.jitter / kalman.jitter >= 2.8  # 3.1 over six seeds
     assert abs(kalman.lag) <= 0.5
-    assert all(kalman.errors[clip] < raw.errors[clip] for clip in raw.errors)
+    assert all(kalman.errors[clip] < 0.98 * raw.errors[clip] for clip in raw.errors)
 
 
 def test_one_euro_is_lighter_and_lags(rows: dict[str, smooth_bench.Row]) -> None:
     assert rows["one-euro"].jitter < rows["none"].jitter / 1.5
-    assert 0.1 < rows["one-euro"].lag < 1
+    assert rows["kalman"].lag < rows["one-euro"].lag < 1
 
 
 def test_the_look_ahead_is_as_good_as_the_whole_future(monkeypatch: pytest.MonkeyPatch) -> None:
     """600 frames of a still face, the hardest case: within 0.001 pixels, 0.003 in the first second."""
-    monkeypatch.setattr(smooth_bench, "SECONDS", 20.0)
-    clip = smooth_bench.clip("still", seed=4)
+    monkeypatch.setattr(smooth_clips, "SECONDS", 20.0)
+    clip = smooth_clips.clip("still", seed=4)
     streamed = smooth_bench.filtered(clip, "rts")
-    monkeypatch.setattr(smooth, "LAG", 10**6)
+    monkeypatch.setattr(steady, "LAG", 10**6)
     apart = np.abs(streamed - smooth_bench.filtered(clip, "rts"))
     assert apart[:250].max() > 0  # the look ahead does end before the clip
     assert apart[30:].max() < 1e-3 and apart.max() < 3e-3
@@ -64,15 +66,29 @@ def test_the_filter_is_many_times_as_fast_as_filterpy() -> None:
 def test_the_command_prints_a_table_and_draws(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    filters = ["none", "rts", "kalman", "one-euro"]
     monkeypatch.setattr(smooth_bench, "CLIPS", ("still", "blink", "turn"))
+    monkeypatch.setattr(smooth_clips, "STILL_FRAMES", 60)
     assert main(["bench", "--smooth", "--plot", str(tmp_path / "traces.png")]) == 0
     table = capsys.readouterr().out
-    assert [line.split()[0] for line in table.splitlines()[4:8]] == ["none", "rts", "kalman", "one-euro"]
+    assert [line.split()[0] for line in table.splitlines() if "x " in line] == 2 * filters
     assert "times as fast" in table
     assert (tmp_path / "traces.png").read_bytes().startswith(b"\x89PNG")
+    monkeypatch.setattr(bench, "SAMPLE", tmp_path / "sample.mp4")
     assert main(["bench", "--smooth", "--json"]) == 0
     figures = json.loads(capsys.readouterr().out)
-    assert [row["filter"] for row in figures["smooth"]] == ["none", "rts", "kalman", "one-euro"]
+    assert [row["filter"] for row in figures["smooth"]] == filters
+    assert figures["film"] == []
+
+
+def test_a_filmed_face_is_seen_in_every_frame(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(smooth_clips, "STILL_FRAMES", 60)
+    still, film = smooth_clips.filmed(bench.SAMPLE)
+    assert (still.name, len(still.times), film.name, len(film.times)) == ("still", 60, "sample", 270)
+    for clip in (still, film):
+        assert clip.raw.shape == clip.truth.shape == clip.sigma.shape == (len(clip.times), 68)
+        assert smooth_bench.bench([clip], ("none",))[0].errors[clip.name] < 8
+    assert 0 < np.abs(np.diff(still.raw, axis=0)).mean() < np.abs(np.diff(film.raw, axis=0)).mean()
 
 
 @pytest.mark.parametrize(
@@ -85,6 +101,7 @@ def test_the_command_prints_a_table_and_draws(
 def test_what_cannot_be_is_said(
     arguments: list[str], code: int, message: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(smooth_bench, "bench", lambda: [])
+    monkeypatch.setattr(smooth_bench, "bench", lambda *_: [])
+    monkeypatch.setattr(bench, "SAMPLE", Path("nowhere.mp4"))
     assert main(["bench", *arguments]) == code
     assert message in capsys.readouterr().err

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pipelines.landmarks import Sighting
-from pipelines.tracks import Candidate, Motion, Seed, Track, Tracks, believable, contest, distinct, same_face
+from pipelines.tracks import Candidate, Seed, Track, Tracks, believable, contest, distinct, same_face
 from tests.pipelines.toys import ToyFace, true_points
 from vtrack.parts import ANCHORS, box_around
 
@@ -28,28 +28,18 @@ def moving(start: float, speed: float, frames: int = 12, rate: float = 30.0) -> 
     return track
 
 
-def test_motion_goes_on_and_slows_down() -> None:
+def test_anchors_go_with_the_motion() -> None:
     track = moving(100, 60)
-    here = track.motion.box[0]
-    assert track.motion.predict(track.seen)[0] == pytest.approx(here)
-    assert track.motion.predict(track.seen + 0.1)[0] - here == pytest.approx(6, rel=0.1)
-    # Nobody keeps a speed for ever: however long it is gone, it is not expected further than a second's way on.
-    assert 50 < track.motion.predict(track.seen + 30)[0] - here <= 60
+    np.testing.assert_allclose(track.anchors(track.seen), track.last.anchors)
+    assert (track.anchors(track.seen + 0.1) - track.last.anchors).mean(0) == pytest.approx([6, 0], rel=0.1, abs=0.1)
 
 
-def test_motion_runs_backwards_as_well() -> None:
-    motion = Motion()
-    for i in range(6):
-        motion.add(1 - i / 30, sighting(100 - 2 * i))
-    assert motion.predict(0.8)[0] < motion.box[0]
-
-
-def test_one_place_tells_no_speed_and_two_hardly_any() -> None:
-    motion = Motion()
-    motion.add(0.0, sighting(100))
-    assert motion.offset(1.0).tolist() == [0, 0]
-    motion.add(1 / 30, sighting(103))  # 90 px/s, if it were no noise
-    assert abs(motion.offset(1.0)[0]) < 15
+def test_a_track_learns_its_past() -> None:
+    track = Track(1.0)
+    track.add(1.0, sighting(130))
+    track.begin_with([(0.5 + i / 30, sighting(100 + 2 * i)) for i in range(15)])
+    assert track.born == 0.5 and track.seen == 1.0
+    assert track.anchors(1.1)[0, 0] - track.last.anchors[0, 0] == pytest.approx(6, rel=0.1)  # 2 pixels a frame
 
 
 def test_assignment_follows_motion_not_the_nearest_place() -> None:
@@ -57,7 +47,7 @@ def test_assignment_follows_motion_not_the_nearest_place() -> None:
     right, left = moving(100, 150), moving(160, -150)
     tracks.live = [right, left]
     time = right.seen + 0.2
-    seeds = [seed(right.motion.predict(time)[0] + 16), seed(left.motion.predict(time)[0] + 16)]
+    seeds = [seed(right.boxes.predict(time)[0][0] + 16), seed(left.boxes.predict(time)[0][0] + 16)]
     assert [(track, one) for track, one in tracks.match(seeds, time).pairs] == [(right, seeds[0]), (left, seeds[1])]
 
 

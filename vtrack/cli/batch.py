@@ -6,10 +6,12 @@ import argparse
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from vtrack.cli.run import OUTPUTS, add_looks_options, add_tracking_options, looks_of, names, tracking_settings
+from vtrack.cli.run import OUTPUTS, add_looks_options, add_tracking_options, looks_of, names, seconds, tracking_settings
 from vtrack.errors import UsageError
 
 if TYPE_CHECKING:
@@ -17,11 +19,13 @@ if TYPE_CHECKING:
     from pipelines.batch.ledger import Outcome, Recipe
     from pipelines.batch.pool import Event
     from pipelines.batch.run import Batch
+    from pipelines.batch.store import Store
 
 EXAMPLES = """examples:
   vtrack batch videos -o out                         a table for each video below videos, and out/summary.csv
   vtrack batch 'talks/**/*.mp4' -o out --parts lips:40 --video --merge out/all.parquet
   vtrack batch list.txt -o out --workers 4 --timeout 600
+  vtrack batch /shared/videos -o /shared/out --cluster ray
   (the same command again does only what is left, changed or, with --retry-failed, failed)
 """
 
@@ -38,7 +42,13 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "inputs", nargs="+", metavar="INPUT", help="folder, quoted pattern, video, or list (.txt) of paths or addresses"
     )
-    parser.add_argument("-o", "--output", type=Path, metavar="DIR", required=True, help="where the tree is mirrored")
+    parser.add_argument(
+        "-o",
+        "--output",
+        metavar="DIR",
+        required=True,
+        help="where the tree is mirrored; also s3://, gs://, ... (extra: remote)",
+    )
     parser.add_argument(
         "--parts", default="face", metavar="QUERY", help="what to track: `eyes,lips:40` (default: face)"
     )
@@ -49,6 +59,16 @@ def add_parser(commands: Any) -> None:
     group = parser.add_argument_group("work")
     group.add_argument("--workers", default="auto", metavar="N", help="videos at a time (default: one for each core)")
     group.add_argument("--timeout", type=float, metavar="SECONDS", help="end a video without headway (default: 300)")
+    group.add_argument(
+        "--split",
+        type=_split,
+        default="auto",
+        metavar="TIME",
+        help="find the faces of long videos in pieces of so many seconds or [h:]mm:ss; never; "
+        "auto (default) where workers would have nothing to do",
+    )
+    group.add_argument("--cluster", choices=["ray"], help="work on all machines of a running Ray cluster (extra: ray)")
+    group.add_argument("--address", metavar="HOST:PORT", help="of the cluster (default: auto, the one of this machine)")
     group.add_argument("--retry-failed", action="store_true", help="try again what failed before")
     group.add_argument("--fail-fast", action="store_true", help="stop at the first failure")
 
@@ -67,6 +87,7 @@ def run(args: argparse.Namespace) -> int:
     from pipelines.batch.files import Filter, find_videos
     from pipelines.batch.merge import merge
     from pipelines.batch.run import Batch
+    from pipelines.batch.summary import NAME as SUMMARY
     from pipelines.batch.summary import total
     from pipelines.batch.worker import Tracking
     from pipelines.threads import interruptible
@@ -74,28 +95,43 @@ def run(args: argparse.Namespace) -> int:
 
     began = time.perf_counter()
     recipe, plan = _recipe(args), _plan(args)
-    if args.output.exists() and not args.output.is_dir():
-        raise UsageError(f"-o {args.output} is not a folder")
-    videos = find_videos(args.inputs, args.output, Filter(args.include, args.exclude))
-    batch = Batch(videos, Tracking(recipe, args.overwrite), args.output, plan)
-    with interruptible() as stop:
-        display = _display(args.quiet, batch)
-        try:
-            batch.run(stop=stop, watch=lambda event: display.show(event, ending=stop.is_set()))
-        finally:
-            display.close()
-            if batch.outcomes and not args.quiet:
-                print(total(batch.outcomes, batch.done_before, time.perf_counter() - began), file=sys.stderr)
-                print(f"summary: {args.output / 'summary.csv'}", file=sys.stderr)
-                if batch.failed_before:
-                    print("--retry-failed tries again what failed before", file=sys.stderr)
-        if stop.is_set():
-            raise KeyboardInterrupt
-    if args.merge is not None:
-        done = [video for video, outcome in batch.outcomes.items() if outcome.status == "done"]
-        if done and merge(args.merge, done, recipe, overwrite=args.overwrite) and not args.quiet:
-            print(f"merged: {args.merge}", file=sys.stderr)
+    with ExitStack() as ends:
+        out, store = _destination(args, ends)
+        videos = find_videos(args.inputs, out, Filter(args.include, args.exclude))
+        batch = Batch(videos, Tracking(recipe, args.overwrite, store), out, plan)
+        with interruptible() as stop:
+            display = _display(args.quiet, batch)
+            try:
+                batch.run(stop=stop, watch=lambda event: display.show(event, ending=stop.is_set()))
+            finally:
+                display.close()
+                if batch.outcomes and not args.quiet:
+                    print(total(batch.outcomes, batch.done_before, time.perf_counter() - began), file=sys.stderr)
+                    print(f"summary: {args.output.rstrip('/')}/{SUMMARY}", file=sys.stderr)
+                    if batch.failed_before:
+                        print("--retry-failed tries again what failed before", file=sys.stderr)
+            if stop.is_set():
+                raise KeyboardInterrupt
+        if args.merge is not None:
+            done = [video for video, outcome in batch.outcomes.items() if outcome.status == "done"]
+            if done and merge(args.merge, done, recipe, overwrite=args.overwrite) and not args.quiet:
+                print(f"merged: {args.merge}", file=sys.stderr)
     return FAILED if batch.failed else OK
+
+
+def _destination(args: argparse.Namespace, ends: ExitStack) -> tuple[Path, Store | None]:
+    """The folder that outputs are made in, and the store they go to if `-o` is an address."""
+    from pipelines.batch.store import Store
+
+    if "://" in args.output:
+        if args.merge is not None:
+            raise UsageError(f"--merge reads the tables in a folder, and {args.output} is none; merge a copy of them")
+        folder = ends.enter_context(TemporaryDirectory(prefix="vtrack-", ignore_cleanup_errors=True))
+        return Path(folder), Store(args.output, Path(folder))
+    out = Path(args.output)
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"-o {out} is not a folder")
+    return out, None
 
 
 def _recipe(args: argparse.Namespace) -> Recipe:
@@ -119,17 +155,30 @@ def _recipe(args: argparse.Namespace) -> Recipe:
     )
 
 
+def _split(text: str) -> float | None:
+    """The length of pieces in seconds, 0 for never, None for auto."""
+    return {"auto": None, "never": 0.0}[text] if text in ("auto", "never") else seconds(text)
+
+
 def _plan(args: argparse.Namespace) -> Any:
     from pipelines.batch.run import PATIENCE, Plan
 
+    if args.address and not args.cluster:
+        raise UsageError("--address is of a cluster; add --cluster ray")
     if args.workers != "auto" and not args.workers.isdecimal():
         raise UsageError(f"--workers is a number or auto, not {args.workers!r}")
     return Plan(
         workers=None if args.workers == "auto" else int(args.workers),
         timeout=PATIENCE if args.timeout is None else args.timeout,
+        split=args.split,
+        cluster=(args.address or "auto") if args.cluster else None,
         retry_failed=args.retry_failed,
         fail_fast=args.fail_fast,
     )
+
+
+_MOST_BARS = 16
+"""Of single workers; those of a large cluster would fill any terminal."""
 
 
 class _Silence:
@@ -146,7 +195,7 @@ class _Silence:
 
         if isinstance(event, Finished):
             self.finished += 1
-            self.done(event.worker, event.job, self.batch.outcomes[event.job])
+            self.done(event.worker, event.job.video, self.batch.outcomes[event.job.video])
         elif isinstance(event, Sequence):
             self.left = len(event)
 
@@ -185,7 +234,7 @@ class _Bars(_Silence):
             if event:
                 self._whole = tqdm(total=len(event), desc="all", unit=" videos", position=0, leave=False)
             return
-        if isinstance(event, Started):
+        if isinstance(event, Started) and event.worker < _MOST_BARS:
             bar = self._workers.get(event.worker)
             if bar is None:
                 bar = tqdm(unit=" frames", position=event.worker + 1, leave=False)
@@ -193,7 +242,7 @@ class _Bars(_Silence):
             bar.total = None
             bar.reset()
             bar.set_description(event.job.name[-40:])
-        elif isinstance(event, Progress):
+        elif isinstance(event, Progress) and event.worker in self._workers:
             bar = self._workers[event.worker]
             bar.total = event.expected
             bar.update(event.frames - bar.n)

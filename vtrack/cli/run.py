@@ -99,8 +99,8 @@ def add_looks_options(group: argparse._ArgumentGroup) -> None:
 def add_tracking_options(parser: argparse.ArgumentParser) -> None:
     """What is read of the input, and how faces are found, followed and smoothed."""
     group = parser.add_argument_group("input")
-    group.add_argument("--start", type=_seconds, metavar="TIME", help="first moment, in seconds or [h:]mm:ss")
-    group.add_argument("--stop", type=_seconds, metavar="TIME", help="moment to stop before")
+    group.add_argument("--start", type=seconds, metavar="TIME", help="first moment, in seconds or [h:]mm:ss")
+    group.add_argument("--stop", type=seconds, metavar="TIME", help="moment to stop before")
     group.add_argument("--every", type=int, default=1, metavar="N", help="take each N-th frame (default: 1)")
     add_face_options(parser, smooth="rts", choices="rts (no lag), kalman, one-euro or none")
 
@@ -278,14 +278,14 @@ def _progress(source: Source, quiet: bool) -> Iterator[Callable[[FrameResult], o
         yield lambda result: bar.update()
 
 
-def _seconds(text: str) -> float:
+def seconds(text: str) -> float:
     """`90`, `1:30` and `0:01:30.5` as seconds."""
     if re.fullmatch(r"(?:(?:\d+:[0-5]?\d|\d+):[0-5]?\d|\d+)(?:\.\d*)?", text) is None:
         raise argparse.ArgumentTypeError(f"{text!r} is not a time; write seconds or [h:]mm:ss")
-    seconds = 0.0
+    time = 0.0
     for piece in text.split(":"):
-        seconds = seconds * 60 + float(piece)
-    return seconds
+        time = time * 60 + float(piece)
+    return time
 
 
 def names(text: str) -> tuple[str, ...]:

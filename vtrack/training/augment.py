@@ -6,7 +6,7 @@ Everything random comes from the generator handed in, so that a step can be repe
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, replace
 
 import cv2
 import numpy as np
@@ -37,17 +37,17 @@ class Augmentation:
 
 def make_augmentation(settings: Mapping[str, str]) -> Augmentation:
     """From words like `shift=0.1`."""
-    known = {knob.name: knob.default for knob in fields(Augmentation)}
-    values: dict[str, float] = {}
+    calm = Augmentation()
     for name, word in settings.items():
         try:
-            values[name] = type(known[name])(float(word))
+            default, value = asdict(calm)[name], float(word)
         except (KeyError, ValueError):
-            allowed = ", ".join(f"{knob}={float(default):g}" for knob, default in known.items())
+            allowed = ", ".join(f"{knob}={float(number):g}" for knob, number in asdict(calm).items())
             raise UsageError(f"{name}={word} is no augmentation; there are {allowed}") from None
-        if not 0 <= values[name] < 1e3:
+        if not 0 <= value < 1e3:
             raise UsageError(f"{name}={word}: must be a small positive number or 0")
-    return Augmentation(**values)
+        calm = replace(calm, **{name: type(default)(value)})
+    return calm
 
 
 def jittered(count: int, side: float, how: Augmentation, rng: np.random.Generator) -> Crops:

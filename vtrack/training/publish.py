@@ -37,6 +37,7 @@ TERMS = {
     "frl189": "London set, 3DSK and Canada: CC-BY-4.0; celebrities: unclear",
     "helen29": "Helen; research",
     "imm73": "IMM-Frontal; free for academic use",
+    "mesh": "points by mediapipe 0.10.21's face mesh (Apache-2.0) on the training photographs of the sets above",
 }
 """What may be done with the photographs of the data sets that shipped models learn from."""
 

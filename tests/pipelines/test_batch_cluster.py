@@ -1,0 +1,175 @@
+"""Batches on a Ray cluster of several node processes, on the loopback alone. Skipped where Ray, an extra, is not installed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+# Before Ray is loaded: nothing of it shall listen beyond the loopback, or tell anybody that it is used.
+os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+ray = pytest.importorskip("ray")
+
+from pipelines.batch.cluster import Cluster  # noqa: E402
+from pipelines.batch.lock import locked  # noqa: E402
+from pipelines.batch.pool import Finished, Progress, Report, Started  # noqa: E402
+from tests.pipelines.batching import batch, summary, tables, write_toys  # noqa: E402
+from vtrack.errors import ModelError, SinkError, VTrackError  # noqa: E402
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Any]:
+    """A head without room for work, and two nodes with a core each."""
+    from ray.cluster_utils import Cluster as Nodes
+
+    nodes = Nodes(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+    for _ in range(2):
+        nodes.add_node(num_cpus=1)
+    yield nodes
+    nodes.shutdown()
+
+
+@dataclass(frozen=True)
+class Toy:
+    """Does what a job's name says."""
+
+    broken: bool = False
+
+    def prepare(self) -> Callable[[str, Report], str]:
+        if self.broken:
+            raise ModelError("the weights are gone")
+        return self._do
+
+    def _do(self, job: str, report: Report) -> str:
+        if job == "dies":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if job == "hangs":
+            time.sleep(600)
+        if job == "slow":
+            for i in range(40):
+                time.sleep(0.1)
+                report(i, 40)
+        return f"{job} with {os.environ['OMP_NUM_THREADS']}"
+
+
+def events_of(cluster: Any, out: Path, jobs: list[str], *, timeout: float = 60, **toy: Any) -> list[Any]:
+    with locked(out) as held, Cluster(cluster.address) as joined:
+        assert joined.places == 2
+        pool = joined.pool(Toy(**toy), workers=2, timeout=timeout, held=held)
+        return [*pool.run(deque(jobs), threading.Event())]
+
+
+def test_deaths_and_hangs_cost_one_job(cluster: Any, tmp_path: Path) -> None:
+    events = events_of(cluster, tmp_path, ["good 1", "hangs", "slow", "dies", "good 2"], timeout=3)
+    ends = {event.job: event for event in events if isinstance(event, Finished)}
+    assert {job: end.result for job, end in ends.items() if end.result} == {
+        job: f"{job} with 1" for job in ("good 1", "slow", "good 2")
+    }
+    assert ("no headway for 3 s" in ends["hangs"].lost, ends["hangs"].elsewhere) == (True, False)
+    assert ("its worker died" in ends["dies"].lost, ends["dies"].elsewhere) == (True, True)
+    assert any(isinstance(event, Progress) and event.expected == 40 for event in events)
+
+
+def test_what_cannot_begin_is_said(cluster: Any, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="the weights are gone"):
+        events_of(cluster, tmp_path / "a", ["good"], broken=True)
+    with locked(tmp_path / "b") as held, Cluster(cluster.address) as joined:
+        # A machine that has a folder of this name, but another one.
+        held.path.write_text("somebody else's")
+        pool = joined.pool(Toy(), workers=1, timeout=60, held=held)
+        with pytest.raises(SinkError, match="does not share the folder"):
+            [*pool.run(deque(["good"]), threading.Event())]
+    with pytest.raises(VTrackError, match=r"no Ray cluster at 127\.0\.0\.1:9"), Cluster("127.0.0.1:9"):
+        pass
+
+
+@pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="needs Linux's list of sockets")
+def test_nothing_listens_beyond_the_loopback(cluster: Any, tmp_path: Path) -> None:
+    with Cluster(cluster.address):
+        listening = [address for pid in family(os.getpid()) for address in listeners(pid)]
+    assert len(listening) >= 3
+    assert set(listening) == {"127.0.0.1"}
+
+
+def family(pid: int) -> list[int]:
+    """A process and all that came of it."""
+    children = [
+        int(child) for path in Path(f"/proc/{pid}/task").glob("*/children") for child in path.read_text().split()
+    ]
+    return [pid, *(one for child in children for one in family(child))]
+
+
+def listeners(pid: int) -> list[str]:
+    """The IPv4 addresses (also those within IPv6) at which a process listens."""
+    links = [str(path.readlink()) for path in Path(f"/proc/{pid}/fd").iterdir() if path.is_symlink()]
+    addresses = []
+    for table in ("tcp", "tcp6"):
+        for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
+            _, local, _, state, *rest = line.split()
+            if state == "0A" and f"socket:[{rest[5]}]" in links:
+                addresses.append(socket.inet_ntoa(bytes.fromhex(local.split(":")[0][-8:])[::-1]))
+    return addresses
+
+
+def is_busy(node: Any) -> bool:
+    """Whether an actor on a node is at a job, which Ray shows in the name of its process."""
+    family_of_node = [one for info in node.all_processes["raylet"] for one in family(info.process.pid)]
+    names = [Path(f"/proc/{pid}/cmdline").read_bytes() for pid in family_of_node if Path(f"/proc/{pid}").exists()]
+    return any(b"_Actor.do" in name for name in names)
+
+
+@pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="needs Linux's list of processes")
+@pytest.mark.timeout(900)
+def test_a_node_that_dies_loses_nothing_and_nothing_is_done_twice(cluster: Any, tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    for i in range(5):
+        write_toys(folder / f"{i}.mp4", 200 + 10 * i)
+    write_toys(folder / "long.mp4", 600)
+    batch(folder, tmp_path / "alone", workers=1, split=0).run()
+    doomed = cluster.add_node(num_cpus=1)
+    killed: list[str] = []
+    begun: Counter[str] = Counter()
+    ended: Counter[str] = Counter()
+
+    def watch(event: Any) -> None:
+        if isinstance(event, Started):
+            begun[event.job.name] += 1
+        if isinstance(event, Finished):
+            ended[event.job.name] += 1
+        if not killed and is_busy(doomed):
+            killed.append("doomed")
+            cluster.remove_node(doomed, allow_graceful=False)
+
+    job = batch(folder, tmp_path / "out", workers=None, split=5, cluster=cluster.address)
+    job.run(watch=watch)
+    assert killed
+    assert max(begun.values()) == 2
+    assert [row["error"] for row in summary(tmp_path / "out").values() if row["error"]] == []
+    assert {row["status"] for row in summary(tmp_path / "out").values()} == {"done"}
+    assert ended == Counter({video.name: 1 for video in job.videos})
+    assert tables(tmp_path / "out") == tables(tmp_path / "alone")
+
+
+def test_the_command(cluster: Any, tmp_path: Path) -> None:
+    write_toys(tmp_path / "in" / "clip.mp4", 8)
+    (tmp_path / "in" / "boxes.csv").write_text("frame,x,y,w,h\n0,40,20,50,60\n")
+    boxes = ["--detector", "boxes", "--detector-model", str(tmp_path / "in" / "boxes.csv"), "--parts", "eyes"]
+    command = [sys.executable, "-m", "vtrack", "batch", str(tmp_path / "in"), "-o", str(tmp_path / "out"), *boxes]
+    cluster_options = ["--cluster", "ray", "--address", cluster.address]
+    done = subprocess.run([*command, *cluster_options], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "1 video: 1 done; 8 frames" in done.stderr
