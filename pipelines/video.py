@@ -151,13 +151,14 @@ class Pipeline:
         pictures, so that frames waiting for the smoother cost nothing. `watch` gets the seconds of each stage.
         """
         watch = watch or Stopwatch()
+        depth = room(source)
         # The model computes outside of Python, so that smoothing goes on in this thread meanwhile.
         with (
-            Ahead(watch.each("decode", source), room(source), stop) as frames,
-            Ahead(self.follow(frames, watch), room(source)) as followed,
+            Ahead(watch.each("decode", source), depth, stop) as frames,
+            Ahead(self.follow(frames, watch), depth) as followed,
         ):
-            watched = ((frame, sightings, frame.pixels) for frame, sightings in followed)
-            yield from finished(self.settings, watched, pixels=pixels, watch=watch)
+            seen = ((frame, sightings, frame.pixels) for frame, sightings in followed)
+            yield from finished(self.settings, seen, pixels=pixels, watch=watch)
             watch.waits("decoded", *frames.waits)
             watch.waits("followed", *followed.waits)
 
@@ -188,10 +189,10 @@ def finished(
     for frame, sightings, picture in followed:
         kept = frame if pixels else frame.without_pixels()
         with watch("smooth"):
-            results = [finish(result) for result in smoother.push(as_result(kept, sightings, settings.known), picture)]
+            results = [finish(one) for one in smoother.push(as_result(kept, sightings, settings.known), picture)]
         yield from results
     with watch("smooth"):
-        results = [finish(result) for result in smoother.flush()]
+        results = [finish(one) for one in smoother.flush()]
     yield from results
 
 
