@@ -46,5 +46,5 @@ def thumbnail(image: Pixels) -> ImageArray:
     rows = ((np.arange(_ROWS) + 0.5) * height / _ROWS).astype(np.intp)
     columns = ((np.arange(_COLUMNS) + 0.5) * width / _COLUMNS).astype(np.intp)
     if isinstance(image, Planes):
-        return np.asarray(image.green(rows, columns) + 0.5, np.uint8)
+        return image.green(rows, columns)
     return image[rows[:, None], columns, 1]

@@ -113,12 +113,12 @@ class Planes:
         ]
         return np.asarray(cv2.transform(cv2.merge(planes), self.colours.to_rgb), np.uint8)
 
-    def green(self, rows: npt.NDArray[np.intp], columns: npt.NDArray[np.intp]) -> FloatArray:
+    def green(self, rows: npt.NDArray[np.intp], columns: npt.NDArray[np.intp]) -> ImageArray:
         """(rows, columns) green of single pixels."""
         y, u, v, one = self.colours.to_rgb[1]
         half = np.ix_(rows // 2, columns // 2)
         mixed = y * self.luma[np.ix_(rows, columns)] + u * self.blue[half] + v * self.red[half] + one
-        return np.asarray(np.clip(mixed, 0, 255), np.float64)
+        return np.clip(mixed, 0, 255).astype(np.uint8)
 
 
 Pixels = ImageArray | Planes

@@ -97,7 +97,7 @@ def test_few_large_pictures_wait(repeats: int) -> None:
     smoother, waiting, most = Smoother(QUERY), 0, 0
     for i in range(LAG + 50):
         one = result(i, [face(0, noisy(i))])
-        waiting += 1 - len(smoother.push(replace(one, frame=replace(one.frame, image=large))))
+        waiting += 1 - len(smoother.push(replace(one, frame=replace(one.frame, pixels=large))))
         most = max(most, waiting)
     assert most * large.nbytes < 192 * 2**20
     assert most > (LAG if repeats == 1 else 0.8 * 192 * 2**20 / large.nbytes)
