@@ -60,7 +60,8 @@ def test_points_are_the_users_and_true(clip: Path) -> None:
         for face in result.faces:
             assert face.query == QUERY
             assert face["jaw"].shape == (1, 2)
-            np.testing.assert_allclose(face.points, true_points(scene(i)[0], QUERY), atol=1.5)
+            # Toy faces are told by colours, which video has at half resolution.
+            np.testing.assert_allclose(face.points, true_points(scene(i)[0], QUERY), atol=2.0)
             np.testing.assert_array_equal(face.points, face.raw)
             np.testing.assert_allclose(face.box[2:], (40, 50), atol=3)
 
