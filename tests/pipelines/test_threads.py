@@ -20,6 +20,14 @@ def no_thread_left() -> Iterator[None]:
     assert threading.active_count() == before
 
 
+@pytest.fixture
+def sigint() -> Iterator[None]:
+    """Python's own reaction to Ctrl-C, which programs started in the background of a shell do without."""
+    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, previous)
+
+
 def test_ahead_keeps_order_and_stays_bounded() -> None:
     made: list[int] = []
 
@@ -141,7 +149,7 @@ def test_an_error_of_the_caller_drops_what_waits() -> None:
     assert len(seen) < 5
 
 
-def test_first_interrupt_sets_the_event_and_the_second_raises() -> None:
+def test_first_interrupt_sets_the_event_and_the_second_raises(sigint: None) -> None:
     with interruptible() as stop:
         os.kill(os.getpid(), signal.SIGINT)
         assert stop.wait(2)
