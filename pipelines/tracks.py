@@ -9,7 +9,7 @@ the older.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -73,9 +73,7 @@ class Track:
 
     def begin_with(self, past: Sequence[tuple[float, Sighting]]) -> None:
         """Learn of sightings before its first one, oldest first."""
-        self.boxes = BoxFilter()
-        for time, sighting in (*past, (self.seen, self.last)):
-            self.boxes.add(time, sighting.box, sighting.angle)
+        self.boxes = _steadied((*past, (self.seen, self.last)))
         self.born = past[0][0] if past else self.born
 
     def renew(self) -> None:
@@ -85,9 +83,7 @@ class Track:
         first second would echo in all that follow, and no part of a video could be followed by itself.
         """
         if len(self._seeds) == _RECALLED and self._seeds[-1][0] == self.seen:
-            self.boxes = BoxFilter()
-            for time, sighting in self._seeds:
-                self.boxes.add(time, sighting.box, sighting.angle)
+            self.boxes = _steadied(self._seeds)
 
     def anchors(self, time: float) -> FloatArray:
         """(anchors, 2) where its anchors are expected."""
@@ -274,6 +270,14 @@ def believable(track: Track, sighting: Sighting, time: float) -> bool:
 def is_face(sighting: Sighting) -> bool:
     """Whether a detection may begin a track."""
     return sighting.presence >= PRESENT
+
+
+def _steadied(sightings: Iterable[tuple[float, Sighting]]) -> BoxFilter:
+    """The box filter that these sightings, oldest first, make."""
+    boxes = BoxFilter()
+    for time, sighting in sightings:
+        boxes.add(time, sighting.box, sighting.angle)
+    return boxes
 
 
 def _surprise(candidate: Candidate) -> float:

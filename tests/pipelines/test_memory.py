@@ -18,6 +18,7 @@ ROOT = Path(__file__).parents[2]
 PROGRAM = """
 import sys
 from pathlib import Path
+from pipelines.bench.memory import peak_mb
 from pipelines.draw import Drawing, parse_kinds
 from pipelines.source import open_source
 from pipelines.tables import WideTable
@@ -35,9 +36,7 @@ with open_source(clip, stop=frames / 25) as source:
         sinks.append(VideoSink(folder / "video.mp4", source=clip, draw=Drawing(query, parse_kinds("points,curves"))))
     summary = run(pipeline, source, sinks, pixels=video)
 assert (summary.frames, summary.tracks) == (frames, 2), summary
-# Not getrusage: its peak starts from that of the process that started this one.
-peak = next(line for line in open("/proc/self/status") if line.startswith("VmHWM"))
-print(int(peak.split()[1]) / 1024)
+print(peak_mb())
 """
 
 

@@ -24,8 +24,9 @@ import numpy.typing as npt
 
 from vtrack.crops import Crops, warp
 from vtrack.data.dataset import Dataset
+from vtrack.data.solutions import solution
 from vtrack.data.sources import load_dataset
-from vtrack.errors import MissingExtraError, UsageError
+from vtrack.errors import UsageError
 from vtrack.layouts import Layout, load_layout, points_of
 from vtrack.parts import plain
 from vtrack.types import FloatArray, ImageArray
@@ -83,13 +84,7 @@ class Mesh:
     """mediapipe's face mesh with refined eyes and lips, one picture at a time."""
 
     def __init__(self) -> None:
-        try:
-            from mediapipe.python.solutions.face_mesh import FaceMesh
-        except ImportError as error:
-            raise MissingExtraError(
-                "labelling needs mediapipe 0.10 (pip install 'mediapipe>=0.10.14,<0.10.30')"
-            ) from error
-        self._model = FaceMesh(
+        self._model = solution("face_mesh").FaceMesh(
             static_image_mode=True, max_num_faces=1, refine_landmarks=True, min_detection_confidence=0.2
         )
 

@@ -21,6 +21,7 @@ from vtrack.errors import MissingExtraError, ModelError
 from vtrack.models import card_path
 from vtrack.models.card import Card, read_card
 from vtrack.models.engines import encoded
+from vtrack.models.graphs import strip_notes
 from vtrack.models.networks import Answer, load_network
 from vtrack.types import Query
 
@@ -125,10 +126,7 @@ def _onnx(baked: Baked, images: list[Tensor], path: Path, query: Query) -> list[
     )
     assert program is not None
     model = program.model_proto
-    del model.graph.metadata_props[:], model.graph.value_info[:]
-    for node in model.graph.node:  # the exporter's notes hold paths of this machine
-        del node.metadata_props[:]
-        node.doc_string = ""
+    strip_notes(model)
     onnx.helper.set_model_props(model, {"vtrack": _facts(query)})
     onnx.save(model, str(path))
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])

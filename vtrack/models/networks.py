@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy.typing as npt
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 
 from vtrack.errors import MissingExtraError, ModelError, UsageError
 from vtrack.models.card import Card
+from vtrack.models.graphs import halve
 from vtrack.models.system import Output
 from vtrack.models.systems import build_system, make_config
 from vtrack.models.udfld import TEXT_DIM
@@ -114,26 +116,15 @@ def export_onnx(network: nn.Module, size: int, weights: Path) -> Path:
 
 def _slimmed(onnx: Any, model: Any, weights: Path) -> Any:
     """Large tensors in half precision behind a cast, which the runtime folds away, and read from the weights' file."""
-    graph, casts, stored = model.graph, [], _places(weights)
-    for tensor in graph.initializer:
-        values = onnx.numpy_helper.to_array(tensor)
-        if values.dtype != "float32" or values.size < 1024:
-            continue
-        name, half = tensor.name, values.astype("float16")
-        tensor.CopyFrom(onnx.numpy_helper.from_array(half, f"{name}.half"))
-        casts.append(onnx.helper.make_node("Cast", [f"{name}.half"], [name], to=onnx.TensorProto.FLOAT))
-        place = stored.get((half.shape, half.tobytes()))
-        if place:
-            onnx.external_data_helper.set_external_data(tensor, weights.name, offset=place[0], length=place[1])
+    stored = _places(weights)
+
+    def place(tensor: Any, half: npt.NDArray[Any]) -> None:
+        found = stored.get((half.shape, half.tobytes()))
+        if found:
+            onnx.external_data_helper.set_external_data(tensor, weights.name, offset=found[0], length=found[1])
             tensor.ClearField("raw_data")
-    nodes = [*casts, *graph.node]
-    del graph.node[:]
-    graph.node.extend(nodes)
-    # The exporter's notes on where each node came from outweigh the graph and hold paths of the exporting machine.
-    del graph.metadata_props[:], model.metadata_props[:], graph.value_info[:]
-    for node in graph.node:
-        del node.metadata_props[:]
-        node.doc_string = ""
+
+    halve(onnx, model, place)
     return model
 
 

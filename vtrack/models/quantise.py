@@ -17,7 +17,8 @@ import numpy as np
 
 from vtrack.errors import MissingExtraError, ModelError
 from vtrack.models.engines import INT8, encoded
-from vtrack.types import FloatArray, ImageArray, Query
+from vtrack.models.graphs import halve
+from vtrack.types import ImageArray, Query
 
 MIDDLE, SPREAD = 116.0, 57.0
 """What is taken off every colour, and what it is divided by then, in place of the network's own figures per colour."""
@@ -72,7 +73,7 @@ def quantise(graph: Path, crops: ImageArray, query: Query) -> Path:
             logging.getLogger().removeFilter(_no_advice)
         model = onnx.load(str(rough))
     _take_bytes(onnx, model)
-    _halve(onnx, model)
+    halve(onnx, model)
     path = graph.with_suffix(INT8)
     onnx.save(model, str(path))
     return path
@@ -148,20 +149,3 @@ def _way(model: Any, steps: int) -> list[Any]:
         way.append(next(node for node in _users(model.graph, name) if node.op_type != "Shape"))
         name = way[-1].output[0]
     return way
-
-
-def _halve(onnx: Any, model: Any) -> None:
-    """Large tensors of floats in half precision behind a cast, which the runtime folds away."""
-    casts = []
-    for tensor in model.graph.initializer:
-        values: FloatArray = onnx.numpy_helper.to_array(tensor)
-        if values.dtype == "float32" and values.size >= 1024:
-            name = tensor.name
-            tensor.CopyFrom(onnx.numpy_helper.from_array(values.astype("float16"), f"{name}.half"))
-            casts.append(onnx.helper.make_node("Cast", [f"{name}.half"], [name], to=onnx.TensorProto.FLOAT))
-    nodes = [*casts, *model.graph.node]
-    del model.graph.node[:], model.graph.value_info[:], model.metadata_props[:]
-    model.graph.node.extend(nodes)
-    for node in model.graph.node:
-        del node.metadata_props[:]
-        node.doc_string = ""

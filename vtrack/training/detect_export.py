@@ -18,6 +18,7 @@ from vtrack.evaluation.detect import PRECISION, DetectorReport, found_in, matche
 from vtrack.evaluation.scenes import eval_scenes, validation_pictures
 from vtrack.models.card import Card
 from vtrack.models.facenet import Exported, FaceNet
+from vtrack.models.graphs import strip_notes
 from vtrack.training.detect import OPTIONS, WEIGHTS
 from vtrack.training.detect_labels import COLLECTIONS
 from vtrack.training.publish import TERMS
@@ -70,11 +71,7 @@ def export_onnx(net: FaceNet, path: Path) -> None:
     )
     assert program is not None
     model = program.model_proto
-    # The exporter's notes on where each node came from outweigh the graph and hold paths of the exporting machine.
-    del model.metadata_props[:], model.graph.metadata_props[:], model.graph.value_info[:]
-    for node in model.graph.node:
-        del node.metadata_props[:]
-        node.doc_string = ""
+    strip_notes(model)
     onnx.save(model, str(path))
 
 

@@ -22,7 +22,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from vtrack.errors import DataError, MissingExtraError, UsageError
+from vtrack.data.solutions import solution
+from vtrack.errors import DataError, UsageError
 from vtrack.types import FloatArray, ImageArray
 
 log = logging.getLogger(__name__)
@@ -101,13 +102,8 @@ class Teachers:
     """mediapipe's full-range and short-range BlazeFace."""
 
     def __init__(self) -> None:
-        try:
-            from mediapipe.python.solutions.face_detection import FaceDetection
-        except ImportError as error:
-            raise MissingExtraError(
-                "labelling needs mediapipe 0.10 (pip install 'mediapipe>=0.10.14,<0.10.30')"
-            ) from error
-        self._models = [FaceDetection(model_selection=which, min_detection_confidence=0.25) for which in (1, 0)]
+        detection = solution("face_detection").FaceDetection
+        self._models = [detection(model_selection=which, min_detection_confidence=0.25) for which in (1, 0)]
 
     def look(self, image: ImageArray, grids: tuple[int, ...]) -> FloatArray:
         """(found, 22): model, score, window x y w h, box x y w h, six key points."""
