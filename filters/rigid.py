@@ -26,8 +26,9 @@ def to_plane(numbers: ComplexArray) -> FloatArray:
 
 def normalised(points: ComplexArray, weights: FloatArray) -> ComplexArray:
     """(tracks, points) moved and scaled so that the weighted centre is 0 and the weighted mean square radius 1."""
-    centred = points - _mean(points, weights)[..., None]
-    return centred / np.sqrt(_mean(np.abs(centred) ** 2, weights))[..., None]
+    shares = weights / weights.sum(-1, keepdims=True)
+    centred = points - _sum(points, shares)[..., None]
+    return centred / np.sqrt(_sum(np.square(np.abs(centred)), shares))[..., None]
 
 
 def fit(shape: ComplexArray, points: ComplexArray, weights: FloatArray) -> tuple[ComplexArray, ComplexArray]:
@@ -35,15 +36,18 @@ def fit(shape: ComplexArray, points: ComplexArray, weights: FloatArray) -> tuple
 
     Points of weight 0 do not count and may be anything finite. The abs of the turn is the size, its angle the roll.
     """
-    shape_centre, centre = _mean(shape, weights), _mean(points, weights)
+    shares = weights / weights.sum(-1, keepdims=True)
+    shape_centre, centre = _sum(shape, shares), _sum(points, shares)
     arms = shape - shape_centre[..., None]
-    turn = _mean(arms.conj() * (points - centre[..., None]), weights) / _mean(np.abs(arms) ** 2, weights)
+    weighted = arms.conj() * shares
+    turn = _sum(points - centre[..., None], weighted) / _sum(arms, weighted).real
     return centre - turn * shape_centre, turn
 
 
-def _mean(values: ComplexArray | FloatArray, weights: FloatArray) -> ComplexArray:
-    """(tracks, points) to the weighted mean (tracks,)."""
-    return (values * weights).sum(-1) / weights.sum(-1)
+def _sum(values: ComplexArray | FloatArray, weights: ComplexArray | FloatArray) -> ComplexArray:
+    """(tracks, points) to the weighted sum (tracks,)."""
+    total: ComplexArray = np.einsum("...p,...p->...", values, weights)
+    return total
 
 
 class Body:
@@ -112,6 +116,6 @@ def known_median(values: FloatArray) -> FloatArray:
     """(tracks, points) to the median of what is not NaN, (tracks, 1); many times as fast as `numpy.nanmedian`."""
     known = np.isfinite(values).sum(1, keepdims=True)
     ordered = np.sort(values, axis=1)  # NaN comes last
-    low = np.take_along_axis(ordered, np.maximum(known - 1, 0) // 2, 1)
-    high = np.take_along_axis(ordered, known // 2 % values.shape[1], 1)
+    rows = np.arange(len(values))[:, None]
+    low, high = ordered[rows, np.maximum(known - 1, 0) // 2], ordered[rows, known // 2 % values.shape[1]]
     return (low + high) / 2

@@ -1,4 +1,8 @@
-"""Rauch-Tung-Striebel smoothing: every moment seen in the light of what came after it, so without lag."""
+"""Rauch-Tung-Striebel smoothing: every moment seen in the light of what came after it, so without lag.
+
+Walking back one step is an affine map of the later step's mean and covariance, and such maps can be chained: what a
+hundred steps do on the way back is one map too. So a stream need not walk all the way back for each step that it gives.
+"""
 
 from __future__ import annotations
 
@@ -24,12 +28,49 @@ class Smoothed:
     """(tracks, points): False where the point was not there yet."""
 
 
-def gain(before: Step, after: Step) -> FloatArray:
-    """(tracks, points, order, order): how much of what `after` learned belongs to `before`; 0 across a start."""
-    onward = np.matmul(before.covariance, after.transition.T)
-    joined = after.continued[..., None, None]
-    prior = np.where(joined, after.prior_covariance, np.eye(onward.shape[-1]))
-    return np.matmul(np.where(joined, onward, 0.0), _inverse(prior))
+@dataclass(frozen=True, eq=False, slots=True)
+class Way:
+    """The way back from a later step to an earlier one."""
+
+    gain: FloatArray
+    """(tracks, points, order, order): how much of what is learned later belongs to the earlier step; 0 across a start."""
+    mean: FloatArray
+    """(tracks, points, order, 2), less what the later mean adds to it."""
+    covariance: FloatArray
+    """(tracks, points, order, order), less what the later covariance adds to it."""
+    alive: BoolArray
+    """(tracks, points) of the earlier step."""
+
+    @classmethod
+    def between(cls, before: Step, after: Step) -> Way:
+        """The way of one step."""
+        joined = after.continued[..., None, None]
+        onward = np.where(joined, np.matmul(before.covariance, after.transition.T), 0.0)
+        prior = np.where(joined, after.prior_covariance, np.eye(onward.shape[-1]))
+        gain = np.matmul(onward, _inverse(prior))
+        mean = before.mean - np.matmul(gain, after.prior_mean)
+        return cls(gain, mean, before.covariance - np.matmul(gain, onward.swapaxes(-1, -2)), before.alive)
+
+    def back(self, mean: FloatArray, covariance: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """The earlier step's mean and covariance, given the later one's."""
+        spread = np.matmul(np.matmul(self.gain, covariance), self.gain.swapaxes(-1, -2))
+        return self.mean + np.matmul(self.gain, mean), self.covariance + spread
+
+    def after(self, later: Way) -> Way:
+        """The way back over `later` and then this one."""
+        return Way(np.matmul(self.gain, later.gain), *self.back(later.mean, later.covariance), self.alive)
+
+    def smoothed(self, later: Smoothed) -> Smoothed:
+        """The earlier step, given the later one."""
+        return Smoothed(*self.back(later.mean, later.covariance), self.alive)
+
+    def grown(self, tracks: int) -> Way:
+        """The same way with room for `tracks` tracks, the new ones not alive."""
+        room = ((0, tracks - len(self.alive)),)
+        return Way(
+            *(np.pad(held, room + ((0, 0),) * 3) for held in (self.gain, self.mean, self.covariance)),
+            np.pad(self.alive, (*room, (0, 0))),
+        )
 
 
 def _inverse(matrices: FloatArray) -> FloatArray:
@@ -41,30 +82,33 @@ def _inverse(matrices: FloatArray) -> FloatArray:
     return adjugate / (a * c - b * b)[..., None, None]
 
 
-def step_back(step: Step, gains: FloatArray, later: Smoothed, after: Step) -> Smoothed:
-    """Smooth `step`, given the smoothed state `later` of the step `after` it."""
-    mean = step.mean + np.matmul(gains, later.mean - after.prior_mean)
-    change = np.matmul(gains, later.covariance - after.prior_covariance)
-    return Smoothed(mean, step.covariance + np.matmul(change, gains.swapaxes(-1, -2)), step.alive)
+def _last(step: Step) -> Smoothed:
+    """A step that nothing comes after."""
+    return Smoothed(step.mean, step.covariance, step.alive)
+
+
+def _walked(ways: Sequence[Way], end: Smoothed) -> list[Smoothed]:
+    """The steps at the beginnings of these ways, in order, given the step at the end of the last."""
+    results = [end]
+    for way in reversed(ways):
+        results.append(way.smoothed(results[-1]))
+    return results[:0:-1]
 
 
 def smooth(steps: Sequence[Step]) -> list[Smoothed]:
     """The full pass over a whole recording."""
-    results: list[Smoothed] = []
-    for place in range(len(steps) - 1, -1, -1):
-        step = steps[place]
-        if not results:
-            results.append(Smoothed(step.mean, step.covariance, step.alive))
-        else:
-            after = steps[place + 1]
-            results.append(step_back(step, gain(step, after), results[-1], after))
-    return results[::-1]
+    if not steps:
+        return []
+    ways = [Way.between(before, after) for before, after in zip(steps, steps[1:], strict=False)]
+    end = _last(steps[-1])
+    return [*_walked(ways, end), end]
 
 
 class FixedLag:
     """Smooths a stream with what the next `lag` steps bring: bounded memory, and soon no different from the full pass.
 
-    Walking back over `lag` steps serves `block` steps at once: at most `lag + block` steps are held.
+    Steps are given back `block` at once. The way back leads over chains of `block` steps: at most `lag + block` steps are
+    held.
     """
 
     def __init__(self, lag: int, block: int = 1) -> None:
@@ -72,42 +116,50 @@ class FixedLag:
             raise ValueError(f"lag must be 0 or more steps and block 1 or more, got {lag} and {block}")
         self.lag = lag
         self.block = block
-        self._steps: deque[Step] = deque()
-        self._gains: deque[FloatArray] = deque()  # one between each two steps
+        self._step: Step | None = None
+        """The newest."""
+        self._ways: deque[Way] = deque()
+        """Between each two steps held."""
+        self._chains: deque[Way] = deque()
+        """Of `block` ways each, the last perhaps of fewer."""
 
     def push(self, step: Step) -> list[Smoothed]:
         """Take the next step; give back those that are now at least `lag` steps old, oldest first, once they fill a block."""
-        if self._steps:
-            missing = len(step.alive) - len(self._steps[-1].alive)
-            if missing:
-                # New tracks have no past: room is made for them in what is held.
-                self._steps = deque(held.grown(len(step.alive)) for held in self._steps)
-                self._gains = deque(np.pad(held, ((0, missing), (0, 0), (0, 0), (0, 0))) for held in self._gains)
-            self._gains.append(gain(self._steps[-1], step))
-        self._steps.append(step)
-        if len(self._steps) < self.lag + self.block:
+        if self._step is not None:
+            self._append(Way.between(self._grown(self._step, len(step.alive)), step))
+        self._step = step
+        if len(self._ways) + 1 < self.lag + self.block:
             return []
-        oldest = self._smoothed(self.block)
-        for _ in oldest:
-            self._steps.popleft()
-            if self._gains:
-                self._gains.popleft()
-        return oldest
+        if not self.lag:
+            return self.flush()
+        end = _last(step)
+        for chain in list(self._chains)[:0:-1]:
+            end = chain.smoothed(end)
+        self._chains.popleft()
+        return _walked([self._ways.popleft() for _ in range(self.block)], end)
 
     def flush(self) -> list[Smoothed]:
         """Give back all steps still held, oldest first."""
-        rest = self._smoothed(len(self._steps))
-        self._steps.clear()
-        self._gains.clear()
+        if self._step is None:
+            return []
+        end = _last(self._step)
+        rest = [*_walked(self._ways, end), end]
+        self._step = None
+        self._ways.clear()
+        self._chains.clear()
         return rest
 
-    def _smoothed(self, count: int) -> list[Smoothed]:
-        """The oldest `count` steps, smoothed with all that is held."""
-        results: list[Smoothed] = []
-        for place in range(len(self._steps) - 1, -1, -1):
-            step = self._steps[place]
-            if not results:
-                results.append(Smoothed(step.mean, step.covariance, step.alive))
-            else:
-                results.append(step_back(step, self._gains[place], results[-1], self._steps[place + 1]))
-        return results[::-1][:count]
+    def _append(self, way: Way) -> None:
+        if len(self._ways) % self.block:
+            self._chains[-1] = self._chains[-1].after(way)
+        else:
+            self._chains.append(way)
+        self._ways.append(way)
+
+    def _grown(self, step: Step, tracks: int) -> Step:
+        """The newest step, and all that is held, with room for new tracks, which have no past."""
+        if tracks == len(step.alive):
+            return step
+        self._ways = deque(way.grown(tracks) for way in self._ways)
+        self._chains = deque(way.grown(tracks) for way in self._chains)
+        return step.grown(tracks)

@@ -7,7 +7,7 @@ distance between the outer corners of the eyes), so a setting means the same on 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -121,20 +121,26 @@ class Steady:
         """`query` names the part of each point, `anchors` are the places of the points that tell the head's motion."""
         count = len(query)
         kinds = [_kind(part) for part in query.parts]
-        strengths = np.array([settings.of(part) for part in query.parts])
         self._causal = settings.mode != "rts"
         self._body = Body(0, anchors)
         self._level = _Level(count)
-        self._head: _Kalman | _OneEuro
-        self._parts: _Kalman | _OneEuro
+        # Channels: shift and turn of the head, then the parts.
+        channels = [HEAD, HEAD, *kinds]
+        strengths = np.array([settings.of(HEAD)] * 2 + [settings.of(part) for part in query.parts])
+        members = np.array([0, 1, *(_members(query) + 2)])
+        density = np.array([_DENSITY.get(kind, _DENSITY_ELSEWHERE) for kind in channels])
+        zeal = np.array([_ZEAL.get(kind, 1.0) for kind in channels])
+        self._filters: list[_Kalman | _OneEuro]
+        """One of all channels, or where the parts depend on the head as filtered, one of the head and one of the parts."""
         if settings.mode == "one-euro":
-            self._head, self._parts = _OneEuro(np.full(2, settings.of(HEAD))), _OneEuro(strengths)
+            self._filters = [_OneEuro(strengths[some]) for some in (_HEAD, _PARTS)]
+        elif self._causal:
+            self._filters = [
+                _Kalman(members[some] - members[some].min(), density[some], strengths[some], zeal[some], 0)
+                for some in (_HEAD, _PARTS)
+            ]
         else:
-            lag = 0 if self._causal else lag
-            density = np.array([_DENSITY.get(kind, _DENSITY_ELSEWHERE) for kind in kinds])
-            zeal = np.array([_ZEAL.get(kind, 1.0) for kind in kinds])
-            self._head = _Kalman(np.arange(2), _DENSITY[HEAD], np.full(2, settings.of(HEAD)), 1.0, lag)
-            self._parts = _Kalman(_members(query), density, strengths, zeal, lag)
+            self._filters = [_Kalman(members, density, strengths, zeal, lag)]
         self._size = np.ones(0)
         self._last = np.zeros((0, 2), np.complex128)
         self._noise = np.zeros((0, count))
@@ -148,7 +154,7 @@ class Steady:
     def grow(self, tracks: int) -> None:
         """Make room for `tracks` tracks in all."""
         extra = tracks - self.tracks
-        for part in (self._body, self._level, self._head, self._parts):
+        for part in (self._body, self._level, *self._filters):
             part.grow(tracks)
         self._size = np.concatenate([self._size, np.ones(extra)])
         self._last = np.concatenate([self._last, np.full((extra, 2), np.nan)])
@@ -156,7 +162,7 @@ class Steady:
 
     def reset(self, tracks: list[int]) -> None:
         """Forget these tracks."""
-        for part in (self._level, self._head, self._parts):
+        for part in (self._level, *self._filters):
             part.reset(np.asarray(tracks, np.intp))
 
     def step(self, points: FloatArray, sigma: FloatArray, dt: float) -> list[Moment]:
@@ -168,7 +174,8 @@ class Steady:
         typical = known_median(np.where(np.isfinite(sigma).any(1, keepdims=True), sigma, 1.0))
         jitter = np.sqrt(sigma * typical) * _JITTER * self._level.factor[:, None]
         numbers = to_complex(points)
-        parts, shift, turn = self._body.split(numbers, jitter, self._parts.expected(dt))
+        expected = self._filters[-1].expected(dt)[:, -points.shape[1] :]
+        parts, shift, turn = self._body.split(numbers, jitter, expected)
         measured, place = np.isfinite(turn), np.stack([shift, turn], 1)
         self._size = np.where(measured, np.abs(turn), self._size)
         self._last = np.where(measured[:, None], place, self._last)
@@ -177,34 +184,36 @@ class Steady:
         measured_noise = np.square(jitter) + np.square(head) * (1 + np.square(np.abs(parts)))
         self._noise = np.where(np.isfinite(measured_noise), measured_noise, self._noise)
         self._held.append((self._noise, self._last))
-        noise = np.square(jitter / size)
+        noise, head_noise = np.square(jitter / size), np.broadcast_to(np.square(head), place.shape)
         self._level.learn(to_plane(parts), noise, dt)
-        heads = self._head.step(to_plane(place), np.square(head), size, dt)
-        if self._causal:
-            # Where the head is seen late, or a mouth that opens was taken for it, the parts make up for it at once.
-            steady = to_complex(heads[0][0])
-            parts = (numbers - steady[:, :1]) / steady[:, 1:]
-            noise = measured_noise / np.square(size)
-        return self._moments(heads, self._parts.step(to_plane(parts), noise, np.ones_like(size), dt))
+        if not self._causal:
+            channels, noises = np.concatenate([place, parts], 1), np.concatenate([head_noise, noise], 1)
+            units = np.concatenate([np.broadcast_to(size, place.shape), np.ones_like(noise)], 1)
+            return [self._moment(state) for state in self._filters[0].step(to_plane(channels), noises, units, dt)]
+        heads = self._filters[0].step(to_plane(place), head_noise, size, dt)[0]
+        # Where the head is seen late, or a mouth that opens was taken for it, the parts make up for it at once.
+        steady = to_complex(heads[0])
+        parts = (numbers - steady[:, :1]) / steady[:, 1:]
+        noise = measured_noise / np.square(size)
+        steadied = self._filters[1].step(to_plane(parts), noise, np.ones_like(size), dt)[0]
+        return [self._moment((np.concatenate([a, b], 1) for a, b in zip(heads, steadied, strict=True)))]
 
     def flush(self) -> list[Moment]:
         """The moments that are still held back, oldest first."""
-        return self._moments(self._head.flush(), self._parts.flush())
+        return [self._moment(state) for state in self._filters[0].flush()]
 
-    def _moments(self, heads: list[_State], parts: list[_State]) -> list[Moment]:
-        return [self._moment(*head, *part) for head, part in zip(heads, parts, strict=True)]
-
-    def _moment(
-        self, place: FloatArray, place_variance: FloatArray, parts: FloatArray, parts_variance: FloatArray
-    ) -> Moment:
+    def _moment(self, state: Iterable[FloatArray]) -> Moment:
         """Parts and head put together again."""
         noise, last = self._held.popleft()
         # Tracks that came after this moment are no part of it.
-        heads, numbers = to_complex(place[: len(noise)]), to_complex(parts[: len(noise)])
-        doubt, parts_variance = place_variance[: len(noise)], parts_variance[: len(noise)]
-        shift, turn = heads[:, :1], heads[:, 1:]
-        rest = parts_variance * np.square(np.abs(turn)) + doubt[:, :1] + doubt[:, 1:] * np.square(np.abs(numbers))
-        return Moment(to_plane(shift + turn * numbers), noise, rest, heads, last)
+        positions, variance = (array[: len(noise)] for array in state)
+        numbers, (shift, turn) = to_complex(positions), to_complex(positions[:, _HEAD]).T[..., None]
+        parts, doubt = numbers[:, _PARTS], variance[:, _HEAD]
+        rest = variance[:, _PARTS] * np.square(np.abs(turn)) + doubt[:, :1] + doubt[:, 1:] * np.square(np.abs(parts))
+        return Moment(to_plane(shift + turn * parts), noise, rest, numbers[:, _HEAD], last)
+
+
+_HEAD, _PARTS = slice(0, 2), slice(2, None)
 
 
 _State = tuple[FloatArray, FloatArray]

@@ -102,19 +102,22 @@ def test_noise_grows_with_time_not_with_frames() -> None:
         assert whole == pytest.approx(10 * unit_noise(order, 0.04)[-1, -1])
 
 
+@pytest.mark.parametrize("block", [1, 4])
 @pytest.mark.parametrize("lag", [0, 3, STEPS - 1, STEPS + 5])
-def test_fixed_lag_gives_every_step_once_and_in_order(recording: dict[str, np.ndarray], lag: int) -> None:
+def test_fixed_lag_gives_every_step_once_and_in_order(recording: dict[str, np.ndarray], lag: int, block: int) -> None:
     steps = run(recording, 2)
-    fixed = rts.FixedLag(lag)
-    streamed = []
+    fixed = rts.FixedLag(lag, block)
+    streamed, last = [], []  # and the newest step that each could know of
     for count, step in enumerate(steps, 1):
         out = fixed.push(step)
-        assert len(out) == (1 if count > lag else 0)
+        assert len(out) == (block if count >= lag + block and (count - lag) % block == 0 else 0)
         streamed += out
+        last += [count - 1] * len(out)
     streamed += fixed.flush()
     assert len(streamed) == STEPS and fixed.flush() == []
+    last += [STEPS - 1] * (STEPS - len(last))
     for place, smoothed in enumerate(streamed):
-        known = rts.smooth(steps[: min(place + lag, STEPS - 1) + 1])[place]
+        known = rts.smooth(steps[: last[place] + 1])[place]
         np.testing.assert_allclose(smoothed.mean, known.mean, atol=1e-12)
         np.testing.assert_allclose(smoothed.covariance, known.covariance, atol=1e-12)
 

@@ -93,6 +93,9 @@ class Seen:
     """Equation 8: between the two transformations."""
     presence: Tensor
     """(B,) logit"""
+    labels: Tensor | None
+    """(B, L + P, n, n) what landmarks and boundaries should be, in training only: they are drawn once, and are the references'
+    heatmaps too."""
 
 
 class Rht(LayoutSystem):
@@ -145,7 +148,8 @@ class Rht(LayoutSystem):
         if config.encoder:
             x = self._encoded(x)
         x = self.bring(x)
-        transformed, disagreement = self._transformed(crops, truth)
+        labels = None if truth is None else self._drawn(truth.targets)
+        transformed, disagreement = self._transformed(crops, truth, labels)
         for scale in range(3):
             if scale < len(self.fusions):
                 x = self.fusions[scale](x, [source[scale] for source in transformed])
@@ -153,7 +157,13 @@ class Rht(LayoutSystem):
                 x = self.rises[scale](x)
         heatmaps = precisely(self.out, x)
         landmarks = len(self.layout)
-        return Seen(heatmaps[:, :landmarks], heatmaps[:, landmarks:], disagreement, self.presence(maps[-1]))
+        return Seen(heatmaps[:, :landmarks], heatmaps[:, landmarks:], disagreement, self.presence(maps[-1]), labels)
+
+    def _drawn(self, points: Tensor) -> Tensor:
+        """(B, L + P, n, n) heatmaps of landmarks, and of boundaries if there are any, from points (B, L, 2)."""
+        size, sigma = self.config.input_size // 2, self.config.sigma
+        heatmaps = hm.encode(points, size, sigma)
+        return torch.cat([heatmaps, self.outline(points, size, sigma)], 1) if self.config.boundaries else heatmaps
 
     def _encoded(self, x: Tensor) -> Tensor:
         rows, columns = x.shape[2:]
@@ -162,19 +172,17 @@ class Rht(LayoutSystem):
             tokens = layer(tokens, places)
         return tokens.transpose(1, 2).unflatten(2, (rows, columns))
 
-    def _transformed(self, crops: Tensor, truth: Labelled | None) -> tuple[list[list[Tensor]], Tensor]:
+    def _transformed(
+        self, crops: Tensor, truth: Labelled | None, labels: Tensor | None
+    ) -> tuple[list[list[Tensor]], Tensor]:
         """The reference's heatmap features at three scales by each transformation, and how far these disagree."""
         config = self.config
         nothing = torch.zeros((), device=crops.device)
         if not (config.soft or config.hard):
             return [], nothing
-        size = config.input_size // 2
-        faces, points = self._reference(crops, truth)
+        faces, heatmaps = self._reference(crops, truth, labels)
         target = functional.avg_pool2d(normalise(crops), 2)
         query, key = self.image_features(target)[0], self.image_features(faces)[0]
-        heatmaps = hm.encode(points, size, config.sigma)
-        if config.boundaries:
-            heatmaps = torch.cat([heatmaps, self.outline(points, size, config.sigma)], 1)
         values = self.heatmap_features(heatmaps)
         found, likeness = compare(query, key, config.patch)
         soft = [take(value, found, likeness) for value in values] if config.soft else []
@@ -190,25 +198,25 @@ class Rht(LayoutSystem):
             ]
         return [soft, hard], torch.stack(gaps).mean()
 
-    def _reference(self, crops: Tensor, truth: Labelled | None) -> tuple[Tensor, Tensor]:
-        """A face (B, 3, s, s), normalised, and its points (B, L, 2), for each crop."""
-        if self.training and truth is not None:
+    def _reference(self, crops: Tensor, truth: Labelled | None, labels: Tensor | None) -> tuple[Tensor, Tensor]:
+        """A face (B, 3, s, s), normalised, and its heatmaps (B, L + P, s, s), for each crop."""
+        if self.training and truth is not None and labels is not None:
             faces = truth.is_face.nonzero()[:, 0]
             shift = int(torch.randint(1, max(len(faces), 2), ()))
             chosen = faces[(torch.arange(len(crops), device=crops.device) + shift) % len(faces)]
-            images, points = functional.avg_pool2d(normalise(crops[chosen]), 2), truth.targets[chosen]
+            images, heatmaps = functional.avg_pool2d(normalise(crops[chosen]), 2), labels[chosen]
         else:
             # SIFT cannot be traced into an exported graph.
             how = "neutral" if torch.compiler.is_compiling() else self.config.reference
             chosen = self.references.choose(crops, how)
-            images, points = normalise(self.references.images[chosen]), self.references.points[chosen]
+            images, heatmaps = normalise(self.references.images[chosen]), self._drawn(self.references.points[chosen])
         if self.config.coarse_reference > 1:
             size = images.shape[-1]
             small = functional.interpolate(
                 images, size=size // self.config.coarse_reference, mode="bicubic", antialias=True
             )
             images = functional.interpolate(small, size=size, mode="bicubic")
-        return images, points
+        return images, heatmaps
 
     def read(self, seen: Seen) -> Output:
         config = self.config
@@ -216,12 +224,13 @@ class Rht(LayoutSystem):
         return Output([points], self.doubt(hm.spread(seen.heatmaps, points, config.sigma)), seen.presence)
 
     def objective(self, seen: Seen, output: Output, batch: Labelled) -> dict[str, Tensor]:
-        config, known, size = self.config, batch.known, seen.heatmaps.shape[-1]
-        squares = ((seen.heatmaps - hm.encode(batch.targets, size, config.sigma)) ** 2).sum((-2, -1))
+        config, known = self.config, batch.known
+        assert seen.labels is not None
+        landmarks, lines = seen.labels.tensor_split([len(self.layout)], 1)
+        squares = ((seen.heatmaps - landmarks) ** 2).sum((-2, -1))
         losses = {"heatmap": (squares * known).sum() / known.sum().clamp(min=1)}
         if config.boundaries:
             whole = known.all(1)  # a boundary through a missing point would be a wrong one
-            lines = self.outline(batch.targets, size, config.sigma)
             gaps = ((seen.boundaries - lines) ** 2).sum((-2, -1)).mean(1)
             losses["boundary"] = (gaps * whole).sum() / whole.sum().clamp(min=1)
         if config.soft and config.hard:

@@ -156,9 +156,9 @@ def initialise(features: Tensor, agnostic: Tensor) -> tuple[Tensor, Tensor, Tens
     weights = likeness.softmax(-1)  # (B, L, HW)
     ys = (torch.arange(height, device=features.device, dtype=torch.float32) + 0.5) / height
     xs = (torch.arange(width, device=features.device, dtype=torch.float32) + 0.5) / width
-    grid = torch.stack([xs.repeat(height), ys.repeat_interleave(width)], -1)  # (HW, 2)
-    # Sums, not a product of matrices, which autocast would round to half a pixel.
-    coordinates = torch.stack([(weights * axis).sum(-1) for axis in grid.unbind(-1)], -1)
+    # Along one axis after the other: sums, not a product of matrices, which autocast would round to half a pixel.
+    spread = weights.unflatten(-1, (height, width))
+    coordinates = torch.stack([(spread.sum(-2) * xs).sum(-1), (spread.sum(-1) * ys).sum(-1)], -1)
     return weights.to(cells.dtype) @ cells, coordinates, likeness.unflatten(-1, (height, width))
 
 

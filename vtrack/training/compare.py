@@ -3,7 +3,8 @@
     python -m vtrack.training.compare --data w68:../shared/data/w68.zip --out runs/compare --steps 4000
 
 One run for each network, all with the same backbone, crops, steps, batch and augmentation. What is done is kept in the
-folder, so the same command goes on where it was broken off. `--only gv` and the like make one table.
+folder, so the same command goes on where it was broken off. `--only gv` and the like make one table; tables that share no
+network can be made at the same time.
 """
 
 from __future__ import annotations
@@ -44,7 +45,8 @@ class Row:
     start: str = ""
     """The run it starts from."""
     looks: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: {"NME": {}})
-    """For each column, knobs to turn after training, and `shrink` or `occluded` for the faces shown."""
+    """For each column, knobs to turn after training, `as` for the system to read the network as, and `shrink` or `occluded`
+    for the faces shown."""
 
     @property
     def run(self) -> str:
@@ -61,6 +63,11 @@ MAPS = {"neck": "pyramid", "dim": 64}
 CLEAN_AND_OCCLUDED: dict[str, dict[str, Any]] = {"clean": {}, "occluded": {"occluded": True}}
 
 
+def _also(looks: Mapping[str, Mapping[str, Any]], knobs: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The looks with these knobs turned too."""
+    return {name: {**look, **knobs} for name, look in looks.items()}
+
+
 def tables(size: int) -> dict[str, list[Row]]:
     """Every table, for crops of `size` pixels."""
     side = size // 4
@@ -70,11 +77,13 @@ def tables(size: int) -> dict[str, list[Row]]:
     gcn = maps | {"backbone_rate": 1.0}
     graph = Row("heatmap model of the graph", "gcn", gcn | {"graph_weight": 0.0})
     resolutions = [side >> step for step in range(5) if side >> step >= 4]
+    # `keyposs` and the plain heatmap model are one network, `beyond` is a way to read one: each is trained once.
+    aware = {"as": "heatmap", "decoder": "distribution-aware"}
     shrunk = {"original box": {}, "shrunk 10 %": {"shrink": 0.1}}
     return {
         "systems": [
             Row("regression", "regression"),
-            Row("heatmap, distribution-aware", "heatmap", maps),
+            Row("heatmap, distribution-aware", "keyposs", maps, looks={"NME": aware}),
             Row("gcn (001)", "gcn", gcn),
             Row("rht (002)", "rht", rht),
             Row("keyposs (003)", "keyposs", maps),
@@ -84,24 +93,26 @@ def tables(size: int) -> dict[str, list[Row]]:
         "keyposs": [
             Row(
                 f"{resolution} x {resolution}",
-                "heatmap",
-                MAPS | {"resolution": resolution, "encoding": encoding},
-                looks={f"{name} ({encoding})": {"decoder": name} for name in names},
+                "keyposs",
+                MAPS | {"resolution": resolution} | encoding,
+                looks={f"{name} ({encoding.get('encoding', 'unbiased')})": {"decoder": name} for name in names},
             )
             for resolution in resolutions
             for encoding, names in (
-                ("biased", ("one-hot", "two-hot", "keyposs")),
-                ("unbiased", ("distribution-aware", "keyposs")),
+                ({"encoding": "biased"}, ("one-hot", "two-hot", "keyposs")),
+                ({}, ("distribution-aware", "keyposs")),
             )
         ],
         "gv": [
-            Row("heatmap", "heatmap", maps | {"decoder": "two-hot"}, looks=shrunk),
-            Row("gv", "gv", maps | {"beyond": False}, looks=shrunk),
+            Row("heatmap", "keyposs", maps, looks=_also(shrunk, aware | {"decoder": "two-hot"})),
+            Row("gv", "gv", maps, looks=_also(shrunk, {"beyond": False})),
             Row("gv, Beyond Box", "gv", maps, looks=shrunk),
         ],
-        "gv-theta": [Row(f"theta {theta}", "gv", maps | {"theta": float(theta)}) for theta in range(5)],
+        "gv-theta": [
+            Row(f"theta {theta}", "gv", maps if theta == 3 else maps | {"theta": float(theta)}) for theta in range(5)
+        ],
         "gv-bandwidths": [
-            Row(f"l = {_word(widths)}", "gv", maps | {"bandwidths": widths})
+            Row(f"l = {_word(widths)}", "gv", maps if widths == (3, 5) else maps | {"bandwidths": widths})
             for widths in ((1,), (3,), (5,), (7,), (1, 3), (1, 5), (1, 7), (3, 5), (3, 7), (5, 7))
         ],
         "gv-beyond": [
@@ -114,7 +125,7 @@ def tables(size: int) -> dict[str, list[Row]]:
             for tau in (1.0, 1.5, 2.0, 2.5)
         ],
         "gcn": [
-            replace(graph, looks={name: {"as": "heatmap", **how} for name, how in CLEAN_AND_OCCLUDED.items()}),
+            replace(graph, looks=_also(CLEAN_AND_OCCLUDED, {"as": "heatmap", "decoder": "two-hot"})),
             *(
                 Row(
                     f"{connectivity} connectivity",
@@ -170,19 +181,17 @@ class Comparison:
 
     def __init__(self, base: Recipe, shape: Mapping[str, Any], out: Path, data: Dataset) -> None:
         self._base, self._shape, self._out, self._data = base, shape, out, data
-        self._path = out / "figures.json"
-        self._figures: dict[str, Any] = json.loads(self._path.read_text()) if self._path.exists() else {}
 
     def figure(self, row: Row, look: str, report: Callable[[str], None]) -> dict[str, float]:
         """The figures of one cell, measured if they are not known yet."""
-        how = dict(row.looks[look])
-        key = json.dumps([row.run, how, self._base.steps])
-        if key not in self._figures:
+        how, path = dict(row.looks[look]), self._out / row.run / "figures.json"
+        figures: dict[str, dict[str, float]] = json.loads(path.read_text()) if path.exists() else {}
+        key = json.dumps([how, self._base.steps])
+        if key not in figures:
             self._train(row, report)
-            self._figures[key] = self._measure(row, how)
-            self._path.write_text(json.dumps(self._figures, indent=1))
-        found: dict[str, float] = self._figures[key]
-        return found
+            figures[key] = self._measure(row, how)
+            path.write_text(json.dumps(figures, indent=1))
+        return figures[key]
 
     def _config(self, system: str, knobs: Mapping[str, Any]) -> Any:
         return make_config(system, {**self._shape, **knobs})
@@ -200,8 +209,8 @@ class Comparison:
         system = how.pop("as", row.system)
         weights = without_prefix("mean", load_run(self._out / row.run / CHECKPOINT)[0])
         knobs = dict(row.knobs)
-        if system != row.system:  # the heatmap model within the graph's
-            knobs = {"decoder": "two-hot"} | {knob: knobs[knob] for knob in (*MAPS, "resolution")}
+        if system != row.system:  # the heatmap model within
+            knobs = {knob: knobs[knob] for knob in (*MAPS, "resolution")}
         config = self._config(system, {**knobs, **how})
         network = build_system(system, config)
         missing, _ = network.load_state_dict(weights, strict=system == row.system)
@@ -260,6 +269,7 @@ def main() -> None:
     parser.add_argument("--only", action="append", choices=list(tables(256)), help="make this table; repeat for more")
     parser.add_argument("--backbone", default="resnet18-half", help="(default: %(default)s)")
     parser.add_argument("--size", type=int, default=128, help="side of the crops (default: %(default)s)")
+    parser.add_argument("--init", default="", metavar="FILE", help="weights that every backbone starts from")
     parser.add_argument("--steps", type=int, default=4000, help="(default: %(default)s)")
     parser.add_argument("--batch", type=int, default=32, help="(default: %(default)s)")
     parser.add_argument("--rate", type=float, default=1e-3, help="(default: %(default)s)")
@@ -268,6 +278,7 @@ def main() -> None:
     args = parser.parse_args()
     base = Recipe(
         data=(args.data,),
+        init=args.init,
         steps=args.steps,
         batch=args.batch,
         rate=args.rate,

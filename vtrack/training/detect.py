@@ -227,7 +227,7 @@ def train_detector(
             for group in optimiser.param_groups:
                 group["lr"] = _rate(step, steps, rate)
             examples = next(loader)
-            with torch.autocast(place.type, torch.bfloat16):
+            with autocast(place):
                 cells = net(examples["image"].to(place).permute(0, 3, 1, 2).float())
             parts = losses(cells, examples["faces"].to(place), middles, strides)
             optimiser.zero_grad(set_to_none=True)

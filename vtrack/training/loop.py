@@ -35,6 +35,7 @@ from vtrack.training.checkpoint import (
     save_run,
     without_prefix,
 )
+from vtrack.training.precision import autocast
 from vtrack.training.store import Batch, Store, draw_batch, plain_batches
 from vtrack.types import Query
 
@@ -187,7 +188,7 @@ class Run:
         query = batch.query
         parts, positions = self._encoded(query)
         trust = self.recipe.trust.get(batch.store, 1.0)
-        with torch.autocast(self.device.type, torch.bfloat16):
+        with autocast(self.device):
             loss, told = self.model.loss(Labelled(images, parts, positions, points, is_face, trust))
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
@@ -227,7 +228,7 @@ class Run:
             parts, positions = self._encoded(store.layout.query)
             errors = []
             for images, truth, _ in plain_batches(store, self.recipe.model.input_size, self.recipe.model.margin, 32):
-                with torch.autocast(self.device.type, torch.bfloat16):
+                with autocast(self.device):
                     output = self.mean(torch.from_numpy(images).to(self.device), parts, positions)
                 guess = output.points[-1].cpu().numpy()
                 errors.append(np.linalg.norm(guess - truth, axis=-1).mean(1) / store.layout.unit(truth) * 100)
