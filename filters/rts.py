@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -66,11 +67,11 @@ class Way:
 
     def grown(self, tracks: int) -> Way:
         """The same way with room for `tracks` tracks, the new ones not alive."""
-        room = ((0, tracks - len(self.alive)),)
-        return Way(
-            *(np.pad(held, room + ((0, 0),) * 3) for held in (self.gain, self.mean, self.covariance)),
-            np.pad(self.alive, (*room, (0, 0))),
+        room = (0, tracks - len(self.alive))
+        gain, mean, covariance = (
+            np.pad(held, (room, (0, 0), (0, 0), (0, 0))) for held in (self.gain, self.mean, self.covariance)
         )
+        return Way(gain, mean, covariance, np.pad(self.alive, (room, (0, 0))))
 
 
 def _inverse(matrices: FloatArray) -> FloatArray:
@@ -99,7 +100,7 @@ def smooth(steps: Sequence[Step]) -> list[Smoothed]:
     """The full pass over a whole recording."""
     if not steps:
         return []
-    ways = [Way.between(before, after) for before, after in zip(steps, steps[1:], strict=False)]
+    ways = [Way.between(before, after) for before, after in pairwise(steps)]
     end = _last(steps[-1])
     return [*_walked(ways, end), end]
 

@@ -76,8 +76,9 @@ def teach(network: System, batch: Labelled, steps: int, rate: float = 2e-3) -> l
 @pytest.mark.parametrize("system", TINY)
 def test_every_system_learns_and_answers_any_query(system: str, batch: Labelled) -> None:
     network = tiny(system)
-    losses = teach(network, batch, 20)
-    assert losses[-1] < 0.8 * losses[0]
+    losses = teach(network, batch, 30)
+    # Rounding differs between processors, and with it which steps overshoot.
+    assert sum(losses[-5:]) / 5 < 0.8 * losses[0]
     unused = [name for name, p in network.named_parameters() if p.grad is None and p.requires_grad]
     assert not [name for name in unused if not name.startswith("backbone.layer")]
     network.eval()

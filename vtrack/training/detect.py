@@ -38,6 +38,7 @@ from vtrack.training.checkpoint import (
     without_prefix,
 )
 from vtrack.training.detect_scenes import MOST_FACES, Album, Composer, Scene
+from vtrack.training.precision import autocast
 from vtrack.types import Detections, Frame
 
 log = logging.getLogger(__name__)

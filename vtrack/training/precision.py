@@ -10,7 +10,7 @@ from torch.nn import functional
 
 
 def autocast(device: torch.device) -> torch.autocast:
-    """What training steps run in: bfloat16 on accelerators and on processors that are quicker in it, else full precision."""
+    """What training runs in: bfloat16 on accelerators and on processors that are quicker in it, else full precision."""
     return torch.autocast(device.type, torch.bfloat16, enabled=device.type != "cpu" or pays_on_cpu())
 
 
