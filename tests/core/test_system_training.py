@@ -128,6 +128,6 @@ def test_what_does_not_fit_is_refused(data_dir: Path, tmp_path: Path) -> None:
     train(replace(recipe(data_dir, "regression"), steps=1), tmp_path / "run")
     with pytest.raises(UsageError, match="is of another model"):
         train(recipe(data_dir, "heatmap", **MAPS), tmp_path / "run")
-    with pytest.raises(UsageError, match=r"only \d+ of the \d+ weights of this run fit"):
+    with pytest.raises(UsageError, match=r"only \d+ of the \d+ weights there fit"):
         other = recipe(data_dir, "rht", backbone="resnet50", widths=(16, 8, 8), heads=2, hidden=16, layout="imm73")
         train(replace(other, start=str(tmp_path / "run")), tmp_path / "other")

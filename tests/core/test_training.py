@@ -12,11 +12,12 @@ import torch
 from vtrack.errors import DataError, ModelError, UsageError
 from vtrack.layouts import load_layout
 from vtrack.models import load_model
+from vtrack.models.backbones import normalise
 from vtrack.models.card import read_card
 from vtrack.models.udfld import Output, UdfldConfig
 from vtrack.training.augment import Augmentation, make_augmentation
 from vtrack.training.checkpoint import load_run
-from vtrack.training.loop import Recipe, open_stores, train
+from vtrack.training.loop import Recipe, Run, open_stores, train
 from vtrack.training.losses import landmark_loss, place_loss, spread_loss, wing
 from vtrack.training.publish import publish
 from vtrack.training.store import STORED_SIDE, Store, draw_batch, plain_batches
@@ -171,6 +172,30 @@ def test_a_run_learns_resumes_to_the_step_and_becomes_a_model(data_dir: Path, tm
     assert np.abs(by_torch.points - by_onnx.points).max() < 1e-4
     assert np.allclose(by_torch.sigma, by_onnx.sigma, rtol=1e-3)
     assert np.allclose(by_torch.presence, by_onnx.presence, atol=1e-4)
+
+
+@pytest.mark.data
+def test_training_goes_on_from_a_published_model(data_dir: Path, tmp_path: Path) -> None:
+    """Its norms are folded away; before the first step the new run must be as good as the model is, in training too."""
+    recipe = Recipe(data=(f"imm73:{data_dir}/imm73.zip",), model=TINY, steps=8, batch=4, every=8, rate=3e-3)
+    train(recipe, tmp_path / "run")
+    publish(tmp_path / "run", "tiny", "a test", tmp_path)
+    stores = open_stores(recipe.data, "val", tmp_path / "cache")
+    before, after = (
+        Run(replace(recipe, start=str(start)), tmp_path / "new", stores)
+        for start in (tmp_path / "run", tmp_path / "tiny.safetensors")
+    )
+    assert after.validate(stores)["imm73"] == pytest.approx(before.validate(stores)["imm73"], rel=2e-3)
+    crops = torch.from_numpy(next(plain_batches(stores[0], 64, 1.25, 64))[0])
+    learning, done = after.model.train().backbone, after.mean.eval().backbone
+    for one, other in zip(learning(normalise(crops)), done(normalise(crops)), strict=True):
+        assert torch.allclose(one, other, atol=0.02 * float(other.detach().abs().max()))
+
+    init = Run(replace(recipe, init=str(tmp_path / "tiny.safetensors")), tmp_path / "newer", stores)
+    for one, other in zip(init.mean.eval().backbone(normalise(crops)), done(normalise(crops)), strict=True):
+        assert torch.allclose(one, other, atol=1e-3)
+    with pytest.raises(ModelError, match="the weights cannot be read"):
+        Run(replace(recipe, start=str(tmp_path / "absent.safetensors")), tmp_path / "none", stores)
 
 
 class _Stop(Exception):

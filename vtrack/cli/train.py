@@ -58,11 +58,14 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("--set", action="append", default=[], metavar="KNOB=VALUE", help="any other knob of the system, "
         "theta=2 or bandwidths=3,5 for example; a wrong one lists them all")  # fmt: skip
     parser.add_argument("--init", default="", metavar="FILE", help="published weights for the backbone to start from: "
-        "torchvision's ResNets, HRNets, timm's and FaRL's ViT")  # fmt: skip
+        "torchvision's ResNets, HRNets, timm's and FaRL's ViT, models of our own")  # fmt: skip
     parser.add_argument("--augment", action="append", default=[], metavar="KNOB=VALUE", help="how far crops are disturbed: "
         "angle=18, scale=0.12, shift=0.06, picture=0.4, flip=1 by default")  # fmt: skip
     parser.add_argument(
-        "--start", default="", metavar="RUN", help="another run, whose weights are taken where they fit"
+        "--start",
+        default="",
+        metavar="RUN",
+        help="another run, or a published model's FILE.safetensors; its weights are taken where they fit",
     )
     parser.add_argument("--steps", type=int, help="(default: 20000; 6000 with --task detect)")
     parser.add_argument("--batch", type=int, help="faces, or scenes, a step (default: 32; 16)")

@@ -76,6 +76,40 @@ def fold_norms(network: nn.Module) -> nn.Module:
     return network
 
 
+@torch.no_grad()
+def unfold_norms(network: nn.Module, *inputs: Tensor) -> None:
+    """Undo `fold_norms`, as far as these inputs tell: the network computes the same, and can be trained on.
+
+    Training normalises by each batch, so a norm that is a mere bias would at once become another one. It gets the mean and
+    the spread of what comes to it instead, as factors too.
+    """
+    folded = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d) and _is_folded(module)]
+    seen: dict[nn.Module, tuple[Tensor, Tensor]] = {}
+
+    def look(norm: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        seen[norm] = torch.var_mean(inputs[0], (0, 2, 3), correction=0)
+
+    hooks = [norm.register_forward_pre_hook(look) for norm in folded]
+    training = network.training
+    network.eval()(*inputs)
+    network.train(training)
+    for hook in hooks:
+        hook.remove()
+    for norm in folded:
+        variance, mean = seen[norm]
+        assert norm.running_mean is not None and norm.running_var is not None
+        norm.running_mean.copy_(mean)
+        norm.running_var.copy_(variance)
+        norm.weight.copy_((variance + norm.eps).sqrt())
+        norm.bias.add_(mean)
+
+
+def _is_folded(norm: nn.BatchNorm2d) -> bool:
+    """Whether a norm has learned and yet knows neither mean nor factor."""
+    assert norm.running_mean is not None and norm.num_batches_tracked is not None
+    return bool(norm.num_batches_tracked > 0 and (norm.running_mean == 0).all() and (norm.weight == 1).all())
+
+
 class Answer(nn.Module):
     """A network's last word as three plain tensors, the form that is exported."""
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -25,8 +25,6 @@ def save_run(path: Path, tensors: Mapping[str, Tensor], state: Mapping[str, Any]
 
 def load_run(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """What `save_run` wrote."""
-    from safetensors import safe_open
-
     try:
         with safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
@@ -36,6 +34,17 @@ def load_run(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     if "state" not in metadata:
         raise ModelError(f"{path}: these are weights without the state of a run; it cannot be resumed from them")
     return tensors, json.loads(metadata["state"])
+
+
+def load_weights(path: Path) -> dict[str, Tensor]:
+    """The running mean of a run, or the weights of a published model."""
+    try:
+        with safe_open(path, "pt") as file:
+            is_run = "state" in (file.metadata() or {})
+        tensors = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise ModelError(f"{path}: the weights cannot be read: {error}") from error
+    return without_prefix("mean", tensors) if is_run else tensors
 
 
 def optimiser_tensors(model: nn.Module, optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:

@@ -20,7 +20,8 @@ from torch import Tensor, nn
 
 from vtrack.data import Dataset, load_dataset, outliers
 from vtrack.errors import DataError, EmptySplitError, UsageError
-from vtrack.models.backbones import channels_last
+from vtrack.models.backbones import channels_last, normalise
+from vtrack.models.networks import unfold_norms
 from vtrack.models.pretrained import init_backbone
 from vtrack.models.system import Labelled, System
 from vtrack.models.systems import SYSTEMS, build_system, system_of
@@ -29,6 +30,7 @@ from vtrack.text import embed
 from vtrack.training.augment import Augmentation
 from vtrack.training.checkpoint import (
     load_run,
+    load_weights,
     optimiser_tensors,
     prefixed,
     restore_optimiser,
@@ -36,7 +38,7 @@ from vtrack.training.checkpoint import (
     without_prefix,
 )
 from vtrack.training.precision import autocast
-from vtrack.training.store import Batch, Store, draw_batch, plain_batches
+from vtrack.training.store import Batch, Store, draw_batch, plain_batches, plain_faces
 from vtrack.types import Query
 
 log = logging.getLogger(__name__)
@@ -62,7 +64,7 @@ class Recipe:
     init: str = ""
     """A file of published weights for the backbone to start from."""
     start: str = ""
-    """Another run's checkpoint, whose weights are taken where names and shapes fit."""
+    """Another run's checkpoint or the weights of a published model, which are taken where names and shapes fit."""
     augmentation: Augmentation = field(default_factory=Augmentation)
     steps: int = 20_000
     batch: int = 32
@@ -144,30 +146,34 @@ class Run:
         self.recipe, self.path, self.step = recipe, out / CHECKPOINT, 0
         self.system, self.device = system_of(recipe.model), torch.device(recipe.device)
         self.model, self.mean = self._fresh(), self._fresh()
+        self._queries: dict[tuple[str, ...], Tensor] = {}
         self.model.prepare(stores)
         if not self.path.exists():
-            self._start()
+            self._start(stores[0])
         self.mean.load_state_dict(self.model.state_dict())
         self.optimiser = torch.optim.AdamW(_groups(self.model, recipe.decay), lr=recipe.rate, betas=(0.9, 0.99))
-        self._queries: dict[tuple[str, ...], Tensor] = {}
         if self.path.exists():
             self._resume()
 
     def _fresh(self) -> System:
         return channels_last(build_system(self.system, self.recipe.model).to(self.device))
 
-    def _start(self) -> None:
+    def _start(self, store: Store) -> None:
         """Take over published weights and those of an earlier run, if there are any to take."""
+        config = self.recipe.model
+        faces = plain_faces(store, np.arange(min(len(store), 64)), config.input_size, config.margin)[0]
+        crops = torch.from_numpy(faces).to(self.device)
         if self.recipe.init:
             init_backbone(self.model.backbone, Path(self.recipe.init))
+            unfold_norms(self.model.backbone, normalise(crops))
         if self.recipe.start:
             path = Path(self.recipe.start)
-            tensors, _ = load_run(path / CHECKPOINT if path.is_dir() else path)
-            mine, theirs = self.model.state_dict(), without_prefix("mean", tensors)
+            mine, theirs = self.model.state_dict(), load_weights(path / CHECKPOINT if path.is_dir() else path)
             fit = {name: tensor for name, tensor in theirs.items() if name in mine and mine[name].shape == tensor.shape}
             if len(fit) < len(theirs) / 2:
-                raise UsageError(f"{path}: only {len(fit)} of the {len(theirs)} weights of this run fit the model")
+                raise UsageError(f"{path}: only {len(fit)} of the {len(theirs)} weights there fit the model")
             self.model.load_state_dict(fit, strict=False)
+            unfold_norms(self.model, crops, *self._encoded(store.layout.query))
 
     def rate(self) -> float:
         """One cycle: a short rise, then half a cosine down to nothing."""

@@ -16,7 +16,7 @@ def autocast(device: torch.device) -> torch.autocast:
 
 @cache
 def pays_on_cpu() -> bool:
-    """Whether convolutions of this processor are quicker in bfloat16. Torch has no public word on it, so a small one is timed."""
+    """Whether this processor convolves more quickly in bfloat16. Torch has no public word on it, so a small one is timed."""
     return _seconds(torch.bfloat16) < _seconds(torch.float32)
 
 
