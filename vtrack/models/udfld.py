@@ -152,7 +152,7 @@ def initialise(features: Tensor, agnostic: Tensor) -> tuple[Tensor, Tensor, Tens
     """
     height, width = features.shape[2:]
     cells = features.flatten(2).transpose(1, 2)  # (B, HW, dim)
-    likeness = (agnostic @ cells.transpose(1, 2)).float() / features.shape[1] ** 0.5
+    likeness = (agnostic * features.shape[1] ** -0.5 @ cells.transpose(1, 2)).float()
     weights = likeness.softmax(-1)  # (B, L, HW)
     ys = (torch.arange(height, device=features.device, dtype=torch.float32) + 0.5) / height
     xs = (torch.arange(width, device=features.device, dtype=torch.float32) + 0.5) / width
@@ -238,24 +238,34 @@ class DeformableAttention(nn.Module):
 
     def forward(self, queries: Tensor, points: Tensor, maps: list[Tensor]) -> Tensor:
         batch, count = points.shape[:2]
-        shape = (batch, count, self.heads, self.levels, self.samples)
-        offsets = self.offsets(queries).float().view(*shape, 2).permute(0, 2, 1, 3, 4, 5)  # (B, heads, L, levels, S, 2)
-        weights = self.weights(queries).float().view(*shape[:3], -1).softmax(-1)
-        weights = weights.view(shape).permute(0, 2, 1, 3, 4)  # (B, heads, L, levels, S)
-        mixed = None
-        for level, features in enumerate(maps):
-            cell = torch.tensor([features.shape[3], features.shape[2]], device=points.device)
-            places = points[:, None, :, None] + offsets[:, :, :, level] / cell  # (B, heads, L, S, 2)
+        places = self._places(queries, points, maps)
+        weights = self.weights(queries).float().view(batch, count, self.heads, -1).softmax(-1)
+        shares = weights.transpose(1, 2).flatten(0, 1)[:, None].split(self.samples, -1)  # (B * heads, 1, L, S) each
+        mixed = torch.zeros((), device=points.device)
+        for features, where, share in zip(maps, places, shares, strict=True):
             looked = functional.grid_sample(
-                features.reshape(batch * self.heads, -1, *features.shape[2:]).float(),
-                places.flatten(0, 1) * 2 - 1,
-                align_corners=False,
+                features.reshape(batch * self.heads, -1, *features.shape[2:]).float(), where, align_corners=False
             )  # (B * heads, dim / heads, L, S)
-            share = (looked * weights[:, :, :, level].flatten(0, 1)[:, None]).sum(-1)
-            mixed = share if mixed is None else mixed + share
-        assert mixed is not None
+            mixed = mixed + (looked * share).sum(-1)
         out: Tensor = self.out(mixed.view(batch, -1, count).transpose(1, 2))
         return out
+
+    def _places(self, queries: Tensor, points: Tensor, maps: list[Tensor]) -> Tensor:
+        """(levels, B * heads, L, S, 2) where to look on each map, from -1 to 1 across it.
+
+        Offsets in cells of each map are brought to its size within the layer's weights, and the points are added as two
+        more of its inputs: as operations of their own on so many short rows both would cost more than the layer.
+        """
+        heads, levels, samples = self.heads, self.levels, self.samples
+        shape = (heads, levels, samples, 2)
+        cells = torch.tensor([[x.shape[3], x.shape[2]] for x in maps], dtype=torch.float32, device=points.device)
+        scale = (2 / cells)[None, :, None].expand(shape).reshape(-1, 1)
+        centre = torch.eye(2, device=points.device).repeat(heads * levels * samples, 1)
+        with full_precision(queries):
+            inputs = torch.cat([queries.float(), points * 2 - 1], -1)
+            weight = torch.cat([self.offsets.weight * scale, centre], 1)
+            places = functional.linear(inputs, weight, self.offsets.bias * scale[:, 0])
+        return places.view(*points.shape[:2], *shape).permute(3, 0, 2, 1, 4, 5).flatten(1, 2)
 
 
 def mlp(inside: int, hidden: int, outside: int) -> nn.Sequential:
