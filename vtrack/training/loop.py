@@ -6,6 +6,7 @@ import csv
 import json
 import logging
 import math
+import os
 import queue
 import threading
 import time
@@ -39,6 +40,7 @@ from vtrack.training.checkpoint import (
 )
 from vtrack.training.precision import autocast
 from vtrack.training.store import Batch, Store, draw_batch, plain_batches, plain_faces
+from vtrack.training.team import Team
 from vtrack.types import Query
 
 log = logging.getLogger(__name__)
@@ -84,23 +86,30 @@ class Recipe:
 
 
 def train(recipe: Recipe, out: Path, report: Callable[[str], None] = log.info) -> Path:
-    """Run the recipe into the folder `out`, going on from its checkpoint if there is one; gives the checkpoint's path."""
+    """Run the recipe into the folder `out`, going on from its checkpoint if there is one; gives the checkpoint's path.
+
+    Started by `torchrun`, processes do so together: a step is `batch` faces of each.
+    """
     if recipe.batch < 2 or recipe.steps < 1:
         raise UsageError(f"a run needs at least 1 step and a batch of 2, got {recipe.steps} and {recipe.batch}")
     out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(recipe.seed)
     torch.set_num_threads(recipe.threads)
-    stores = open_stores(recipe.data, "train", out.parent / "cache", in_memory=recipe.in_memory)
-    checks = open_stores(recipe.data, "val", out.parent / "cache")
-    run = Run(recipe, out, stores)
-    with (out / "log.csv").open("a", newline="") as file:
+    team = Team(recipe.device)
+    with team.leader_first():
+        stores = open_stores(recipe.data, "train", out.parent / "cache", in_memory=recipe.in_memory)
+        checks = open_stores(recipe.data, "val", out.parent / "cache")
+    run = Run(recipe, out, stores, team)
+    with (out / "log.csv" if team.leads else Path(os.devnull)).open("a", newline="") as file:
         writer = csv.writer(file)
         started, first = time.monotonic(), run.step
-        for batch in _prefetched(lambda step: _batch(recipe, stores, step), run.step, recipe.steps):
+        for batch in _prefetched(lambda step: _batch(recipe, stores, step, team.rank), run.step, recipe.steps):
             parts = run.learn(batch)
             due = run.step % recipe.every == 0 or run.step == recipe.steps
-            scores = run.validate(checks) if due else {}
-            if due or run.step % 50 == 0:
+            if due:
+                team.check(run.model)
+            scores = run.validate(checks) if due and team.leads else {}
+            if team.leads and (due or run.step % 50 == 0):
                 seconds = time.monotonic() - started
                 losses = {name: f"{loss:.4f}" for name, loss in parts.items()}
                 if file.tell() == 0:
@@ -108,11 +117,12 @@ def train(recipe: Recipe, out: Path, report: Callable[[str], None] = log.info) -
                 told = " ".join(f"{name}={score:.3f}" for name, score in scores.items())
                 writer.writerow([run.step, f"{seconds:.0f}", f"{run.rate():.2e}", batch.store, *losses.values(), told])
                 file.flush()
-                speed = (run.step - first) * recipe.batch / seconds
+                speed = (run.step - first) * recipe.batch * team.size / seconds
                 main = next(iter(losses))
                 report(f"step {run.step}/{recipe.steps} {speed:.0f} images/s {main} {losses[main]} {told}")
-            if due:
+            if due and team.leads:
                 run.save()
+    team.leave()
     return out / CHECKPOINT
 
 
@@ -142,9 +152,10 @@ def _load(specs: Sequence[str], split: str) -> list[Dataset]:
 class Run:
     """Model, running mean, optimiser and step of one training run."""
 
-    def __init__(self, recipe: Recipe, out: Path, stores: Sequence[Store]) -> None:
+    def __init__(self, recipe: Recipe, out: Path, stores: Sequence[Store], team: Team | None = None) -> None:
         self.recipe, self.path, self.step = recipe, out / CHECKPOINT, 0
-        self.system, self.device = system_of(recipe.model), torch.device(recipe.device)
+        self.team = team or Team(recipe.device)
+        self.system, self.device = system_of(recipe.model), self.team.device
         self.model, self.mean = self._fresh(), self._fresh()
         self._queries: dict[tuple[str, ...], Tensor] = {}
         self.model.prepare(stores)
@@ -198,6 +209,7 @@ class Run:
             loss, told = self.model.loss(Labelled(images, parts, positions, points, is_face, trust))
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
+        self.team.agree(self.model)
         nn.utils.clip_grad_norm_(self.model.parameters(), 5.0)
         self.optimiser.step()
         self.step += 1
@@ -273,11 +285,16 @@ def _groups(model: System, decay: float) -> list[dict[str, Any]]:
     ]
 
 
-def _batch(recipe: Recipe, stores: Sequence[Store], step: int) -> Batch:
-    """The batch of one step: it depends on the seed and the step alone, so a resumed run sees what it would have seen."""
+def _batch(recipe: Recipe, stores: Sequence[Store], step: int, rank: int = 0) -> Batch:
+    """The batch of one step: it depends on the seed and the step alone, so a resumed run sees what it would have seen.
+
+    Processes that learn together draw faces of their own, from the same data set.
+    """
     rng = np.random.default_rng((recipe.seed, step))
     shares = np.array([recipe.shares.get(store.name, 1.0) for store in stores])
     store = stores[int(rng.choice(len(stores), p=shares / shares.sum()))]
+    if rank:
+        rng = np.random.default_rng((recipe.seed, step, rank))
     model = recipe.model
     most = recipe.most_points if SYSTEMS[system_of(model)][1].any_points else None
     first_pixel = recipe.first_pixel.get(store.name, 0.0)
