@@ -11,6 +11,7 @@ import math
 from collections import defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -19,7 +20,10 @@ import numpy.typing as npt
 from pipelines.curves import Curves, curves_of
 from pipelines.palette import Color, part_color, track_color
 from vtrack.errors import UsageError
+from vtrack.planes import Colours, Pixels, Planes
 from vtrack.types import Face, FloatArray, FrameResult, ImageArray, Query
+
+Picture = TypeVar("Picture", bound=Pixels)
 
 Places = npt.NDArray[np.int32]
 """(n, 2) fixed-point coordinates in a sheet."""
@@ -78,15 +82,24 @@ class Drawing:
         """The frame's own image where there is nothing to draw, a copy with the faces on it otherwise."""
         if not result.faces or not self._kinds:
             return result.frame.image
-        image = result.frame.image.copy()
-        for face in sorted(result.faces, key=lambda face: face.box[3]):  # the nearest on top
-            self._draw(image, face)
-        return image
+        return self._draw_all(result.frame.image.copy(), result)
 
-    def _draw(self, image: ImageArray, face: Face) -> None:
+    def pixels(self, result: FrameResult) -> Pixels:
+        """The same in the form that the frame has: what is in planes stays so, and only what lies under a face is touched."""
+        pixels = result.frame.pixels
+        if isinstance(pixels, Planes) and not (pixels.shape[0] % 2 or pixels.shape[1] % 2):
+            return self._draw_all(pixels.copied(), result) if result.faces and self._kinds else pixels
+        return self(result)
+
+    def _draw_all(self, picture: Picture, result: FrameResult) -> Picture:
+        for face in sorted(result.faces, key=lambda face: face.box[3]):  # the nearest on top
+            self._draw(picture, face)
+        return picture
+
+    def _draw(self, picture: Pixels, face: Face) -> None:
         size = float(np.sqrt(max(face.box[2] * face.box[3], 1.0)))
         width = 1.05 + 0.00875 * size
-        sheet = Sheet.over(image, self._reach(face, size), margin=2.5 * width + 2, scale=_PEN_COVERS / width)
+        sheet = Sheet.over(picture, self._reach(face, size), margin=2.5 * width + 2, scale=_PEN_COVERS / width)
         if sheet is None:
             return
         opacity = _opacity(face, size)
@@ -98,7 +111,7 @@ class Drawing:
             self._draw_points(sheet, face, opacity)
         if "ids" in self._kinds:
             sheet.label(str(face.id), face.box[:2], max(0.11 * size, 10.0), track_color(face.id))
-        sheet.lay_on(image)
+        sheet.lay_on(picture)
 
     def _reach(self, face: Face, size: float) -> FloatArray:
         """(n, 2) points that the sheet must cover."""
@@ -156,23 +169,27 @@ class Sheet:
     """(2,) pixels of the sheet for each pixel of the frame, across and down."""
     ink: npt.NDArray[np.uint8]
     """(height, width, 4) in the sheet's own pixels."""
+    colours: Colours | None
+    """Of the planes that it is for; None for an RGB picture."""
 
     @classmethod
-    def over(cls, image: ImageArray, points: FloatArray, margin: float, scale: float) -> Sheet | None:
+    def over(cls, picture: Pixels, points: FloatArray, margin: float, scale: float) -> Sheet | None:
         """A sheet over the points and a margin, as far as they lie in the frame; None where they do not."""
         finite = points[np.isfinite(points).all(1)]
         if not len(finite):
             return None
-        bounds = (image.shape[1], image.shape[0])
-        left, top = np.clip(np.floor(finite.min(0) - margin), 0, bounds).astype(int).tolist()
-        right, bottom = np.clip(np.ceil(finite.max(0) + margin) + 1, 0, bounds).astype(int).tolist()
+        bounds = (picture.shape[1], picture.shape[0])
+        # To even pixels, for planes have one colour for two by two of them.
+        left, top = np.clip(np.floor((finite.min(0) - margin) / 2) * 2, 0, bounds).astype(int).tolist()
+        right, bottom = np.clip(np.ceil((finite.max(0) + margin + 1) / 2) * 2, 0, bounds).astype(int).tolist()
         if right <= left or bottom <= top:
             return None
         size = right - left, bottom - top
         scale = min(scale, _LARGEST / max(size))
         wide, high = math.ceil(size[0] * scale), math.ceil(size[1] * scale)
         ink = np.zeros((high, wide, 4), np.uint8)
-        return cls((left, top), size, np.array([wide / size[0], high / size[1]]), ink)
+        colours = picture.colours if isinstance(picture, Planes) else None
+        return cls((left, top), size, np.array([wide / size[0], high / size[1]]), ink, colours)
 
     def places(self, points: FloatArray) -> Places:
         """(n, 2) frame pixels in the sheet's fixed-point coordinates; far ones are brought near enough for OpenCV."""
@@ -182,7 +199,7 @@ class Sheet:
 
     def stroke(self, lines: Sequence[Places], width: float, color: Color, opacity: float) -> None:
         """Lines through places of the sheet, so many of its pixels wide, with round ends."""
-        cv2.polylines(self.ink, lines, False, _premultiplied(color, opacity), round(width), cv2.LINE_AA, _SHIFT)
+        cv2.polylines(self.ink, lines, False, self._premultiplied(color, opacity), round(width), cv2.LINE_AA, _SHIFT)
 
     def label(self, text: str, corner: FloatArray, height: float, color: Color) -> None:
         """Text on a pill `height` frame pixels high, its lower left end at `corner`."""
@@ -194,23 +211,50 @@ class Sheet:
         pill = np.array([[left + tall / 2, bottom - 0.75 * tall], [left + tall / 2 + wide, bottom - 0.75 * tall]])
         self.stroke([np.rint(pill * 2**_SHIFT).astype(np.int32)], tall, color, 0.95)
         at = (round(left + tall / 2), round(bottom - 0.75 * tall + high / 2))
-        cv2.putText(self.ink, text, at, font, scale, _premultiplied(_DARK, 1.0), stroke, cv2.LINE_AA)
+        cv2.putText(self.ink, text, at, font, scale, self._premultiplied(_DARK, 1.0), stroke, cv2.LINE_AA)
 
-    def lay_on(self, image: ImageArray) -> None:
+    def lay_on(self, picture: Pixels) -> None:
         """Blend the sheet into the frame, over a soft shadow of itself."""
-        alpha = self.ink[:, :, 3]
+        alpha = cv2.extractChannel(self.ink, 3)
         shadow = cv2.blur(cv2.blur(alpha, _SHADOW), _SHADOW)
         # From here on the fourth channel is how much of the picture shows through the ink and its shadow.
         self.ink[:, :, 3] = cv2.multiply(cv2.bitwise_not(alpha), cv2.bitwise_not(shadow), scale=1 / 255)
-        way = cv2.INTER_AREA if self.scale.max() > 2 else cv2.INTER_LINEAR
-        ink = cv2.resize(self.ink, self.size, interpolation=way)
-        left, top = self.corner
-        area = image[top : top + self.size[1], left : left + self.size[0]]
+        if isinstance(picture, Planes):
+            self._lay_on_planes(picture, shade=cv2.subtract(cv2.bitwise_not(alpha), cv2.extractChannel(self.ink, 3)))
+        else:
+            self._lay_on_image(picture)
+
+    def _lay_on_image(self, image: ImageArray) -> None:
+        ink, area = self._fitted(self.ink), self._area(image)
         for start in range(0, len(area), _STRIP):
             strip, inked = area[start : start + _STRIP], ink[start : start + _STRIP]
             through = cv2.cvtColor(cv2.extractChannel(inked, 3), cv2.COLOR_GRAY2RGB)
             cv2.multiply(strip, through, dst=strip, scale=1 / 255)
             cv2.add(strip, cv2.cvtColor(inked, cv2.COLOR_RGBA2RGB), dst=strip)
+
+    def _lay_on_planes(self, planes: Planes, shade: ImageArray) -> None:
+        """`shade` is how much black the shadow adds."""
+        *tones, through = cv2.split(self.ink)
+        for (plane, step, black), tone in zip(planes.each, tones, strict=True):
+            area = self._area(plane, step)
+            inked = cv2.addWeighted(tone, 1.0, shade, black / 255, 0.0)  # for no colour is not zero here
+            cv2.multiply(area, self._fitted(through, step), dst=area, scale=1 / 255)
+            cv2.add(area, self._fitted(inked, step), dst=area)
+
+    def _premultiplied(self, color: Color, opacity: float) -> tuple[float, ...]:
+        tones = color if self.colours is None else (self.colours.from_rgb @ (*color, 1.0)).tolist()
+        return (*(tone * opacity for tone in tones), 255 * opacity)
+
+    def _area(self, plane: ImageArray, step: int = 1) -> ImageArray:
+        """What lies under the sheet, of a picture or of a plane with one value for `step` by `step` pixels."""
+        (left, top), (wide, high) = self.corner, self.size
+        return plane[top // step : (top + high) // step, left // step : (left + wide) // step]
+
+    def _fitted(self, ink: ImageArray, step: int = 1) -> ImageArray:
+        """Something of the sheet's own size at that of its area."""
+        way = cv2.INTER_AREA if self.scale.max() * step > 2 else cv2.INTER_LINEAR
+        fitted: ImageArray = cv2.resize(ink, (self.size[0] // step, self.size[1] // step), interpolation=way)
+        return fitted
 
 
 def _opacity(face: Face, size: float) -> FloatArray:
@@ -222,11 +266,6 @@ def _opacity(face: Face, size: float) -> FloatArray:
 
 def _levels(opacity: FloatArray) -> npt.NDArray[np.intp]:
     return np.clip(np.rint(opacity * LEVELS), 1, LEVELS).astype(np.intp)
-
-
-def _premultiplied(color: Color, opacity: float) -> tuple[float, float, float, float]:
-    red, green, blue = color
-    return red * opacity, green * opacity, blue * opacity, 255 * opacity
 
 
 def _toward_white(color: Color) -> Color:

@@ -66,5 +66,5 @@ def _video_sink(path: Path, looks: Looks, query: Query, source: Source) -> Sink:
         codec=looks.codec,
         crf=looks.crf,
         preset=looks.preset,
-        draw=Drawing(query, parse_kinds(looks.draw)),
+        draw=Drawing(query, parse_kinds(looks.draw)).pixels,
     )

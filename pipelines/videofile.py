@@ -7,7 +7,6 @@ import threading
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
 import av
 import numpy as np
@@ -18,14 +17,13 @@ from pipelines.decode import Decoder, Picture
 from pipelines.orientation import Orientation
 from pipelines.source import Selection, Source, SourceInfo
 from vtrack.errors import SourceError
-from vtrack.planes import BT601, BT709, Colours, Planes
+from vtrack.planes import BT601, BT709, HD_HEIGHT, Colours, Planes, view
 from vtrack.types import Frame, ImageArray
 
 logger = logging.getLogger(__name__)
 
 # Colour spaces (AVColorSpace) that the converter reads as marked; the rest as players do: HD as BT.709.
 MARKED_COLORSPACES = frozenset({0, 1, 4, 5, 6, 7, 9})
-HD_HEIGHT = 720
 # Formats and colour spaces whose planes are cut into crops without converting the whole picture.
 PLANAR_FORMATS = frozenset({"yuv420p", "yuvj420p"})
 PLANAR_COLORSPACES = {1: BT709, 5: BT601, 6: BT601}
@@ -166,7 +164,7 @@ class VideoFile(Source):
         ):
             return None
         full = frame.format.name == "yuvj420p" or frame.color_range == ColorRange.JPEG
-        luma, blue, red = (_view(plane) for plane in frame.planes)
+        luma, blue, red = (view(plane) for plane in frame.planes)
         return Planes(luma, blue, red, Colours(*shares, full), lambda: self._convert(frame, orientation))
 
     def _square_size(self, frame: av.VideoFrame) -> tuple[int, int]:
@@ -190,8 +188,3 @@ class VideoFile(Source):
         except av.FFmpegError as error:
             raise SourceError(f"{self._decoder.label}: cannot convert {frame.format.name} pictures to RGB") from error
         return orientation.apply(np.ascontiguousarray(rgb.to_ndarray()))
-
-
-def _view(plane: Any) -> ImageArray:
-    """(height, width) of a plane's own memory, without the bytes that fill its lines up."""
-    return np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[: plane.height, : plane.width]

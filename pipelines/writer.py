@@ -23,6 +23,7 @@ from pipelines.sinks import FileSink
 from pipelines.soundtrack import Soundtrack
 from vtrack.cores import cores
 from vtrack.errors import UsageError
+from vtrack.planes import BT601, BT709, HD_HEIGHT, Colours, Pixels, Planes, view
 from vtrack.types import FrameResult, ImageArray
 
 log = logging.getLogger(__name__)
@@ -69,7 +70,7 @@ class VideoSink(FileSink):
         codec: str = "h264",
         crf: int | None = None,
         preset: str = "veryfast",
-        draw: Callable[[FrameResult], ImageArray] | None = None,
+        draw: Callable[[FrameResult], Pixels] | None = None,
     ) -> None:
         super().__init__(path)
         self.file.failures = (OSError, av.FFmpegError)
@@ -89,16 +90,16 @@ class VideoSink(FileSink):
         self._reformatter = VideoReformatter()
 
     def _write(self, result: FrameResult) -> None:
-        image = result.frame.image if self._draw is None else self._draw(result)
+        pixels = result.frame.pixels if self._draw is None else self._draw(result)
         if self._output is None:
-            self._begin(result, image)
+            self._begin(result, pixels)
         time = result.frame.pts * result.frame.time_base
         self._copy_sound(time)
-        self._output.mux(self._stream.encode(self._picture(image, time)))
+        self._output.mux(self._stream.encode(self._picture(pixels, time)))
 
-    def _begin(self, result: FrameResult, image: ImageArray) -> None:
+    def _begin(self, result: FrameResult, pixels: Pixels) -> None:
         """Open the file for pictures of this size on this clock."""
-        height, width = image.shape[:2]
+        height, width = pixels.shape[:2]
         self._height, self._width = height + height % 2, width + width % 2
         self._time_base = result.frame.time_base
         # Edit lists count in ticks of the film, by default milliseconds: too coarse for a late start.
@@ -114,7 +115,9 @@ class VideoSink(FileSink):
         stream.options = {"crf": str(self._crf), "preset": self._preset, **self._codec.options}
         if self._codec.tag and self._container != "matroska":
             stream.codec_context.codec_tag = self._codec.tag
-        self._colorspace = Colorspace.ITU709 if self._height >= 720 else Colorspace.ITU601
+        is_hd = self._height >= HD_HEIGHT
+        self._colorspace = Colorspace.ITU709 if is_hd else Colorspace.ITU601
+        self._colours = Colours(*(BT709 if is_hd else BT601), full=False)
         # The numbers of H.273, which all containers and players share: 1 BT.709, 6 BT.601.
         tags = 1 if self._colorspace == Colorspace.ITU709 else 6
         context = stream.codec_context
@@ -124,12 +127,9 @@ class VideoSink(FileSink):
         if self._sound is not None:
             self._sound.add_to(self._output)
 
-    def _picture(self, image: ImageArray, time: Fraction) -> av.VideoFrame:
-        """The image as the encoder wants it, at its time."""
-        rgb = av.VideoFrame.from_numpy_buffer(self._fitted(image), "rgb24")
-        picture = self._reformatter.reformat(
-            rgb, format="yuv420p", dst_colorspace=self._colorspace, dst_color_range=ColorRange.MPEG
-        )
+    def _picture(self, pixels: Pixels, time: Fraction) -> av.VideoFrame:
+        """The picture as the encoder wants it, at its time."""
+        picture = self._planar(pixels)
         pts = round((time - self._origin) / self._time_base)
         if self._last_pts is not None:
             pts = max(pts, self._last_pts + 1)  # containers allow no two pictures at once
@@ -138,6 +138,20 @@ class VideoSink(FileSink):
         picture.pts, picture.time_base = pts, self._time_base
         self._last_pts = pts
         return picture
+
+    def _planar(self, pixels: Pixels) -> av.VideoFrame:
+        """The picture in planes of the film's size and colours; what has them already is taken as it is."""
+        if isinstance(pixels, Planes):
+            if pixels.shape[:2] == (self._height, self._width) and pixels.colours == self._colours:
+                picture = av.VideoFrame(self._width, self._height, "yuv420p")
+                for place, (plane, *_) in zip(picture.planes, pixels.each, strict=True):
+                    view(place)[:] = plane
+                return picture
+            pixels = pixels.whole()
+        rgb = av.VideoFrame.from_numpy_buffer(self._fitted(pixels), "rgb24")
+        return self._reformatter.reformat(
+            rgb, format="yuv420p", dst_colorspace=self._colorspace, dst_color_range=ColorRange.MPEG
+        )
 
     def _fitted(self, image: ImageArray) -> ImageArray:
         """The image at the size of the film; one of another size is scaled to fit, with black beside it."""

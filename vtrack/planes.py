@@ -39,6 +39,11 @@ class Colours:
         """(3, 4) from brightness, blue difference, red difference and 1 to RGB."""
         return _to_rgb(self.red, self.blue, self.full)
 
+    @property
+    def from_rgb(self) -> FloatArray:
+        """(3, 4) from RGB and 1 to brightness, blue difference and red difference."""
+        return _from_rgb(self.red, self.blue, self.full)
+
 
 @lru_cache(maxsize=8)
 def _to_rgb(red: float, blue: float, full: bool) -> FloatArray:
@@ -49,12 +54,19 @@ def _to_rgb(red: float, blue: float, full: bool) -> FloatArray:
     return np.column_stack([matrix, -matrix @ np.array(_black(full))])
 
 
+@lru_cache(maxsize=8)
+def _from_rgb(red: float, blue: float, full: bool) -> FloatArray:
+    return np.column_stack([np.linalg.inv(_to_rgb(red, blue, full)[:, :3]), np.array(_black(full), np.float64)])
+
+
 def _black(full: bool) -> tuple[int, int, int]:
     return 0 if full else 16, 128, 128
 
 
 BT601 = (0.299, 0.114)
 BT709 = (0.2126, 0.0722)
+HD_HEIGHT = 720
+"""Lines from which on video is in BT.709 unless it says otherwise; below in BT.601."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -92,6 +104,12 @@ class Planes:
         y, u, v = self.colours.black
         return (self.luma, 1, y), (self.blue, 2, u), (self.red, 2, v)
 
+    def copied(self) -> Planes:
+        """The same picture in memory of its own, to be drawn on."""
+        luma, blue, red = (plane.copy() for plane, *_ in self.each)
+        colours, size = self.colours, (self.shape[1], self.shape[0])
+        return Planes(luma, blue, red, colours, lambda: _at_size((luma, blue, red), colours, size))
+
     def part(self, x: int, y: int, w: int, h: int) -> Planes:
         """A window; its corner must be even."""
         if x % 2 or y % 2:
@@ -104,14 +122,7 @@ class Planes:
 
     def shrunk(self, size: tuple[int, int]) -> ImageArray:
         """(h, w, 3) RGB of the whole picture at another size, width and height."""
-        import cv2  # here, for everything imports this module, `vtrack --help` too
-
-        way = cv2.INTER_AREA if size[0] < self.shape[1] else cv2.INTER_LINEAR
-        planes = [
-            plane if plane.shape == size[::-1] else cv2.resize(plane, size, interpolation=way)
-            for plane, *_ in self.each
-        ]
-        return np.asarray(cv2.transform(cv2.merge(planes), self.colours.to_rgb), np.uint8)
+        return _at_size((self.luma, self.blue, self.red), self.colours, size)
 
     def green(self, rows: npt.NDArray[np.intp], columns: npt.NDArray[np.intp]) -> ImageArray:
         """(rows, columns) green of single pixels."""
@@ -121,8 +132,22 @@ class Planes:
         return np.clip(mixed, 0, 255).astype(np.uint8)
 
 
+def _at_size(planes: tuple[ImageArray, ...], colours: Colours, size: tuple[int, int]) -> ImageArray:
+    """(h, w, 3) RGB of brightness and colour differences at another size, width and height."""
+    import cv2  # here, for everything imports this module, `vtrack --help` too
+
+    way = cv2.INTER_AREA if size[0] < planes[0].shape[1] else cv2.INTER_LINEAR
+    sized = [plane if plane.shape == size[::-1] else cv2.resize(plane, size, interpolation=way) for plane in planes]
+    return np.asarray(cv2.transform(cv2.merge(sized), colours.to_rgb), np.uint8)
+
+
 Pixels = ImageArray | Planes
 """A picture: RGB (H, W, 3), or still in planes."""
+
+
+def view(plane: Any) -> ImageArray:
+    """(height, width) of an `av` plane's own memory, without the bytes that fill its lines up."""
+    return np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[: plane.height, : plane.width]
 
 
 def rgb_of(planes: npt.NDArray[Any], colours: Colours) -> ImageArray:

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from pipelines.source import open_source
-from vtrack.types import Face, Frame, FrameResult, ImageArray, Query
+from vtrack.planes import Pixels
+from vtrack.types import Face, Frame, FrameResult, Query
 
 QUERY = Query(("left_eye", "left_eye", "jaw"), (0.0, 0.5, 0.25))
 
@@ -31,7 +32,7 @@ def make_face(query: Query = QUERY, number: int = 1, at: float = 10.0, **changes
 
 
 def make_result(
-    index: int, *faces: Face, image: ImageArray | None = None, query: Query = QUERY, step: int = 1001
+    index: int, *faces: Face, image: Pixels | None = None, query: Query = QUERY, step: int = 1001
 ) -> FrameResult:
     """Frame `index` of a film of 30000/1001 frames a second, with faces."""
     image = np.zeros((48, 64, 3), np.uint8) if image is None else image

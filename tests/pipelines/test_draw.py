@@ -14,6 +14,7 @@ from tests.pipelines.results import make_face, make_result
 from vtrack.errors import UsageError
 from vtrack.layouts import load_layout
 from vtrack.parts import PARTS
+from vtrack.planes import BT601, BT709, Colours, Planes
 from vtrack.types import Face, FloatArray, ImageArray, Query
 
 GREY = 90
@@ -272,3 +273,42 @@ def test_drawing_is_fast() -> None:
     for _ in range(10):
         drawing(result)
     assert (time.process_time() - began) / 10 < 0.02
+
+
+# On pictures as video stores them.
+
+
+def in_planes(image: ImageArray, colours: Colours) -> Planes:
+    """An RGB picture in planes."""
+    whole = np.rint(image @ colours.from_rgb[:, :3].T + colours.from_rgb[:, 3])
+    luma, blue, red = np.clip(whole, 0, 255).astype(np.uint8).transpose(2, 0, 1)
+    half = [np.ascontiguousarray(plane[::2, ::2]) for plane in (blue, red)]
+    return Planes(np.ascontiguousarray(luma), half[0], half[1], colours, lambda: image)
+
+
+@pytest.mark.parametrize("colours", [Colours(*BT709, full=False), Colours(*BT601, full=True)], ids=["hd", "jpeg"])
+@pytest.mark.parametrize("grey", [0, 128, 255])
+def test_planes_are_drawn_on_like_the_rgb_picture(grey: int, colours: Colours) -> None:
+    face = circle_face(load_layout("300w").query)
+    image = np.full((480, 640, 3), grey, np.uint8)
+    planes = in_planes(image, colours)
+    drawing = Drawing(face.query, parse_kinds("points,curves,boxes,ids"))
+    drawn = drawing.pixels(make_result(0, face, image=planes, query=face.query))
+    assert isinstance(drawn, Planes)
+    expected = drawing(make_result(0, face, image=image, query=face.query)).astype(float)
+    got = drawn.whole().astype(float)
+    # Colour has half the resolution there, brightness has all of it.
+    assert np.abs(got - expected).mean() < 0.6
+    weights = np.array([colours.red, 1 - colours.red - colours.blue, colours.blue])
+    assert np.quantile(np.abs((got - expected) @ weights), 0.999) < 8  # colours too strong for RGB are cut off
+    assert np.abs(got[:60] - grey).max() <= 1  # nothing where no face is
+    assert (planes.luma == in_planes(image, colours).luma).all()
+
+
+def test_planes_stay_as_they_are_where_there_is_nothing_to_draw() -> None:
+    query = even("jaw", 5)
+    planes = in_planes(np.full((48, 64, 3), GREY, np.uint8), Colours(*BT709, full=False))
+    assert Drawing(query).pixels(make_result(0, image=planes, query=query)) is planes
+    odd = in_planes(np.full((47, 63, 3), GREY, np.uint8), Colours(*BT709, full=False))
+    face = make_face(query)
+    assert isinstance(Drawing(query).pixels(make_result(0, face, image=odd, query=query)), np.ndarray)

@@ -20,6 +20,7 @@ from pipelines.writer import VideoSink
 from tests.clips import read_index, write_clip
 from tests.pipelines.results import QUERY, make_result, results_of
 from vtrack.errors import UsageError
+from vtrack.planes import Planes
 from vtrack.types import Frame, FrameResult, ImageArray
 
 Track = list[tuple[Fraction, bytes]]
@@ -57,6 +58,18 @@ def frame_times(path: Path) -> list[tuple[int, float]]:
 STEADY = {"frames": 24, "b_frames": 2}
 UNSTEADY = {"times": [0, 0.03, 0.04, 0.3, 0.31, 0.9, 1.43, 1.44], "frames": 8, "time_base": Fraction(1, 90000)}
 LATE = {"frames": 12, "start": Fraction(1, 3), "time_base": Fraction(1, 90000)}
+
+
+@pytest.mark.parametrize("size", [(320, 240), (1280, 720)], ids=["sd", "hd"])
+def test_pictures_that_are_in_planes_are_encoded_as_they_are(tmp_path: Path, size: tuple[int, int]) -> None:
+    """Without loss in the encoder the film's planes are the source's, bit for bit: no way to RGB and back."""
+    path = write_clip(tmp_path / "in.mp4", 3, size=size)
+    output = copy(path, tmp_path / "out.mp4", crf=0)
+    with open_source(path) as source, open_source(output) as film:
+        for before, after in zip(source, film, strict=True):
+            assert isinstance(before.pixels, Planes) and isinstance(after.pixels, Planes)
+            for one, other in zip(before.pixels.each, after.pixels.each, strict=True):
+                assert np.array_equal(one[0], other[0])
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv"])
