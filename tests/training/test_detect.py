@@ -24,7 +24,7 @@ from vtrack.evaluation.scenes import EvalScene, eval_scenes, validation_pictures
 from vtrack.models.card import WEIGHTS, read_card
 from vtrack.models.faceboxes import STRIDES, cells_of
 from vtrack.models.facenet import FaceNet
-from vtrack.training import detect, detect_labels, detect_refine, detect_scenes
+from vtrack.training import detect, detect_album, detect_labels, detect_refine, detect_scenes
 from vtrack.training.detect_export import calibrate
 from vtrack.training.detect_labels import (
     AGREED,
@@ -74,8 +74,8 @@ def cache(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def album(data: Path, cache: Path) -> detect_scenes.Album:
-    return detect_scenes.Album(data, cache, "train")
+def album(data: Path, cache: Path) -> detect_album.Album:
+    return detect_album.Album(data, cache, "train")
 
 
 def test_photographs_and_their_faces(data: Path) -> None:
@@ -88,12 +88,12 @@ def test_photographs_and_their_faces(data: Path) -> None:
 
 def test_an_album_without_labels_says_how_to_make_them(data: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="detect_labels"):
-        detect_scenes.Album(data, tmp_path, "train")
+        detect_album.Album(data, tmp_path, "train")
 
 
-def test_splits_do_not_mix(data: Path, cache: Path, album: detect_scenes.Album) -> None:
+def test_splits_do_not_mix(data: Path, cache: Path, album: detect_album.Album) -> None:
     assert len(album.pictures) == 12
-    assert len(detect_scenes.Album(data, cache, "val").pictures) == 6
+    assert len(detect_album.Album(data, cache, "val").pictures) == 6
 
 
 @pytest.mark.parametrize("turn", [0.0, 1.0, -2.5])
@@ -125,7 +125,7 @@ def test_a_third_opinion_settles_doubt() -> None:
     assert detect_refine.missed(boxes, found, score, (640, 480)).tolist() == [2]
 
 
-def test_scenes_repeat_and_show_their_faces_where_they_say(album: detect_scenes.Album) -> None:
+def test_scenes_repeat_and_show_their_faces_where_they_say(album: detect_album.Album) -> None:
     composer = detect_scenes.Composer(album, 128)
     rng = np.random.default_rng(0)
     scenes = [composer.scene(rng) for _ in range(40)]
@@ -145,12 +145,12 @@ def test_scenes_repeat_and_show_their_faces_where_they_say(album: detect_scenes.
     assert any(not len(scene.boxes) for scene in scenes)
 
 
-def test_a_drawn_picture_lies_where_its_map_says(album: detect_scenes.Album) -> None:
+def test_a_drawn_picture_lies_where_its_map_says(album: detect_album.Album) -> None:
     picture = album.pictures[0]
     for scale in (0.9, 0.3, 0.11):
         matrix = np.array([[scale, 0, 7.0], [0, scale, 3.0]])
         out = np.zeros((300, 320, 3), np.uint8)
-        detect_scenes.draw(picture, matrix, out, (0, 0), cv2.BORDER_CONSTANT)
+        detect_album.draw(picture, matrix, out, (0, 0), cv2.BORDER_CONSTANT)
         rows, columns = np.nonzero(out.max(2) > 8)
         height, width = picture.levels[0].shape[:2]
         assert columns.min() == pytest.approx(7, abs=2) and rows.min() == pytest.approx(3, abs=2)
@@ -158,7 +158,7 @@ def test_a_drawn_picture_lies_where_its_map_says(album: detect_scenes.Album) -> 
         assert rows.max() == pytest.approx(3 + scale * height, abs=3)
 
 
-def test_captions_are_no_faces_and_cover_those_behind(album: detect_scenes.Album) -> None:
+def test_captions_are_no_faces_and_cover_those_behind(album: detect_album.Album) -> None:
     composer, rng = detect_scenes.Composer(album, 128), np.random.default_rng(3)
     faces = detect_scenes._Faces()
     hull = np.array([[40.0, 40], [80, 40], [80, 80], [40, 80]])

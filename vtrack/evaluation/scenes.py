@@ -17,8 +17,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from vtrack.training.detect_album import Picture, draw, halved, moved
 from vtrack.training.detect_labels import AGREED, COLLECTIONS, DOUBTFUL, TRUTH, hull_of, read_photographs, upright
-from vtrack.training.detect_scenes import Picture, draw, halved, moved
 from vtrack.types import FloatArray, Frame, ImageArray
 
 WIDTH, HEIGHT = 640, 480

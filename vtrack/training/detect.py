@@ -37,7 +37,8 @@ from vtrack.training.checkpoint import (
     save_run,
     without_prefix,
 )
-from vtrack.training.detect_scenes import MOST_FACES, Album, Composer, Scene
+from vtrack.training.detect_album import Album
+from vtrack.training.detect_scenes import MOST_FACES, Composer, Scene
 from vtrack.training.precision import autocast
 from vtrack.types import Detections, Frame
 

@@ -17,8 +17,8 @@ from safetensors.torch import load_file
 from vtrack.errors import UsageError
 from vtrack.models.faceboxes import cells_of, decode, overlaps, suppress
 from vtrack.models.facenet import FaceNet
+from vtrack.training.detect_album import Album
 from vtrack.training.detect_labels import AGREED, DOUBTFUL, HULL, TRUTH
-from vtrack.training.detect_scenes import Album
 from vtrack.types import FloatArray, ImageArray
 
 log = logging.getLogger(__name__)

@@ -7,111 +7,18 @@ single faces pasted over it, then what cameras and codecs do.
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
-from pathlib import Path
 
 import cv2
 import numpy as np
 
-from vtrack.errors import DataError
-from vtrack.training.detect_labels import COLLECTIONS, DOUBTFUL, TRUTH, read_photographs, upright
+from vtrack.training.detect_album import Album, Picture, draw, moved
+from vtrack.training.detect_effects import degrade, line, pattern, recolour
+from vtrack.training.detect_labels import COLLECTIONS, DOUBTFUL, TRUTH, upright
 from vtrack.types import FloatArray, ImageArray
 
-log = logging.getLogger(__name__)
-
-LONGEST = 480
-"""Photographs are kept at most this long: scenes rarely show them larger, and memory is shared."""
-SHORTEST = 12
-"""Sides are halved down to this."""
 MOST_FACES = 48
 """Of one scene; the rest would be crumbs."""
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A photograph in halving sizes, with its faces in pixels of the largest."""
-
-    levels: tuple[ImageArray, ...]
-    hulls: FloatArray
-    """(faces, HULL, 2)"""
-    anchors: FloatArray
-    """(faces, 3, 2) eyes and mouth."""
-    kinds: np.ndarray
-    """(faces,) TRUTH, AGREED or DOUBTFUL."""
-    collection: int
-
-
-class Album:
-    """All photographs of one split, decoded once into a file that workers map."""
-
-    def __init__(self, data: Path, cache: Path, split: str) -> None:
-        path = cache / "labels.npz"
-        if not path.is_file():
-            raise DataError(
-                f"{path} is not there; make it with: python -m vtrack.training.detect_labels {data} {cache}"
-            )
-        labels = np.load(path)
-        rows, hulls, anchors = labels["rows"], labels["hulls"], labels["anchors"]
-        pixels, index = self._decoded(data, cache)
-        self.pictures: list[Picture] = []
-        starts = np.flatnonzero(rows[:, 3] == TRUTH)
-        ends = np.append(starts[1:], len(rows))
-        for start, end, (offset, height, width, scale) in zip(starts, ends, index, strict=True):
-            if bool(rows[start, 2]) == (split == "val"):
-                levels, at = [], int(offset)
-                h, w = int(height), int(width)
-                while True:
-                    levels.append(pixels[at : at + h * w * 3].reshape(h, w, 3))
-                    at += h * w * 3
-                    h, w = h // 2, w // 2
-                    if min(h, w) < SHORTEST:
-                        break
-                faces = slice(start, end)
-                self.pictures.append(
-                    Picture(
-                        tuple(levels),
-                        _scaled(hulls[faces], scale),
-                        _scaled(anchors[faces], scale),
-                        rows[faces, 3],
-                        int(rows[start, 0]),
-                    )
-                )
-        self.collections = np.array([picture.collection for picture in self.pictures])
-        log.info("%s: %d photographs", split, len(self.pictures))
-
-    @staticmethod
-    def _decoded(data: Path, cache: Path) -> tuple[ImageArray, FloatArray]:
-        """All pixels in one mapped array, and (photographs, 4) offset, height, width, scale."""
-        path, table = cache / "pixels.bin", cache / "pixels.npy"
-        if not table.is_file():
-            index, offset = [], 0
-            with path.open("wb") as out:
-                for collection in COLLECTIONS:
-                    for photograph in read_photographs(data, collection):
-                        image = photograph.image
-                        scale = min(1.0, LONGEST / max(image.shape[:2]))
-                        h, w = (max(int(side * scale), SHORTEST) for side in image.shape[:2])
-                        index.append((offset, h, w, scale))
-                        for level in halved(cv2.resize(image, (w, h), interpolation=cv2.INTER_AREA)):
-                            out.write(level.tobytes())
-                            offset += level.size
-            np.save(table, np.array(index, np.float64))
-        return np.memmap(path, np.uint8, "r"), np.load(table)
-
-
-def halved(image: ImageArray) -> tuple[ImageArray, ...]:
-    """An image and its halves, quarters and so on."""
-    levels = [image]
-    while min(levels[-1].shape[:2]) >= 2 * SHORTEST:
-        height, width = levels[-1].shape[:2]
-        levels.append(cv2.resize(levels[-1], (width // 2, height // 2), interpolation=cv2.INTER_AREA))
-    return tuple(levels)
-
-
-def _scaled(points: FloatArray, scale: float) -> FloatArray:
-    """Points of an image resized by `scale`; pixel centres keep their places."""
-    return (points + 0.5) * scale - 0.5
 
 
 @dataclass(frozen=True)
@@ -155,18 +62,6 @@ class _Faces:
             return np.zeros((0, 4))
         hulls = np.stack(self.hulls)
         return np.concatenate([hulls.min(1), hulls.max(1)], 1)
-
-
-def draw(picture: Picture, matrix: FloatArray, out: ImageArray, corner: tuple[int, int], border: int) -> None:
-    """Draw the picture through `matrix` into `out`, whose top-left pixel is at `corner` of the canvas."""
-    scale = float(np.sqrt(abs(np.linalg.det(matrix[:, :2]))))
-    level = int(np.clip(np.floor(-np.log2(scale) + 0.35), 0, len(picture.levels) - 1))
-    moved = matrix.copy()
-    ratio = np.array(picture.levels[0].shape[1::-1]) / np.array(picture.levels[level].shape[1::-1])
-    # Pixel centres of a level lie at (i + 1/2) * ratio - 1/2 of the largest.
-    moved[:, 2] += moved[:, :2] @ (ratio / 2 - 0.5) - corner
-    moved[:, :2] *= ratio
-    cv2.warpAffine(picture.levels[level], moved, out.shape[1::-1], dst=out, flags=cv2.INTER_LINEAR, borderMode=border)
 
 
 class Composer:
@@ -412,111 +307,3 @@ class Composer:
         return Scene(
             image, xywh[keep], ((low + high) / 2)[keep], upright(np.array(faces.anchors))[keep], doubtful[keep]
         )
-
-
-def moved(matrix: FloatArray, hull: FloatArray, anchors: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Hull and anchors through an affine map; a mirrored face has its eyes exchanged."""
-    hull, anchors = hull @ matrix[:, :2].T + matrix[:, 2], anchors @ matrix[:, :2].T + matrix[:, 2]
-    if np.linalg.det(matrix[:, :2]) < 0:
-        anchors = anchors[[1, 0, 2]]
-    return hull, anchors
-
-
-def recolour(image: ImageArray, rng: np.random.Generator) -> ImageArray:
-    """Another exposure and white balance, sometimes grey, sometimes very dark: one look-up."""
-    ramp = np.linspace(0, 1, 256)[:, None]
-    gamma = np.exp(rng.normal(0, 0.3) + (rng.uniform(0.3, 1.0) if rng.random() < 0.15 else 0.0))
-    curve = ramp**gamma * np.exp(rng.normal(0, 0.1, 3)) * rng.uniform(0.6, 1.2) + rng.normal(0, 0.04)
-    table = (np.clip(curve, 0, 1) * 255).astype(np.uint8)[None]
-    if rng.random() < 0.12:
-        image = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
-    return cv2.LUT(np.ascontiguousarray(image), table)
-
-
-def pattern(height: int, width: int, rng: np.random.Generator) -> ImageArray:
-    """Stripes, dots, blobs, noise or writing in two colours."""
-    if rng.random() < 0.35:
-        return writing(height, width, rng)
-    y, x = np.mgrid[:height, :width].astype(np.float32)
-    kind, period = rng.integers(4), rng.uniform(4, 60)
-    way = rng.uniform(0, np.pi)
-    along, across = x * np.cos(way) + y * np.sin(way), y * np.cos(way) - x * np.sin(way)
-    if kind == 0:
-        mix = np.sin(2 * np.pi * along / period) * 0.5 + 0.5
-    elif kind == 1:
-        mix = (
-            np.sin(2 * np.pi * along / period) * np.sin(2 * np.pi * across / period) > rng.uniform(-0.3, 0.8)
-        ).astype(np.float32)
-    elif kind == 2:
-        cells = rng.random((max(int(height / period), 2), max(int(width / period), 2))).astype(np.float32)
-        mix = cv2.resize(cells, (width, height), interpolation=cv2.INTER_CUBIC)
-    else:
-        mix = rng.random((height, width)).astype(np.float32)
-    first, second = rng.integers(0, 256, (2, 3)).astype(np.float32)
-    return np.clip(first + (second - first) * np.clip(mix, 0, 1)[..., None], 0, 255).astype(np.uint8)
-
-
-def writing(height: int, width: int, rng: np.random.Generator) -> ImageArray:
-    """Lines of letters and rings with outlines, as on posters, shirts and titles: dark holes in bright shapes, like eyes."""
-    out = np.full((height, width, 3), rng.integers(0, 256, 3), np.uint8)
-    letters = np.array(list("ABCDEGOPQRSaegoqs0689B8&@%:;."))
-    for _ in range(int(rng.integers(1, 7))):
-        colour, edge = rng.integers(0, 256, (2, 3)).tolist()
-        place = (int(rng.uniform(-0.3, 0.8) * width), int(rng.uniform(0.1, 1.1) * height))
-        if rng.random() < 0.25:
-            radius = int(rng.uniform(0.04, 0.2) * min(height, width)) + 1
-            for step in (0, rng.integers(2, 4) * radius):
-                middle = (place[0] + int(step), place[1])
-                cv2.circle(out, middle, radius, colour, -1, cv2.LINE_AA)
-                cv2.circle(out, middle, max(radius // 2, 1), edge, -1, cv2.LINE_AA)
-            continue
-        text = "".join(rng.choice(letters, rng.integers(1, 12)))
-        size = float(np.exp(rng.uniform(np.log(0.3), np.log(4.0)))) * min(height, width) / 160
-        font, thick = int(rng.integers(0, 8)), max(int(size * rng.uniform(1, 4)), 1)
-        cv2.putText(out, text, place, font, size, edge, thick + max(int(2 * size), 1), cv2.LINE_AA)
-        cv2.putText(out, text, place, font, size, colour, thick, cv2.LINE_AA)
-    return out
-
-
-def line(out: ImageArray, rng: np.random.Generator) -> None:
-    """One line of bold letters across a band, as high as the band."""
-    height, width = out.shape[:2]
-    letters = np.array(list("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789&@%!?'"))
-    font = int(rng.integers(0, 8))
-    size = rng.uniform(0.45, 0.8) * height / cv2.getTextSize("E", font, 1.0, 1)[0][1]
-    thick = max(round(size * rng.uniform(1.0, 5.0)), 1)
-    text = "".join(rng.choice(letters, max(int(width / (0.6 * height)), 1) + 1))
-    colour, edge = rng.integers(0, 256, (2, 3)).tolist()
-    place = (int(rng.uniform(-0.2, 0.3) * height), int(rng.uniform(0.75, 0.9) * height))
-    if rng.random() < 0.3:
-        cv2.putText(out, text, place, font, size, edge, thick + max(int(2 * size), 2), cv2.LINE_AA)
-    cv2.putText(out, text, place, font, size, colour, thick, cv2.LINE_AA)
-
-
-def degrade(image: ImageArray, rng: np.random.Generator) -> ImageArray:
-    """What lenses, sensors and codecs do to a whole picture."""
-    size = image.shape[1::-1]
-    if rng.random() < 0.6:
-        image = recolour(image, rng)
-    if rng.random() < 0.12:
-        length = int(rng.integers(3, 9))
-        kernel = np.zeros((length, length), np.float32)
-        way = rng.uniform(0, np.pi)
-        reach = np.array([np.cos(way), np.sin(way)]) * length / 2
-        first, last = (np.round((length - 1) / 2 + sign * reach).astype(int).tolist() for sign in (-1, 1))
-        cv2.line(kernel, first, last, 1.0)
-        image = cv2.filter2D(image, -1, kernel / max(kernel.sum(), 1))
-    elif rng.random() < 0.15:
-        image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.5, 2.0))
-    if rng.random() < 0.12:
-        factor = rng.uniform(0.35, 0.8)
-        small = cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
-        image = cv2.resize(small, size, interpolation=cv2.INTER_LINEAR)
-    if rng.random() < 0.2:
-        noise = rng.normal(0, rng.uniform(2, 14), (size[1] // 2 + 1, size[0] + 1, 3)).astype(np.int16)
-        noise = np.concatenate([noise, -noise[::-1]])[: size[1], : size[0]]
-        image = np.clip(image.astype(np.int16) + noise, 0, 255).astype(np.uint8)
-    if rng.random() < 0.4:
-        quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(15, 92))]
-        image = np.asarray(cv2.imdecode(cv2.imencode(".jpg", image, quality)[1], cv2.IMREAD_COLOR), np.uint8)
-    return image
