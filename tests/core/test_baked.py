@@ -29,7 +29,7 @@ def cut() -> np.ndarray:
     return np.ascontiguousarray(image[:, left : left + height])
 
 
-@pytest.mark.parametrize(("format", "suffix"), [("onnx", ".onnx"), ("torchscript", ".pt")])
+@pytest.mark.parametrize(("format", "suffix"), [("onnx", ".onnx"), ("torchscript", ".pt"), ("openvino", ".xml")])
 def test_a_file_answers_what_the_model_answers(
     tmp_path: Path, cut: np.ndarray, format: str, suffix: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -41,6 +41,12 @@ def test_a_file_answers_what_the_model_answers(
         session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
         facts = session.get_modelmeta().custom_metadata_map["vtrack"]
         points, sigma, presence = session.run(None, {"image": cut})
+    elif format == "openvino":
+        openvino = pytest.importorskip("openvino")
+        model = openvino.Core().read_model(path)
+        facts = model.get_rt_info(["vtrack"]).astype(str)
+        compiled = openvino.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+        points, sigma, presence = compiled(cut).to_tuple()
     else:
         files = {"vtrack.json": ""}
         module = torch.jit.load(str(path), _extra_files=files)
@@ -55,7 +61,8 @@ def test_a_file_answers_what_the_model_answers(
     np.testing.assert_allclose(sigma, told.sigma[0], rtol=0.3)
     assert presence.shape == (1,)
     assert presence[0] == pytest.approx(told.presence[0], abs=0.02)
-    assert [file.name for file in tmp_path.iterdir()] == [path.name]
+    made = {path.name, "eyes.bin"} if format == "openvino" else {path.name}
+    assert {file.name for file in tmp_path.iterdir()} == made
     assert main(arguments) == 1
     assert "exists" in capsys.readouterr().err
 
@@ -65,7 +72,11 @@ def test_a_file_answers_what_the_model_answers(
     [
         (["--model", "fast", "-o", "x.onnx"], 2, "--model needs --parts"),
         (["--model", "fast", "--parts", "eyes", "-o", "x.pt"], 2, "of format onnx ends in .onnx"),
-        (["--model", "fast", "--parts", "eyes", "--format", "tflite", "-o", "x"], 2, "choose from onnx, torchscript"),
+        (
+            ["--model", "fast", "--parts", "eyes", "--format", "tflite", "-o", "x"],
+            2,
+            "choose from onnx, torchscript, openvino",
+        ),
         (["--model", "fast", "--parts", "eyes", "--name", "x", "-o", "x.onnx"], 2, "--name does not go with --model"),
         (["--run", "runs/x", "--parts", "eyes", "-o", "models"], 2, "--parts does not go with --run"),
         (["--run", "runs/x", "-o", "models"], 2, "--run needs a --name"),

@@ -34,7 +34,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("--name", help="with --run: the model's name")
     parser.add_argument("--summary", default="", help="with --run: one line for `vtrack models`")
     parser.add_argument("--parts", metavar="QUERY", help="with --model: the points that the file answers, eyes,lips:40")
-    parser.add_argument("--format", help="with --model: onnx or torchscript (default: onnx)")
+    parser.add_argument("--format", help="with --model: onnx, torchscript or openvino (default: onnx)")
     parser.add_argument(
         "-o",
         "--out",
@@ -91,18 +91,20 @@ def _detector(folder: Path, target: Path) -> int:
 
 
 def _bake(args: argparse.Namespace) -> int:
-    from vtrack.models.baked import FORMATS, SUFFIXES, export
+    from vtrack.models.baked import SUFFIXES, export
     from vtrack.query import parse_query
 
     format = args.format or "onnx"
-    if format not in FORMATS:
-        raise UsageError(f"there is no format {format!r}; choose from {', '.join(FORMATS)}")
+    if format not in SUFFIXES:
+        raise UsageError(f"there is no format {format!r}; choose from {', '.join(SUFFIXES)}")
     if not args.parts:
         raise UsageError("--model needs --parts: the points that the file is to answer, `eyes,lips` for example")
-    if args.out.suffix != SUFFIXES[format]:
-        raise UsageError(f"-o {args.out}: a file of format {format} ends in {SUFFIXES[format]}")
+    first = SUFFIXES[format][0]
+    if args.out.suffix != first:
+        raise UsageError(f"-o {args.out}: a file of format {format} ends in {first}")
     query = parse_query(args.parts)
-    _check_free(args.out, args.overwrite)
+    for suffix in SUFFIXES[format]:
+        _check_free(args.out.with_suffix(suffix), args.overwrite)
     if not args.out.parent.is_dir():
         raise SinkError(f"{args.out.parent}: there is no such folder")
     try:

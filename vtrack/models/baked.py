@@ -8,6 +8,7 @@ In goes `image` (height, width, 3), a square cut of a frame around a face in RGB
 from __future__ import annotations
 
 import json
+import tempfile
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,8 +26,8 @@ from vtrack.models.graphs import strip_notes
 from vtrack.models.networks import Answer, load_network
 from vtrack.types import Query
 
-FORMATS = ("onnx", "torchscript")
-SUFFIXES = {"onnx": ".onnx", "torchscript": ".pt"}
+SUFFIXES = {"onnx": (".onnx",), "torchscript": (".pt",), "openvino": (".xml", ".bin")}
+"""What the files of a format end in; the first is the one that is named."""
 AGREEMENT = 1e-3
 """How far a point may lie from torch's, in the cut's units."""
 
@@ -70,7 +71,6 @@ def export(name: str, query: Query, format: str, out: Path) -> Export:
     path = card_path(name)
     card = read_card(path)
     baked = Baked(load_network(card, path.with_suffix(".safetensors")), card, query).eval().requires_grad_(False)
-    part = out.with_name(f".{out.name}.part")
     rng = np.random.default_rng(0)
     # Smooth random pictures, smaller and larger than the network's own size.
     images = [
@@ -80,10 +80,12 @@ def export(name: str, query: Query, format: str, out: Path) -> Export:
         .to(torch.uint8)
         for side in (baked.size // 2 + 3, baked.size, 3 * baked.size)
     ]
-    try:
+    write = {"onnx": _onnx, "torchscript": _torchscript, "openvino": _openvino}[format]
+    with tempfile.TemporaryDirectory(prefix=".", dir=out.parent) as folder:
+        part = Path(folder, out.name)
         with torch.inference_mode():
             truth = [baked(image) for image in images]
-            said = _onnx(baked, images, part, query) if format == "onnx" else _torchscript(baked, images, part, query)
+            said = write(baked, images, part, query)
         gap = max(
             float((one - other).abs().max())
             for a, b in zip(truth, said, strict=True)
@@ -93,9 +95,8 @@ def export(name: str, query: Query, format: str, out: Path) -> Export:
             raise ModelError(
                 f"{out}: not written, for it would say otherwise than torch by {gap:.4f} of the cut's side"
             )
-        part.replace(out)
-    finally:
-        part.unlink(missing_ok=True)
+        for suffix in reversed(SUFFIXES[format]):
+            part.with_suffix(suffix).replace(out.with_suffix(suffix))
     return Export(out, len(query), gap)
 
 
@@ -131,6 +132,31 @@ def _onnx(baked: Baked, images: list[Tensor], path: Path, query: Query) -> list[
     onnx.save(model, str(path))
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     return [tuple(torch.from_numpy(a) for a in session.run(None, {"image": image.numpy()})) for image in images]
+
+
+def _openvino(baked: Baked, images: list[Tensor], path: Path, query: Query) -> list[tuple[Tensor, ...]]:
+    """Write OpenVINO's two files; what it makes of them."""
+    try:
+        import openvino
+    except ImportError as error:
+        raise MissingExtraError("exporting OpenVINO needs its extra: pip install 'vtrack[openvino]'") from error
+    graph = path.with_suffix(".onnx")
+    _onnx(baked, images, graph, query)
+    core = openvino.Core()
+    model = core.read_model(graph)
+    # Its own reading of the graph scales pictures down without antialiasing.
+    scale = next(node for node in model.get_ordered_ops() if node.get_attributes().get("antialias"))
+    sides = np.array([baked.size, baked.size], np.int64)
+    scaled = openvino.opset11.interpolate(
+        scale.input_value(0), sides, "bilinear_pillow", "sizes", axes=np.array([2, 3], np.int64)
+    )
+    for user in scale.output(0).get_target_inputs():
+        user.replace_source_output(scaled.output(0))
+    model.set_rt_info(_facts(query), ["vtrack"])
+    openvino.save_model(model, path)
+    # In full precision, wherever it is: processors with bfloat16 would else be used at three digits.
+    network = core.compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    return [tuple(torch.from_numpy(answer) for answer in network(image.numpy()).to_tuple()) for image in images]
 
 
 def _torchscript(baked: Baked, images: list[Tensor], path: Path, query: Query) -> list[tuple[Tensor, ...]]:
