@@ -30,7 +30,7 @@ LAG = 300
 """Frames that zero-lag smoothing looks ahead. What comes later moves a point by less than 0.001 pixels once a filter has
 settled, on a face with 100 pixels between the outer corners of the eyes."""
 _BLOCKS = 16
-"""Frames are given back in blocks of this part of the look ahead: walking back once serves a block."""
+"""Frames are given back in blocks of this part of the look ahead: the way back is chained block by block."""
 _FORESIGHT = 3
 """Frames that the causal scout of zero-lag smoothing is ahead."""
 

@@ -84,6 +84,8 @@ def unfold_norms(network: nn.Module, *inputs: Tensor) -> None:
     the spread of what comes to it instead, as factors too.
     """
     folded = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d) and _is_folded(module)]
+    if not folded:
+        return
     seen: dict[nn.Module, tuple[Tensor, Tensor]] = {}
 
     def look(norm: nn.Module, inputs: tuple[Tensor, ...]) -> None:
@@ -95,7 +97,7 @@ def unfold_norms(network: nn.Module, *inputs: Tensor) -> None:
     network.train(training)
     for hook in hooks:
         hook.remove()
-    for norm in folded:
+    for norm in [norm for norm in folded if norm in seen]:
         variance, mean = seen[norm]
         assert norm.running_mean is not None and norm.running_var is not None
         norm.running_mean.copy_(mean)

@@ -171,6 +171,8 @@ class Run:
 
     def _start(self, store: Store) -> None:
         """Take over published weights and those of an earlier run, if there are any to take."""
+        if not (self.recipe.init or self.recipe.start):
+            return
         config = self.recipe.model
         faces = plain_faces(store, np.arange(min(len(store), 64)), config.input_size, config.margin)[0]
         crops = torch.from_numpy(faces).to(self.device)
@@ -181,10 +183,18 @@ class Run:
             path = Path(self.recipe.start)
             mine, theirs = self.model.state_dict(), load_weights(path / CHECKPOINT if path.is_dir() else path)
             fit = {name: tensor for name, tensor in theirs.items() if name in mine and mine[name].shape == tensor.shape}
+            self._check_parts(path, mine, fit)
             if len(fit) < len(theirs) / 2:
                 raise UsageError(f"{path}: only {len(fit)} of the {len(theirs)} weights there fit the model")
             self.model.load_state_dict(fit, strict=False)
             unfold_norms(self.model, crops, *self._encoded(store.layout.query))
+
+    @staticmethod
+    def _check_parts(path: Path, mine: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> None:
+        """Raise if learnable parts would get each other's rows: the tables have them in the order of the training data."""
+        known, given = mine.get("known_parts"), theirs.get("known_parts")
+        if known is not None and given is not None and not torch.allclose(known, given.to(known), atol=1e-2):
+            raise UsageError(f"{path}: learned other parts than this data has, or in another order; give the same data")
 
     def rate(self) -> float:
         """One cycle: a short rise, then half a cosine down to nothing."""

@@ -49,7 +49,8 @@ class Team:
         if self.size == 1:
             return
         gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
-        _average([*gradients, *(buffer for buffer in model.buffers() if buffer.is_floating_point())], self.size)
+        seen = [buffer for name, buffer in model.named_buffers() if name.endswith(("running_mean", "running_var"))]
+        _average([*gradients, *seen], self.size)
 
     def check(self, model: nn.Module) -> None:
         """Raise if the processes no longer have the same weights: then they have not learned one model."""
@@ -58,6 +59,8 @@ class Team:
         mine = torch.stack([parameter.detach().double().sum() for parameter in model.parameters()]).sum()
         sums = [torch.zeros_like(mine) for _ in range(self.size)]
         distributed.all_gather(sums, mine)
+        if not all(bool(torch.isfinite(one)) for one in sums):
+            raise UsageError("training has diverged: the weights are no numbers any more; try a smaller --rate")
         if any(one != sums[0] for one in sums):
             raise UsageError("the processes of this run have come to different weights; start them with one recipe")
 
