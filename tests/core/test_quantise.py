@@ -15,7 +15,7 @@ from vtrack.errors import ModelError
 from vtrack.layouts import load_layout
 from vtrack.models import load_model
 from vtrack.models.card import WEIGHTS
-from vtrack.models.engines import INT8, OnnxEngine
+from vtrack.models.engines import INT8, OnnxEngine, int8_pays
 from vtrack.models.quantise import quantise
 
 QUERY = load_layout("300w").query
@@ -42,13 +42,15 @@ def twin(tmp_path_factory: pytest.TempPathFactory, faces: np.ndarray) -> Path:
     return quantise(folder / "fast.onnx", faces, QUERY)
 
 
-def test_the_twin_says_nearly_the_same(twin: Path, faces: np.ndarray) -> None:
+def test_the_twin_says_nearly_the_same(twin: Path, faces: np.ndarray, caplog: pytest.LogCaptureFixture) -> None:
     card = twin.with_name("fast.json")
     exact, bytewise = (load_model(str(card), device="cpu", engine=engine) for engine in ("onnx", "int8"))
     assert isinstance(bytewise, OnnxEngine)
     one, other = exact.predict(faces[1:], QUERY), bytewise.predict(faces[1:], QUERY)
-    # Half a percent of the crop is a tenth of what the model is wrong by on such faces.
-    assert np.linalg.norm(one.points - other.points, axis=-1).mean() < 0.005
+    # Half a percent of the crop is a tenth of what the model is wrong by on such faces. Processors without VNNI cut sums of
+    # products off, which is told.
+    assert np.linalg.norm(one.points - other.points, axis=-1).mean() < (0.005 if int8_pays() else 0.03)
+    assert ("less exact" in caplog.text) != int8_pays()
     assert np.abs(one.presence - other.presence).max() < 0.05
     few = QUERY.indices("jaw")[:3]
     query = type(QUERY)(tuple(QUERY.parts[i] for i in few), tuple(QUERY.positions[i] for i in few))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import logging
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict, replace
@@ -11,6 +12,8 @@ from pathlib import Path
 from vtrack.errors import ModelError, UsageError
 from vtrack.models.card import WEIGHTS, Card, read_card, shipped
 from vtrack.types import LandmarkModel
+
+log = logging.getLogger(__name__)
 
 ENGINES = ("auto", "torch", "onnx", "int8")
 
@@ -93,6 +96,10 @@ def load_model(
     if engine in graphs:
         if device != "cpu":
             raise UsageError(f"the {engine} engine runs on the CPU, not on {device}; use --engine torch")
+        if engine == "int8" and not int8_pays():
+            log.warning(
+                "this processor sums products of bytes in too few bits; points of the int8 engine are less exact on it"
+            )
         return OnnxEngine(card, graphs[engine], shared=shared)
     from vtrack.models.networks import load_network
 
