@@ -20,7 +20,7 @@ import numpy.typing as npt
 from pipelines.curves import Curves, curves_of
 from pipelines.palette import Color, part_color, track_color
 from vtrack.errors import UsageError
-from vtrack.planes import Colours, Pixels, Planes
+from vtrack.planes import Colours, Pixels, Planes, film_colours
 from vtrack.types import Face, FloatArray, FrameResult, ImageArray, Query
 
 Picture = TypeVar("Picture", bound=Pixels)
@@ -85,9 +85,10 @@ class Drawing:
         return self._draw_all(result.frame.image.copy(), result)
 
     def pixels(self, result: FrameResult) -> Pixels:
-        """The same in the form that the frame has: what is in planes stays so, and only what lies under a face is touched."""
+        """The same as films want it: planes of their colours stay so, and only what lies under a face is touched."""
         pixels = result.frame.pixels
-        if isinstance(pixels, Planes) and not (pixels.shape[0] % 2 or pixels.shape[1] % 2):
+        height, width = pixels.shape[:2]
+        if isinstance(pixels, Planes) and pixels.colours == film_colours(height) and not (height % 2 or width % 2):
             return self._draw_all(pixels.copied(), result) if result.faces and self._kinds else pixels
         return self(result)
 

@@ -23,7 +23,7 @@ from pipelines.sinks import FileSink
 from pipelines.soundtrack import Soundtrack
 from vtrack.cores import cores
 from vtrack.errors import UsageError
-from vtrack.planes import BT601, BT709, HD_HEIGHT, Colours, Pixels, Planes, view
+from vtrack.planes import HD_HEIGHT, Pixels, Planes, film_colours, view
 from vtrack.types import FrameResult, ImageArray
 
 log = logging.getLogger(__name__)
@@ -117,7 +117,7 @@ class VideoSink(FileSink):
             stream.codec_context.codec_tag = self._codec.tag
         is_hd = self._height >= HD_HEIGHT
         self._colorspace = Colorspace.ITU709 if is_hd else Colorspace.ITU601
-        self._colours = Colours(*(BT709 if is_hd else BT601), full=False)
+        self._colours = film_colours(self._height)
         # The numbers of H.273, which all containers and players share: 1 BT.709, 6 BT.601.
         tags = 1 if self._colorspace == Colorspace.ITU709 else 6
         context = stream.codec_context

@@ -69,6 +69,11 @@ HD_HEIGHT = 720
 """Lines from which on video is in BT.709 unless it says otherwise; below in BT.601."""
 
 
+def film_colours(height: int) -> Colours:
+    """Those that our films of so many lines are in."""
+    return Colours(*(BT709 if height >= HD_HEIGHT else BT601), full=False)
+
+
 @dataclass(frozen=True, eq=False, slots=True)
 class Planes:
     """One picture. The arrays are views of the decoder's own memory, which they keep alive."""

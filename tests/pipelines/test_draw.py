@@ -14,7 +14,7 @@ from tests.pipelines.results import make_face, make_result
 from vtrack.errors import UsageError
 from vtrack.layouts import load_layout
 from vtrack.parts import PARTS
-from vtrack.planes import BT601, BT709, Colours, Planes
+from vtrack.planes import BT601, BT709, Colours, Planes, film_colours
 from vtrack.types import Face, FloatArray, ImageArray, Query
 
 GREY = 90
@@ -286,11 +286,11 @@ def in_planes(image: ImageArray, colours: Colours) -> Planes:
     return Planes(np.ascontiguousarray(luma), half[0], half[1], colours, lambda: image)
 
 
-@pytest.mark.parametrize("colours", [Colours(*BT709, full=False), Colours(*BT601, full=True)], ids=["hd", "jpeg"])
+@pytest.mark.parametrize("height", [480, 720], ids=["sd", "hd"])
 @pytest.mark.parametrize("grey", [0, 128, 255])
-def test_planes_are_drawn_on_like_the_rgb_picture(grey: int, colours: Colours) -> None:
+def test_planes_are_drawn_on_like_the_rgb_picture(grey: int, height: int) -> None:
     face = circle_face(load_layout("300w").query)
-    image = np.full((480, 640, 3), grey, np.uint8)
+    image, colours = np.full((height, 640, 3), grey, np.uint8), film_colours(height)
     planes = in_planes(image, colours)
     drawing = Drawing(face.query, parse_kinds("points,curves,boxes,ids"))
     drawn = drawing.pixels(make_result(0, face, image=planes, query=face.query))
@@ -307,8 +307,17 @@ def test_planes_are_drawn_on_like_the_rgb_picture(grey: int, colours: Colours) -
 
 def test_planes_stay_as_they_are_where_there_is_nothing_to_draw() -> None:
     query = even("jaw", 5)
-    planes = in_planes(np.full((48, 64, 3), GREY, np.uint8), Colours(*BT709, full=False))
+    planes = in_planes(np.full((48, 64, 3), GREY, np.uint8), film_colours(48))
     assert Drawing(query).pixels(make_result(0, image=planes, query=query)) is planes
-    odd = in_planes(np.full((47, 63, 3), GREY, np.uint8), Colours(*BT709, full=False))
-    face = make_face(query)
-    assert isinstance(Drawing(query).pixels(make_result(0, face, image=odd, query=query)), np.ndarray)
+
+
+@pytest.mark.parametrize(
+    ("shape", "colours"),
+    [((47, 63), film_colours(47)), ((48, 64), Colours(*BT709, full=False)), ((48, 64), Colours(*BT601, full=True))],
+)
+def test_planes_that_no_film_has_become_rgb_before_they_are_drawn_on(shape: tuple[int, int], colours: Colours) -> None:
+    """With and without faces: else the picture would change its colours as a face comes."""
+    query = even("jaw", 5)
+    planes = in_planes(np.full((*shape, 3), GREY, np.uint8), colours)
+    for faces in ((make_face(query),), ()):
+        assert isinstance(Drawing(query).pixels(make_result(0, *faces, image=planes, query=query)), np.ndarray)
