@@ -219,9 +219,11 @@ class Sheet:
         alpha = cv2.extractChannel(self.ink, 3)
         shadow = cv2.blur(cv2.blur(alpha, _SHADOW), _SHADOW)
         # From here on the fourth channel is how much of the picture shows through the ink and its shadow.
-        self.ink[:, :, 3] = cv2.multiply(cv2.bitwise_not(alpha), cv2.bitwise_not(shadow), scale=1 / 255)
+        bare = cv2.bitwise_not(alpha)
+        through = cv2.multiply(bare, cv2.bitwise_not(shadow), scale=1 / 255)
+        self.ink[:, :, 3] = through
         if isinstance(picture, Planes):
-            self._lay_on_planes(picture, shade=cv2.subtract(cv2.bitwise_not(alpha), cv2.extractChannel(self.ink, 3)))
+            self._lay_on_planes(picture, shade=cv2.subtract(bare, through))
         else:
             self._lay_on_image(picture)
 

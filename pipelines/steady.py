@@ -33,6 +33,8 @@ _BLOCKS = 16
 """Frames are given back in blocks of this part of the look ahead: the way back is chained block by block."""
 _FORESIGHT = 3
 """Frames that the causal scout of zero-lag smoothing is ahead."""
+_HEAD, _PARTS = slice(0, 2), slice(2, None)
+"""Places of the channels: shift and turn of the head, then the parts."""
 
 # How the constants were found. The likelihood of innovations was scanned over seven powers of ten of density on two real
 # clips (`webcam-man`, `expressions-audio`, an early model), with agility at work. It decides little: for parts it is
@@ -124,7 +126,6 @@ class Steady:
         self._causal = settings.mode != "rts"
         self._body = Body(0, anchors)
         self._level = _Level(count)
-        # Channels: shift and turn of the head, then the parts.
         channels = [HEAD, HEAD, *kinds]
         strengths = np.array([settings.of(HEAD)] * 2 + [settings.of(part) for part in query.parts])
         members = np.array([0, 1, *(_members(query) + 2)])
@@ -213,9 +214,6 @@ class Steady:
         return Moment(to_plane(shift + turn * parts), noise, rest, numbers[:, _HEAD], last)
 
 
-_HEAD, _PARTS = slice(0, 2), slice(2, None)
-
-
 _State = tuple[FloatArray, FloatArray]
 """Positions (tracks, channels, 2) and variances (tracks, channels), NaN where nothing was measured yet."""
 
@@ -226,9 +224,9 @@ class _Kalman:
     def __init__(
         self,
         members: npt.NDArray[np.intp],
-        density: FloatArray | float,
+        density: FloatArray,
         strengths: FloatArray,
-        zeal: FloatArray | float,
+        zeal: FloatArray,
         lag: int,
     ) -> None:
         count = len(members)

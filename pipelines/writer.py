@@ -115,8 +115,7 @@ class VideoSink(FileSink):
         stream.options = {"crf": str(self._crf), "preset": self._preset, **self._codec.options}
         if self._codec.tag and self._container != "matroska":
             stream.codec_context.codec_tag = self._codec.tag
-        is_hd = self._height >= HD_HEIGHT
-        self._colorspace = Colorspace.ITU709 if is_hd else Colorspace.ITU601
+        self._colorspace = Colorspace.ITU709 if self._height >= HD_HEIGHT else Colorspace.ITU601
         self._colours = film_colours(self._height)
         # The numbers of H.273, which all containers and players share: 1 BT.709, 6 BT.601.
         tags = 1 if self._colorspace == Colorspace.ITU709 else 6

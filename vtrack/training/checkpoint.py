@@ -25,12 +25,7 @@ def save_run(path: Path, tensors: Mapping[str, Tensor], state: Mapping[str, Any]
 
 def load_run(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """What `save_run` wrote."""
-    try:
-        with safe_open(path, "pt") as file:
-            metadata = file.metadata() or {}
-        tensors = load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise ModelError(f"{path}: not a readable checkpoint: {error}") from error
+    tensors, metadata = _read(path, "not a readable checkpoint")
     if "state" not in metadata:
         raise ModelError(f"{path}: these are weights without the state of a run; it cannot be resumed from them")
     return tensors, json.loads(metadata["state"])
@@ -38,13 +33,18 @@ def load_run(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 def load_weights(path: Path) -> dict[str, Tensor]:
     """The running mean of a run, or the weights of a published model."""
+    tensors, metadata = _read(path, "the weights cannot be read")
+    return without_prefix("mean", tensors) if "state" in metadata else tensors
+
+
+def _read(path: Path, fault: str) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Tensors and what else the file says; `fault` begins the error if it cannot be read."""
     try:
         with safe_open(path, "pt") as file:
-            is_run = "state" in (file.metadata() or {})
-        tensors = load_file(path)
+            metadata = file.metadata() or {}
+        return load_file(path), metadata
     except (OSError, SafetensorError) as error:
-        raise ModelError(f"{path}: the weights cannot be read: {error}") from error
-    return without_prefix("mean", tensors) if is_run else tensors
+        raise ModelError(f"{path}: {fault}: {error}") from error
 
 
 def optimiser_tensors(model: nn.Module, optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
