@@ -21,6 +21,7 @@ from vtrack.training.loop import Recipe, Run, open_stores, train
 from vtrack.training.losses import landmark_loss, place_loss, spread_loss, wing
 from vtrack.training.publish import publish
 from vtrack.training.store import STORED_SIDE, Store, draw_batch, plain_batches
+from vtrack.training.widen import widened
 
 CALM = Augmentation(angle=0.0, scale=0.0, shift=0.0, flip=False, picture=0.0)
 TINY = UdfldConfig(input_size=64, dim=32, heads=4, layers=1, hidden=32)
@@ -196,6 +197,32 @@ def test_training_goes_on_from_a_published_model(data_dir: Path, tmp_path: Path)
         assert torch.allclose(one, other, atol=1e-3)
     with pytest.raises(ModelError, match="the weights cannot be read"):
         Run(replace(recipe, start=str(tmp_path / "absent.safetensors")), tmp_path / "none", stores)
+
+
+@pytest.mark.data
+def test_a_wider_backbone_starts_as_the_narrow_one_and_its_copies_part_ways(data_dir: Path, tmp_path: Path) -> None:
+    recipe = Recipe(data=(f"imm73:{data_dir}/imm73.zip",), model=TINY, steps=8, batch=4, every=8, rate=3e-3)
+    train(recipe, tmp_path / "narrow")
+    stores = open_stores(recipe.data, "val", tmp_path / "cache")
+    narrow = Run(recipe, tmp_path / "narrow", stores)
+    wider = replace(recipe, model=replace(TINY, backbone="resnet18"), start=str(tmp_path / "narrow"))
+    run = Run(wider, tmp_path / "wide", stores)
+    assert run.validate(stores)["imm73"] == pytest.approx(narrow.validate(stores)["imm73"], rel=1e-4)
+    second = run.model.state_dict()["backbone.layer1.0.conv2.weight"]
+    assert not torch.allclose(second[:, :32], second[:, 32:], atol=1e-3)  # what reads the copies tells them apart
+    first = run.model.state_dict()["backbone.conv1.weight"]
+    assert torch.equal(first[:32], first[32:])
+    run.learn(draw_batch(stores[0], 64, 1.25, 4, 68, CALM, np.random.default_rng(0)))
+    assert not torch.equal(first[:32], first[32:])
+
+
+def test_only_a_whole_number_of_times_the_width_is_spread() -> None:
+    theirs = {"backbone.bn1.weight": torch.ones(32), "out.weight": torch.ones(4, 32)}
+    odd = {"backbone.bn1.weight": torch.ones(48), "out.weight": torch.ones(4, 48)}
+    assert widened(theirs, odd) == theirs
+    thrice = widened(theirs, {"backbone.bn1.weight": torch.ones(96), "out.weight": torch.ones(8, 96)})
+    assert thrice["backbone.bn1.weight"].shape == (96,)
+    assert torch.allclose(thrice["out.weight"].view(4, 3, 32).sum(1), torch.ones(4, 32))
 
 
 class _Stop(Exception):

@@ -65,7 +65,8 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "--start",
         default="",
         metavar="RUN",
-        help="another run, or a published model's FILE.safetensors; its weights are taken where they fit",
+        help="another run, or a published model's FILE.safetensors; its weights are taken where they fit, and spread "
+        "over a backbone that is a whole number of times as wide",
     )
     parser.add_argument("--steps", type=int, help="(default: 20000; 6000 with --task detect)")
     parser.add_argument("--batch", type=int, help="faces, or scenes, a step (default: 32; 16)")

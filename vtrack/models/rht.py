@@ -156,8 +156,9 @@ class Rht(LayoutSystem):
             if scale < 2:
                 x = self.rises[scale](x)
         heatmaps = precisely(self.out, x)
-        landmarks = len(self.layout)
-        return Seen(heatmaps[:, :landmarks], heatmaps[:, landmarks:], disagreement, self.presence(maps[-1]), labels)
+        # Split, not sliced: the gradients of two slices are two maps of zeros to fill and to add.
+        landmarks, boundaries = heatmaps.split([len(self.layout), heatmaps.shape[1] - len(self.layout)], 1)
+        return Seen(landmarks, boundaries, disagreement, self.presence(maps[-1]), labels)
 
     def _drawn(self, points: Tensor) -> Tensor:
         """(B, L + P, n, n) heatmaps of landmarks, and of boundaries if there are any, from points (B, L, 2)."""
@@ -220,8 +221,9 @@ class Rht(LayoutSystem):
 
     def read(self, seen: Seen) -> Output:
         config = self.config
-        points = decode(seen.heatmaps, config.decoder, sigma=config.sigma, kernel=config.kernel, beyond=config.beyond)
-        return Output([points], self.doubt(hm.spread(seen.heatmaps, points, config.sigma)), seen.presence)
+        heatmaps = seen.heatmaps.detach()  # what is read off them is not learned from
+        points = decode(heatmaps, config.decoder, sigma=config.sigma, kernel=config.kernel, beyond=config.beyond)
+        return Output([points], self.doubt(hm.spread(heatmaps, points, config.sigma)), seen.presence)
 
     def objective(self, seen: Seen, output: Output, batch: Labelled) -> dict[str, Tensor]:
         config, known = self.config, batch.known

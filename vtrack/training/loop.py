@@ -41,6 +41,7 @@ from vtrack.training.checkpoint import (
 from vtrack.training.precision import autocast
 from vtrack.training.store import Batch, Store, draw_batch, plain_batches, plain_faces
 from vtrack.training.team import Team
+from vtrack.training.widen import widened
 from vtrack.types import Query
 
 log = logging.getLogger(__name__)
@@ -66,7 +67,8 @@ class Recipe:
     init: str = ""
     """A file of published weights for the backbone to start from."""
     start: str = ""
-    """Another run's checkpoint or the weights of a published model, which are taken where names and shapes fit."""
+    """Another run's checkpoint or the weights of a published model, which are taken where names and shapes fit; those of
+    a backbone half as wide, or a third, are spread over the wider one, which computes the same."""
     augmentation: Augmentation = field(default_factory=Augmentation)
     steps: int = 20_000
     batch: int = 32
@@ -181,7 +183,8 @@ class Run:
             unfold_norms(self.model.backbone, normalise(crops))
         if self.recipe.start:
             path = Path(self.recipe.start)
-            mine, theirs = self.model.state_dict(), load_weights(path / CHECKPOINT if path.is_dir() else path)
+            mine = self.model.state_dict()
+            theirs = widened(load_weights(path / CHECKPOINT if path.is_dir() else path), mine)
             fit = {name: tensor for name, tensor in theirs.items() if name in mine and mine[name].shape == tensor.shape}
             self._check_parts(path, mine, fit)
             if len(fit) < len(theirs) / 2:
