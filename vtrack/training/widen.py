@@ -1,7 +1,7 @@
 """A wider network that computes what a narrow one does, to go on learning from there.
 
-Every channel of the backbone is there several times. What reads the channels gives each copy a share of its own of the old weight,
-at random and with the old weight as the sum: so the copies differ to whatever reads them, and part ways as they learn.
+Every channel of the backbone is there several times. What reads the channels gives each copy a share of its own of the old
+weight, at random and with the old weight as the sum: so the copies differ to whatever reads them, and part ways as they learn.
 """
 
 from __future__ import annotations
