@@ -8,7 +8,6 @@ with Capture(camera_opener("0")) as capture:
 from __future__ import annotations
 
 import threading
-from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from types import TracebackType
@@ -22,9 +21,6 @@ from pipelines.landmarks import Landmarker
 from pipelines.newest import Newest
 from pipelines.video import Finish, Pipeline, Settings, as_result, only
 from vtrack.types import Face, FrameResult, Query
-
-_RECENT = 300
-"""How many frames the figures of the pace are taken from."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -162,36 +158,3 @@ def mirrored(result: FrameResult) -> FrameResult:
 
     image = np.ascontiguousarray(frame.image[:, ::-1])
     return FrameResult(replace(frame, pixels=image), tuple(turned(face) for face in result.faces), result.query)
-
-
-@dataclass(frozen=True, slots=True)
-class Pace:
-    """How fast frames are shown, and how old they are then."""
-
-    fps: float
-    p50: float
-    """Median seconds from capture to display."""
-    p95: float
-
-    def __str__(self) -> str:
-        return f"{self.fps:.0f} fps  {1000 * self.p50:.0f} ms, 95 % within {1000 * self.p95:.0f}"
-
-
-class Stopwatch:
-    """Measures the pace over the last frames."""
-
-    def __init__(self, recent: int = _RECENT) -> None:
-        self._shown: deque[tuple[float, float]] = deque(maxlen=recent)
-
-    def add(self, captured: float, shown: float) -> None:
-        """A frame captured then was shown now."""
-        self._shown.append((shown, shown - captured))
-
-    @property
-    def pace(self) -> Pace:
-        """Of the last frames; zeros before there are two."""
-        if len(self._shown) < 2:
-            return Pace(0.0, 0.0, 0.0)
-        times, ages = np.array(self._shown).T
-        p50, p95 = np.percentile(ages, [50, 95])
-        return Pace(float((len(times) - 1) / max(times[-1] - times[0], 1e-9)), float(p50), float(p95))

@@ -23,9 +23,10 @@ import cv2
 import numpy as np
 
 from pipelines.draw import parse_kinds
-from pipelines.live import Live, LiveResult, Stopwatch, mirrored
+from pipelines.live import Live, LiveResult, mirrored
 from pipelines.measures import MEASURES
 from pipelines.newest import Newest
+from pipelines.pace import PaceMeter
 from pipelines.recorder import Drawings, Recordings
 from pipelines.steady import Smoothing
 from vtrack.errors import MissingExtraError, SinkError, UsageError, VTrackError
@@ -166,7 +167,7 @@ class Server:
         self._opener = live.capture.opener
         self._peer: tuple[_Viewer, Peer] | None = None
         self._captured: dict[int, float] = {}
-        self._watch = Stopwatch()
+        self.meter = PaceMeter()
         self._wanted = threading.Event()
         self._ended = asyncio.Event()
 
@@ -261,7 +262,7 @@ class Server:
         result = mirrored(shown) if self._controls.mirror else shown
         image = cv2.cvtColor(self._draw(result), cv2.COLOR_RGB2BGR)
         _, jpeg = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
-        pace, connection = self._watch.pace, self._live.capture.connection
+        pace, connection = self.meter.pace, self._live.capture.connection
         facts = {
             "frame": result.index,
             "time": round(result.time, 4),
@@ -367,7 +368,7 @@ class Server:
             case "shown":
                 captured = self._captured.get(int(message["frame"]))
                 if captured is not None:
-                    self._watch.add(captured, self._live.capture.now)
+                    self.meter.add(captured, self._live.capture.now)
                 viewer.in_flight = max(viewer.in_flight - 1, 0)
                 viewer.changed.set()
                 self._update_wanted()

@@ -11,8 +11,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from pipelines.live import Live, LiveResult, Stopwatch, mirrored
+from pipelines.live import Live, LiveResult, mirrored
 from pipelines.newest import Newest
+from pipelines.pace import PaceMeter
 from pipelines.recorder import Drawings
 from vtrack.query import parse_query
 from vtrack.types import ImageArray
@@ -38,11 +39,11 @@ class Window:
     def __init__(self, live: Live, draw: Drawings, *, mirror: bool = True) -> None:
         self._live, self._draw, self._mirror = live, draw, mirror
         self._paused = False
-        self._watch = Stopwatch()
+        self.meter = PaceMeter()
         self._image: ImageArray | None = None
 
     def run(self, results: Newest[LiveResult], tell: Callable[[str], object]) -> None:
-        """Show what comes. `tell` gets messages for the user."""
+        """Show what comes. `tell` gets messages for the user, and the pace at the end."""
         cv2.namedWindow(TITLE, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO)
         try:
             while True:
@@ -55,15 +56,16 @@ class Window:
                     return
         finally:
             cv2.destroyAllWindows()
+            tell(f"shown at {self.meter.whole}")
 
     def _show(self, live: LiveResult) -> None:
         image = self._draw(mirrored(live.shown) if self._mirror else live.shown)
         self._image = image
         connection = self._live.capture.connection
-        text = str(self._watch.pace) if connection.state == "live" else str(connection)
+        text = str(self.meter.pace) if connection.state == "live" else str(connection)
         cv2.imshow(TITLE, cv2.cvtColor(labelled(image, text), cv2.COLOR_RGB2BGR))
         cv2.pollKey()  # only now is it on the screen
-        self._watch.add(live.shown.time, self._live.capture.now)
+        self.meter.add(live.shown.time, self._live.capture.now)
 
     def _key(self, key: int, tell: Callable[[str], object]) -> bool:
         """React to a key; False to quit."""

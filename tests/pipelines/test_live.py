@@ -20,9 +20,10 @@ import pytest
 from pipelines.camera import Camera, Player, camera_opener
 from pipelines.capture import Capture
 from pipelines.emit import bundles, open_emitter, osc_message
-from pipelines.live import Live, LiveResult, Stopwatch, Worker, mirrored
+from pipelines.live import Live, LiveResult, Worker, mirrored
 from pipelines.measures import MEASURES
 from pipelines.newest import Newest
+from pipelines.pace import PaceMeter
 from pipelines.recorder import Drawings, Recorder
 from pipelines.source import open_source
 from pipelines.tables import open_table
@@ -264,14 +265,23 @@ def test_a_mirrored_result_has_its_points_on_what_they_were_on() -> None:
     assert mirrored(mirror).faces[0].raw == pytest.approx(result.faces[0].raw)
 
 
-def test_the_stopwatch_tells_pace_and_age() -> None:
-    watch = Stopwatch(recent=100)
+def test_the_meter_tells_pace_and_age() -> None:
+    watch = PaceMeter(recent=100)
     assert watch.pace.fps == 0
     for i in range(200):
         watch.add(captured=i / 50, shown=i / 50 + (0.1 if i % 10 == 5 else 0.02))
     assert watch.pace.fps == pytest.approx(50, rel=0.05)
     assert watch.pace.p50 == pytest.approx(0.02) and watch.pace.p95 == pytest.approx(0.1)
     assert str(watch.pace) == "50 fps  20 ms, 95 % within 100"
+
+
+def test_the_pace_of_all_frames_is_known_however_many_there_were() -> None:
+    watch = PaceMeter(recent=10)
+    assert watch.whole.fps == 0
+    for i in range(1000):
+        watch.add(captured=i / 25, shown=i / 25 + (0.2 if i < 100 else 0.03))
+    assert watch.pace.p95 == pytest.approx(0.03) and watch.whole.p95 == pytest.approx(0.2)
+    assert watch.whole.fps == pytest.approx(25, rel=0.01) and watch.whole.p50 == pytest.approx(0.03)
 
 
 def test_osc_messages_are_what_the_standard_says() -> None:
@@ -350,9 +360,11 @@ def test_the_window_shows_until_there_is_no_more(clip: Path) -> None:
     with Capture(camera_opener(str(clip))) as capture:
         live = Live(pipeline(), capture)
         window = Window(live, Drawings())
+        told: list[str] = []
         with Worker(live, lambda result: None) as worker:
-            window.run(worker.newest, print)
-    assert worker.frames > 0 and worker.newest.closed and window._watch.pace.fps > 0
+            window.run(worker.newest, told.append)
+    assert told[-1].startswith("shown at ")
+    assert worker.frames > 0 and worker.newest.closed and window.meter.pace.fps > 0
 
 
 def test_the_command_writes_what_it_saw(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
