@@ -113,6 +113,7 @@ class Player(Camera):
             if not self._loop or began is None:
                 return
             began += last + 1 / float(rate)
+            self._source.close()
             self._source = open_source(self._path)
 
     def close(self) -> None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, cast
 
 import cv2
 import numpy as np
 from av import VideoFrame
+from av.sidedata.sidedata import SideDataContainer
 
 from vtrack.types import ImageArray
 
@@ -29,7 +28,9 @@ class Orientation:
         fixed point. Angles between quarter turns, which no player shows well, go to the nearest of the eight.
         """
         try:
-            matrix = cast(Mapping[str, Any], frame.side_data).get("DISPLAYMATRIX")
+            # Not `frame.side_data`: what that returns and the frame hold on to each other, and with them every picture that the
+            # decoder has room for, until Python searches all memory for such circles.
+            matrix = SideDataContainer(frame).get("DISPLAYMATRIX")  # type: ignore[call-arg]
         except ValueError:  # PyAV does not know a kind of side data that this frame also carries; the angle it does.
             return cls._turned(frame.rotation)
         if matrix is None:

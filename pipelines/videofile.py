@@ -143,10 +143,7 @@ class VideoFile(Source):
         return Frame(pixels, picture.index, picture.pts, self._decoder.time_base)
 
     def _orientation(self, frame: av.VideoFrame) -> Orientation:
-        """How the picture is turned: read anew only when its angle changes.
-
-        A frame whose side data was looked at is kept alive by it until Python's next full search for lost memory.
-        """
+        """How the picture is turned: read anew only when its angle changes."""
         if self._turn is None or self._turn[0] != frame.rotation:
             self._turn = frame.rotation, Orientation.of(frame)
         return self._turn[1]

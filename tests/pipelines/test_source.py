@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import socket
 import threading
@@ -478,3 +479,17 @@ def test_real_clips(data_dir: Path, name: str, caplog: pytest.LogCaptureFixture)
     late = 2 * len(times) // 3
     with open_source(path, start=float(times[late] * source.info.time_base)) as source:
         assert [(frame.index, frame.pts) for frame in source] == frames[late:]
+
+
+def test_a_source_that_is_closed_leaves_no_picture_behind(tmp_path: Path) -> None:
+    path = write_clip(tmp_path / "clip.mp4", 5)  # x264 tells its settings in the first picture's side data
+    gc.collect()
+    gc.disable()
+    try:
+        with open_source(path) as source:
+            for frame in source:
+                assert frame.image.any()
+        del source, frame
+        assert not [thing for thing in gc.get_objects() if isinstance(thing, av.VideoFrame)]
+    finally:
+        gc.enable()
