@@ -143,7 +143,7 @@ class Pool(Generic[Job, Result]):
             name=f"vtrack-worker-{number}",
             daemon=True,
         )
-        with _deaf_to_interrupts():
+        with deaf_to_interrupts():
             process.start()
         theirs.close()
         return _Worker(number, process, ours)
@@ -210,7 +210,7 @@ def _inherit(file: Any) -> _Held:
 
 def _serve(work: Work[Any, Any], connection: Connection, threads: int, held: Sequence[_Held]) -> None:
     """The life of a worker process."""
-    threading.Thread(target=_die_with_parent, daemon=True).start()
+    threading.Thread(target=die_with_parent, daemon=True).start()
     # Before torch and NumPy are loaded: they read it then.
     os.environ["OMP_NUM_THREADS"] = os.environ["OPENCV_FOR_THREADS_NUM"] = str(threads)
     try:
@@ -235,8 +235,8 @@ def _serve(work: Work[Any, Any], connection: Connection, threads: int, held: Seq
         connection.send(do(job, report))
 
 
-def _die_with_parent() -> None:
-    """A worker without a parent would write beside the next run's."""
+def die_with_parent() -> None:
+    """End this process with the one that started it: a worker without a parent would write beside the next run's."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()
@@ -244,7 +244,7 @@ def _die_with_parent() -> None:
 
 
 @contextmanager
-def _deaf_to_interrupts() -> Iterator[None]:
+def deaf_to_interrupts() -> Iterator[None]:
     """Processes started meanwhile never see Ctrl-C, which a terminal sends to all; their parent decides."""
     if not hasattr(signal, "pthread_sigmask"):
         yield

@@ -6,7 +6,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from pipelines.batch.cluster import Cluster
 from pipelines.batch.files import MARK, Video
 from pipelines.batch.ledger import Ledger, Outcome, fail, status_facts
 from pipelines.batch.lock import Held, locked
+from pipelines.batch.owner import Desk, Owner
 from pipelines.batch.pieces import Job, Piece
 from pipelines.batch.pool import Event, Finished, Pool, Started
 from pipelines.batch.schedule import Schedule
@@ -21,6 +22,7 @@ from pipelines.batch.summary import write_summary
 from pipelines.batch.worker import Tracking
 from vtrack.cores import machine_cores
 from vtrack.errors import UsageError, VTrackError
+from vtrack.models import pick_device
 
 PATIENCE = 300.0
 """Seconds that a video may make no headway."""
@@ -41,6 +43,8 @@ class Plan:
     """Address of a Ray cluster to work on, `auto` for the one this machine is part of; None for this machine alone."""
     retry_failed: bool = False
     fail_fast: bool = False
+    share: bool | None = None
+    """Whether one process runs the landmark model for all workers of this machine; None where that is on a GPU."""
 
     def __post_init__(self) -> None:
         if self.workers is not None and self.workers < 1:
@@ -129,9 +133,21 @@ class Batch:
                     self.work, workers=workers, timeout=timeout, held=None if self.work.store else held
                 ).run(schedule.waiting, stop)
             else:
-                pool = Pool[Job, Any](self.work, workers=workers, threads=max(1, cores // workers), timeout=timeout)
+                work = replace(self.work, desk=self._desk(ends))
+                pool = Pool[Job, Any](work, workers=workers, threads=max(1, cores // workers), timeout=timeout)
                 events = pool.run(schedule.waiting, stop, held.files)
             self._watch(ends.enter_context(closing(events)), schedule, ledger, watch)
+
+    def _desk(self, ends: ExitStack) -> Desk | None:
+        """Where workers ask for landmarks, if one process answers them all. It lives until `ends`."""
+        settings = self.work.recipe.settings
+        model = settings.get("model", "fast")
+        if self.plan.share is False or (self.plan.share is None and not isinstance(model, str)):
+            return None
+        device = pick_device(settings.get("device", "auto"))
+        if device == "cpu" and not self.plan.share:
+            return None
+        return ends.enter_context(Owner(model, device, settings.get("engine", "auto"))).desk
 
     def _watch(
         self, events: Iterable[Event], schedule: Schedule, ledger: Ledger, watch: Callable[[Event], object]

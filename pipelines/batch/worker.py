@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ from pipelines.batch.store import Store
 from vtrack.errors import MissingExtraError, SinkError, SourceError, UsageError, VTrackError
 
 if TYPE_CHECKING:
+    from pipelines.batch.owner import Desk
     from pipelines.batch.recording import Recording
     from pipelines.video import Pipeline, Results
 
@@ -39,16 +40,23 @@ class Tracking:
     """Whether to replace files that this command did not make."""
     store: Store | None = None
     """Where the outputs go, if that is not the folder they are made in."""
+    desk: Desk | None = None
+    """Where the landmark model is asked, if another process has it."""
 
     def prepare(self) -> Callable[[Job, Report], Result]:
         """Load the models."""
         import cv2
 
+        from pipelines.batch.owner import SharedModel
         from pipelines.video import Pipeline, Settings
         from vtrack.cores import cores
 
         cv2.setNumThreads(cores())
-        pipeline = Pipeline(Settings(self.recipe.query, **self.recipe.settings))
+        settings = Settings(self.recipe.query, **self.recipe.settings)
+        if self.desk is not None:
+            # What else there is to load stays off the GPU, which is the owner's.
+            settings = replace(settings, model=SharedModel(self.desk), device="cpu")
+        pipeline = Pipeline(settings)
         ledger = Ledger(self.recipe, self.store)
         return lambda job, report: self._job(pipeline, ledger, job, report)
 
