@@ -48,6 +48,8 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("--trust", action="append", default=[], metavar="NAME=X", help="weight of this set's labels")
     parser.add_argument("--first-pixel", action="append", default=[], metavar="NAME=X", help="what this set's labels call the "
         "centre of the first pixel: 1 if they count from 1, 0.5 from the corner (default: 0)")  # fmt: skip
+    parser.add_argument("--hold-out", action="append", default=[], metavar="NAME", help="never learn every second "
+        "point of this set's parts, to see how well udfld knows them all the same")  # fmt: skip
     parser.add_argument("--model", default="udfld", metavar="SYSTEM", help="udfld (any points of any layout), or "
         "one of a layout: gcn, rht, keyposs, gv, heatmap, regression; by default as large as in their papers")  # fmt: skip
     parser.add_argument("--backbone", help="image encoder (default: the system's)")
@@ -132,6 +134,7 @@ def _landmarks(args: argparse.Namespace) -> Path:
         shares=_weights(args.share),
         trust=_weights(args.trust),
         first_pixel=_weights(args.first_pixel),
+        hold_out=tuple(args.hold_out),
         model=model,
         init=args.init,
         start=args.start,

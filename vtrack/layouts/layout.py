@@ -46,6 +46,17 @@ class Layout:
             return np.linalg.norm(points[..., left, :] - points[..., right, :], axis=-1)
         return self.face_box(points)[..., 2:].max(-1)
 
+    @property
+    def every_second(self) -> npt.NDArray[np.bool_]:
+        """(points,) whether a point is the second, fourth … of its part, on both sides of the face."""
+        second = np.zeros(len(self), bool)
+        for part in dict.fromkeys(self.query.parts):
+            ids = sorted(self.query.indices(part), key=lambda i: self.query.positions[i])
+            if not second[ids].any():  # else its twin on the other side came first
+                second[ids[1::2]] = True
+                second[self.mirror[ids[1::2]]] = True
+        return second
+
     def flip(self, points: FloatArray, width: float) -> FloatArray:
         """Points (..., points, 2) after their image, `width` pixels wide, is flipped left to right."""
         flipped = np.array(points, copy=True)[..., self.mirror, :]

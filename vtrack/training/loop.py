@@ -62,6 +62,8 @@ class Recipe:
     first_pixel: Mapping[str, float] = field(default_factory=dict)
     """What a data set's labels call the centre of the first pixel, 0 where not given: 1 where they count from 1, 0.5 where they
     count from the corner. Mirror images need it; the model learns each set's labels as they are."""
+    hold_out: tuple[str, ...] = ()
+    """Data sets of which every second point of a part is never learned, to see how well points are known that no label told."""
     model: Any = field(default_factory=UdfldConfig)
     """The config of any system; its class says which."""
     init: str = ""
@@ -311,9 +313,22 @@ def _batch(recipe: Recipe, stores: Sequence[Store], step: int, rank: int = 0) ->
     if rank:
         rng = np.random.default_rng((recipe.seed, step, rank))
     model = recipe.model
-    most = recipe.most_points if SYSTEMS[system_of(model)][1].any_points else None
-    first_pixel = recipe.first_pixel.get(store.name, 0.0)
-    return draw_batch(store, model.input_size, model.margin, recipe.batch, most, recipe.augmentation, rng, first_pixel)
+    any_points = SYSTEMS[system_of(model)][1].any_points
+    most = recipe.most_points if any_points else None
+    held = store.name in recipe.hold_out
+    if held and not any_points:
+        raise UsageError(f"{system_of(model)} learns all points of its layout; only udfld can leave some out")
+    return draw_batch(
+        store,
+        model.input_size,
+        model.margin,
+        recipe.batch,
+        most,
+        recipe.augmentation,
+        rng,
+        recipe.first_pixel.get(store.name, 0.0),
+        held,
+    )
 
 
 def _prefetched(make: Callable[[int], Batch], first: int, last: int, ahead: int = 4) -> Iterator[Batch]:

@@ -91,11 +91,13 @@ def draw_batch(
     how: Augmentation,
     rng: np.random.Generator,
     first_pixel: float = 0.0,
+    hold_out: bool = False,
 ) -> Batch:
     """`count` random faces of a store, disturbed, and an eighth as many crops that hold no face.
 
-    At most `most_points` of their points are asked for; None for always all. `first_pixel` is what the labels call the centre
-    of the first pixel: a mirrored label must stay as far to the right of its point as it was.
+    At most `most_points` of their points are asked for; None for always all; with `hold_out` never every second one.
+    `first_pixel` is what the labels call the centre of the first pixel: a mirrored label must stay as far to the right of
+    its point as it was.
     """
     faces = np.sort(rng.choice(len(store), count, replace=len(store) < count))
     crops = _scaled(jittered(count, margin, how, rng))
@@ -106,7 +108,9 @@ def draw_batch(
         images[flip], points[flip] = mirrored(images[flip], points[flip], store.layout.mirror)
         points[flip, :, 0] += 2 * first_pixel * (store.pixels[faces] * STORED_SIDE / crops.sides)[flip, None]
     total = points.shape[1]
-    chosen = np.arange(total) if most_points is None else _choose(total, most_points, rng)
+    chosen = np.flatnonzero(~store.layout.every_second) if hold_out else np.arange(total)
+    if most_points is not None:
+        chosen = chosen[_choose(len(chosen), most_points, rng)]
     empty = _empty(store, max(count // 8, 1), size, rng)
     images = np.concatenate([images, empty])
     if how.picture:

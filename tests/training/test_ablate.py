@@ -1,0 +1,60 @@
+"""The ablations' tables can be made, and points that are held out are never learned from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from vtrack.data.sources import layout_of
+from vtrack.errors import UsageError
+from vtrack.models.regression import RegressionConfig
+from vtrack.models.udfld import UdfldConfig
+from vtrack.training.ablate import tables, variants
+from vtrack.training.augment import Augmentation
+from vtrack.training.loop import Recipe, open_stores, train
+from vtrack.training.store import draw_batch
+
+TINY = UdfldConfig(input_size=64, dim=32, heads=4, layers=0, hidden=32)
+
+
+@pytest.mark.parametrize("name", ["w68", "scut86", "frl189", "helen29", "imm73", "wflw", "cofw"])
+def test_every_second_point_is_chosen_on_both_sides_of_the_face(name: str) -> None:
+    layout = layout_of(name)
+    second = layout.every_second
+    assert (second == second[layout.mirror]).all()
+    assert 0.35 * len(layout) < second.sum() <= 0.5 * len(layout) or name in ("helen29", "cofw")
+    assert not second[[i for i, part in enumerate(layout.query.parts) if layout.query.parts.count(part) == 1]].any()
+
+
+@pytest.mark.data
+def test_points_held_out_are_never_asked_for(data_dir: Path, tmp_path: Path) -> None:
+    store = open_stores([f"imm73:{data_dir}/imm73.zip"], "val", tmp_path)[0]
+    second = store.layout.every_second
+    for seed in range(5):
+        batch = draw_batch(store, 64, 1.25, 4, 20, Augmentation(), np.random.default_rng(seed), hold_out=True)
+        assert not second[batch.chosen].any() and len(batch.chosen) == batch.points.shape[1]
+        assert batch.query.parts == tuple(store.layout.query.parts[i] for i in batch.chosen)
+    fixed = Recipe((f"imm73:{data_dir}/imm73.zip",), model=RegressionConfig("resnet18-half", 64, "imm73"), steps=1)
+    with pytest.raises(UsageError, match="only udfld can leave some out"):
+        train(Recipe(**{**vars(fixed), "hold_out": ("imm73",)}), tmp_path / "run")
+
+
+@pytest.mark.data
+def test_both_tables_are_made(data_dir: Path, tmp_path: Path) -> None:
+    specs = tuple(f"{name}:{data_dir}/{name}.zip" for name in ("imm73", "frl189"))
+    base = Recipe(specs, model=TINY, steps=4, batch=4)
+    lines: list[str] = []
+    made = tables(base, tmp_path, lines.append)
+    first, second = made.split("\n\n")
+    assert first.splitlines()[0] == "| learned from | imm73 | frl189 | imm73, boxes off by 0.2 |"
+    assert len(first.splitlines()) == 2 + len(variants(base))
+    assert "| frl189 alone |  |" in first
+    assert second.splitlines()[0] == "| of imm73 | every second point | the others |"
+    assert [line.split(" | ")[0] for line in second.strip().splitlines()[2:]] == [
+        "| all sets",
+        "| imm73 alone",
+        "| imm73 alone, every second point held out",
+    ]
+    assert any(line.startswith("imm73 alone, learnable parts: step 2/2") for line in lines)
