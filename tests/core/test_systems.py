@@ -14,6 +14,7 @@ from vtrack.errors import ModelError, UsageError
 from vtrack.layouts import load_layout
 from vtrack.models import gcn, rht
 from vtrack.models.curves import Curves
+from vtrack.models.outline import Outline
 from vtrack.models.references import References, representatives
 from vtrack.models.system import Labelled, System
 from vtrack.models.systems import build_system, make_config, system_of
@@ -257,7 +258,7 @@ def test_hard_transformation_moves_a_map_as_a_whole() -> None:
 
 
 def test_outlines_are_bright_along_the_lines() -> None:
-    outline = rht.Outline(LAYOUT)
+    outline = Outline(LAYOUT)
     assert outline.count == 9  # jaw, two brows, nose twice, two eyes, two lips
     points = torch.from_numpy(load_template().locate(LAYOUT.query)).float()[None] * 0.35 + 0.4
     maps = outline(points, 64, 1.5)[0]
