@@ -50,6 +50,10 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "centre of the first pixel: 1 if they count from 1, 0.5 from the corner (default: 0)")  # fmt: skip
     parser.add_argument("--hold-out", action="append", default=[], metavar="NAME", help="never learn every second "
         "point of this set's parts, to see how well udfld knows them all the same")  # fmt: skip
+    parser.add_argument("--teacher", default="", metavar="MODEL", help="a shipped model, or the .json of your own, that is "
+        "learned from beside the labels")  # fmt: skip
+    parser.add_argument("--teacher-share", type=float, default=0.5, metavar="X", help="how much of what is learned is the "
+        "teacher's (default: 0.5)")  # fmt: skip
     parser.add_argument("--model", default="udfld", metavar="SYSTEM", help="udfld (any points of any layout), or "
         "one of a layout: gcn, rht, keyposs, gv, heatmap, regression; by default as large as in their papers")  # fmt: skip
     parser.add_argument("--backbone", help="image encoder (default: the system's)")
@@ -135,6 +139,8 @@ def _landmarks(args: argparse.Namespace) -> Path:
         trust=_weights(args.trust),
         first_pixel=_weights(args.first_pixel),
         hold_out=tuple(args.hold_out),
+        teacher=args.teacher,
+        teacher_share=args.teacher_share,
         model=model,
         init=args.init,
         start=args.start,

@@ -40,6 +40,7 @@ from vtrack.training.checkpoint import (
 )
 from vtrack.training.precision import autocast
 from vtrack.training.store import Batch, Store, draw_batch, plain_batches, plain_faces
+from vtrack.training.teacher import Teacher
 from vtrack.training.team import Team
 from vtrack.training.widen import widened
 from vtrack.types import Query
@@ -71,6 +72,10 @@ class Recipe:
     start: str = ""
     """Another run's checkpoint or the weights of a published model, which are taken where names and shapes fit; those of
     a backbone half as wide, or a third, are spread over the wider one, which computes the same."""
+    teacher: str = ""
+    """A shipped model, or the .json of another, that is learned from beside the labels."""
+    teacher_share: float = 0.5
+    """How much of what is learned is the teacher's."""
     augmentation: Augmentation = field(default_factory=Augmentation)
     steps: int = 20_000
     batch: int = 32
@@ -162,6 +167,9 @@ class Run:
         self.system, self.device = system_of(recipe.model), self.team.device
         self.model, self.mean = self._fresh(), self._fresh()
         self._queries: dict[tuple[str, ...], Tensor] = {}
+        self._teacher = (
+            Teacher(recipe.teacher, recipe.teacher_share, recipe.model.margin, self.device) if recipe.teacher else None
+        )
         self.model.prepare(stores)
         if not self.path.exists():
             self._start(stores[0])
@@ -222,6 +230,8 @@ class Run:
         query = batch.query
         parts, positions = self._encoded(query)
         trust = self.recipe.trust.get(batch.store, 1.0)
+        if self._teacher is not None:
+            points = self._teacher.corrected(points, images, parts, positions)
         with autocast(self.device):
             loss, told = self.model.loss(Labelled(images, parts, positions, points, is_face, trust))
         self.optimiser.zero_grad(set_to_none=True)
