@@ -124,13 +124,13 @@ def _scores(looks: Mapping[str, tuple[FloatArray, FloatArray, FloatArray]], scal
 
 
 def _told(recipe: Mapping[str, Any], step: int) -> dict[str, Any]:
-    """The recipe without what is of one machine only."""
-    kept = {
-        key: value
-        for key, value in recipe.items()
-        if key not in ("data", "model", "device", "threads", "every", "in_memory", "init", "start")
-    }
-    kept |= {key: Path(recipe[key]).name for key in ("init", "start") if recipe.get(key)}
+    """The recipe without what is of one machine only, and without what was not used."""
+    files = ("init", "start", "teacher")
+    elsewhere = {"data", "model", "device", "threads", "every", "in_memory", *files}
+    if not recipe.get("teacher"):
+        elsewhere.add("teacher_share")
+    kept = {key: value for key, value in recipe.items() if key not in elsewhere and value not in ((), [])}
+    kept |= {key: Path(recipe[key]).name for key in files if recipe.get(key)}
     return {**kept, "data": _names(recipe), "steps_done": step, "part": "train"}
 
 
