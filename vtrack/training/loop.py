@@ -174,9 +174,7 @@ class Run:
         if not self.path.exists():
             self._start(stores[0])
         self.mean.load_state_dict(self.model.state_dict())
-        self.optimiser = torch.optim.AdamW(
-            _groups(self.model, recipe.decay), lr=recipe.rate, betas=(0.9, 0.99), fused=True
-        )
+        self.optimiser = torch.optim.AdamW(_groups(self.model, recipe.decay), lr=recipe.rate, betas=(0.9, 0.99))
         if self.path.exists():
             self._resume()
 
