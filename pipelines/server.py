@@ -167,7 +167,7 @@ class Server:
         self._opener = live.capture.opener
         self._peer: tuple[_Viewer, Peer] | None = None
         self._captured: dict[int, float] = {}
-        self.meter = PaceMeter()
+        self._meter = PaceMeter()
         self._wanted = threading.Event()
         self._ended = asyncio.Event()
 
@@ -262,7 +262,7 @@ class Server:
         result = mirrored(shown) if self._controls.mirror else shown
         image = cv2.cvtColor(self._draw(result), cv2.COLOR_RGB2BGR)
         _, jpeg = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
-        pace, connection = self.meter.pace, self._live.capture.connection
+        pace, connection = self._meter.pace, self._live.capture.connection
         facts = {
             "frame": result.index,
             "time": round(result.time, 4),
@@ -368,7 +368,7 @@ class Server:
             case "shown":
                 captured = self._captured.get(int(message["frame"]))
                 if captured is not None:
-                    self.meter.add(captured, self._live.capture.now)
+                    self._meter.add(captured, self._live.capture.now)
                 viewer.in_flight = max(viewer.in_flight - 1, 0)
                 viewer.changed.set()
                 self._update_wanted()

@@ -25,14 +25,12 @@ from typing import Any, Self
 
 import numpy as np
 
-from pipelines.batch.pool import deaf_to_interrupts, die_with_parent
+from pipelines.batch.pool import START, begin, deaf_to_interrupts
 from vtrack.errors import ModelError, VTrackError
 from vtrack.types import ImageArray, LandmarkModel, Prediction, Query
 
 logger = logging.getLogger(__name__)
 
-_START = 300.0
-"""Seconds that loading the model may take."""
 _ASKED = 3
 """How often a worker asks; crops that end the owner each time are themselves to blame."""
 _MOST = 256
@@ -59,8 +57,8 @@ class Request:
 class Owner:
     """Keeps the model's process running; a context manager."""
 
-    def __init__(self, model: str | LandmarkModel, device: str, engine: str, threads: int = 1) -> None:
-        self._what = model, device, engine, threads
+    def __init__(self, model: str | LandmarkModel, device: str, engine: str) -> None:
+        self._what = model, device, engine
         self._folder = TemporaryDirectory(prefix="vtrack-")
         name = secrets.token_hex(8)
         address = rf"\\.\pipe\vtrack-{name}" if os.name == "nt" else str(Path(self._folder.name, name))
@@ -82,7 +80,7 @@ class Owner:
         self._guard.join()
         self._folder.cleanup()
 
-    def _start(self) -> Any:
+    def _start(self) -> multiprocessing.process.BaseProcess:
         """The process, when its model is loaded."""
         Path(self.desk.address).unlink(missing_ok=True)  # of one that died
         ours, theirs = self._context.Pipe(duplex=False)
@@ -93,7 +91,7 @@ class Owner:
             process.start()
         theirs.close()
         try:
-            trouble = ours.recv() if ours.poll(_START) else VTrackError("the model took too long to load")
+            trouble = ours.recv() if ours.poll(START) else VTrackError("the model took too long to load")
         except EOFError:
             trouble = VTrackError("the model's process died while it was loading")
         finally:
@@ -154,17 +152,16 @@ class SharedModel:
                 owner: Connection = Client(self._desk.address, authkey=self._desk.key)
                 self.name, self.input_size, self.margin, self.card = owner.recv()
             except (EOFError, OSError) as error:
-                if time.monotonic() - began > _START:
+                if time.monotonic() - began > START:
                     raise ModelError("the model's process cannot be reached") from error
                 time.sleep(0.1)
             else:
                 return owner
 
 
-def _serve(model: str | LandmarkModel, device: str, engine: str, threads: int, desk: Desk, parent: Connection) -> None:
+def _serve(model: str | LandmarkModel, device: str, engine: str, desk: Desk, parent: Connection) -> None:
     """The life of the model's process."""
-    threading.Thread(target=die_with_parent, daemon=True).start()
-    os.environ["OMP_NUM_THREADS"] = str(threads)  # before torch and NumPy are loaded: they read it then
+    begin(threads=1)
     from vtrack.models import load_model
 
     try:

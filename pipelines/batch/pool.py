@@ -33,7 +33,7 @@ Report = Callable[[int, int | None], object]
 _TICK = 0.25
 """Seconds between two looks at clocks and at the stop event."""
 _REPORT_EVERY = 0.2
-_START = 300.0
+START = 300.0
 """Seconds that loading the models may take at least, whatever the limit for jobs is."""
 
 
@@ -175,7 +175,7 @@ class Pool(Generic[Job, Result]):
     def _patience(self, worker: _Worker[Job]) -> float:
         """For how many seconds this worker may say nothing."""
         if not worker.ready:
-            return max(self._timeout, _START)
+            return max(self._timeout, START)
         return math.inf if worker.job is None else self._timeout
 
     def _heed(self, worker: _Worker[Job], message: Any) -> Iterator[Event]:
@@ -210,9 +210,7 @@ def _inherit(file: Any) -> _Held:
 
 def _serve(work: Work[Any, Any], connection: Connection, threads: int, held: Sequence[_Held]) -> None:
     """The life of a worker process."""
-    threading.Thread(target=die_with_parent, daemon=True).start()
-    # Before torch and NumPy are loaded: they read it then.
-    os.environ["OMP_NUM_THREADS"] = os.environ["OPENCV_FOR_THREADS_NUM"] = str(threads)
+    begin(threads)
     try:
         do = work.prepare()
     except VTrackError as error:
@@ -235,8 +233,15 @@ def _serve(work: Work[Any, Any], connection: Connection, threads: int, held: Seq
         connection.send(do(job, report))
 
 
-def die_with_parent() -> None:
-    """End this process with the one that started it: a worker without a parent would write beside the next run's."""
+def begin(threads: int) -> None:
+    """What a process of a batch does first: it will end with the one that started it, and use so many threads."""
+    threading.Thread(target=_die_with_parent, daemon=True).start()
+    # Before torch and NumPy are loaded: they read it then.
+    os.environ["OMP_NUM_THREADS"] = os.environ["OPENCV_FOR_THREADS_NUM"] = str(threads)
+
+
+def _die_with_parent() -> None:
+    """A worker without a parent would write beside the next run's."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()

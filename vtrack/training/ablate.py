@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -26,6 +26,7 @@ from vtrack.models.systems import build_system
 from vtrack.models.udfld import UdfldConfig
 from vtrack.training.checkpoint import load_weights
 from vtrack.training.loop import Recipe, train
+from vtrack.training.markdown import markdown
 
 OFF = 0.2
 """By how much of their side boxes are shifted for the last column."""
@@ -57,8 +58,8 @@ def tables(base: Recipe, out: Path, report: Callable[[str], None]) -> str:
     sets = {_name(spec): load_dataset(spec, "val") for spec in base.data}
     first = _name(base.data[0])
     off = f"{first}, boxes off by {OFF:g}"
-    errors: dict[str, dict[str, float]] = {}
-    points: dict[str, dict[str, float]] = {}
+    errors: dict[str, dict[str, str]] = {}
+    points: dict[str, dict[str, str]] = {}
     for name, recipe in variants(base).items():
         path = train(recipe, out / name.replace(",", "").replace(" ", "-"), _named(name, report))
         network = build_system("udfld", recipe.model)
@@ -75,7 +76,7 @@ def tables(base: Recipe, out: Path, report: Callable[[str], None]) -> str:
                 "every second point": _error(outcomes[first], second),
                 "the others": _error(outcomes[first], ~second),
             }
-    return _markdown("learned from", [*sets, off], errors) + "\n" + _markdown(f"of {first}", [*points[name]], points)
+    return markdown("learned from", [*sets, off], errors) + "\n" + markdown(f"of {first}", [*points[name]], points)
 
 
 def _named(name: str, report: Callable[[str], None]) -> Callable[[str], None]:
@@ -90,17 +91,9 @@ def _shifted(data: Dataset) -> np.ndarray:
     return disturbed(data.layout.face_box(data.points), shift=OFF, shrink=0.0, seed=0)
 
 
-def _error(outcome: Outcome, which: np.ndarray | slice = slice(None)) -> float:
+def _error(outcome: Outcome, which: np.ndarray | slice = slice(None)) -> str:
     """Mean error of these points, in % of the distance between the outer eye corners."""
-    return float(np.nanmean(outcome.errors("inter_ocular")[:, which])) * 100
-
-
-def _markdown(corner: str, heads: Sequence[str], rows: Mapping[str, Mapping[str, float]]) -> str:
-    lines = [f"| {corner} | {' | '.join(heads)} |", "|---" * (len(heads) + 1) + "|"]
-    for name, row in rows.items():
-        cells = [f"{row[head]:.2f}" if head in row else "" for head in heads]
-        lines.append(f"| {name} | {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
+    return f"{np.nanmean(outcome.errors('inter_ocular')[:, which]) * 100:.2f}"
 
 
 def main() -> None:

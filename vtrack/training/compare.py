@@ -30,8 +30,9 @@ from vtrack.models.engines import TorchEngine, encoded
 from vtrack.models.system import System
 from vtrack.models.systems import build_system, make_config
 from vtrack.training.augment import hide
-from vtrack.training.checkpoint import load_run, without_prefix
+from vtrack.training.checkpoint import load_run, load_weights
 from vtrack.training.loop import CHECKPOINT, Recipe, train
+from vtrack.training.markdown import markdown
 from vtrack.types import ImageArray, Prediction, Query
 
 
@@ -209,7 +210,7 @@ class Comparison:
     def _measure(self, row: Row, how: dict[str, Any]) -> dict[str, float]:
         shrink, occluded = how.pop("shrink", 0.0), how.pop("occluded", False)
         system = how.pop("as", row.system)
-        weights = without_prefix("mean", load_run(self._out / row.run / CHECKPOINT)[0])
+        weights = load_weights(self._out / row.run / CHECKPOINT)
         knobs = dict(row.knobs)
         if system != row.system:  # the heatmap model within
             knobs = {knob: knobs[knob] for knob in (*MAPS, "resolution")}
@@ -258,9 +259,7 @@ def table(name: str, rows: list[Row], comparison: Comparison, report: Callable[[
                 line["GFLOPs"] = f"{figures['operations']:.2f}"
                 line["ms per face"] = f"{figures['milliseconds']:.1f}"
     heads = list(dict.fromkeys(head for line in cells.values() for head in line))
-    lines = [f"| {name} | {' | '.join(heads)} |", "|---" * (len(heads) + 1) + "|"]
-    lines += [f"| {row} | {' | '.join(line.get(head, '') for head in heads)} |" for row, line in cells.items()]
-    return "\n".join(lines) + "\n"
+    return markdown(name, heads, cells)
 
 
 def main() -> None:

@@ -166,6 +166,8 @@ class Run:
         self.team = team or Team(recipe.device)
         self.system, self.device = system_of(recipe.model), self.team.device
         self.model, self.mean = self._fresh(), self._fresh()
+        if recipe.hold_out and not self.model.any_points:
+            raise UsageError(f"{self.system} learns all points of its layout; only udfld can leave some out")
         self._queries: dict[tuple[str, ...], Tensor] = {}
         self._teacher = (
             Teacher(recipe.teacher, recipe.teacher_share, recipe.model.margin, self.device) if recipe.teacher else None
@@ -321,11 +323,7 @@ def _batch(recipe: Recipe, stores: Sequence[Store], step: int, rank: int = 0) ->
     if rank:
         rng = np.random.default_rng((recipe.seed, step, rank))
     model = recipe.model
-    any_points = SYSTEMS[system_of(model)][1].any_points
-    most = recipe.most_points if any_points else None
-    held = store.name in recipe.hold_out
-    if held and not any_points:
-        raise UsageError(f"{system_of(model)} learns all points of its layout; only udfld can leave some out")
+    most = recipe.most_points if SYSTEMS[system_of(model)][1].any_points else None
     return draw_batch(
         store,
         model.input_size,
@@ -335,7 +333,7 @@ def _batch(recipe: Recipe, stores: Sequence[Store], step: int, rank: int = 0) ->
         recipe.augmentation,
         rng,
         recipe.first_pixel.get(store.name, 0.0),
-        held,
+        store.name in recipe.hold_out,
     )
 
 

@@ -107,8 +107,7 @@ def draw_batch(
         flip = rng.random(count) < 0.5
         images[flip], points[flip] = mirrored(images[flip], points[flip], store.layout.mirror)
         points[flip, :, 0] += 2 * first_pixel * (store.pixels[faces] * STORED_SIDE / crops.sides)[flip, None]
-    total = points.shape[1]
-    chosen = np.flatnonzero(~store.layout.every_second) if hold_out else np.arange(total)
+    chosen = np.flatnonzero(~store.layout.every_second) if hold_out else np.arange(points.shape[1])
     if most_points is not None:
         chosen = chosen[_choose(len(chosen), most_points, rng)]
     empty = _empty(store, max(count // 8, 1), size, rng)

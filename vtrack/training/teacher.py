@@ -5,17 +5,13 @@ Labels of one point differ from photograph to photograph by more than the point 
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from vtrack.errors import UsageError
-from vtrack.models import card_path
-from vtrack.models.backbones import channels_last
-from vtrack.models.card import read_card
-from vtrack.models.networks import load_network
+from vtrack.models import load_model
+from vtrack.models.engines import TorchEngine
 from vtrack.training.precision import autocast
 
 
@@ -26,14 +22,11 @@ class Teacher:
         """`share` of what is learned is the teacher's, the rest the label's; `margin` is that of the crops."""
         if not 0 < share <= 1:
             raise UsageError(f"the teacher's share must lie in 0..1, more than 0, not {share}")
-        path: Path = card_path(name)
-        card = read_card(path)
-        if card.config["margin"] != margin:
-            raise UsageError(
-                f"{name} knows crops with a margin of {card.config['margin']}, not {margin}; take another teacher"
-            )
-        self._network = channels_last(load_network(card, path.with_suffix(".safetensors")).to(device)).eval()
-        self._size: int = card.config["input_size"]
+        model = load_model(name, device=str(device), engine="torch")
+        assert isinstance(model, TorchEngine)
+        if model.margin != margin:
+            raise UsageError(f"{name} knows crops with a margin of {model.margin}, not {margin}; take another teacher")
+        self._network, self._size = model.network, model.input_size
         self._share = share
 
     @torch.no_grad()
