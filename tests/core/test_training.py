@@ -166,6 +166,10 @@ def test_a_run_learns_resumes_to_the_step_and_becomes_a_model(data_dir: Path, tm
     assert state["step"] == 8
     assert all(torch.equal(whole[name], broken[name]) for name in whole)
 
+    train(replace(recipe, loaders=2), tmp_path / "loaded")  # processes make the batches that the thread made
+    loaded, _ = load_run(tmp_path / "loaded" / "last.safetensors")
+    assert all(torch.equal(whole[name], loaded[name]) for name in whole)
+
     card = publish(tmp_path / "whole", "tiny", "a test", tmp_path / "models")
     assert read_card(card).scores["imm73"]["errors_within_sigma_percent"] == pytest.approx(68, abs=1)
     images = np.random.default_rng(0).integers(0, 256, (3, 3, 64, 64), dtype=np.uint8)

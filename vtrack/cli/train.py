@@ -17,6 +17,7 @@ _OF_LANDMARKS = (
     "trust",
     "first_pixel",
     "hold_out",
+    "loaders",
     "teacher",
     "teacher_share",
     "model",
@@ -85,6 +86,8 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1, help="CPU threads (default: %(default)s)")
     parser.add_argument("--device", default="cpu", help="cpu, cuda or mps (default: %(default)s)")
+    parser.add_argument("--loaders", type=int, default=0, help="processes that cut and disturb crops, to keep a GPU busy "
+        "(default: a thread does)")  # fmt: skip
     parser.add_argument("--in-memory", action="store_true", help="hold all faces in memory (0.3 MB each)")
     parser.add_argument("--cache", type=Path, default=Path("runs/detect"), metavar="DIR", help="where the detector's "
         "labels are kept, made by python -m vtrack.training.detect_labels DATA DIR (default: %(default)s)")  # fmt: skip
@@ -152,6 +155,7 @@ def _landmarks(args: argparse.Namespace) -> Path:
         seed=args.seed,
         threads=args.threads,
         device=args.device,
+        loaders=args.loaders,
         in_memory=args.in_memory,
         **_given(args, "steps", "batch", "rate", "every"),
     )

@@ -72,8 +72,8 @@ class System(nn.Module):
     config: Any
     backbone: Backbone
 
-    def loss(self, batch: Labelled) -> tuple[Tensor, dict[str, float]]:
-        """What training minimises, and its parts by name."""
+    def loss(self, batch: Labelled) -> tuple[Tensor, dict[str, Tensor]]:
+        """What training minimises, and its parts by name: still on the device, since reading them would wait for it."""
         raise NotImplementedError
 
     def prepare(self, stores: Sequence[Store]) -> None:
@@ -150,7 +150,7 @@ class LayoutSystem(System):
             sigma = sigma / weights.abs().sum(-1)
         return Output([points], sigma.log(), output.presence)
 
-    def loss(self, batch: Labelled) -> tuple[Tensor, dict[str, float]]:
+    def loss(self, batch: Labelled) -> tuple[Tensor, dict[str, Tensor]]:
         from vtrack.training.losses import spread_loss
 
         seen = self.see(batch.crops, batch)
@@ -163,7 +163,7 @@ class LayoutSystem(System):
             presence = functional.binary_cross_entropy_with_logits(output.presence, batch.is_face.float())
             total = batch.trust * (sum(losses.values()) + 0.05 * spread) + 0.3 * presence
         told = {**losses, "spread": spread, "presence": presence}
-        return total, {name: value.item() for name, value in told.items()}
+        return total, {name: value.detach() for name, value in told.items()}
 
     def presence(self, coarsest: Tensor) -> Tensor:
         """(B,) logit from the backbone's coarsest map."""

@@ -135,14 +135,14 @@ class Udfld(System):
         log_sigma = self.sigma_head(queries)[..., 0].float() - 4.0  # starts near 2 % of the crop
         return Output(points, log_sigma.clamp(-9.0, 1.0), presence), likeness
 
-    def loss(self, batch: Labelled) -> tuple[Tensor, dict[str, float]]:
+    def loss(self, batch: Labelled) -> tuple[Tensor, dict[str, Tensor]]:
         from vtrack.training.losses import landmark_loss, place_loss
 
         output, likeness = self._answer(batch.crops, batch.parts, batch.positions)
         with full_precision(batch.crops):
             total, told = landmark_loss(output, batch.points, batch.is_face, batch.trust)
             place = place_loss(likeness, batch.targets, batch.known)
-        return total + 0.5 * batch.trust * place, {**told, "place": place.item()}
+        return total + 0.5 * batch.trust * place, {**told, "place": place.detach()}
 
 
 def initialise(features: Tensor, agnostic: Tensor) -> tuple[Tensor, Tensor, Tensor]:

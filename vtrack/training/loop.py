@@ -7,11 +7,10 @@ import json
 import logging
 import math
 import os
-import queue
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +37,7 @@ from vtrack.training.checkpoint import (
     save_run,
     without_prefix,
 )
+from vtrack.training.feed import fed
 from vtrack.training.precision import autocast
 from vtrack.training.store import Batch, Store, draw_batch, plain_batches, plain_faces
 from vtrack.training.teacher import Teacher
@@ -90,6 +90,8 @@ class Recipe:
     """Steps between validations and checkpoints."""
     threads: int = 1
     device: str = "cpu"
+    loaders: int = 0
+    """Processes that make batches, for a GPU; with 0 a thread does."""
     in_memory: bool = False
     """Read all cut faces into memory at the start (0.3 MB each) instead of mapping their file."""
 
@@ -99,11 +101,14 @@ def train(recipe: Recipe, out: Path, report: Callable[[str], None] = log.info) -
 
     Started by `torchrun`, processes do so together: a step is `batch` faces of each.
     """
+    if recipe.loaders < 0:
+        raise UsageError(f"there cannot be {recipe.loaders} loaders; 0 leaves it to a thread")
     if recipe.batch < 2 or recipe.steps < 1:
         raise UsageError(f"a run needs at least 1 step and a batch of 2, got {recipe.steps} and {recipe.batch}")
     out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(recipe.seed)
     torch.set_num_threads(recipe.threads)
+    torch.backends.cudnn.benchmark = True  # every step has the same shapes
     team = Team(recipe.device)
     with team.leader_first():
         stores = open_stores(recipe.data, "train", out.parent / "cache", in_memory=recipe.in_memory)
@@ -112,7 +117,8 @@ def train(recipe: Recipe, out: Path, report: Callable[[str], None] = log.info) -
     with (out / "log.csv" if team.leads else Path(os.devnull)).open("a", newline="") as file:
         writer = csv.writer(file)
         started, first = time.monotonic(), run.step
-        for batch in _prefetched(lambda step: _batch(recipe, stores, step, team.rank), run.step, recipe.steps):
+        make = partial(_batch, recipe, stores, rank=team.rank)
+        for batch in fed(make, run.step, recipe.steps, recipe.loaders, pin=team.device.type == "cuda"):
             parts = run.learn(batch)
             due = run.step % recipe.every == 0 or run.step == recipe.steps
             if due:
@@ -120,7 +126,7 @@ def train(recipe: Recipe, out: Path, report: Callable[[str], None] = log.info) -
             scores = run.validate(checks) if due and team.leads else {}
             if team.leads and (due or run.step % 50 == 0):
                 seconds = time.monotonic() - started
-                losses = {name: f"{loss:.4f}" for name, loss in parts.items()}
+                losses = {name: f"{loss.item():.4f}" for name, loss in parts.items()}
                 if file.tell() == 0:
                     writer.writerow(["step", "seconds", "rate", "set", *losses, "validation"])
                 told = " ".join(f"{name}={score:.3f}" for name, score in scores.items())
@@ -219,14 +225,12 @@ class Run:
             return self.recipe.rate * (0.04 + 0.96 * done / rise)
         return self.recipe.rate * (0.5 + 0.5 * math.cos(math.pi * (done - rise) / (1 - rise))) + 1e-7
 
-    def learn(self, batch: Batch) -> dict[str, float]:
+    def learn(self, batch: Batch) -> dict[str, Tensor]:
         """One step; gives the parts of its loss."""
         for group in self.optimiser.param_groups:
             group["lr"] = self.rate() * group["factor"]
         self.model.train()
-        images = torch.from_numpy(batch.images).to(self.device, non_blocking=True)
-        points = torch.from_numpy(batch.points).to(self.device, non_blocking=True)
-        is_face = torch.from_numpy(batch.is_face).to(self.device, non_blocking=True)
+        images, points, is_face = (self._sent(x) for x in (batch.images, batch.points, batch.is_face))
         query = batch.query
         parts, positions = self._encoded(query)
         trust = self.recipe.trust.get(batch.store, 1.0)
@@ -260,9 +264,13 @@ class Run:
         if names not in self._queries:
             self._queries[names] = torch.from_numpy(embed(names)).to(self.device)
         rows = {name: row for row, name in enumerate(names)}
-        places = torch.tensor([rows[part] for part in query.parts], device=self.device)
-        positions = torch.tensor(query.positions, dtype=torch.float32, device=self.device)
-        return self._queries[names][places], positions
+        places = np.array([rows[part] for part in query.parts])
+        return self._queries[names][self._sent(places)], self._sent(np.array(query.positions, np.float32))
+
+    def _sent(self, array: np.ndarray | Tensor) -> Tensor:
+        """On the device, without waiting for what that still has to do."""
+        tensor = torch.as_tensor(array)
+        return (tensor.pin_memory() if self.device.type == "cuda" else tensor).to(self.device, non_blocking=True)
 
     @torch.no_grad()
     def validate(self, checks: Sequence[Store]) -> dict[str, float]:
@@ -335,35 +343,3 @@ def _batch(recipe: Recipe, stores: Sequence[Store], step: int, rank: int = 0) ->
         recipe.first_pixel.get(store.name, 0.0),
         store.name in recipe.hold_out,
     )
-
-
-def _prefetched(make: Callable[[int], Batch], first: int, last: int, ahead: int = 4) -> Iterator[Batch]:
-    """Batches of the steps first..last-1, made by a thread while the model learns."""
-    ready: queue.Queue[Batch | BaseException] = queue.Queue(ahead)
-    stop = threading.Event()
-
-    def work() -> None:
-        try:
-            for step in range(first, last):
-                batch = make(step)
-                while not stop.is_set():
-                    try:
-                        ready.put(batch, timeout=0.5)
-                        break
-                    except queue.Full:
-                        continue
-                if stop.is_set():
-                    return
-        except BaseException as error:  # noqa: BLE001 - it is raised again where the batches are used
-            ready.put(error)
-
-    thread = threading.Thread(target=work, daemon=True)
-    thread.start()
-    try:
-        for _ in range(first, last):
-            batch = ready.get()
-            if isinstance(batch, BaseException):
-                raise batch
-            yield batch
-    finally:
-        stop.set()

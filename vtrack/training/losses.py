@@ -50,7 +50,7 @@ def place_loss(likeness: Tensor, targets: Tensor, known: Tensor) -> Tensor:
     return (surprise * inside).sum() / inside.sum().clamp(min=1)
 
 
-def landmark_loss(output: Output, points: Tensor, is_face: Tensor, trust: float) -> tuple[Tensor, dict[str, float]]:
+def landmark_loss(output: Output, points: Tensor, is_face: Tensor, trust: float) -> tuple[Tensor, dict[str, Tensor]]:
     """Loss of a batch: Wing on every layer, the spread of the last, presence. `is_face` (B,) bool masks the points.
 
     `points` (B, L, 2) may hold NaN where a data set has no label. `trust` weighs the labels of one data set.
@@ -65,4 +65,4 @@ def landmark_loss(output: Output, points: Tensor, is_face: Tensor, trust: float)
     presence = functional.binary_cross_entropy_with_logits(output.presence, is_face.float())
     total = trust * (0.1 * regression + 0.05 * spread) + 0.3 * presence
     told = {"wing": regression / len(output.points), "spread": spread, "presence": presence}
-    return total, {name: value.item() for name, value in told.items()}
+    return total, {name: value.detach() for name, value in told.items()}

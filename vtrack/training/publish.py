@@ -126,7 +126,7 @@ def _scores(looks: Mapping[str, tuple[FloatArray, FloatArray, FloatArray]], scal
 def _told(recipe: Mapping[str, Any], step: int) -> dict[str, Any]:
     """The recipe without what is of one machine only, and without what was not used."""
     files = ("init", "start", "teacher")
-    elsewhere = {"data", "model", "device", "threads", "every", "in_memory", *files}
+    elsewhere = {"data", "model", "device", "threads", "loaders", "every", "in_memory", *files}
     if not recipe.get("teacher"):
         elsewhere.add("teacher_share")
     kept = {key: value for key, value in recipe.items() if key not in elsewhere and value not in ((), [])}

@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -65,8 +66,7 @@ class Store:
         stem.with_suffix(".json").write_text(json.dumps({"layout": data.layout.name}))
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class Batch:
+class Batch(NamedTuple):
     """What one step trains on: crops of one data set, and crops without a face at the end."""
 
     store: str
