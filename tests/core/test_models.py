@@ -121,3 +121,30 @@ print("torch" in sys.modules)
     root = Path(__file__).parents[2]
     done = subprocess.run([sys.executable, "-c", program], cwd=root, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("name", shipped())
+def test_a_gpu_says_what_the_cpu_says_for_any_batch(name: str) -> None:
+    """From recorded graphs, of batches that fill them or do not, and of one query after the other."""
+    here, there = load_model(name, device="cpu", engine="torch"), load_model(name, device="cuda")
+    images = crops(here, 7)
+    for query in (QUERY, Query(("outer_lip",) * 3, (0.0, 0.25, 0.6))):
+        expected = here.predict(images, query)
+        for count in (1, 7, 3, 7):
+            told = there.predict(images[:count], query)
+            # Half precision; crops of noise are harder on it than faces are.
+            assert np.abs(told.points - expected.points[:count]).mean() < 0.01
+            assert np.abs(told.presence - expected.presence[:count]).max() < 0.1
+
+
+@pytest.mark.cuda
+def test_recorded_graphs_answer_as_the_network_does() -> None:
+    model = load_model("fast", device="cuda")
+    images = crops(model, 600)
+    whole = model.predict(images, QUERY)
+    assert model._replay is not None and model._replay._recordable, "the network could not be recorded"
+    model._replay = None
+    plainly = model.predict(images, QUERY)
+    np.testing.assert_allclose(whole.points, plainly.points, atol=5e-3)
+    np.testing.assert_allclose(whole.sigma, plainly.sigma, rtol=0.1)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from vtrack.errors import ModelError
-from vtrack.models.blocks import Backbone, BasicBlock, Bottleneck
+from vtrack.models.blocks import Backbone, BasicBlock, Bottleneck, constant
 from vtrack.models.hrnet import HRNet
 from vtrack.models.resnet import ResNet
 from vtrack.models.vit import ViT
@@ -84,8 +84,8 @@ class FeaturePyramid(nn.Module):
 
 def normalise(crops: Tensor) -> Tensor:
     """uint8 crops to floats about zero, with the mean and spread of the photographs most published encoders saw."""
-    mean = torch.tensor((123.675, 116.28, 103.53), device=crops.device).view(1, 3, 1, 1)
-    spread = torch.tensor((58.395, 57.12, 57.375), device=crops.device).view(1, 3, 1, 1)
+    mean = constant((123.675, 116.28, 103.53), crops.device).view(1, 3, 1, 1)
+    spread = constant((58.395, 57.12, 57.375), crops.device).view(1, 3, 1, 1)
     return (crops.float() - mean) / spread
 
 

@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
+import torch
 from torch import Tensor, nn
+
+
+def constant(values: float | Sequence[Any], device: torch.device) -> Tensor:
+    """A small tensor of numbers made on its device: one sent there would have the GPU waited for, and ends a CUDA graph."""
+    if isinstance(values, Sequence):
+        return torch.stack([constant(value, device) for value in values])
+    return torch.full((), values, device=device)
 
 
 class Backbone(nn.Module):

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from vtrack.models.blocks import constant
+
 
 def encode(points: Tensor, size: int, sigma: float, *, biased: bool = False) -> Tensor:
     """Gaussian labels (B, L, size, size) with peak 1 and `sigma` in cells: paper 003, equation 3.
@@ -76,7 +78,7 @@ def distribution_aware(heatmaps: Tensor, blur: float = 2.0) -> Tensor:
     lines = _cross(logs, cells)
     slope = (lines[..., 2] - lines[..., 0]) / 2  # (B, L, 2)
     bend = lines[..., 2] - 2 * lines[..., 1] + lines[..., 0]
-    around = torch.tensor([[1, 1], [-1, -1], [1, -1], [-1, 1]], device=cells.device)
+    around = constant([[1, 1], [-1, -1], [1, -1], [-1, 1]], cells.device)
     corners = values_at(logs, (cells[..., None, :] + around).clamp(0, size - 1))
     twist = (corners[..., 0] + corners[..., 1] - corners[..., 2] - corners[..., 3]) / 4
     inside = _inside(cells, size, rim=2).all(-1)
@@ -109,7 +111,7 @@ def spread(heatmaps: Tensor, points: Tensor, sigma: float) -> Tensor:
 
 def _cross(maps: Tensor, cells: Tensor) -> Tensor:
     """(B, L, 2, 3) values before, at and after the cells along x and along y; the rim's own value beyond it."""
-    ways = torch.tensor([[[-1, 0], [0, 0], [1, 0]], [[0, -1], [0, 0], [0, 1]]], device=cells.device)
+    ways = constant([[[-1, 0], [0, 0], [1, 0]], [[0, -1], [0, 0], [0, 1]]], cells.device)
     around = (cells[..., None, None, :] + ways).clamp(0, maps.shape[-1] - 1)  # (B, L, 2, 3, 2)
     return values_at(maps, around.flatten(2, 3)).unflatten(2, (2, 3))
 

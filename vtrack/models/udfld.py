@@ -22,6 +22,7 @@ from torch.nn import functional
 
 from vtrack.errors import ModelError, UsageError
 from vtrack.models.backbones import FeaturePyramid, build_backbone, normalise
+from vtrack.models.blocks import constant
 from vtrack.models.system import Labelled, Output, System, full_precision
 from vtrack.text import embed
 
@@ -258,7 +259,7 @@ class DeformableAttention(nn.Module):
         """
         heads, levels, samples = self.heads, self.levels, self.samples
         shape = (heads, levels, samples, 2)
-        cells = torch.tensor([[x.shape[3], x.shape[2]] for x in maps], dtype=torch.float32, device=points.device)
+        cells = constant([[float(x.shape[3]), float(x.shape[2])] for x in maps], points.device)
         scale = (2 / cells)[None, :, None].expand(shape).reshape(-1, 1)
         centre = torch.eye(2, device=points.device).repeat(heads * levels * samples, 1)
         with full_precision(queries):

@@ -40,7 +40,7 @@ from vtrack.training.checkpoint import (
 from vtrack.training.feed import fed
 from vtrack.training.precision import autocast
 from vtrack.training.store import Batch, Store, draw_batch, plain_batches, plain_faces
-from vtrack.training.teacher import Teacher
+from vtrack.training.teacher import taught
 from vtrack.training.team import Team
 from vtrack.training.widen import widened
 from vtrack.types import Query
@@ -113,6 +113,8 @@ def train(recipe: Recipe, out: Path, report: Callable[[str], None] = log.info) -
     with team.leader_first():
         stores = open_stores(recipe.data, "train", out.parent / "cache", in_memory=recipe.in_memory)
         checks = open_stores(recipe.data, "val", out.parent / "cache")
+    if recipe.teacher:
+        stores = [taught(store, recipe.teacher, recipe.teacher_share, str(team.device)) for store in stores]
     run = Run(recipe, out, stores, team)
     with (out / "log.csv" if team.leads else Path(os.devnull)).open("a", newline="") as file:
         writer = csv.writer(file)
@@ -175,9 +177,6 @@ class Run:
         if recipe.hold_out and not self.model.any_points:
             raise UsageError(f"{self.system} learns all points of its layout; only udfld can leave some out")
         self._queries: dict[tuple[str, ...], Tensor] = {}
-        self._teacher = (
-            Teacher(recipe.teacher, recipe.teacher_share, recipe.model.margin, self.device) if recipe.teacher else None
-        )
         self.model.prepare(stores)
         if not self.path.exists():
             self._start(stores[0])
@@ -234,8 +233,6 @@ class Run:
         query = batch.query
         parts, positions = self._encoded(query)
         trust = self.recipe.trust.get(batch.store, 1.0)
-        if self._teacher is not None:
-            points = self._teacher.corrected(points, images, parts, positions)
         with autocast(self.device):
             loss, told = self.model.loss(Labelled(images, parts, positions, points, is_face, trust))
         self.optimiser.zero_grad(set_to_none=True)

@@ -5,38 +5,27 @@ Labels of one point differ from photograph to photograph by more than the point 
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
-from torch.nn import functional
+from dataclasses import replace
+
+import numpy as np
 
 from vtrack.errors import UsageError
 from vtrack.models import load_model
-from vtrack.models.engines import TorchEngine
-from vtrack.training.precision import autocast
+from vtrack.training.store import STORED_SIDE, Store, plain_batches
 
 
-class Teacher:
-    """A shipped model, or one named by its .json, on a device."""
+def taught(store: Store, name: str, share: float, device: str = "cpu") -> Store:
+    """The store with each label moved by `share` of the way to what a model says; missing ones stay missing.
 
-    def __init__(self, name: str, share: float, margin: float, device: torch.device) -> None:
-        """`share` of what is learned is the teacher's, the rest the label's; `margin` is that of the crops."""
-        if not 0 < share <= 1:
-            raise UsageError(f"the teacher's share must lie in 0..1, more than 0, not {share}")
-        model = load_model(name, device=str(device), engine="torch")
-        assert isinstance(model, TorchEngine)
-        if model.margin != margin:
-            raise UsageError(f"{name} knows crops with a margin of {model.margin}, not {margin}; take another teacher")
-        self._network, self._size = model.network, model.input_size
-        self._share = share
-
-    @torch.no_grad()
-    def corrected(self, labels: Tensor, crops: Tensor, parts: Tensor, positions: Tensor) -> Tensor:
-        """Labels (B, L, 2) in crop units moved towards the teacher's answers; missing ones stay missing."""
-        if crops.shape[-1] != self._size:
-            sized = functional.interpolate(
-                crops.float(), size=(self._size, self._size), mode="bilinear", antialias=True
-            )
-            crops = sized.round().to(torch.uint8)
-        with autocast(crops.device):
-            told = self._network(crops, parts, positions).points[-1].float()
-        return labels + self._share * (told - labels)
+    `name` is a shipped model, or the .json of another. It sees every face undisturbed and as large as it likes, which a small
+    model that learns from it does not.
+    """
+    if not 0 < share <= 1:
+        raise UsageError(f"the teacher's share must lie in 0..1, more than 0, not {share}")
+    model = load_model(name, device=device)
+    told = [
+        (crops.to_frame(model.predict(images, store.layout.query).points) + 0.5) / STORED_SIDE
+        for images, _, crops in plain_batches(store, model.input_size, model.margin, 64)
+    ]
+    moves = np.concatenate(told) - store.points
+    return replace(store, points=(store.points + share * moves).astype(np.float32))
