@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -11,11 +12,12 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import av
+from av.codec.hwaccel import HWAccel, hwdevices_available
 from av.stream import Disposition
 
 from pipelines.clock import Clock
 from vtrack.cores import cores
-from vtrack.errors import SourceError
+from vtrack.errors import SourceError, UsageError
 
 logger = logging.getLogger(__name__)
 
@@ -42,13 +44,14 @@ class Picture:
 class Decoder:
     """The pictures of a file's or address's video stream in display order. Damaged packets are skipped and counted."""
 
-    def __init__(self, source: str | Path, timeout: float) -> None:
+    def __init__(self, source: str | Path, timeout: float, hwaccel: str = "none") -> None:
         self.is_network = isinstance(source, str)
         # An absolute path, for FFmpeg would take a file called "concat:a|b" for a protocol.
         self.path = source if isinstance(source, str) else str(source.absolute())
         self.label = _without_secrets(source) if isinstance(source, str) else str(source)
         self.damaged = 0
         self._timeout = timeout
+        self._chip, self._hwaccel = hwaccel, _hwaccel(hwaccel)
         self._open()
 
     def close(self) -> None:
@@ -87,7 +90,9 @@ class Decoder:
         options = {"rtsp_transport": "tcp"} if self.path.lower().startswith("rtsp") else {}
         timeout = (self._timeout, self._timeout) if self.is_network else None
         try:
-            self.container = av.open(self.path, options=options, timeout=timeout, metadata_errors="replace")
+            self.container = av.open(
+                self.path, options=options, timeout=timeout, metadata_errors="replace", hwaccel=self._hwaccel
+            )
         except (av.FFmpegError, OSError) as error:
             raise SourceError(f"{self.label}: {self._why_not_open(error)}") from error
         try:
@@ -118,12 +123,21 @@ class Decoder:
             if isinstance(error, av.error.ExitError | TimeoutError):
                 return f"no answer within {self._timeout:g} s"
             return f"cannot be reached or is not a video ({getattr(error, 'strerror', None) or error})"
-        if isinstance(error, PermissionError):
+        if isinstance(error, PermissionError) and not os.access(self.path, os.R_OK):
             return "no permission to read it"
+        if self._hwaccel is not None and self._opens_plainly():
+            return f"there is no {self._chip} to decode on here ({getattr(error, 'strerror', None) or error})"
         with Path(self.path).open("rb") as file:
             if file.read(8)[4:] in MP4_BOXES:
                 return "this MP4 or MOV lacks its index or has a damaged one; the recording or copy was cut off"
         return "not a video, or its header is damaged"
+
+    def _opens_plainly(self) -> bool:
+        try:
+            av.open(self.path).close()
+        except (av.FFmpegError, OSError):
+            return False
+        return True
 
     # Decoding
 
@@ -242,6 +256,18 @@ class Decoder:
     @property
     def _is_avi(self) -> bool:
         return bool(self.container.format.name == "avi")
+
+
+def _hwaccel(name: str) -> HWAccel | None:
+    """FFmpeg's decoding on a chip of this name; what that cannot decode the CPU does."""
+    if name == "none":
+        return None
+    known = hwdevices_available()
+    if name not in known:
+        raise UsageError(
+            f"there is no {name!r} to decode on; this build of PyAV knows none, {', '.join(sorted(known))}"
+        )
+    return HWAccel(name, allow_software_fallback=True)
 
 
 def _without_secrets(address: str) -> str:

@@ -148,23 +148,25 @@ def open_source(
     every: int = 1,
     fps: float = 25,
     timeout: float = 15,
+    hwaccel: str = "none",
 ) -> Source:
     """Open a video file, http/RTSP address, image, folder of images or glob of images.
 
     `start` and `stop` are seconds on the source's own clock (the table's `time_s`), stop excluded; `every` takes each
     n-th frame from the first one on. `fps` is the rate of images, which have no clock. `timeout` is how many seconds a
-    network source may be silent. Raises `SourceError`, with one line that says why, where there is nothing to read.
+    network source may be silent. `hwaccel` names what else than the CPU decodes video: cuda (NVDEC), qsv, videotoolbox and
+    the like, where PyAV is built with it. Raises `SourceError`, with one line that says why, where there is nothing to read.
     """
     selection = Selection(start, stop, every)
     if is_address(source):
-        return _open_video(str(source), selection, timeout)
+        return _open_video(str(source), selection, timeout, hwaccel)
     path = Path(source)
     if path.is_dir():
         return _open_images(path, _images_in(path), selection, fps)
     if path.is_file():
         if path.suffix.lower() in IMAGE_SUFFIXES:
             return _open_images(path, [path], selection, fps)
-        return _open_video(path, selection, timeout)
+        return _open_video(path, selection, timeout, hwaccel)
     if any(mark in str(path) for mark in "*?["):
         return _open_images(path, _images_like(path), selection, fps)
     if path.exists():
@@ -219,7 +221,7 @@ def _open_images(path: Path, images: list[Path], selection: Selection, fps: floa
     return ImageFolder(path, images, selection, fps)
 
 
-def _open_video(path: str | Path, selection: Selection, timeout: float) -> Source:
+def _open_video(path: str | Path, selection: Selection, timeout: float, hwaccel: str) -> Source:
     from pipelines.videofile import VideoFile
 
-    return VideoFile(path, selection, timeout)
+    return VideoFile(path, selection, timeout, hwaccel)

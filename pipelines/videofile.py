@@ -9,6 +9,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
+import cv2
 import numpy as np
 from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 
@@ -25,7 +26,7 @@ logger = logging.getLogger(__name__)
 # Colour spaces (AVColorSpace) that the converter reads as marked; the rest as players do: HD as BT.709.
 MARKED_COLORSPACES = frozenset({0, 1, 4, 5, 6, 7, 9})
 # Formats and colour spaces whose planes are cut into crops without converting the whole picture.
-PLANAR_FORMATS = frozenset({"yuv420p", "yuvj420p"})
+PLANAR_FORMATS = frozenset({"yuv420p", "yuvj420p", "nv12"})
 PLANAR_COLORSPACES = {1: BT709, 5: BT601, 6: BT601}
 # A pixel aspect nearer to 1 than this is the rounding of somebody's 853 x 480, not a squeezed picture.
 ASPECT_TOLERANCE = 0.01
@@ -41,9 +42,9 @@ class VideoFile(Source):
     is opened, so that what cannot be decoded fails there.
     """
 
-    def __init__(self, source: str | Path, selection: Selection, timeout: float = 15) -> None:
+    def __init__(self, source: str | Path, selection: Selection, timeout: float = 15, hwaccel: str = "none") -> None:
         super().__init__(selection)
-        self._decoder = Decoder(source, timeout)
+        self._decoder = Decoder(source, timeout, hwaccel)
         self._reformatter = VideoReformatter()
         self._converting = threading.Lock()
         self._warned = False
@@ -161,7 +162,7 @@ class VideoFile(Source):
         ):
             return None
         full = frame.format.name == "yuvj420p" or frame.color_range == ColorRange.JPEG
-        luma, blue, red = (view(plane) for plane in frame.planes)
+        luma, blue, red = _planes_of(frame)
         return Planes(luma, blue, red, Colours(*shares, full), lambda: self._convert(frame, orientation))
 
     def _square_size(self, frame: av.VideoFrame) -> tuple[int, int]:
@@ -185,3 +186,15 @@ class VideoFile(Source):
         except av.FFmpegError as error:
             raise SourceError(f"{self._decoder.label}: cannot convert {frame.format.name} pictures to RGB") from error
         return orientation.apply(np.ascontiguousarray(rgb.to_ndarray()))
+
+
+def _planes_of(frame: av.VideoFrame) -> tuple[ImageArray, ImageArray, ImageArray]:
+    """Brightness and the two colour differences. In NV12, which chips decode to, the latter take turns in one plane."""
+    if frame.format.name != "nv12":
+        luma, blue, red = (view(plane) for plane in frame.planes)
+        return luma, blue, red
+    bright, both = frame.planes
+    size = -(-frame.height // 2), -(-frame.width // 2)
+    pairs = np.frombuffer(memoryview(both), np.uint8).reshape(-1, both.line_size)[: size[0], : 2 * size[1]]
+    blue, red = cv2.split(pairs.reshape(*size, 2))
+    return view(bright), np.asarray(blue, np.uint8), np.asarray(red, np.uint8)

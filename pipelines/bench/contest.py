@@ -99,12 +99,18 @@ class Score:
         }
 
 
-def ours(video: str, parts: str, device: str, faces: int, *, film: bool = False) -> Program:
+def ours(video: str, parts: str, device: str, faces: int, hwaccel: str, *, film: bool = False) -> Program:
     """vtrack, with a table, and an annotated video if wanted."""
-    arguments = ["--parts", parts, "--device", device, "--faces", str(faces), *(["--video"] if film else [])]
+    arguments = ["--parts", parts, "--device", device, "--faces", str(faces), "--hwaccel", hwaccel]
+    arguments += ["--video"] if film else []
     what = "decode, detect, follow, smooth with zero lag, write a table" + (" and an annotated video" if film else "")
     name = "vtrack --video" if film else "vtrack"
     return Program(name, [sys.executable, "-m", "pipelines.bench.ours", video, *arguments], what)
+
+
+def decoder(video: str, hwaccel: str) -> Program:
+    """The decoder of all of these, for nobody."""
+    return Program("decoder alone", [sys.executable, "-m", "pipelines.bench.decoder", video, hwaccel], "decode")
 
 
 def encoder(video: str) -> Program:

@@ -26,6 +26,7 @@ def main() -> None:
     parser.add_argument("--parts", required=True)
     parser.add_argument("--device", required=True)
     parser.add_argument("--faces", type=int, required=True)
+    parser.add_argument("--hwaccel", default="none")
     parser.add_argument("--video", action="store_true")
     args = parser.parse_args()
     faces = 0
@@ -36,7 +37,7 @@ def main() -> None:
 
     query = parse_query(args.parts)
     pipeline = Pipeline(Settings(query, device=args.device, max_faces=args.faces))
-    with tempfile.TemporaryDirectory() as folder, open_source(args.input) as source:
+    with tempfile.TemporaryDirectory() as folder, open_source(args.input, hwaccel=args.hwaccel) as source:
         outputs = {"csv": Path(folder, "table.csv")} | ({"video": Path(folder, "video.mp4")} if args.video else {})
         sinks = make_sinks(outputs, Looks(max_faces=args.faces), query, source)
         worked = time.process_time()

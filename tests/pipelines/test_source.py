@@ -15,9 +15,11 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from av.codec.hwaccel import hwdevices_available
 
 from pipelines.clock import Clock
 from pipelines.source import Source, is_address, open_source
+from pipelines.videofile import _planes_of
 from tests.clips import (
     ORIENTATIONS,
     as_stored,
@@ -30,6 +32,7 @@ from tests.clips import (
     write_sound,
 )
 from vtrack.errors import SourceError, UsageError
+from vtrack.models import gpu_likely
 
 
 def read(source: Source) -> list[tuple[int, int, float]]:
@@ -493,3 +496,33 @@ def test_a_source_that_is_closed_leaves_no_picture_behind(tmp_path: Path) -> Non
         assert not [thing for thing in gc.get_objects() if type(thing) is av.VideoFrame]
     finally:
         gc.enable()
+
+
+@pytest.mark.parametrize("size", [(160, 96), (158, 90)])
+def test_pictures_of_a_chip_have_the_planes_of_any_other(size: tuple[int, int]) -> None:
+    """NV12 keeps both colour differences in one plane, in turns."""
+    rgb = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
+    usual = av.VideoFrame.from_ndarray(rgb, "rgb24").reformat(format="yuv420p")
+    for one, other in zip(_planes_of(usual), _planes_of(usual.reformat(format="nv12")), strict=True):
+        assert np.array_equal(one, other)
+
+
+def test_chips_that_are_not_here(tmp_path: Path) -> None:
+    path = write_clip(tmp_path / "clip.mp4", 3)
+    with pytest.raises(UsageError, match="no 'abacus' to decode on; this build of PyAV knows none, "):
+        open_source(path, hwaccel="abacus")
+    absent = [name for name in hwdevices_available() if name != "cuda" or not gpu_likely()]
+    for name in absent[:1]:
+        with pytest.raises(SourceError, match=f"clip.mp4: there is no {name} to decode on here"):
+            open_source(path, hwaccel=name)
+
+
+@pytest.mark.cuda
+def test_a_chip_decodes_what_the_cpu_does(tmp_path: Path) -> None:
+    path = write_clip(tmp_path / "clip.mp4", 40, (320, 240), b_frames=2)
+    with open_source(path) as here, open_source(path, hwaccel="cuda") as there:
+        pairs = list(zip(here, there, strict=True))
+    assert len(pairs) == 40
+    for one, other in pairs:
+        assert (one.index, one.pts) == (other.index, other.pts)
+        assert np.abs(one.image.astype(int) - other.image).mean() < 1

@@ -54,6 +54,8 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     group.add_argument("--against", choices=("mediapipe",), help="run this program too, on the same video")
     group.add_argument("--against-python", metavar="PATH", help="the Python that has it (default: this one)")
     group.add_argument("--video", action="store_true", help="also with an annotated video, and the encoder alone")
+    group.add_argument("--decoder", action="store_true", help="also the decoder alone")
+    group.add_argument("--hwaccel", default="none", metavar="NAME", help="decode on cuda, qsv, ... (default: none)")
     group.add_argument("--rounds", type=int, default=5, metavar="N", help="turns of each program (default: 5)")
     parser.set_defaults(run=run)
 
@@ -74,7 +76,7 @@ def run(args: argparse.Namespace) -> int:
 def _video(args: argparse.Namespace) -> int:
     """Whole programs on a video."""
     from pipelines.bench.chart import plot, report
-    from pipelines.bench.contest import contest, encoder, facemesh, ours
+    from pipelines.bench.contest import contest, decoder, encoder, facemesh, ours
     from pipelines.source import open_source
     from vtrack.query import parse_query
 
@@ -83,13 +85,16 @@ def _video(args: argparse.Namespace) -> int:
     if args.against_python is not None and args.against is None:
         raise UsageError("--against-python says where --against is; add --against mediapipe")
     parse_query(args.parts)
-    with open_source(args.input) as source:
+    with open_source(args.input, hwaccel=args.hwaccel) as source:
         name, size = source.info.name, source.info.size
-    programs = [ours(args.input, args.parts, args.device, args.faces)]
+    shared = args.input, args.parts, args.device, args.faces, args.hwaccel
+    programs = [ours(*shared)]
     if args.against:
         programs.append(facemesh(args.input, args.faces, args.against_python))
     if args.video:
-        programs += [ours(args.input, args.parts, args.device, args.faces, film=True), encoder(args.input)]
+        programs += [ours(*shared, film=True), encoder(args.input)]
+    if args.decoder:
+        programs.append(decoder(args.input, args.hwaccel))
     scores = contest(programs, args.rounds, lambda program: _tell(f"running {program}"))
     _tell("")
     figures = [score.as_json() for score in scores]

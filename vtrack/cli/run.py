@@ -56,6 +56,12 @@ def add_parser(commands: Any) -> None:
     )
     add_output_options(parser)
     add_tracking_options(parser)
+    parser.add_argument(
+        "--hwaccel",
+        default="none",
+        metavar="NAME",
+        help="decode on cuda (NVDEC), qsv, videotoolbox ... (default: none)",
+    )
     parser.set_defaults(run=run)
 
 
@@ -142,7 +148,7 @@ def run(args: argparse.Namespace) -> int:
 
     query = parse_query(args.parts)
     settings = Settings(query, **tracking_settings(args))
-    with open_source(args.input, start=args.start, stop=args.stop, every=args.every) as source:
+    with open_source(args.input, start=args.start, stop=args.stop, every=args.every, hwaccel=args.hwaccel) as source:
         outputs, looks = output_paths(args), looks_of(args)
         looks.check(outputs)
         if args.output is not None:
