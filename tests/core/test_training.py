@@ -16,8 +16,9 @@ from vtrack.models.backbones import normalise
 from vtrack.models.card import read_card
 from vtrack.models.udfld import Output, UdfldConfig
 from vtrack.training.augment import Augmentation, make_augmentation
-from vtrack.training.checkpoint import load_run
-from vtrack.training.loop import Recipe, Run, open_stores, train
+from vtrack.training.average import average
+from vtrack.training.checkpoint import load_run, load_weights
+from vtrack.training.loop import CHECKPOINT, Recipe, Run, open_stores, train
 from vtrack.training.losses import landmark_loss, place_loss, spread_loss, wing
 from vtrack.training.publish import publish
 from vtrack.training.store import STORED_SIDE, Store, draw_batch, plain_batches
@@ -245,6 +246,27 @@ def test_a_teacher_moves_labels_towards_what_it_says(data_dir: Path, tmp_path: P
     for faulty, message in (({"teacher": "none"}, "there is no model 'none'"), ({"teacher_share": 0.0}, "lie in 0..1")):
         with pytest.raises((UsageError, ModelError), match=message):
             train(replace(recipe, **faulty), tmp_path / "wrong")
+
+
+@pytest.mark.data
+def test_runs_have_a_mean_that_can_be_published(data_dir: Path, tmp_path: Path) -> None:
+    recipe = Recipe((f"imm73:{data_dir}/imm73.zip",), model=TINY, steps=2, batch=4)
+    train(recipe, tmp_path / "one")
+    train(replace(recipe, start=str(tmp_path / "one"), seed=1), tmp_path / "other")
+    runs = tmp_path / "one", tmp_path / "other"
+    one, other = (load_weights(run / CHECKPOINT) for run in runs)
+    mixed = load_weights(average(runs, tmp_path / "mean", (3, 1)))
+    assert mixed.keys() == one.keys()
+    floats = [name for name in one if one[name].is_floating_point()]
+    assert all(torch.allclose(mixed[name], (3 * one[name] + other[name]) / 4, atol=1e-6) for name in floats)
+    assert not all(torch.equal(mixed[name], one[name]) for name in floats)
+    told = read_card(publish(tmp_path / "mean", "tiny", "a test", tmp_path)).recipe
+    assert (told["steps_done"], told["mean_of"]) == (4, [3, 1])
+    train(replace(recipe, model=replace(TINY, layers=2)), tmp_path / "larger")
+    with pytest.raises(UsageError, match="larger is of another model"):
+        average((runs[0], tmp_path / "larger"), tmp_path / "none")
+    with pytest.raises(UsageError, match="two runs or more"):
+        average(runs, tmp_path / "none", (1, 0))
 
 
 class _Stop(Exception):
