@@ -13,9 +13,11 @@ from vtrack.crops import Crops, warp
 from vtrack.data import Dataset, load_dataset
 from vtrack.layouts import layout_names, load_layout
 from vtrack.models import dense, load_model, shipped
+from vtrack.models.baked import Baked, export
 from vtrack.models.card import WEIGHTS, Card, read_card
 from vtrack.models.dense import reading, taught
 from vtrack.models.engines import encoded
+from vtrack.models.networks import load_network
 from vtrack.models.speed import spread_query
 from vtrack.parts import ANCHORS
 from vtrack.query import parse_query
@@ -232,3 +234,16 @@ def test_a_model_has_knots_where_its_own_data_have_them() -> None:
     query = along("left_eye", [i / 60 for i in range(60)])
     assert reading(query, ("wflw",)).asked.positions == tuple(i / 8 for i in range(8))
     np.testing.assert_allclose(reading(query, ("w68", "wflw")).asked.positions, [i / 6 for i in range(6)], atol=1e-6)
+
+
+def test_a_file_for_other_programs_reads_curves_too(tmp_path: Path) -> None:
+    card, query = read_card(WEIGHTS / "fast.json"), parse_query("outer_lip:60,left_pupil")
+    model = load_model("fast", device="cpu", engine="torch")
+    baked = Baked(load_network(card, WEIGHTS / "fast.safetensors"), card, query)
+    images = noise(model, 1)
+    told = model.predict(images, query)
+    with torch.inference_mode():
+        points, sigma, _ = baked(torch.from_numpy(images[0].transpose(1, 2, 0)))
+    np.testing.assert_allclose(points.numpy(), told.points[0], atol=1e-4)
+    np.testing.assert_allclose(sigma.numpy(), told.sigma[0], rtol=1e-3)
+    assert export("fast", query, "onnx", tmp_path / "lip.onnx").points == 61
