@@ -21,10 +21,10 @@ from torch.nn import functional
 from vtrack.errors import MissingExtraError, ModelError
 from vtrack.models import card_path
 from vtrack.models.card import Card, read_card
-from vtrack.models.dense import reading, taught
 from vtrack.models.engines import encoded
 from vtrack.models.graphs import strip_notes
 from vtrack.models.networks import Answer, load_network
+from vtrack.models.reading import reading, taught
 from vtrack.types import Query
 
 SUFFIXES = {"onnx": (".onnx",), "torchscript": (".pt",), "openvino": (".xml", ".bin")}
@@ -46,8 +46,8 @@ class Baked(nn.Module):
         self.answer = Answer(network)
         self.size: int = card.config["input_size"]
         self.sigma_scale = card.sigma_scale
-        dense = reading(query, taught(card))
-        arrays = (*encoded(dense.asked), dense.points, dense.sigma)
+        plan = reading(query, taught(card))
+        arrays = (*encoded(plan.asked), plan.points, plan.sigma)
         for name, array in zip(("parts", "positions", "on_curve", "between"), arrays, strict=True):
             self.register_buffer(name, None if array is None else torch.from_numpy(np.array(array)))
 

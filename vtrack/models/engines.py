@@ -12,7 +12,7 @@ import numpy as np
 from vtrack.cores import cores
 from vtrack.errors import ModelError
 from vtrack.models.card import Card
-from vtrack.models.dense import reading, taught
+from vtrack.models.reading import reading, taught
 from vtrack.text import embed
 from vtrack.types import FloatArray, ImageArray, Prediction, Query
 
@@ -79,8 +79,8 @@ class OnnxEngine:
         _check(crops.shape, str(crops.dtype), self.input_size)
         if not len(crops) or not len(query):
             return _nothing(len(crops), len(query))
-        dense = reading(query, self._taught)
-        parts, positions = encoded(dense.asked)
+        plan = reading(query, self._taught)
+        parts, positions = encoded(plan.asked)
         query_feeds = {"parts": parts, "positions": positions}
 
         def run(part: ImageArray) -> list[FloatArray]:
@@ -92,7 +92,7 @@ class OnnxEngine:
         else:
             answers = self._helpers.map(run, np.array_split(crops, min(cores(), len(crops) // 2)))
             points, sigma, presence = map(np.concatenate, zip(*answers, strict=True))
-        return dense.read(Prediction(points, sigma * self.card.sigma_scale, presence))
+        return plan.read(Prediction(points, sigma * self.card.sigma_scale, presence))
 
 
 class TorchEngine:
@@ -122,13 +122,13 @@ class TorchEngine:
         _check(tuple(images.shape), str(images.dtype).removeprefix("torch."), self.input_size)
         if not len(images) or not len(query):
             return _nothing(len(images), len(query))
-        dense = reading(query, self._taught)
-        parts, positions = self._on_device(dense.asked)
+        plan = reading(query, self._taught)
+        parts, positions = self._on_device(plan.asked)
         answer = partial(self._rows, parts=parts, positions=positions)
         with torch.inference_mode():
-            rows = answer(images).cpu() if self._replay is None else self._replay(images, dense.asked, answer)
-        flat, count = rows.numpy(), len(dense.asked)
-        return dense.read(
+            rows = answer(images).cpu() if self._replay is None else self._replay(images, plan.asked, answer)
+        flat, count = rows.numpy(), len(plan.asked)
+        return plan.read(
             Prediction(flat[:, : 2 * count].reshape(-1, count, 2), flat[:, 2 * count : 3 * count], flat[:, -1])
         )
 

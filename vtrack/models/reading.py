@@ -1,9 +1,9 @@
-"""Queries that ask for many points of a part: the network is asked where it was taught, a curve gives the rest.
+"""Points between those that a network was taught: it is asked for the taught ones, and a curve gives the others.
 
 A network that treats each point by itself knows a part best at the positions that its data mark. Between them its answers
-stray, and a thousand cost far more than a hundred, since each attends to all others. So where a query asks for more points
-of a part than any data set marks, the network is asked for those that it was taught, and the asked ones are read off a
-smooth curve through them. A curve is a sum of its knots by weights that depend on the query alone: a table made once.
+stray, and a thousand cost far more than a hundred, since each attends to all others. So a part that is asked for at other
+positions is read off a smooth curve through those that data sets mark. A curve is a sum of its knots by weights that
+depend on the query alone: a table made once.
 """
 
 from __future__ import annotations
@@ -19,15 +19,16 @@ from vtrack.models.card import Card
 from vtrack.parts import PARTS, Part
 from vtrack.types import FloatArray, Prediction, Query
 
-MOST = 40
-"""Points of one part that are asked for as they are. No layout has more: 33 of the jaw, and some anchors beside them."""
+NEAR = 0.01
+"""How far along its part a position may lie from one that was taught, to be asked for as it is."""
 
 APART = 0.1
 """How far along its part a position must lie from those of data sets before. No two mark a part quite alike, and a curve that
 runs from one's point to another's close by has waves.
 """
 
-Taught = tuple[str, ...]
+Taught = tuple[tuple[str, bool], ...]
+"""Data sets, best first, and whether every second point of each was held out."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -48,22 +49,22 @@ class Reading:
 
 
 def taught(card: Card) -> Taught:
-    """The data sets whose positions a model knows, best first.
+    """The data sets whose positions a model knows. Empty for a model of one layout: it reads any point off a curve already."""
+    if "layout" in card.config:
+        return ()
+    held_out = card.recipe.get("hold_out", ())
+    return tuple((name, name in held_out) for name in card.data)
 
-    Empty for a model of one layout: it reads any point off a curve already.
-    """
-    return () if "layout" in card.config else tuple(card.data)
 
-
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=32)
 def reading(query: Query, data: Taught) -> Reading:
-    """How a model taught on these data sets answers a query; short ones are asked as they are."""
+    """How a model taught on these data sets answers a query."""
     parts = np.array(query.parts)
     curves = {}
     for part in dict.fromkeys(query.parts):
         places = np.flatnonzero(parts == part)
-        if len(places) > MOST and part in PARTS and 0 < len(knots := _knots(part, data)) < len(places):
-            curves[part] = places, knots
+        if part in PARTS and _strays(part, tuple(query.positions[i] for i in places), data):
+            curves[part] = places, _knots(part, data)
     if not curves:
         return Reading(query)
     plain = [i for i, part in enumerate(query.parts) if part not in curves]
@@ -80,13 +81,34 @@ def reading(query: Query, data: Taught) -> Reading:
     return Reading(Query(tuple(part for part, _ in asked), tuple(position for _, position in asked)), points, sigma)
 
 
+def _strays(name: str, positions: tuple[float, ...], data: Taught) -> bool:
+    """Whether some of these positions lie between those that were taught, if any were."""
+    known = np.array(sorted({place for places in _marked(name, data) for place in places}))
+    gaps = np.abs(np.array(positions)[:, None] - known)
+    if PARTS[name].closed:
+        gaps = np.abs((gaps + 0.5) % 1.0 - 0.5)
+    return bool(len(known) and (gaps.min(1) > NEAR).any())
+
+
+@cache
+def _marked(name: str, data: Taught) -> list[tuple[float, ...]]:
+    """Positions of a part, in order, that each of these data sets marks."""
+    closed, marked = PARTS[name].closed, []
+    for source, held_out in data:
+        layout = _layout(source)
+        if layout is not None:
+            learned = ~layout.every_second if held_out else np.ones(len(layout), bool)
+            places = [layout.query.positions[i] for i in layout.query.indices(name) if learned[i]]
+            marked.append(tuple(sorted({place % 1.0 if closed else place for place in places})))
+    return marked
+
+
 @cache
 def _knots(name: str, data: Taught) -> tuple[float, ...]:
     """Positions of a part, in order, that these data sets mark: those of the first, and others' where it leaves gaps."""
     knots: list[float] = []
-    for query in (layout.query for source in data if (layout := _layout(source))):
-        marked = {query.positions[i] % 1.0 if PARTS[name].closed else query.positions[i] for i in query.indices(name)}
-        knots += [place for place in sorted(marked) if all(_gap(PARTS[name], place, knot) > APART for knot in knots)]
+    for marked in _marked(name, data):
+        knots += [place for place in marked if all(_gap(PARTS[name], place, knot) > APART for knot in knots)]
     return tuple(sorted(knots))
 
 
