@@ -24,6 +24,7 @@ from vtrack.models.card import Card, read_card
 from vtrack.models.engines import encoded
 from vtrack.models.graphs import strip_notes
 from vtrack.models.networks import Answer, load_network
+from vtrack.models.reading import reading, taught
 from vtrack.types import Query
 
 SUFFIXES = {"onnx": (".onnx",), "torchscript": (".pt",), "openvino": (".xml", ".bin")}
@@ -37,14 +38,18 @@ class Baked(nn.Module):
 
     parts: Tensor
     positions: Tensor
+    on_curve: Tensor | None
+    between: Tensor | None
 
     def __init__(self, network: nn.Module, card: Card, query: Query) -> None:
         super().__init__()
         self.answer = Answer(network)
         self.size: int = card.config["input_size"]
         self.sigma_scale = card.sigma_scale
-        for name, array in zip(("parts", "positions"), encoded(query), strict=True):
-            self.register_buffer(name, torch.from_numpy(np.array(array)))
+        plan = reading(query, taught(card))
+        arrays = (*encoded(plan.asked), plan.points, plan.sigma)
+        for name, array in zip(("parts", "positions", "on_curve", "between"), arrays, strict=True):
+            self.register_buffer(name, None if array is None else torch.from_numpy(np.array(array)))
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """One cut (height, width, 3) of bytes."""
@@ -53,7 +58,10 @@ class Baked(nn.Module):
         scaled = functional.interpolate(picture, (self.size, self.size), mode="bilinear", antialias=True)
         crops = scaled.round().clamp(0, 255).to(torch.uint8)
         points, sigma, presence = self.answer(crops, self.parts, self.positions)
-        return points[0], sigma[0] * self.sigma_scale, presence
+        points, sigma = points[0], sigma[0]
+        if self.on_curve is not None and self.between is not None:
+            points, sigma = self.on_curve @ points, self.between @ sigma
+        return points, sigma * self.sigma_scale, presence
 
 
 @dataclass(frozen=True)

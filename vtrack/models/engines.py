@@ -12,6 +12,7 @@ import numpy as np
 from vtrack.cores import cores
 from vtrack.errors import ModelError
 from vtrack.models.card import Card
+from vtrack.models.reading import reading, taught
 from vtrack.text import embed
 from vtrack.types import FloatArray, ImageArray, Prediction, Query
 
@@ -68,7 +69,7 @@ class OnnxEngine:
             self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         except Exception as error:
             raise ModelError(f"{path}: not a model that onnxruntime can run: {_first_line(error)}") from error
-        self.card, self.name = card, card.name
+        self.card, self.name, self._taught = card, card.name, taught(card)
         self.input_size: int = card.config["input_size"]
         self.margin: float = card.config["margin"]
 
@@ -78,7 +79,8 @@ class OnnxEngine:
         _check(crops.shape, str(crops.dtype), self.input_size)
         if not len(crops) or not len(query):
             return _nothing(len(crops), len(query))
-        parts, positions = encoded(query)
+        plan = reading(query, self._taught)
+        parts, positions = encoded(plan.asked)
         query_feeds = {"parts": parts, "positions": positions}
 
         def run(part: ImageArray) -> list[FloatArray]:
@@ -90,7 +92,7 @@ class OnnxEngine:
         else:
             answers = self._helpers.map(run, np.array_split(crops, min(cores(), len(crops) // 2)))
             points, sigma, presence = map(np.concatenate, zip(*answers, strict=True))
-        return Prediction(points, sigma * self.card.sigma_scale, presence)
+        return plan.read(Prediction(points, sigma * self.card.sigma_scale, presence))
 
 
 class TorchEngine:
@@ -101,7 +103,7 @@ class TorchEngine:
 
         from vtrack.models.backbones import channels_last
 
-        self.card, self.name, self.device = card, card.name, device
+        self.card, self.name, self.device, self._taught = card, card.name, device, taught(card)
         self.input_size: int = card.config["input_size"]
         self.margin: float = card.config["margin"]
         self._torch: Any = torch
@@ -120,12 +122,15 @@ class TorchEngine:
         _check(tuple(images.shape), str(images.dtype).removeprefix("torch."), self.input_size)
         if not len(images) or not len(query):
             return _nothing(len(images), len(query))
-        parts, positions = self._on_device(query)
+        plan = reading(query, self._taught)
+        parts, positions = self._on_device(plan.asked)
         answer = partial(self._rows, parts=parts, positions=positions)
         with torch.inference_mode():
-            rows = answer(images).cpu() if self._replay is None else self._replay(images, query, answer)
-        flat, count = rows.numpy(), len(query)
-        return Prediction(flat[:, : 2 * count].reshape(-1, count, 2), flat[:, 2 * count : 3 * count], flat[:, -1])
+            rows = answer(images).cpu() if self._replay is None else self._replay(images, plan.asked, answer)
+        flat, count = rows.numpy(), len(plan.asked)
+        return plan.read(
+            Prediction(flat[:, : 2 * count].reshape(-1, count, 2), flat[:, 2 * count : 3 * count], flat[:, -1])
+        )
 
     def _rows(self, images: torch.Tensor, parts: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
         """(B, 3 L + 1) points, sigmas and presence side by side, so that one copy brings all three back."""

@@ -64,7 +64,9 @@ def tables(base: Recipe, out: Path, report: Callable[[str], None]) -> str:
         path = train(recipe, out / name.replace(",", "").replace(" ", "-"), _named(name, report))
         network = build_system("udfld", recipe.model)
         network.load_state_dict(load_weights(path))
-        engine = TorchEngine(Card(name, "udfld", "", asdict(recipe.model)), network, base.device)
+        learned = {_name(spec): "" for spec in recipe.data}
+        card = Card(name, "udfld", "", asdict(recipe.model), recipe={"hold_out": recipe.hold_out}, data=learned)
+        engine = TorchEngine(card, network, base.device)
         known = {own: data for own, data in sets.items() if own in map(_name, recipe.data)}
         outcomes = {own: evaluate(engine, data) for own, data in known.items()}
         errors[name] = {own: _error(outcome) for own, outcome in outcomes.items()}

@@ -1,0 +1,148 @@
+"""Points between those that a network was taught: it is asked for the taught ones, and a curve gives the others.
+
+A network that treats each point by itself knows a part best at the positions that its data mark. Between them its answers
+stray, and a thousand cost far more than a hundred, since each attends to all others. So a part that is asked for at other
+positions is read off a smooth curve through those that data sets mark. A curve is a sum of its knots by weights that
+depend on the query alone: a table made once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache, lru_cache
+
+import numpy as np
+
+from vtrack.errors import VTrackError
+from vtrack.layouts import Layout
+from vtrack.models.card import Card
+from vtrack.parts import PARTS, Part
+from vtrack.types import FloatArray, Prediction, Query
+
+NEAR = 0.01
+"""How far along its part a position may lie from one that was taught, to be asked for as it is."""
+
+APART = 0.1
+"""How far along its part a position must lie from those of data sets before. No two mark a part quite alike, and a curve that
+runs from one's point to another's close by has waves.
+"""
+
+Taught = tuple[tuple[str, bool], ...]
+"""Data sets, best first, and whether every second point of each was held out."""
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Reading:
+    """What to ask a network for a query, and how to read the query's points off its answer."""
+
+    asked: Query
+    points: FloatArray | None = None
+    """(points, asked) weights; None where the answer is the query's own."""
+    sigma: FloatArray | None = None
+    """(points, asked) weights, none of them negative."""
+
+    def read(self, answer: Prediction) -> Prediction:
+        """The query's points."""
+        if self.points is None or self.sigma is None:
+            return answer
+        return Prediction(self.points @ answer.points, answer.sigma @ self.sigma.T, answer.presence)
+
+
+def taught(card: Card) -> Taught:
+    """The data sets whose positions a model knows. Empty for a model of one layout: it reads any point off a curve already."""
+    if "layout" in card.config:
+        return ()
+    held_out = card.recipe.get("hold_out", ())
+    return tuple((name, name in held_out) for name in card.data)
+
+
+@lru_cache(maxsize=32)
+def reading(query: Query, data: Taught) -> Reading:
+    """How a model taught on these data sets answers a query."""
+    parts = np.array(query.parts)
+    curves = {}
+    for part in dict.fromkeys(query.parts):
+        places = np.flatnonzero(parts == part)
+        if part in PARTS and _strays(part, tuple(query.positions[i] for i in places), data):
+            curves[part] = places, _knots(part, data)
+    if not curves:
+        return Reading(query)
+    plain = [i for i, part in enumerate(query.parts) if part not in curves]
+    asked = [(query.parts[i], query.positions[i]) for i in plain]
+    asked += [(part, knot) for part, (_, knots) in curves.items() for knot in knots]
+    points, sigma = np.zeros((2, len(query), len(asked)), np.float32)
+    points[plain, range(len(plain))] = sigma[plain, range(len(plain))] = 1
+    column = len(plain)
+    for part, (places, knots) in curves.items():
+        at, columns = np.array(query.positions)[places], slice(column, column + len(knots))
+        points[places, columns] = _smooth(PARTS[part], np.array(knots), at)
+        sigma[places, columns] = _straight(PARTS[part], np.array(knots), at)
+        column += len(knots)
+    return Reading(Query(tuple(part for part, _ in asked), tuple(position for _, position in asked)), points, sigma)
+
+
+def _strays(name: str, positions: tuple[float, ...], data: Taught) -> bool:
+    """Whether some of these positions lie between those that were taught, if any were."""
+    known = np.array(sorted({place for places in _marked(name, data) for place in places}))
+    gaps = np.abs(np.array(positions)[:, None] - known)
+    if PARTS[name].closed:
+        gaps = np.abs((gaps + 0.5) % 1.0 - 0.5)
+    return bool(len(known) and (gaps.min(1) > NEAR).any())
+
+
+@cache
+def _marked(name: str, data: Taught) -> list[tuple[float, ...]]:
+    """Positions of a part, in order, that each of these data sets marks."""
+    closed, marked = PARTS[name].closed, []
+    for source, held_out in data:
+        layout = _layout(source)
+        if layout is not None:
+            learned = ~layout.every_second if held_out else np.ones(len(layout), bool)
+            places = [layout.query.positions[i] for i in layout.query.indices(name) if learned[i]]
+            marked.append(tuple(sorted({place % 1.0 if closed else place for place in places})))
+    return marked
+
+
+@cache
+def _knots(name: str, data: Taught) -> tuple[float, ...]:
+    """Positions of a part, in order, that these data sets mark: those of the first, and others' where it leaves gaps."""
+    knots: list[float] = []
+    for marked in _marked(name, data):
+        knots += [place for place in marked if all(_gap(PARTS[name], place, knot) > APART for knot in knots)]
+    return tuple(sorted(knots))
+
+
+def _layout(source: str) -> Layout | None:
+    """The layout of a data set; None for one that only its owner has."""
+    from vtrack.data.sources import layout_of  # takes half a second, which short queries need not wait for
+
+    try:
+        return layout_of(source)
+    except VTrackError:
+        return None
+
+
+def _gap(part: Part, one: float, other: float) -> float:
+    """How far two positions lie apart."""
+    gap = abs(one - other)
+    return min(gap, 1 - gap) if part.closed else gap
+
+
+def _smooth(part: Part, knots: FloatArray, at: FloatArray) -> FloatArray:
+    """(n, knots) weights of a cubic curve; beyond the outermost knots of an open part it goes straight on."""
+    from scipy.interpolate import CubicSpline
+
+    unit = np.eye(len(knots))
+    if len(knots) == 1:
+        return np.repeat(unit, len(at), 0)
+    if part.closed:  # once around, and the first knot again
+        knots, unit = np.append(knots, knots[0] + 1), np.concatenate([unit, unit[:1]])
+        return np.asarray(CubicSpline(knots, unit, bc_type="periodic")(knots[0] + (at - knots[0]) % 1.0))
+    curve, inside = CubicSpline(knots, unit, bc_type="natural"), at.clip(knots[0], knots[-1])
+    return np.asarray(curve(inside) + (at - inside)[:, None] * curve(inside, 1))
+
+
+def _straight(part: Part, knots: FloatArray, at: FloatArray) -> FloatArray:
+    """(n, knots) weights of the straight lines between knots; beyond the outermost they stay as they are."""
+    period = 1.0 if part.closed else None
+    return np.stack([np.interp(at, knots, row, period=period) for row in np.eye(len(knots))], 1)
