@@ -123,6 +123,17 @@ print("torch" in sys.modules)
     assert done.stdout.strip() == "False"
 
 
+@pytest.mark.parametrize("engine", ["onnx", "torch"])
+def test_crops_may_be_read_only(engine: str, recwarn: pytest.WarningsRecorder) -> None:
+    """As those that come from another process are."""
+    model = load_model("fast", device="cpu", engine=engine)
+    images = crops(model, 2)
+    frozen = images.copy()
+    frozen.setflags(write=False)
+    np.testing.assert_array_equal(model.predict(frozen, QUERY).points, model.predict(images, QUERY).points)
+    assert not [warning for warning in recwarn if "not writable" in str(warning.message)]
+
+
 @pytest.mark.cuda
 @pytest.mark.parametrize("name", shipped())
 def test_a_gpu_says_what_the_cpu_says_for_any_batch(name: str) -> None:

@@ -213,7 +213,7 @@ def test_a_wider_backbone_starts_as_the_narrow_one_and_its_copies_part_ways(data
     narrow = Run(recipe, tmp_path / "narrow", stores)
     wider = replace(recipe, model=replace(TINY, backbone="resnet18"), start=str(tmp_path / "narrow"))
     run = Run(wider, tmp_path / "wide", stores)
-    assert run.validate(stores)["imm73"] == pytest.approx(narrow.validate(stores)["imm73"], rel=1e-4)
+    assert run.validate(stores)["imm73"] == pytest.approx(narrow.validate(stores)["imm73"], rel=1e-3)
     second = run.model.state_dict()["backbone.layer1.0.conv2.weight"]
     assert not torch.allclose(second[:, :32], second[:, 32:], atol=1e-3)  # what reads the copies tells them apart
     first = run.model.state_dict()["backbone.conv1.weight"]

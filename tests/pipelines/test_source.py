@@ -525,4 +525,5 @@ def test_a_chip_decodes_what_the_cpu_does(tmp_path: Path) -> None:
     assert len(pairs) == 40
     for one, other in pairs:
         assert (one.index, one.pts) == (other.index, other.pts)
-        assert np.abs(one.image.astype(int) - other.image).mean() < 1
+        # FFmpeg turns NV12 into RGB another way, a level or two darker where it is white.
+        assert np.abs(one.image.astype(int) - other.image).mean() < 2

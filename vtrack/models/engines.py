@@ -118,7 +118,9 @@ class TorchEngine:
     def predict(self, crops: ImageArray | torch.Tensor, query: Query) -> Prediction:
         """Answer a query on `uint8` crops (B, 3, S, S), from NumPy or already on the device."""
         torch = self._torch
-        images = torch.as_tensor(crops).to(self.device, non_blocking=True)
+        # Crops from another process may be read-only, of which torch warns.
+        images = torch.as_tensor(crops if isinstance(crops, torch.Tensor) else np.require(crops, requirements="W"))
+        images = images.to(self.device, non_blocking=True)
         _check(tuple(images.shape), str(images.dtype).removeprefix("torch."), self.input_size)
         if not len(images) or not len(query):
             return _nothing(len(images), len(query))

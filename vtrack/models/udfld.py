@@ -80,14 +80,15 @@ class Udfld(System):
             self.part_table = nn.Embedding(config.vocabulary, dim)
             self.register_buffer("known_parts", torch.zeros(config.vocabulary, TEXT_DIM))
         else:
-            self.part_projection = nn.Linear(TEXT_DIM, dim)
+            self.part_projection = Linear(TEXT_DIM, dim)
         self.position_mlp = mlp(1 + 2 * config.position_waves, dim, dim)
         self.query_norm = nn.LayerNorm(dim)
         self.place_mlp = mlp(4 * PLACE_WAVES, dim, dim)
         # The coarsest map has too few cells to look up points on it; it reaches the others through the pyramid.
         self.layers = nn.ModuleList(DecoderLayer(config, levels=len(channels) - 1) for _ in range(config.layers))
-        self.sigma_head = mlp(dim, dim, 1)
-        self.presence_head = nn.Linear(channels[-1], 1)
+        # Not a `Linear` at its end: OpenVINO loses the bias of a product that has one column.
+        self.sigma_head = nn.Sequential(Linear(dim, dim), nn.ReLU(inplace=True), nn.Linear(dim, 1))
+        self.presence_head = Linear(channels[-1], 1)
 
     def encode_queries(self, parts: Tensor, positions: Tensor) -> Tensor:
         """(L, dim) image-agnostic encodings, equation 1, of parts (L, 384) in words and positions (L,)."""
@@ -182,9 +183,7 @@ class DecoderLayer(nn.Module):
         self.self_attention = Attention(dim, config.heads)
         self.deformable = DeformableAttention(dim, config.heads, levels, config.samples)
         self.cross_attention = Attention(dim, config.heads)
-        self.feed_forward = nn.Sequential(
-            nn.Linear(dim, config.hidden), nn.ReLU(inplace=True), nn.Linear(config.hidden, dim)
-        )
+        self.feed_forward = nn.Sequential(Linear(dim, config.hidden), nn.ReLU(inplace=True), Linear(config.hidden, dim))
         self.norms = nn.ModuleList(nn.LayerNorm(dim) for _ in range(4))
         self.offset = mlp(dim, dim, 2)
         for parameter in self.offset[-1].parameters():
@@ -207,7 +206,7 @@ class Attention(nn.Module):
     def __init__(self, dim: int, heads: int) -> None:
         super().__init__()
         self.heads = heads
-        self.query, self.key, self.value, self.out = (nn.Linear(dim, dim) for _ in range(4))
+        self.query, self.key, self.value, self.out = (Linear(dim, dim) for _ in range(4))
 
     def forward(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         q, k, v = self._split(self.query(query)), self._split(self.key(key)), self._split(self.value(value))
@@ -226,9 +225,9 @@ class DeformableAttention(nn.Module):
     def __init__(self, dim: int, heads: int, levels: int, samples: int) -> None:
         super().__init__()
         self.heads, self.levels, self.samples = heads, levels, samples
-        self.offsets = nn.Linear(dim, heads * levels * samples * 2)
-        self.weights = nn.Linear(dim, heads * levels * samples)
-        self.out = nn.Linear(dim, dim)
+        self.offsets = Linear(dim, heads * levels * samples * 2)
+        self.weights = Linear(dim, heads * levels * samples)
+        self.out = Linear(dim, dim)
         nn.init.zeros_(self.offsets.weight)
         # Heads start by looking in different directions, samples at growing distances, in cells of each map.
         turn = torch.arange(heads) * (2 * torch.pi / heads)
@@ -269,6 +268,14 @@ class DeformableAttention(nn.Module):
         return places.view(*points.shape[:2], *shape).permute(3, 0, 2, 1, 4, 5).flatten(1, 2)
 
 
+class Linear(nn.Linear):
+    """A layer of rows. As one matrix, they and the bias are one product to a runtime; with more dimensions, two steps."""
+
+    def forward(self, rows: Tensor) -> Tensor:
+        out: Tensor = super().forward(rows.flatten(0, -2)).unflatten(0, rows.shape[:-1])
+        return out
+
+
 def mlp(inside: int, hidden: int, outside: int) -> nn.Sequential:
     """Two linear layers with a ReLU between."""
-    return nn.Sequential(nn.Linear(inside, hidden), nn.ReLU(inplace=True), nn.Linear(hidden, outside))
+    return nn.Sequential(Linear(inside, hidden), nn.ReLU(inplace=True), Linear(hidden, outside))
