@@ -144,3 +144,10 @@ def test_a_plot_without_stages_of_ours_is_not_asked_for(tmp_path: Path) -> None:
     figures = contest([program("one", 100, 2.0)], 1)[0].as_json() | {"stages_ms": {"decode": 1.0}}
     plot([figures], "a clip", tmp_path / "bars.svg")
     assert "<svg" in (tmp_path / "bars.svg").read_text()
+
+
+def test_a_batch_that_one_engine_alone_has_memory_for() -> None:
+    rows = [Row("torch", 1, 68, 5.0), Row("onnx", 1, 68, 2.0), Row("onnx", 512, 68, 0.0312)]
+    torch, onnx = model_table("fast", rows).splitlines()[3:5]
+    assert torch.split() == ["torch", "5.00", "–"]
+    assert onnx.split() == ["onnx", "2.00", "0.0312"]
