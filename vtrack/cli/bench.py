@@ -155,7 +155,7 @@ def model_table(name: str, rows: Sequence[ModelRow]) -> str:
     usual = next(row.points for row in rows)
     counts = sorted({row.points for row in rows})
     # A GPU takes hundredths of a millisecond. What does not fit in memory for one engine may fit for the other.
-    cells = defaultdict(lambda: f"{'–':>9}")
+    cells: defaultdict[tuple[str, int, int], str] = defaultdict(lambda: f"{'–':>9}")
     cells |= {(row.engine, row.batch, row.points): f"{row.ms:9.{2 if row.ms >= 0.1 else 4}f}" for row in rows}
     lines = [f"{name}: milliseconds a face", f"{'':8}{f'{usual} points, faces at once':>{9 * len(batches)}}"]
     lines.append(f"{'engine':8}" + "".join(f"{batch:9}" for batch in batches))
