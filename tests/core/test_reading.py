@@ -101,7 +101,7 @@ def test_points_between_the_taught_ones_are_as_good_as_those(name: str, faces: D
         true = curve(np.array(query.positions)[ids]).transpose(1, 0, 2)
         error = np.linalg.norm(points[:, ids] - true, axis=-1) / eyes[:, None]
         as_asked = np.linalg.norm(asked[:, known] - labels[:, known], axis=-1) / eyes[:, None]
-        assert error.mean() < 1.1 * as_asked.mean(), part
+        assert error.mean() < 1.2 * as_asked.mean(), part
 
 
 @pytest.mark.data
@@ -274,3 +274,9 @@ def test_a_file_for_other_programs_reads_curves_too(tmp_path: Path) -> None:
     np.testing.assert_allclose(points.numpy(), told.points[0], atol=1e-4)
     np.testing.assert_allclose(sigma.numpy(), told.sigma[0], rtol=1e-3)
     assert export("fast", query, "onnx", tmp_path / "lip.onnx").points == 61
+
+
+def test_a_single_point_takes_as_many_questions_as_its_curve_has_neighbours() -> None:
+    plan = reading(along("nose_bridge", [0.5]), FAST)
+    assert 1 < len(plan.asked) <= 4
+    assert set(plan.asked.parts) == {"nose_bridge"}

@@ -78,7 +78,9 @@ def reading(query: Query, data: Taught) -> Reading:
         points[places, columns] = _smooth(PARTS[part], np.array(knots), at)
         sigma[places, columns] = _straight(PARTS[part], np.array(knots), at)
         column += len(knots)
-    return Reading(Query(tuple(part for part, _ in asked), tuple(position for _, position in asked)), points, sigma)
+    needed = np.flatnonzero(points.any(0))
+    chosen = Query(tuple(asked[i][0] for i in needed), tuple(asked[i][1] for i in needed))
+    return Reading(chosen, points[:, needed], sigma[:, needed])
 
 
 def _strays(name: str, positions: tuple[float, ...], data: Taught) -> bool:
@@ -129,16 +131,18 @@ def _gap(part: Part, one: float, other: float) -> float:
 
 
 def _smooth(part: Part, knots: FloatArray, at: FloatArray) -> FloatArray:
-    """(n, knots) weights of a cubic curve; beyond the outermost knots of an open part it goes straight on."""
-    from scipy.interpolate import CubicSpline
+    """(n, knots) weights of a cubic curve; beyond the outermost knots of an open part it goes straight on.
+
+    It bends by its neighbours alone, so that a single point takes four questions and not the whole part.
+    """
+    from scipy.interpolate import CubicHermiteSpline
 
     unit = np.eye(len(knots))
     if len(knots) == 1:
         return np.repeat(unit, len(at), 0)
-    if part.closed:  # once around, and the first knot again
-        knots, unit = np.append(knots, knots[0] + 1), np.concatenate([unit, unit[:1]])
-        return np.asarray(CubicSpline(knots, unit, bc_type="periodic")(knots[0] + (at - knots[0]) % 1.0))
-    curve, inside = CubicSpline(knots, unit, bc_type="natural"), at.clip(knots[0], knots[-1])
+    if part.closed:  # so that there is a neighbour at both ends
+        knots, unit, at = np.concatenate([knots - 1, knots, knots + 1]), np.tile(unit, (3, 1)), at % 1.0
+    curve, inside = CubicHermiteSpline(knots, unit, np.gradient(unit, knots, axis=0)), at.clip(knots[0], knots[-1])
     return np.asarray(curve(inside) + (at - inside)[:, None] * curve(inside, 1))
 
 

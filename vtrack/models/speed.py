@@ -10,6 +10,7 @@ from statistics import median
 
 import numpy as np
 
+from vtrack.layouts import load_layout
 from vtrack.models import card_path, load_model, pick_device
 from vtrack.models.engines import INT8
 from vtrack.parts import GROUPS
@@ -44,9 +45,13 @@ def engines_of(name: str, device: str) -> tuple[str, ...]:
 
 
 def spread_query(count: int) -> Query:
-    """So many points, evenly over the parts of the face."""
+    """So many points as somebody might ask for: some of a well-known layout, or else evenly over the parts of the face."""
+    for query in (load_layout(name).query for name in ("300w", "wflw")):
+        if count <= len(query):
+            chosen = [i * len(query) // count for i in range(count)]
+            return Query(tuple(query.parts[i] for i in chosen), tuple(query.positions[i] for i in chosen))
     parts = [GROUPS["face"][i % len(GROUPS["face"])] for i in range(count)]
-    return Query(tuple(parts), tuple(i / max(count - 1, 1) for i in range(count)))
+    return Query(tuple(parts), tuple(i / (count - 1) for i in range(count)))
 
 
 def measure(
