@@ -69,7 +69,7 @@ def along(part: str, positions: list[float]) -> Query:
 @pytest.mark.parametrize("name", TAUGHT)
 def test_a_taught_layout_is_asked_for_as_it_is(name: str) -> None:
     for query in (load_layout(name).query, load_layout(name).query + ANCHORS):
-        assert reading(query, FAST).asked is query
+        assert reading(query, FAST).asked == query
         assert reading(query, FAST).points is None
 
 
@@ -242,15 +242,15 @@ def test_left_and_right_have_the_same_knots_mirrored() -> None:
 )
 def test_what_no_known_data_set_marks_is_asked_for_as_it_is(names: tuple[str, ...]) -> None:
     query = parse_query("left_iris:80")
-    assert reading(query, tuple((name, False) for name in names)).asked is query
+    assert reading(query, tuple((name, False) for name in names)).asked == query
     query = along('"tip of a beard"', [i / 79 for i in range(80)])
-    assert reading(query, FAST).asked is query
+    assert reading(query, FAST).asked == query
 
 
 def test_a_model_of_one_layout_reads_its_points_off_curves_already() -> None:
     query = spread_query(1000)
     for name in set(shipped()) - {"fast", "accurate"}:
-        assert reading(query, taught(read_card(WEIGHTS / f"{name}.json"))).asked is query
+        assert reading(query, taught(read_card(WEIGHTS / f"{name}.json"))).asked == query
     assert taught(Card("new", "udfld", "", {})) == ()
 
 

@@ -70,7 +70,8 @@ def test_a_worker_is_loaded_once_and_does_many_jobs(tmp_path: Path) -> None:
     events = list(pool(tmp_path).run(deque([f"good {i}" for i in range(12)]), threading.Event()))
     results = [event.result for event in events if isinstance(event, Finished)]
     assert sorted(str(result).partition(" by ")[0] for result in results) == sorted(f"good {i}" for i in range(12))
-    assert len({str(result).partition(" by ")[2] for result in results}) == len(list(tmp_path.iterdir())) <= 2
+    # On a busy machine one may have done all before the other has begun.
+    assert len({str(result).partition(" by ")[2] for result in results}) <= len(list(tmp_path.iterdir())) <= 2
     assert sum(isinstance(event, Started) for event in events) == 12
 
 
