@@ -87,12 +87,8 @@ class Decoder:
     def _open(self) -> None:
         if not self.is_network and Path(self.path).stat().st_size == 0:
             raise SourceError(f"{self.label}: the file is empty (0 bytes)")
-        options = {"rtsp_transport": "tcp"} if self.path.lower().startswith("rtsp") else {}
-        timeout = (self._timeout, self._timeout) if self.is_network else None
         try:
-            self.container = av.open(
-                self.path, options=options, timeout=timeout, metadata_errors="replace", hwaccel=self._hwaccel
-            )
+            self.container = self._opened(self._hwaccel)
         except (av.FFmpegError, OSError) as error:
             raise SourceError(f"{self.label}: {self._why_not_open(error)}") from error
         try:
@@ -103,6 +99,11 @@ class Decoder:
         except BaseException:
             self.close()
             raise
+
+    def _opened(self, hwaccel: HWAccel | None) -> av.container.InputContainer:
+        options = {"rtsp_transport": "tcp"} if self.path.lower().startswith("rtsp") else {}
+        timeout = (self._timeout, self._timeout) if self.is_network else None
+        return av.open(self.path, options=options, timeout=timeout, metadata_errors="replace", hwaccel=hwaccel)
 
     def _best_stream(self) -> av.VideoStream:
         streams = self.container.streams
@@ -122,19 +123,23 @@ class Decoder:
         if self.is_network:
             if isinstance(error, av.error.ExitError | TimeoutError):
                 return f"no answer within {self._timeout:g} s"
-            return f"cannot be reached or is not a video ({getattr(error, 'strerror', None) or error})"
-        if isinstance(error, PermissionError) and not os.access(self.path, os.R_OK):
+            if not self._opens_plainly():
+                return f"cannot be reached or is not a video ({_reason(error)})"
+        elif isinstance(error, PermissionError) and not os.access(self.path, os.R_OK):
             return "no permission to read it"
-        if self._hwaccel is not None and self._opens_plainly():
-            return f"there is no {self._chip} to decode on here ({getattr(error, 'strerror', None) or error})"
-        with Path(self.path).open("rb") as file:
-            if file.read(8)[4:] in MP4_BOXES:
-                return "this MP4 or MOV lacks its index or has a damaged one; the recording or copy was cut off"
-        return "not a video, or its header is damaged"
+        elif not self._opens_plainly():
+            with Path(self.path).open("rb") as file:
+                if file.read(8)[4:] in MP4_BOXES:
+                    return "this MP4 or MOV lacks its index or has a damaged one; the recording or copy was cut off"
+            return "not a video, or its header is damaged"
+        return f"there is no {self._chip} to decode on here ({_reason(error)})"
 
     def _opens_plainly(self) -> bool:
+        """Whether it was for the chip's sake that it could not be opened."""
+        if self._hwaccel is None:
+            return False
         try:
-            av.open(self.path).close()
+            self._opened(None).close()
         except (av.FFmpegError, OSError):
             return False
         return True
@@ -268,6 +273,11 @@ def _hwaccel(name: str) -> HWAccel | None:
             f"there is no {name!r} to decode on; this build of PyAV knows none, {', '.join(sorted(known))}"
         )
     return HWAccel(name, allow_software_fallback=True)
+
+
+def _reason(error: Exception) -> str:
+    """What the system says of it."""
+    return str(getattr(error, "strerror", None) or error)
 
 
 def _without_secrets(address: str) -> str:

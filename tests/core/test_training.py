@@ -265,8 +265,16 @@ def test_runs_have_a_mean_that_can_be_published(data_dir: Path, tmp_path: Path) 
     train(replace(recipe, model=replace(TINY, layers=2)), tmp_path / "larger")
     with pytest.raises(UsageError, match="larger is of another model"):
         average((runs[0], tmp_path / "larger"), tmp_path / "none")
-    with pytest.raises(UsageError, match="two runs or more"):
-        average(runs, tmp_path / "none", (1, 0))
+    for shares in ((1, 0), (1, float("nan")), (float("inf"), 1)):
+        with pytest.raises(UsageError, match="two runs or more"):
+            average(runs, tmp_path / "none", shares)
+    with pytest.raises(UsageError, match="one holds a run, which the mean would replace"):
+        average(runs, runs[0])
+    assert load_run(runs[0] / CHECKPOINT)[1]["step"] == 2
+    average(runs, tmp_path / "mean")  # of a mean there is another any time
+    with pytest.raises(UsageError, match="is a mean of runs, which cannot go on"):
+        train(recipe, tmp_path / "mean")
+    train(replace(recipe, start=str(tmp_path / "mean")), tmp_path / "on")
 
 
 class _Stop(Exception):
@@ -294,3 +302,5 @@ def test_nothing_to_train_on(tmp_path: Path) -> None:
         train(Recipe(data=()), tmp_path)
     with pytest.raises(UsageError, match="at least 1 step"):
         train(Recipe(data=("w68:x.zip",), steps=0), tmp_path)
+    with pytest.raises(UsageError, match="at least 1 point of a face"):
+        train(Recipe(data=("w68:x.zip",), most_points=0), tmp_path)

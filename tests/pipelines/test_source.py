@@ -507,7 +507,7 @@ def test_pictures_of_a_chip_have_the_planes_of_any_other(size: tuple[int, int]) 
         assert np.array_equal(one, other)
 
 
-def test_chips_that_are_not_here(tmp_path: Path) -> None:
+def test_chips_that_are_not_here(tmp_path: Path, server: str) -> None:
     path = write_clip(tmp_path / "clip.mp4", 3)
     with pytest.raises(UsageError, match="no 'abacus' to decode on; this build of PyAV knows none, "):
         open_source(path, hwaccel="abacus")
@@ -515,6 +515,10 @@ def test_chips_that_are_not_here(tmp_path: Path) -> None:
     for name in absent[:1]:
         with pytest.raises(SourceError, match=f"clip.mp4: there is no {name} to decode on here"):
             open_source(path, hwaccel=name)
+        with pytest.raises(SourceError, match=f"clip.mp4: there is no {name} to decode on here"):
+            open_source(f"{server}/clip.mp4", hwaccel=name)
+        with pytest.raises(SourceError, match=r"absent\.mp4: cannot be reached or is not a video"):
+            open_source(f"{server}/absent.mp4", hwaccel=name)
 
 
 @pytest.mark.cuda

@@ -116,7 +116,7 @@ def _knots(name: str, data: Taught) -> tuple[float, ...]:
 
 def _layout(source: str) -> Layout | None:
     """The layout of a data set; None for one that only its owner has."""
-    from vtrack.data.sources import layout_of  # takes half a second, which short queries need not wait for
+    from vtrack.data.sources import layout_of  # takes half a second, which who only loads a model need not wait for
 
     try:
         return layout_of(source)

@@ -35,6 +35,8 @@ class _Recording:
     """Where a batch is put."""
     rows: Tensor
     """Where its answer comes."""
+    answer: Answer
+    """Keeps what the graph reads besides the crops, the query's tensors above all, which it knows by their addresses only."""
 
 
 class Replay:
@@ -43,6 +45,7 @@ class Replay:
     def __init__(self, device: str) -> None:
         self._device = torch.device(device)
         self._recordings: OrderedDict[tuple[object, torch.Size], _Recording] = OrderedDict()
+        self._side: torch.cuda.Stream | None = None
         self._pool: Any = None
         self._recordable = True
         self._lock = threading.Lock()
@@ -80,16 +83,17 @@ class Replay:
 
     def _record(self, shape: torch.Size, answer: Answer) -> _Recording:
         crops = torch.zeros(shape, dtype=torch.uint8, device=self._device)
-        side = torch.cuda.Stream(self._device)
+        if self._side is None:  # one for all, for graphs share memory only if they were recorded on one stream
+            self._side, self._pool = torch.cuda.Stream(self._device), torch.cuda.graph_pool_handle()
+        side = self._side
         side.wait_stream(torch.cuda.current_stream(self._device))
         with torch.cuda.stream(side):  # libraries choose their kernels before the recording, which allows no trying
             for _ in range(_WARM_UPS):
                 answer(crops)
         torch.cuda.current_stream(self._device).wait_stream(side)
-        if self._pool is None:
-            self._pool = torch.cuda.graph_pool_handle()
         graph = torch.cuda.CUDAGraph()
-        # Other threads may use the GPU for something else meanwhile.
-        with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
+        # Not on torch's own stream, which is of the current GPU and would record nothing of another one's work. Other threads
+        # may use the GPU for something else meanwhile.
+        with torch.cuda.graph(graph, pool=self._pool, stream=side, capture_error_mode="thread_local"):
             rows = answer(crops)
-        return _Recording(graph, crops, rows)
+        return _Recording(graph, crops, rows, answer)

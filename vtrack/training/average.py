@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -23,11 +24,14 @@ def average(runs: Sequence[Path], out: Path, shares: Sequence[float] = ()) -> Pa
     Gives its checkpoint.
     """
     shares = shares or [1.0] * len(runs)
-    if len(runs) < 2 or len(shares) != len(runs) or min(shares) <= 0:
+    if len(runs) < 2 or len(shares) != len(runs) or not all(0 < share < math.inf for share in shares):
         raise UsageError(f"a mean is of two runs or more, each with a share above 0; not {len(runs)} with {shares}")
+    place = out / CHECKPOINT
+    if place.exists() and "mean_of" not in load_run(place)[1]["recipe"]:
+        raise UsageError(f"{out} holds a run, which the mean would replace; choose another folder")
     told = [load_run(run / CHECKPOINT) for run in runs]
     states = [state for _, state in told]
-    shapes = [json.dumps([state["system"], state["recipe"]["model"]], sort_keys=True) for state in states]
+    shapes = [json.dumps([state.get("system", "udfld"), state["recipe"]["model"]], sort_keys=True) for state in states]
     for run, shape in zip(runs, shapes, strict=True):
         if shape != shapes[0]:
             raise UsageError(f"{run} is of another model than {runs[0]}; only weights of one model have a mean")
@@ -42,8 +46,8 @@ def average(runs: Sequence[Path], out: Path, shares: Sequence[float] = ()) -> Pa
     out.mkdir(parents=True, exist_ok=True)
     steps = sum(int(state["step"]) for state in states)
     recipe = {**states[0]["recipe"], "mean_of": list(shares)}
-    save_run(out / CHECKPOINT, prefixed("mean", mixed), {**states[0], "step": steps, "recipe": recipe})
-    return out / CHECKPOINT
+    save_run(place, prefixed("mean", mixed), {**states[0], "step": steps, "recipe": recipe})
+    return place
 
 
 def main() -> None:

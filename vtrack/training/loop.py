@@ -105,6 +105,8 @@ def train(recipe: Recipe, out: Path, report: Callable[[str], None] = log.info) -
         raise UsageError(f"there cannot be {recipe.loaders} loaders; 0 leaves it to a thread")
     if recipe.batch < 2 or recipe.steps < 1:
         raise UsageError(f"a run needs at least 1 step and a batch of 2, got {recipe.steps} and {recipe.batch}")
+    if recipe.most_points < 1:
+        raise UsageError(f"at least 1 point of a face is to be asked for in a step, not {recipe.most_points}")
     out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(recipe.seed)
     torch.set_num_threads(recipe.threads)
@@ -299,6 +301,8 @@ class Run:
         mine = (self.system, json.loads(json.dumps(asdict(self.recipe.model))))
         if (state.get("system", "udfld"), state["recipe"]["model"]) != mine:
             raise UsageError(f"{self.path} is of another model: {state['recipe']['model']}; choose another folder")
+        if "mean_of" in state["recipe"]:
+            raise UsageError(f"{self.path} is a mean of runs, which cannot go on; --start from it in another folder")
         self.model.load_state_dict(without_prefix("model", tensors))
         self.mean.load_state_dict(without_prefix("mean", tensors))
         restore_optimiser(self.model, self.optimiser, tensors)

@@ -1,0 +1,94 @@
+"""Recorded answers on a GPU. Without one, torch's graphs are replaced by stand-ins that tell how they were used."""
+
+from __future__ import annotations
+
+import contextlib
+import weakref
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from vtrack.models import load_model
+from vtrack.models.replay import Replay
+from vtrack.types import Query
+
+
+class Stream:
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+
+    def wait_stream(self, other: Stream) -> None:
+        pass
+
+
+class Graph:
+    def replay(self) -> None:
+        pass
+
+
+@pytest.fixture
+def recorded_on(monkeypatch: pytest.MonkeyPatch) -> list[Stream | None]:
+    """The streams of all recordings."""
+    streams: list[Stream | None] = []
+
+    def graph(_: Graph, pool: object, capture_error_mode: str, stream: Stream | None = None) -> object:
+        streams.append(stream)
+        return contextlib.nullcontext()
+
+    for name, stand_in in {
+        "Stream": Stream,
+        "current_stream": Stream,
+        "stream": contextlib.nullcontext,
+        "graph_pool_handle": object,
+        "CUDAGraph": Graph,
+        "graph": graph,
+    }.items():
+        monkeypatch.setattr(torch.cuda, name, stand_in)
+    return streams
+
+
+def rows(crops: Tensor, query: Tensor) -> Tensor:
+    return query.repeat(len(crops), 1)
+
+
+def crops(count: int) -> Tensor:
+    return torch.zeros((count, 3, 4, 4), dtype=torch.uint8)
+
+
+@pytest.mark.usefixtures("recorded_on")
+def test_a_recording_keeps_the_query_that_its_graph_reads() -> None:
+    """The graph knows it by its address only, which nothing else may be put at."""
+    replay, query = Replay("cpu"), torch.ones(3)
+    kept = weakref.ref(query)
+    assert replay(crops(1), "about", partial(rows, query=query)).shape == (1, 3)
+    del query
+    assert kept() is not None
+
+
+def test_all_recordings_are_made_on_one_stream_of_the_model_s_own_device(recorded_on: list[Stream | None]) -> None:
+    """Torch's own is of the current GPU, and would record nothing of what another does."""
+    replay = Replay("meta")
+    for count in (1, 2):
+        replay._record(crops(count).shape, partial(rows, query=torch.ones(3)))
+    first, second = recorded_on
+    assert first is second is not None
+    assert first.device == torch.device("meta")
+
+
+@pytest.mark.cuda
+def test_a_query_is_answered_alike_after_many_others() -> None:
+    """When the engine has long let go of the tensors that the recorded graph reads."""
+    model = load_model("fast", device="cuda")
+    images = np.random.default_rng(0).integers(0, 256, (1, 3, model.input_size, model.input_size), dtype=np.uint8)
+    sizes = [("jaw", 16, 17), ("outer_lip", 12, 12), ("left_eye", 6, 6)]
+    queries = [
+        Query((part,) * count, tuple(i / steps for i in range(count)))
+        for part, steps, most in sizes
+        for count in range(1, most + 1)
+    ]
+    first = [model.predict(images, query).points for query in queries]
+    for query, points in list(zip(queries, first, strict=True))[-24:]:
+        np.testing.assert_allclose(model.predict(images, query).points, points, atol=5e-3)
