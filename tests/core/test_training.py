@@ -14,6 +14,7 @@ from vtrack.layouts import load_layout
 from vtrack.models import load_model
 from vtrack.models.backbones import normalise
 from vtrack.models.card import read_card
+from vtrack.models.reading import marks
 from vtrack.models.udfld import Output, UdfldConfig
 from vtrack.training.augment import Augmentation, make_augmentation
 from vtrack.training.average import average
@@ -275,6 +276,29 @@ def test_runs_have_a_mean_that_can_be_published(data_dir: Path, tmp_path: Path) 
     with pytest.raises(UsageError, match="is a mean of runs, which cannot go on"):
         train(recipe, tmp_path / "mean")
     train(replace(recipe, start=str(tmp_path / "mean")), tmp_path / "on")
+
+
+@pytest.mark.data
+def test_what_is_said_of_a_data_set_that_is_not_there(data_dir: Path, tmp_path: Path) -> None:
+    recipe = Recipe((f"imm73:{data_dir}/imm73.zip",), model=TINY, steps=1, batch=4)
+    for said in (
+        {"shares": {"w68": 2.0}},
+        {"trust": {"w68": 0.5}},
+        {"first_pixel": {"w68": 1.0}},
+        {"hold_out": ("w68",)},
+    ):
+        with pytest.raises(UsageError, match="there is no data set 'w68' here, only imm73"):
+            train(replace(recipe, **said), tmp_path / "run")  # type: ignore[arg-type]
+
+
+@pytest.mark.data
+def test_a_published_model_tells_what_it_was_taught(data_dir: Path, tmp_path: Path) -> None:
+    recipe = Recipe((f"imm73:{data_dir}/imm73.zip",), model=TINY, steps=1, batch=4, hold_out=("imm73",))
+    train(recipe, tmp_path / "run")
+    layout = load_layout("imm73")
+    told = read_card(publish(tmp_path / "run", "tiny", "a test", tmp_path)).taught
+    assert told == marks([(layout, True)])
+    assert sum(len(places["knots"]) for places in told.values()) == (~layout.every_second).sum()
 
 
 class _Stop(Exception):

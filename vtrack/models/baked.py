@@ -24,7 +24,7 @@ from vtrack.models.card import Card, read_card
 from vtrack.models.engines import encoded
 from vtrack.models.graphs import strip_notes
 from vtrack.models.networks import Answer, load_network
-from vtrack.models.reading import reading, taught
+from vtrack.models.reading import Taught, reading
 from vtrack.types import Query
 
 SUFFIXES = {"onnx": (".onnx",), "torchscript": (".pt",), "openvino": (".xml", ".bin")}
@@ -46,7 +46,7 @@ class Baked(nn.Module):
         self.answer = Answer(network)
         self.size: int = card.config["input_size"]
         self.sigma_scale = card.sigma_scale
-        plan = reading(query, taught(card))
+        plan = reading(query, Taught.of(card))
         arrays = (*encoded(plan.asked), plan.points, plan.sigma)
         for name, array in zip(("parts", "positions", "on_curve", "between"), arrays, strict=True):
             self.register_buffer(name, None if array is None else torch.from_numpy(np.array(array)))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,10 +30,16 @@ class Card:
     data: Mapping[str, str] = field(default_factory=dict)
     """Each data set trained on, and its terms."""
     scores: Mapping[str, Any] = field(default_factory=dict)
+    taught: Mapping[str, Mapping[str, Sequence[float]]] = field(default_factory=dict)
+    """Where its data mark points along each part, see `vtrack.models.reading`."""
 
     def write(self, path: Path) -> None:
         """Save as JSON."""
-        path.write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
+        text = json.dumps(asdict(self), indent=2)
+        short = re.sub(
+            r"\[[^\[\]{}]*\]", lambda found: f"[{' '.join(found[0][1:-1].split())}]", text
+        )  # a list takes one line
+        path.write_text(short + "\n", encoding="utf-8")
 
 
 def shipped() -> tuple[str, ...]:

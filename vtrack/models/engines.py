@@ -12,7 +12,7 @@ import numpy as np
 from vtrack.cores import cores
 from vtrack.errors import ModelError
 from vtrack.models.card import Card
-from vtrack.models.reading import reading, taught
+from vtrack.models.reading import Taught, reading
 from vtrack.text import embed
 from vtrack.types import FloatArray, ImageArray, Prediction, Query
 
@@ -69,7 +69,7 @@ class OnnxEngine:
             self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         except Exception as error:
             raise ModelError(f"{path}: not a model that onnxruntime can run: {_first_line(error)}") from error
-        self.card, self.name, self._taught = card, card.name, taught(card)
+        self.card, self.name, self._taught = card, card.name, Taught.of(card)
         self.input_size: int = card.config["input_size"]
         self.margin: float = card.config["margin"]
 
@@ -103,7 +103,7 @@ class TorchEngine:
 
         from vtrack.models.backbones import channels_last
 
-        self.card, self.name, self.device, self._taught = card, card.name, device, taught(card)
+        self.card, self.name, self.device, self._taught = card, card.name, device, Taught.of(card)
         self.input_size: int = card.config["input_size"]
         self.margin: float = card.config["margin"]
         self._torch: Any = torch

@@ -8,12 +8,12 @@ depend on the query alone: a table made once.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import lru_cache
 
 import numpy as np
 
-from vtrack.errors import VTrackError
 from vtrack.layouts import Layout
 from vtrack.models.card import Card
 from vtrack.parts import PARTS, Part
@@ -27,8 +27,45 @@ APART = 0.1
 runs from one's point to another's close by has waves.
 """
 
-Taught = tuple[tuple[str, bool], ...]
-"""Data sets, best first, and whether every second point of each was held out."""
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Taught:
+    """Positions along parts that a network knows. Each is its own, for a query is looked up by it."""
+
+    marked: Mapping[str, tuple[float, ...]]
+    """All that its data mark, in order."""
+    knots: Mapping[str, tuple[float, ...]]
+    """Those that curves run through."""
+
+    @classmethod
+    def of(cls, card: Card) -> Taught:
+        """What a card tells: nothing for a model of one layout, which reads any point off a curve already."""
+        places = {part: (told["knots"], told["others"]) for part, told in card.taught.items() if part in PARTS}
+        return cls(
+            {part: tuple(sorted([*knots, *others])) for part, (knots, others) in places.items()},
+            {part: tuple(knots) for part, (knots, _) in places.items()},
+        )
+
+
+def marks(layouts: Iterable[tuple[Layout, bool]]) -> dict[str, dict[str, list[float]]]:
+    """What a card tells of the layouts that a network learns, best first, and whether every second point is held out of each.
+
+    Knots are those of the first layout, and others' where it leaves gaps.
+    """
+    knots: dict[str, list[float]] = {}
+    others: dict[str, set[float]] = {}
+    for layout, held_out in layouts:
+        learned = ~layout.every_second if held_out else np.ones(len(layout), bool)
+        places: dict[str, set[float]] = {}
+        for part, position, known in zip(layout.query.parts, layout.query.positions, learned, strict=True):
+            if known and part in PARTS:
+                places.setdefault(part, set()).add(round(position % 1.0 if PARTS[part].closed else position, 6))
+        for part, own in places.items():
+            before = knots.get(part, [])
+            new = [place for place in own if all(_gap(PARTS[part], place, knot) > APART for knot in before)]
+            knots[part] = sorted([*before, *new])
+            others[part] = others.get(part, set()) | own
+    return {part: {"knots": at, "others": sorted(others[part] - set(at))} for part, at in knots.items()}
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -48,23 +85,15 @@ class Reading:
         return Prediction(self.points @ answer.points, answer.sigma @ self.sigma.T, answer.presence)
 
 
-def taught(card: Card) -> Taught:
-    """The data sets whose positions a model knows. Empty for a model of one layout: it reads any point off a curve already."""
-    if "layout" in card.config:
-        return ()
-    held_out = card.recipe.get("hold_out", ())
-    return tuple((name, name in held_out) for name in card.data)
-
-
 @lru_cache(maxsize=32)
-def reading(query: Query, data: Taught) -> Reading:
-    """How a model taught on these data sets answers a query."""
+def reading(query: Query, taught: Taught) -> Reading:
+    """How a model that was taught these positions answers a query."""
     parts = np.array(query.parts)
     curves = {}
     for part in dict.fromkeys(query.parts):
         places = np.flatnonzero(parts == part)
-        if part in PARTS and _strays(part, tuple(query.positions[i] for i in places), data):
-            curves[part] = places, _knots(part, data)
+        if part in taught.marked and _strays(PARTS[part], np.array(query.positions)[places], taught.marked[part]):
+            curves[part] = places, taught.knots[part]
     if not curves:
         return Reading(query)
     plain = [i for i, part in enumerate(query.parts) if part not in curves]
@@ -83,45 +112,12 @@ def reading(query: Query, data: Taught) -> Reading:
     return Reading(chosen, points[:, needed], sigma[:, needed])
 
 
-def _strays(name: str, positions: tuple[float, ...], data: Taught) -> bool:
-    """Whether some of these positions lie between those that were taught, if any were."""
-    known = np.array(sorted({place for places in _marked(name, data) for place in places}))
-    gaps = np.abs(np.array(positions)[:, None] - known)
-    if PARTS[name].closed:
+def _strays(part: Part, positions: FloatArray, marked: tuple[float, ...]) -> bool:
+    """Whether some of these positions lie between those that were taught."""
+    gaps = np.abs(positions[:, None] - np.array(marked))
+    if part.closed:
         gaps = np.abs((gaps + 0.5) % 1.0 - 0.5)
-    return bool(len(known) and (gaps.min(1) > NEAR).any())
-
-
-@cache
-def _marked(name: str, data: Taught) -> list[tuple[float, ...]]:
-    """Positions of a part, in order, that each of these data sets marks."""
-    closed, marked = PARTS[name].closed, []
-    for source, held_out in data:
-        layout = _layout(source)
-        if layout is not None:
-            learned = ~layout.every_second if held_out else np.ones(len(layout), bool)
-            places = [layout.query.positions[i] for i in layout.query.indices(name) if learned[i]]
-            marked.append(tuple(sorted({place % 1.0 if closed else place for place in places})))
-    return marked
-
-
-@cache
-def _knots(name: str, data: Taught) -> tuple[float, ...]:
-    """Positions of a part, in order, that these data sets mark: those of the first, and others' where it leaves gaps."""
-    knots: list[float] = []
-    for marked in _marked(name, data):
-        knots += [place for place in marked if all(_gap(PARTS[name], place, knot) > APART for knot in knots)]
-    return tuple(sorted(knots))
-
-
-def _layout(source: str) -> Layout | None:
-    """The layout of a data set; None for one that only its owner has."""
-    from vtrack.data.sources import layout_of  # takes half a second, which who only loads a model need not wait for
-
-    try:
-        return layout_of(source)
-    except VTrackError:
-        return None
+    return bool((gaps.min(1) > NEAR).any())
 
 
 def _gap(part: Part, one: float, other: float) -> float:

@@ -26,6 +26,8 @@ LARGEST = 512
 _KEPT = 24
 """Graphs at a time. They share their memory, since one runs after the other."""
 _WARM_UPS = 2
+_recording = threading.Lock()
+"""CUDA records one graph at a time, whatever model it is of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +72,8 @@ class Replay:
         key = about, shape
         if key not in self._recordings:
             try:
-                self._recordings[key] = self._record(shape, answer)
+                with _recording:
+                    self._recordings[key] = self._record(shape, answer)
             except RuntimeError as error:
                 log.warning("runs without CUDA graphs, which is slower: %s", str(error).partition("\n")[0])
                 self._recordable = False

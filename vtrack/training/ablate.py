@@ -22,6 +22,7 @@ from vtrack.evaluation.boxes import disturbed
 from vtrack.evaluation.evaluate import Outcome, evaluate
 from vtrack.models.card import Card
 from vtrack.models.engines import TorchEngine
+from vtrack.models.reading import marks
 from vtrack.models.systems import build_system
 from vtrack.models.udfld import UdfldConfig
 from vtrack.training.checkpoint import load_weights
@@ -64,8 +65,10 @@ def tables(base: Recipe, out: Path, report: Callable[[str], None]) -> str:
         path = train(recipe, out / name.replace(",", "").replace(" ", "-"), _named(name, report))
         network = build_system("udfld", recipe.model)
         network.load_state_dict(load_weights(path))
-        learned = {_name(spec): "" for spec in recipe.data}
-        card = Card(name, "udfld", "", asdict(recipe.model), recipe={"hold_out": recipe.hold_out}, data=learned)
+        learned = [
+            (data.layout, own in recipe.hold_out) for own, data in sets.items() if own in map(_name, recipe.data)
+        ]
+        card = Card(name, "udfld", "", asdict(recipe.model), taught=marks(learned))
         engine = TorchEngine(card, network, base.device)
         known = {own: data for own, data in sets.items() if own in map(_name, recipe.data)}
         outcomes = {own: evaluate(engine, data) for own, data in known.items()}

@@ -17,6 +17,8 @@ from vtrack.errors import UsageError, VTrackError
 from vtrack.training.checkpoint import load_run, prefixed, save_run, without_prefix
 from vtrack.training.loop import CHECKPOINT
 
+_NONE = torch.empty(0)
+
 
 def average(runs: Sequence[Path], out: Path, shares: Sequence[float] = ()) -> Path:
     """A run to publish whose running mean is the mean of theirs, in these shares; the rest is told as of the first.
@@ -36,6 +38,11 @@ def average(runs: Sequence[Path], out: Path, shares: Sequence[float] = ()) -> Pa
         if shape != shapes[0]:
             raise UsageError(f"{run} is of another model than {runs[0]}; only weights of one model have a mean")
     means = [without_prefix("mean", tensors) for tensors, _ in told]
+    for run, mean in zip(runs, means, strict=True):
+        if not torch.equal(mean.get("known_parts", _NONE), means[0].get("known_parts", _NONE)):
+            raise UsageError(
+                f"{run} learned other parts than {runs[0]}, or in another order; their tables have no mean"
+            )
     weights = torch.tensor(shares) / sum(shares)
     mixed = {
         name: torch.einsum("r,r...->...", weights, torch.stack([mean[name] for mean in means]).float())

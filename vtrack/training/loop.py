@@ -23,6 +23,7 @@ from vtrack.errors import DataError, EmptySplitError, UsageError
 from vtrack.models.backbones import channels_last, normalise
 from vtrack.models.networks import unfold_norms
 from vtrack.models.pretrained import init_backbone
+from vtrack.models.reading import marks
 from vtrack.models.system import Labelled, System
 from vtrack.models.systems import SYSTEMS, build_system, system_of
 from vtrack.models.udfld import UdfldConfig
@@ -115,6 +116,7 @@ def train(recipe: Recipe, out: Path, report: Callable[[str], None] = log.info) -
     with team.leader_first():
         stores = open_stores(recipe.data, "train", out.parent / "cache", in_memory=recipe.in_memory)
         checks = open_stores(recipe.data, "val", out.parent / "cache")
+    _check_names(recipe, [store.name for store in stores])
     if recipe.teacher:
         stores = [taught(store, recipe.teacher, recipe.teacher_share, str(team.device)) for store in stores]
     run = Run(recipe, out, stores, team)
@@ -143,6 +145,16 @@ def train(recipe: Recipe, out: Path, report: Callable[[str], None] = log.info) -
                 run.save()
     team.leave()
     return out / CHECKPOINT
+
+
+def _check_names(recipe: Recipe, names: Sequence[str]) -> None:
+    """Raise if something is said of a data set that is not there."""
+    for what in ("shares", "trust", "first_pixel", "hold_out"):
+        for name in getattr(recipe, what):
+            if name not in names:
+                raise UsageError(
+                    f"{what.replace('_', ' ')}: there is no data set {name!r} here, only {', '.join(names)}"
+                )
 
 
 def open_stores(specs: Sequence[str], split: str, cache: Path, *, in_memory: bool = False) -> list[Store]:
@@ -180,6 +192,8 @@ class Run:
             raise UsageError(f"{self.system} learns all points of its layout; only udfld can leave some out")
         self._queries: dict[tuple[str, ...], Tensor] = {}
         self.model.prepare(stores)
+        learned = [(store.layout, store.name in recipe.hold_out) for store in stores]
+        self._taught = marks(learned) if self.model.any_points else {}
         if not self.path.exists():
             self._start(stores[0])
         self.mean.load_state_dict(self.model.state_dict())
@@ -294,7 +308,11 @@ class Run:
             **prefixed("mean", self.mean.state_dict()),
             **optimiser_tensors(self.model, self.optimiser),
         }
-        save_run(self.path, tensors, {"step": self.step, "system": self.system, "recipe": asdict(self.recipe)})
+        save_run(
+            self.path,
+            tensors,
+            {"step": self.step, "system": self.system, "recipe": asdict(self.recipe), "taught": self._taught},
+        )
 
     def _resume(self) -> None:
         tensors, state = load_run(self.path)

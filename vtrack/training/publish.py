@@ -47,7 +47,7 @@ def publish(run: Path, name: str, summary: str, out: Path) -> Path:
     """Write `name`.safetensors, .onnx and .json into `out`; sigma is calibrated on the run's first data set."""
     tensors, state = load_run(run / CHECKPOINT if run.is_dir() else run)
     recipe: dict[str, Any] = state["recipe"]
-    card = Card(name, state.get("system", "udfld"), summary, recipe["model"])
+    card = Card(name, state.get("system", "udfld"), summary, recipe["model"], taught=state.get("taught", {}))
     network = build_network(card)
     network.load_state_dict(without_prefix("mean", tensors))
     out.mkdir(parents=True, exist_ok=True)
