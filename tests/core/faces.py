@@ -12,13 +12,19 @@ import numpy as np
 from vtrack.data import Dataset
 from vtrack.layouts import Layout, load_layout
 from vtrack.template import load_template
-from vtrack.types import FloatArray, ImageArray, Prediction, Query
+from vtrack.types import FloatArray, ImageArray, LandmarkModel, Prediction, Query
 
 
 def picture(width: int = 120, height: int = 100) -> bytes:
     """An encoded picture with some content."""
     across, down = np.meshgrid(np.linspace(0, 255, width), np.linspace(0, 255, height))
     return bytes(cv2.imencode(".png", np.stack([across, down, 255 - across], -1).astype(np.uint8))[1])
+
+
+def noise(model: LandmarkModel, count: int) -> ImageArray:
+    """(count, 3, S, S) crops of nothing, of the model's size."""
+    shape = (count, 3, model.input_size, model.input_size)
+    return np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
 
 
 def template_faces(layout: Layout, count: int = 4, scale: float = 40.0) -> FloatArray:

@@ -9,11 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.core.faces import noise
 from vtrack.errors import ModelError, UsageError
 from vtrack.layouts import load_layout
 from vtrack.models import gpu_likely, load_model, pick_device, shipped
-from vtrack.models.card import WEIGHTS
-from vtrack.types import LandmarkModel, Query
+from vtrack.models.card import WEIGHTS, Card, read_card
+from vtrack.types import Query
 
 QUERY = load_layout("300w").query
 
@@ -26,16 +27,11 @@ def copy(tmp_path: Path) -> Path:
     return tmp_path / "fast.json"
 
 
-def crops(model: LandmarkModel, count: int) -> np.ndarray:
-    size = model.input_size
-    return np.random.default_rng(0).integers(0, 256, (count, 3, size, size), dtype=np.uint8)
-
-
 @pytest.mark.parametrize("name", shipped())
 def test_both_engines_of_a_shipped_model_say_the_same(name: str) -> None:
     onnx = load_model(name, device="cpu", engine="onnx")
     torch = load_model(name, device="cpu", engine="torch")
-    images = crops(onnx, 2)
+    images = noise(onnx, 2)
     one, other = onnx.predict(images, QUERY), torch.predict(images, QUERY)
     assert np.abs(one.points - other.points).max() < 1e-3
     assert np.abs(one.sigma / other.sigma - 1).max() < 1e-2
@@ -44,7 +40,7 @@ def test_both_engines_of_a_shipped_model_say_the_same(name: str) -> None:
 
 def test_a_batch_answers_as_its_faces_do_alone() -> None:
     model = load_model("fast", device="cpu")
-    images = crops(model, 3)
+    images = noise(model, 3)
     together = model.predict(images, QUERY)
     alone = model.predict(images[1:2], QUERY)
     assert np.abs(together.points[1] - alone.points[0]).max() < 1e-4
@@ -53,8 +49,8 @@ def test_a_batch_answers_as_its_faces_do_alone() -> None:
 def test_no_crops_and_no_points_are_fine() -> None:
     for engine in ("onnx", "torch"):
         model = load_model("fast", device="cpu", engine=engine)
-        assert model.predict(crops(model, 0), QUERY).points.shape == (0, 68, 2)
-        assert model.predict(crops(model, 2), Query((), ())).points.shape == (2, 0, 2)
+        assert model.predict(noise(model, 0), QUERY).points.shape == (0, 68, 2)
+        assert model.predict(noise(model, 2), Query((), ())).points.shape == (2, 0, 2)
 
 
 @pytest.mark.parametrize("engine", ["onnx", "torch"])
@@ -63,7 +59,7 @@ def test_crops_of_another_kind_are_refused(engine: str) -> None:
     with pytest.raises(ValueError, match="crops must be uint8"):
         model.predict(np.zeros((1, 3, 10, 10), np.uint8), QUERY)
     with pytest.raises(ValueError, match="crops must be uint8"):
-        model.predict(crops(model, 1).astype(np.float32), QUERY)
+        model.predict(noise(model, 1).astype(np.float32), QUERY)
 
 
 def test_names_that_do_not_exist() -> None:
@@ -91,6 +87,20 @@ def test_weights_of_another_model_are_named(copy: Path) -> None:
         load_model(str(copy), device="cpu", engine="torch")
 
 
+def test_a_card_is_read_as_it_was_written(tmp_path: Path) -> None:
+    """A list takes one line; what strings hold stays, brackets and spaces too."""
+    card = Card(
+        "x",
+        "udfld",
+        "two  spaces, [a  list] of  them",
+        {},
+        recipe={"numbers": [1, 2.5], "words": ["a  b", "c"], "none": []},
+    )
+    card.write(tmp_path / "x.json")
+    assert read_card(tmp_path / "x.json") == card
+    assert '"numbers": [1, 2.5],\n' in (tmp_path / "x.json").read_text()
+
+
 def test_cards_that_are_none(copy: Path) -> None:
     copy.write_text("{")
     with pytest.raises(ModelError, match="not a model card"):
@@ -103,7 +113,7 @@ def test_cards_that_are_none(copy: Path) -> None:
 def test_a_shared_engine_divides_a_batch_and_says_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
     alone, shared = (load_model("fast", device="cpu", engine="onnx", shared=shared) for shared in (False, True))
-    images = crops(alone, 7)
+    images = noise(alone, 7)
     one, other = alone.predict(images, QUERY), shared.predict(images, QUERY)
     np.testing.assert_allclose(one.points, other.points, atol=1e-4)
     np.testing.assert_allclose(one.presence, other.presence, atol=1e-4)
@@ -127,7 +137,7 @@ print("torch" in sys.modules)
 def test_crops_may_be_read_only(engine: str, recwarn: pytest.WarningsRecorder) -> None:
     """As those that come from another process are."""
     model = load_model("fast", device="cpu", engine=engine)
-    images = crops(model, 2)
+    images = noise(model, 2)
     frozen = images.copy()
     frozen.setflags(write=False)
     np.testing.assert_array_equal(model.predict(frozen, QUERY).points, model.predict(images, QUERY).points)
@@ -139,7 +149,7 @@ def test_crops_may_be_read_only(engine: str, recwarn: pytest.WarningsRecorder) -
 def test_a_gpu_says_what_the_cpu_says_for_any_batch(name: str) -> None:
     """From recorded graphs, of batches that fill them or do not, and of one query after the other."""
     here, there = load_model(name, device="cpu", engine="torch"), load_model(name, device="cuda")
-    images = crops(here, 7)
+    images = noise(here, 7)
     for query in (QUERY, Query(("outer_lip",) * 3, (0.0, 0.25, 0.6))):
         expected = here.predict(images, query)
         for count in (1, 7, 3, 7):
@@ -152,7 +162,7 @@ def test_a_gpu_says_what_the_cpu_says_for_any_batch(name: str) -> None:
 @pytest.mark.cuda
 def test_recorded_graphs_answer_as_the_network_does() -> None:
     model = load_model("fast", device="cuda")
-    images = crops(model, 600)
+    images = noise(model, 600)
     whole = model.predict(images, QUERY)
     assert model._replay is not None and model._replay._recordable, "the network could not be recorded"
     model._replay = None

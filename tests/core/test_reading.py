@@ -9,6 +9,7 @@ import pytest
 import torch
 from scipy.interpolate import CubicSpline
 
+from tests.core.faces import noise
 from vtrack.crops import Crops, warp
 from vtrack.data import Dataset, load_dataset
 from vtrack.data.sources import layout_of
@@ -63,11 +64,6 @@ def cut(model: LandmarkModel, data: Dataset) -> tuple[ImageArray, FloatArray, Fl
     crops = Crops.around(data.layout.face_box(data.points), model.margin)
     images = warp([data.image(i) for i in range(len(data))], range(len(data)), crops, model.input_size)
     return images, crops.to_crop(data.points), data.layout.unit(data.points) / crops.sides
-
-
-def noise(model: LandmarkModel, count: int) -> ImageArray:
-    shape = (count, 3, model.input_size, model.input_size)
-    return np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
 
 
 def along(part: str, positions: list[float]) -> Query:

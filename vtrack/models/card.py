@@ -35,11 +35,13 @@ class Card:
 
     def write(self, path: Path) -> None:
         """Save as JSON."""
-        text = json.dumps(asdict(self), indent=2)
-        short = re.sub(
-            r"\[[^\[\]{}]*\]", lambda found: f"[{' '.join(found[0][1:-1].split())}]", text
-        )  # a list takes one line
-        path.write_text(short + "\n", encoding="utf-8")
+        text = re.sub(r"\[\n[^\[\]{}]*\]", _one_line, json.dumps(asdict(self), indent=2))
+        path.write_text(text + "\n", encoding="utf-8")
+
+
+def _one_line(found: re.Match[str]) -> str:
+    """A list without the line breaks between its items; within a string there are none."""
+    return f"[{' '.join(line.strip() for line in found[0][1:-1].splitlines() if line.strip())}]"
 
 
 def shipped() -> tuple[str, ...]:
