@@ -51,7 +51,7 @@ class Decoder:
         self.label = _without_secrets(source) if isinstance(source, str) else str(source)
         self.damaged = 0
         self._timeout = timeout
-        self._chip, self._hwaccel = hwaccel, _hwaccel(hwaccel)
+        self._chip = hwaccel
         self._open()
 
     def close(self) -> None:
@@ -88,7 +88,7 @@ class Decoder:
         if not self.is_network and Path(self.path).stat().st_size == 0:
             raise SourceError(f"{self.label}: the file is empty (0 bytes)")
         try:
-            self.container = self._opened(self._hwaccel)
+            self.container = self._opened(self._chip)
         except (av.FFmpegError, OSError) as error:
             raise SourceError(f"{self.label}: {self._why_not_open(error)}") from error
         try:
@@ -100,10 +100,10 @@ class Decoder:
             self.close()
             raise
 
-    def _opened(self, hwaccel: HWAccel | None) -> av.container.InputContainer:
+    def _opened(self, chip: str) -> av.container.InputContainer:
         options = {"rtsp_transport": "tcp"} if self.path.lower().startswith("rtsp") else {}
         timeout = (self._timeout, self._timeout) if self.is_network else None
-        return av.open(self.path, options=options, timeout=timeout, metadata_errors="replace", hwaccel=hwaccel)
+        return av.open(self.path, options=options, timeout=timeout, metadata_errors="replace", hwaccel=_hwaccel(chip))
 
     def _best_stream(self) -> av.VideoStream:
         streams = self.container.streams
@@ -136,10 +136,10 @@ class Decoder:
 
     def _opens_plainly(self) -> bool:
         """Whether it was for the chip's sake that it could not be opened."""
-        if self._hwaccel is None:
+        if self._chip == "none":
             return False
         try:
-            self._opened(None).close()
+            self._opened("none").close()
         except (av.FFmpegError, OSError):
             return False
         return True

@@ -194,7 +194,5 @@ def _planes_of(frame: av.VideoFrame) -> tuple[ImageArray, ImageArray, ImageArray
         luma, blue, red = (view(plane) for plane in frame.planes)
         return luma, blue, red
     bright, both = frame.planes
-    size = -(-frame.height // 2), -(-frame.width // 2)
-    pairs = np.frombuffer(memoryview(both), np.uint8).reshape(-1, both.line_size)[: size[0], : 2 * size[1]]
-    blue, red = cv2.split(pairs.reshape(*size, 2))
+    blue, red = cv2.split(view(both, 2).reshape(both.height, both.width, 2))
     return view(bright), np.asarray(blue, np.uint8), np.asarray(red, np.uint8)

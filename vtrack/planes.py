@@ -150,9 +150,9 @@ Pixels = ImageArray | Planes
 """A picture: RGB (H, W, 3), or still in planes."""
 
 
-def view(plane: Any) -> ImageArray:
-    """(height, width) of an `av` plane's own memory, without the bytes that fill its lines up."""
-    return np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[: plane.height, : plane.width]
+def view(plane: Any, samples: int = 1) -> ImageArray:
+    """(height, width * samples) of an `av` plane's own memory, without the bytes that fill its lines up."""
+    return np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[: plane.height, : plane.width * samples]
 
 
 def rgb_of(planes: npt.NDArray[Any], colours: Colours) -> ImageArray:

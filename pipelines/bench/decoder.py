@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 
 import av
 
-from pipelines.bench.memory import peak_mb
+from pipelines.bench.told import tell
 from pipelines.source import open_source
 
 
@@ -19,15 +18,7 @@ def main() -> None:
         began, worked = time.perf_counter(), time.process_time()
         frames = sum(1 for _ in source)
         seconds, cpu = time.perf_counter() - began, time.process_time() - worked
-    told = {
-        "frames": frames,
-        "faces": 0,
-        "seconds": seconds,
-        "cpu": cpu,
-        "peak_mb": peak_mb(),
-        "versions": f"PyAV {av.__version__}",
-    }
-    sys.stdout.write(json.dumps(told) + "\n")
+    tell(frames=frames, seconds=seconds, cpu=cpu, versions=f"PyAV {av.__version__}")
 
 
 if __name__ == "__main__":

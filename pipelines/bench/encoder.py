@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import tempfile
 import time
@@ -12,7 +11,7 @@ from typing import Any
 
 import av
 
-from pipelines.bench.memory import peak_mb
+from pipelines.bench.told import tell
 from pipelines.writer import CODECS
 from vtrack.cores import cores
 
@@ -37,15 +36,7 @@ def main() -> None:
             output.mux(stream.encode(picture))
         output.mux(stream.encode(None))
     seconds, cpu = time.perf_counter() - began, time.process_time() - worked
-    told = {
-        "frames": len(pictures),
-        "faces": 0,
-        "seconds": seconds,
-        "cpu": cpu,
-        "peak_mb": peak_mb(),
-        "versions": f"{codec.encoder}",
-    }
-    sys.stdout.write(json.dumps(told) + "\n")
+    tell(frames=len(pictures), seconds=seconds, cpu=cpu, versions=codec.encoder)
 
 
 if __name__ == "__main__":

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import json
-import sys
 import tempfile
 import time
 from dataclasses import asdict
 from pathlib import Path
 
-from pipelines.bench.memory import peak_mb
+from pipelines.bench.told import tell
 from pipelines.outputs import Looks, make_sinks
 from pipelines.source import open_source
 from pipelines.video import Pipeline, Settings, run
@@ -43,17 +41,15 @@ def main() -> None:
         worked = time.process_time()
         summary = run(pipeline, source, sinks, progress=count, pixels=args.video)
         cpu = time.process_time() - worked
-    told = {
-        "frames": summary.frames,
-        "faces": faces,
-        "seconds": summary.seconds,
-        "cpu": cpu,
-        "peak_mb": peak_mb(),
-        "versions": f"vtrack {__version__}, {pipeline.model.name} on {getattr(pipeline.model, 'device', 'cpu')}",
-        "stages": dict(summary.stages),
-        "waits": {queue: asdict(waits) for queue, waits in summary.waits.items()},
-    }
-    sys.stdout.write(json.dumps(told) + "\n")
+    tell(
+        frames=summary.frames,
+        faces=faces,
+        seconds=summary.seconds,
+        cpu=cpu,
+        versions=f"vtrack {__version__}, {pipeline.model.name} on {getattr(pipeline.model, 'device', 'cpu')}",
+        stages=dict(summary.stages),
+        waits={queue: asdict(waits) for queue, waits in summary.waits.items()},
+    )
 
 
 if __name__ == "__main__":

@@ -207,14 +207,19 @@ def test_training_goes_on_from_a_published_model(data_dir: Path, tmp_path: Path)
 
 
 @pytest.mark.data
-def test_a_wider_backbone_starts_as_the_narrow_one_and_its_copies_part_ways(data_dir: Path, tmp_path: Path) -> None:
+def test_a_wider_backbone_starts_as_the_narrow_one_and_its_copies_part_ways(
+    data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "vtrack.training.precision.pays_on_cpu", lambda: False
+    )  # half precision rounds either otherwise
     recipe = Recipe(data=(f"imm73:{data_dir}/imm73.zip",), model=TINY, steps=8, batch=4, every=8, rate=3e-3)
     train(recipe, tmp_path / "narrow")
     stores = open_stores(recipe.data, "val", tmp_path / "cache")
     narrow = Run(recipe, tmp_path / "narrow", stores)
     wider = replace(recipe, model=replace(TINY, backbone="resnet18"), start=str(tmp_path / "narrow"))
     run = Run(wider, tmp_path / "wide", stores)
-    assert run.validate(stores)["imm73"] == pytest.approx(narrow.validate(stores)["imm73"], rel=1e-3)
+    assert run.validate(stores)["imm73"] == pytest.approx(narrow.validate(stores)["imm73"], rel=1e-4)
     second = run.model.state_dict()["backbone.layer1.0.conv2.weight"]
     assert not torch.allclose(second[:, :32], second[:, 32:], atol=1e-3)  # what reads the copies tells them apart
     first = run.model.state_dict()["backbone.conv1.weight"]

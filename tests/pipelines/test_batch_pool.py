@@ -45,6 +45,10 @@ class Toy:
             os.kill(os.getpid(), signal.SIGSTOP)
         elif kind == "asleep":
             time.sleep(600)
+        elif kind == "meeting":
+            (self.folder / f"here-{os.getpid()}").touch()
+            while len(list(self.folder.glob("here-*"))) < 2:
+                time.sleep(0.05)
         elif kind == "slow":
             for i in range(15):
                 time.sleep(0.1)
@@ -67,11 +71,12 @@ def no_child_left() -> Iterator[None]:
 
 
 def test_a_worker_is_loaded_once_and_does_many_jobs(tmp_path: Path) -> None:
-    events = list(pool(tmp_path).run(deque([f"good {i}" for i in range(12)]), threading.Event()))
+    # The first two are only done by both workers at once, so that neither does all before the other has begun.
+    jobs = ["meeting 0", "meeting 1", *(f"good {i}" for i in range(10))]
+    events = list(pool(tmp_path).run(deque(jobs), threading.Event()))
     results = [event.result for event in events if isinstance(event, Finished)]
-    assert sorted(str(result).partition(" by ")[0] for result in results) == sorted(f"good {i}" for i in range(12))
-    # On a busy machine one may have done all before the other has begun.
-    assert len({str(result).partition(" by ")[2] for result in results}) <= len(list(tmp_path.iterdir())) <= 2
+    assert sorted(str(result).partition(" by ")[0] for result in results) == sorted(jobs)
+    assert len({str(result).partition(" by ")[2] for result in results}) == len(list(tmp_path.glob("loaded-*"))) <= 2
     assert sum(isinstance(event, Started) for event in events) == 12
 
 

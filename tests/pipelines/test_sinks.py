@@ -150,9 +150,11 @@ def test_no_space_left_on_device(tiny_disk: Path, name: str) -> None:
     assert names(tiny_disk) == []
 
 
-def test_no_sink_takes_everything() -> None:
+def test_no_sink_takes_everything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     with NoSink() as sink:
         sink.write(make_result(0))
+    assert names(tmp_path) == []
 
 
 def test_a_sink_must_be_entered(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ depend on the query alone: a table made once.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -56,14 +56,14 @@ def marks(layouts: Iterable[tuple[Layout, bool]]) -> dict[str, dict[str, list[fl
     others: dict[str, set[float]] = {}
     for layout, held_out in layouts:
         learned = ~layout.every_second if held_out else np.ones(len(layout), bool)
-        places: dict[str, set[float]] = {}
+        marked: dict[str, set[float]] = {}
         for part, position, known in zip(layout.query.parts, layout.query.positions, learned, strict=True):
             if known and part in PARTS:
-                places.setdefault(part, set()).add(round(position % 1.0 if PARTS[part].closed else position, 6))
-        for part, own in places.items():
-            before = knots.get(part, [])
-            new = [place for place in own if all(_gap(PARTS[part], place, knot) > APART for knot in before)]
-            knots[part] = sorted([*before, *new])
+                marked.setdefault(part, set()).add(round(position % 1.0 if PARTS[part].closed else position, 6))
+        for part, own in marked.items():
+            before, places = knots.get(part, []), np.array(sorted(own))
+            new = places[(_gaps(PARTS[part], places, before) > APART).all(1)]
+            knots[part] = sorted([*before, *new.tolist()])
             others[part] = others.get(part, set()) | own
     return {part: {"knots": at, "others": sorted(others[part] - set(at))} for part, at in knots.items()}
 
@@ -114,16 +114,13 @@ def reading(query: Query, taught: Taught) -> Reading:
 
 def _strays(part: Part, positions: FloatArray, marked: tuple[float, ...]) -> bool:
     """Whether some of these positions lie between those that were taught."""
-    gaps = np.abs(positions[:, None] - np.array(marked))
-    if part.closed:
-        gaps = np.abs((gaps + 0.5) % 1.0 - 0.5)
-    return bool((gaps.min(1) > NEAR).any())
+    return bool((_gaps(part, positions, marked).min(1) > NEAR).any())
 
 
-def _gap(part: Part, one: float, other: float) -> float:
-    """How far two positions lie apart."""
-    gap = abs(one - other)
-    return min(gap, 1 - gap) if part.closed else gap
+def _gaps(part: Part, some: FloatArray, others: Sequence[float]) -> FloatArray:
+    """(some, others) how far they lie apart; round a closed part the shorter way."""
+    gaps = np.abs(some[:, None] - np.array(others))
+    return np.minimum(gaps % 1.0, -gaps % 1.0) if part.closed else gaps
 
 
 def _smooth(part: Part, knots: FloatArray, at: FloatArray) -> FloatArray:

@@ -65,12 +65,9 @@ def tables(base: Recipe, out: Path, report: Callable[[str], None]) -> str:
         path = train(recipe, out / name.replace(",", "").replace(" ", "-"), _named(name, report))
         network = build_system("udfld", recipe.model)
         network.load_state_dict(load_weights(path))
-        learned = [
-            (data.layout, own in recipe.hold_out) for own, data in sets.items() if own in map(_name, recipe.data)
-        ]
-        card = Card(name, "udfld", "", asdict(recipe.model), taught=marks(learned))
-        engine = TorchEngine(card, network, base.device)
         known = {own: data for own, data in sets.items() if own in map(_name, recipe.data)}
+        taught = marks((data.layout, own in recipe.hold_out) for own, data in known.items())
+        engine = TorchEngine(Card(name, "udfld", "", asdict(recipe.model), taught=taught), network, base.device)
         outcomes = {own: evaluate(engine, data) for own, data in known.items()}
         errors[name] = {own: _error(outcome) for own, outcome in outcomes.items()}
         if first in known:
