@@ -17,9 +17,7 @@ import numpy.typing as npt
 from scipy.stats import gamma
 
 from filters.motion import flat_transition, lively_noise, transition, unit_noise
-from vtrack.types import FloatArray
-
-BoolArray = npt.NDArray[np.bool_]
+from vtrack.types import BoolArray, FloatArray
 
 
 @dataclass(frozen=True, eq=False, slots=True)

@@ -13,8 +13,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from filters.kalman import BoolArray, Step
-from vtrack.types import FloatArray
+from filters.kalman import Step
+from vtrack.types import BoolArray, FloatArray
 
 
 @dataclass(frozen=True, eq=False, slots=True)

@@ -26,7 +26,7 @@ class CausalFollower(Follower):
     def follow(self, frames: Iterable[Frame]) -> Iterator[tuple[Frame, dict[int, Sighting]]]:
         """Every frame with its faces by id, each as soon as it comes."""
         for frame in frames:
-            if self.cuts.is_cut(frame.pixels):
+            if frame.cut:
                 self._cross(frame)
             else:
                 self._go_on(frame)

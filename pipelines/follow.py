@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pipelines.cuts import CutDetector
 from pipelines.landmarks import Landmarker
 from pipelines.tracks import (
     STILL,
@@ -46,7 +45,6 @@ class Follower:
         self.landmarker = landmarker
         self.tracks = Tracks(max_faces, sure=detector.sure)
         self.detect_every = detect_every
-        self.cuts = CutDetector()
 
     def seek(self, frames: Sequence[Frame]) -> list[list[Seed]]:
         """The faces of each frame: detected, looked at by the landmark model, each once."""

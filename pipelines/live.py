@@ -17,6 +17,7 @@ import numpy as np
 
 from pipelines.capture import Capture
 from pipelines.causal import CausalFollower
+from pipelines.cuts import marked
 from pipelines.landmarks import Landmarker
 from pipelines.newest import Newest
 from pipelines.video import Finish, Pipeline, Settings, as_result, only
@@ -75,7 +76,7 @@ class Live:
             detect_every=settings.detect_every,
         )
         smoother, finish = settings.smoother(), Finish(settings)
-        for frame, sightings in follower.follow(self.capture):
+        for frame, sightings in follower.follow(marked(self.capture)):
             for smooth in smoother.push(as_result(frame, sightings, follower.landmarker.query)):
                 result = finish(smooth)
                 yield LiveResult(_part(result, shown, len(kept)), only(result, kept))

@@ -40,7 +40,7 @@ class SegmentFollower(Follower):
         self._keys = 0
         segment: list[Frame] = []
         for frame in frames:
-            if self.cuts.is_cut(frame.pixels) or not segment:
+            if frame.cut or not segment:
                 self._finish(segment)
                 yield from self._settled(segment)
                 self._enter(frame)

@@ -12,9 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from pipelines.cuts import CutDetector
 from pipelines.steady import Moment, Smoothing, Steady, look_ahead
-from vtrack.planes import Pixels
 from vtrack.types import Face, FloatArray, FrameResult, Query
 
 ANCHOR_PREFIX = "anchor_"
@@ -79,25 +77,20 @@ class Smoother:
         places = anchors or range(len(query))
         self._anchors = np.array([*places, *range(len(query), len(self._all))], np.intp)
         self._steady: Steady | None = None
-        self._cuts = CutDetector()
         self._lives: dict[int, _Life] = {}
         self._held: deque[_Held] = deque()
         self._time: float | None = None
 
-    def push(self, result: FrameResult, picture: Pixels | None = None) -> list[FrameResult]:
-        """Take the next frame; give back those that are ready, perhaps none.
-
-        Scene cuts are looked for in `picture`, which need not be given where `result` has the frame's own.
-        """
+    def push(self, result: FrameResult) -> list[FrameResult]:
+        """Take the next frame; give back those that are ready, perhaps none."""
         if self.settings.mode == "none":
             return [result]
-        picture = result.frame.pixels if picture is None else picture
         if self._steady is None:
             self._steady = Steady(self._all, self._anchors, self.settings, lag=_lag(*result.frame.size))
         # Time stands still where timestamps do, and never runs backwards. Rounding lets equal steps be equal.
         step = 0.0 if self._time is None else round(max(result.time - self._time, 0.0), 9)
         self._time = result.time
-        self._end_lives(result, self._cuts.is_cut(picture))
+        self._end_lives(result)
         held = self._enter(result)
         points = np.full((self._steady.tracks, len(self._all), 2), np.nan)
         sigma = np.full(points.shape[:2], np.nan)
@@ -109,17 +102,19 @@ class Smoother:
     def flush(self) -> list[FrameResult]:
         """Give back all frames still held, in order. The smoother may go on with a new recording afterwards."""
         results = [] if self._steady is None else [self._leave(moment) for moment in self._steady.flush()]
-        self._steady, self._cuts, self._time = None, CutDetector(), None
+        self._steady, self._time = None, None
         self._lives.clear()
         return results
 
-    def _end_lives(self, result: FrameResult, cut: bool) -> None:
+    def _end_lives(self, result: FrameResult) -> None:
         """End the lives that cannot go on in this frame."""
         seen = {face.id: face for face in result.faces if face.measured}
         ended = [
             track
             for track, life in self._lives.items()
-            if cut or result.time - life.time > _BRIDGE or (track in seen and _jumped(life.face.box, seen[track].box))
+            if result.frame.cut
+            or result.time - life.time > _BRIDGE
+            or (track in seen and _jumped(life.face.box, seen[track].box))
         ]
         for track in ended:
             del self._lives[track]

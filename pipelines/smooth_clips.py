@@ -11,6 +11,7 @@ import numpy as np
 
 from detectors import load_detector
 from filters.rigid import ComplexArray, to_complex
+from pipelines.cuts import marked
 from pipelines.landmarks import Landmarker
 from pipelines.segments import SegmentFollower
 from pipelines.source import open_source
@@ -153,7 +154,7 @@ def filmed(video: Path) -> list[Clip]:
     for name in ("still", video.stem):
         with open_source(video) as source:
             frames = _still(first) if name == "still" else source
-            seen = list(SegmentFollower(detector, landmarker, max_faces=1).follow(frames))
+            seen = list(SegmentFollower(detector, landmarker, max_faces=1).follow(marked(frames)))
         if any(len(sightings) != 1 for _, sightings in seen):
             raise SourceError(f"{video}: the face must be there in every frame, and be found")
         sightings = [next(iter(sightings.values())) for _, sightings in seen]

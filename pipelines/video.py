@@ -1,5 +1,5 @@
-"""The whole product as one sentence: frames come from a source, are detected, tracked, cropped, landmarked, smoothed, and
-go to sinks.
+"""The whole product as one sentence: frames come from a source, faces in them are detected, tracked, cropped,
+landmarked, smoothed, and go to sinks.
 
     for result in track("input.mp4", parts="eyes,lips"):
         print(result.time, [face.id for face in result.faces])
@@ -18,6 +18,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from detectors import load_detector
+from pipelines.cuts import marked
 from pipelines.follow import DETECT_EVERY
 from pipelines.landmarks import Landmarker, Sighting
 from pipelines.measures import MEASURED, Measurer
@@ -31,7 +32,6 @@ from vtrack.cores import detector_cores
 from vtrack.errors import UsageError
 from vtrack.models import load_model
 from vtrack.parts import ANCHORS
-from vtrack.planes import Pixels
 from vtrack.query import parse_query
 from vtrack.types import Detector, Face, Frame, FrameResult, LandmarkModel, Query
 
@@ -154,16 +154,15 @@ class Pipeline:
         depth = room(source)
         # The model computes outside of Python, so that smoothing goes on in this thread meanwhile.
         with (
-            Ahead(watch.each("decode", source), depth, stop) as frames,
+            Ahead(watch.each("decode", marked(source)), depth, stop) as frames,
             Ahead(self.follow(frames, watch), depth) as followed,
         ):
-            seen = ((frame, sightings, frame.pixels) for frame, sightings in followed)
-            yield from finished(self.settings, seen, pixels=pixels, watch=watch)
+            yield from finished(self.settings, followed, pixels=pixels, watch=watch)
             watch.waits("decoded", *frames.waits)
             watch.waits("followed", *followed.waits)
 
     def follow(self, frames: Iterable[Frame], watch: Stopwatch | None = None) -> Iterator[Followed]:
-        """Every frame with its faces by id, as the model saw them."""
+        """Every frame with its faces by id, as the model saw them; scene cuts are where the frames say."""
         settings = self.settings
         follower = SegmentFollower(
             self.detector,
@@ -176,20 +175,17 @@ class Pipeline:
 
 def finished(
     settings: Settings,
-    followed: Iterable[tuple[Frame, Mapping[int, Sighting], Pixels]],
+    followed: Iterable[Followed],
     *,
     pixels: bool = True,
     watch: Stopwatch | None = None,
 ) -> Iterator[FrameResult]:
-    """Results of frames whose faces are found: smoothed, measured, without the anchors.
-
-    The third of each is the picture in which scene cuts are looked for.
-    """
+    """Results of frames whose faces are found: smoothed, measured, without the anchors."""
     smoother, finish, watch = settings.smoother(), Finish(settings), watch or Stopwatch()
-    for frame, sightings, picture in followed:
+    for frame, sightings in followed:
         kept = frame if pixels else frame.without_pixels()
         with watch("smooth"):
-            results = [finish(one) for one in smoother.push(as_result(kept, sightings, settings.known), picture)]
+            results = [finish(one) for one in smoother.push(as_result(kept, sightings, settings.known))]
         yield from results
     with watch("smooth"):
         results = [finish(one) for one in smoother.flush()]

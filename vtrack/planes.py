@@ -129,12 +129,10 @@ class Planes:
         """(h, w, 3) RGB of the whole picture at another size, width and height."""
         return _at_size((self.luma, self.blue, self.red), self.colours, size)
 
-    def green(self, rows: npt.NDArray[np.intp], columns: npt.NDArray[np.intp]) -> ImageArray:
-        """(rows, columns) green of single pixels."""
-        y, u, v, one = self.colours.to_rgb[1]
-        half = np.ix_(rows // 2, columns // 2)
-        mixed = y * self.luma[np.ix_(rows, columns)] + u * self.blue[half] + v * self.red[half] + one
-        return np.clip(mixed, 0, 255).astype(np.uint8)
+    def brightness(self, rows: npt.NDArray[np.intp], columns: npt.NDArray[np.intp]) -> FloatArray:
+        """Brightness of single pixels, from 0 to 255 whatever the video's range."""
+        gain = np.float32(self.colours.to_rgb[0, 0])
+        return (self.luma[rows, columns] - np.float32(self.colours.black[0])) * gain
 
 
 def _at_size(planes: tuple[ImageArray, ...], colours: Colours, size: tuple[int, int]) -> ImageArray:

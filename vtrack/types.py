@@ -18,6 +18,7 @@ from vtrack.planes import Pixels, Planes
 
 Array = npt.NDArray[np.generic]
 FloatArray = npt.NDArray[np.floating]
+BoolArray = npt.NDArray[np.bool_]
 ImageArray = npt.NDArray[np.uint8]
 
 
@@ -40,6 +41,8 @@ class Frame:
     pts: int
     """Presentation timestamp in units of `time_base`."""
     time_base: Fraction
+    cut: bool = False
+    """Whether a new scene begins with it; `pipelines.cuts.marked` finds out."""
 
     def __post_init__(self) -> None:
         if isinstance(self.pixels, Planes):

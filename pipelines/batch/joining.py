@@ -14,6 +14,7 @@ import threading
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,15 +22,13 @@ import numpy as np
 from pipelines.batch.pieces import Piece, Whole
 from pipelines.batch.recording import Recording
 from pipelines.decode import Decoder
-from pipelines.landmarks import Sighting
 from pipelines.source import Selection, Source, SourceInfo
 from pipelines.stopwatch import Stopwatch
 from pipelines.threads import Ahead
 from pipelines.tracks import PATIENCE
-from pipelines.video import Settings, finished, room
+from pipelines.video import Followed, Settings, finished, room
 from vtrack.errors import SourceError
-from vtrack.planes import Pixels
-from vtrack.types import Frame, FrameResult
+from vtrack.types import FrameResult
 
 TOLERANCE = 0.01
 """Pixels that a point may differ by where two pieces overlap."""
@@ -140,21 +139,19 @@ class Replay:
         followed = self._shown(source, stop) if pixels else self._remembered()
         return finished(self._settings, followed, pixels=pixels, watch=watch)
 
-    def _remembered(self) -> Iterator[tuple[Frame, dict[int, Sighting], Pixels]]:
+    def _remembered(self) -> Iterator[Followed]:
         for piece, ids in zip(self._pieces, self._ids, strict=True):
             recording = Recording.load(piece.path)
             for row in range(recording.place(piece.start), recording.place(piece.stop, len(recording))):
                 sightings = {ids[track]: sighting for track, sighting in recording.sightings(row).items()}
-                yield recording.frame(row), dict(sorted(sightings.items())), recording.picture(row)
+                yield recording.frame(row), dict(sorted(sightings.items()))
 
-    def _shown(
-        self, source: Source, stop: threading.Event | None
-    ) -> Iterator[tuple[Frame, dict[int, Sighting], Pixels]]:
+    def _shown(self, source: Source, stop: threading.Event | None) -> Iterator[Followed]:
         with Ahead(source, room(source), stop) as frames:
-            for frame, (remembered, sightings, _) in zip(frames, self._remembered(), strict=True):
+            for frame, (remembered, sightings) in zip(frames, self._remembered(), strict=True):
                 if frame.pts != remembered.pts:
                     raise SourceError(f"{source.info.name}: its frames are not those that its pieces had")
-                yield frame, sightings, frame.pixels
+                yield replace(frame, cut=remembered.cut), sightings
 
 
 def _window(recording: Recording, piece: Piece) -> range | None:

@@ -1,4 +1,4 @@
-"""What was found in a stretch of a video, in a file: the faces of each frame before smoothing, and what tells scene cuts.
+"""What was found in a stretch of a video, in a file: the faces of each frame before smoothing, and the scene cuts.
 
 Beside the pixels this is all that results are made of, in a thousandth of the room.
 """
@@ -17,14 +17,13 @@ from typing import Any, Self
 
 import numpy as np
 
-from pipelines.cuts import thumbnail
 from pipelines.landmarks import Sighting
 from pipelines.sinks import PartFile
 from vtrack.errors import SourceError
-from vtrack.types import Array, FloatArray, Frame, ImageArray
+from vtrack.types import Array, BoolArray, FloatArray, Frame
 
 _UNREADABLE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)
-_NAMES = ("index", "pts", "glance", "owner", "id", "presence", "angle", "box", "points", "sigma")
+_NAMES = ("index", "pts", "cut", "owner", "id", "presence", "angle", "box", "points", "sigma")
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,8 +34,8 @@ class Recording:
     """(frames,) `Frame.index`."""
     pts: Array
     """(frames,) `Frame.pts`."""
-    glance: ImageArray
-    """(frames, rows, columns) `pipelines.cuts.thumbnail` of each picture."""
+    cut: BoolArray
+    """(frames,) `Frame.cut`."""
     owner: Array
     """(faces,) which of the frames each face is in."""
     id: Array
@@ -77,11 +76,7 @@ class Recording:
     def frame(self, place: int) -> Frame:
         """A frame, without its pixels."""
         blank = np.broadcast_to(np.uint8(0), (self.size[1], self.size[0], 3))
-        return Frame(blank, int(self.index[place]), int(self.pts[place]), self.time_base)
-
-    def picture(self, place: int) -> ImageArray:
-        """A picture in which a cut shows as it does in the whole one."""
-        return np.repeat(self.glance[place, ..., None], 3, axis=-1)
+        return Frame(blank, int(self.index[place]), int(self.pts[place]), self.time_base, bool(self.cut[place]))
 
     def sightings(self, place: int) -> dict[int, Sighting]:
         """The faces of a frame by their ids."""
@@ -128,7 +123,7 @@ def facts_of(path: Path) -> dict[str, Any]:
     """How a recording was made; empty where there is none that can be read."""
     try:
         with np.load(path, allow_pickle=False) as file:
-            facts = json.loads(str(file["facts"]))
+            facts = json.loads(str(file["facts"])) if set(_NAMES) <= set(file.files) else {}
     except _UNREADABLE:
         return {}
     return facts if isinstance(facts, dict) else {}
@@ -140,22 +135,22 @@ class Recorder:
 
     points: int
     _began: float = field(default_factory=time.perf_counter)
-    _frames: list[tuple[Frame, ImageArray]] = field(default_factory=list)
+    _frames: list[Frame] = field(default_factory=list)
     _faces: list[tuple[int, int, Sighting]] = field(default_factory=list)
 
     def add(self, frame: Frame, sightings: Mapping[int, Sighting]) -> None:
         """The next frame and its faces by their ids."""
         place = len(self._frames)
-        self._frames.append((frame.without_pixels(), thumbnail(frame.pixels)))
+        self._frames.append(frame.without_pixels())
         self._faces += [(place, track, sighting) for track, sighting in sightings.items()]
 
     def recording(self) -> Recording:
         """All of it; there must be a frame."""
-        first, seen = self._frames[0][0], [sighting for *_, sighting in self._faces]
+        first, seen = self._frames[0], [sighting for *_, sighting in self._faces]
         return Recording(
-            index=np.array([frame.index for frame, _ in self._frames], np.int64),
-            pts=np.array([frame.pts for frame, _ in self._frames], np.int64),
-            glance=np.stack([glance for _, glance in self._frames]),
+            index=np.array([frame.index for frame in self._frames], np.int64),
+            pts=np.array([frame.pts for frame in self._frames], np.int64),
+            cut=np.array([frame.cut for frame in self._frames], np.bool_),
             owner=np.array([place for place, *_ in self._faces], np.int64),
             id=np.array([track for _, track, _ in self._faces], np.int64),
             presence=np.array([sighting.presence for sighting in seen], np.float64),

@@ -117,6 +117,7 @@ class Tracking:
     def _record(self, pipeline: Pipeline, piece: Piece, report: Report) -> Recording:
         from pipelines.batch.joining import in_step
         from pipelines.batch.recording import Recorder
+        from pipelines.cuts import marked
         from pipelines.source import Selection, open_source
         from pipelines.threads import Ahead
         from pipelines.video import room
@@ -127,7 +128,7 @@ class Tracking:
         recorder = Recorder(len(pipeline.settings.known))
         with open_source(path, start=start, stop=stop, every=wanted.every) as source:
             expected = source.expected
-            with Ahead(source, room(source)) as frames:
+            with Ahead(marked(source), room(source)) as frames:
                 for count, (frame, sightings) in enumerate(pipeline.follow(frames), start=1):
                     recorder.add(frame, sightings)
                     report(count, expected)

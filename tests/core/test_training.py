@@ -15,7 +15,7 @@ from vtrack.models import load_model
 from vtrack.models.backbones import normalise
 from vtrack.models.card import read_card
 from vtrack.models.reading import marks
-from vtrack.models.udfld import Output, UdfldConfig
+from vtrack.models.udfld import Output, Udfld, UdfldConfig
 from vtrack.training.augment import Augmentation, make_augmentation
 from vtrack.training.average import average
 from vtrack.training.checkpoint import load_run, load_weights
@@ -281,6 +281,38 @@ def test_runs_have_a_mean_that_can_be_published(data_dir: Path, tmp_path: Path) 
     with pytest.raises(UsageError, match="is a mean of runs, which cannot go on"):
         train(recipe, tmp_path / "mean")
     train(replace(recipe, start=str(tmp_path / "mean")), tmp_path / "on")
+
+
+@pytest.mark.data
+def test_only_some_weights_may_learn(data_dir: Path, tmp_path: Path) -> None:
+    recipe = Recipe((f"imm73:{data_dir}/imm73.zip",), model=replace(TINY, layers=2), steps=2, batch=4)
+    train(recipe, tmp_path / "whole")
+    start = load_weights(tmp_path / "whole" / CHECKPOINT)
+    # A layer less is all that need not fit.
+    shorter = replace(
+        recipe, model=replace(TINY, layers=1), start=str(tmp_path / "whole"), only=("sigma_head",), rate=0.1
+    )
+    train(shorter, tmp_path / "short")
+    learned = load_weights(tmp_path / "short" / CHECKPOINT)
+    assert not any(name.startswith("layers.1") for name in learned)
+    networks = [Udfld(shorter.model).eval() for _ in range(2)]
+    for network, weights in zip(networks, (start, learned), strict=True):
+        network.load_state_dict({name: weights[name] for name in learned})
+    crops = torch.randint(0, 255, (2, 3, TINY.input_size, TINY.input_size), dtype=torch.uint8)
+    before, after = (network(crops, torch.ones(3, 384), torch.linspace(0, 1, 3)) for network in networks)
+    for one, other in zip(before.points, after.points, strict=True):
+        torch.testing.assert_close(one, other)
+    assert not torch.allclose(after.log_sigma, before.log_sigma)
+    told = read_card(publish(tmp_path / "short", "tiny", "a test", tmp_path)).recipe
+    assert (told["only"], told["before"]["steps_done"], told["before"].get("only")) == (["sigma_head"], 2, None)
+    for wrong, message in (
+        (("sigma_heat",), "no weights of udfld begin with 'sigma_heat'; it has backbone"),
+        (("x",), "x"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            train(replace(shorter, only=wrong), tmp_path / "wrong")
+    with pytest.raises(UsageError, match="--start from"):
+        train(replace(shorter, start=""), tmp_path / "wrong")
 
 
 @pytest.mark.data

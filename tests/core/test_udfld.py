@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from vtrack.errors import ModelError, UsageError
-from vtrack.models.udfld import TEXT_DIM, Udfld, UdfldConfig, initialise, place_code
+from vtrack.models.udfld import TEXT_DIM, Attention, Udfld, UdfldConfig, initialise, place_code
 from vtrack.text import embed
 from vtrack.training.loop import open_stores
 
@@ -49,6 +49,13 @@ def test_faces_of_a_batch_do_not_touch_each_other(network: Udfld) -> None:
     together = network(crops(3), *query(5)).points[-1]
     alone = network(crops(3)[1:2], *query(5)).points[-1]
     assert torch.allclose(together[1:2], alone, atol=1e-5)
+
+
+def test_attention_that_has_made_up_its_mind_says_the_same_without_vanishing_weights() -> None:
+    attention = Attention(16, 2)
+    rows = torch.randn(1, 9, 16, generator=torch.Generator().manual_seed(3)) * 300
+    exact = attention.train()(rows, rows, rows)
+    torch.testing.assert_close(attention.eval()(rows, rows, rows), exact, rtol=1e-5, atol=1e-4)
 
 
 def test_queries_start_where_the_map_is_like_them() -> None:

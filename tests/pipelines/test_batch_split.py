@@ -185,12 +185,13 @@ def test_a_recording_keeps_everything(folder: Path, tmp_path: Path) -> None:
     recorder = Recorder(points=7)
     with open_source(folder / "long.mp4", stop=0.2) as source:
         for frame in source:
-            recorder.add(frame, {})
+            recorder.add(replace(frame, cut=frame.index == 2), {})
     path = tmp_path / "one.npz"
     recorder.recording().save(path, {"made": "today"})
     again = Recording.load(path)
     assert facts_of(path) == {"made": "today"}
     assert [again.frame(i).time for i in range(len(again))] == pytest.approx([0, 0.04, 0.08, 0.12, 0.16])
+    assert [again.frame(i).cut for i in range(len(again))] == [False, False, True, False, False]
     assert (again.frame(3).size, again.sightings(3), again.points.shape) == (SIZE, {}, (0, 7, 2))
     path.write_bytes(path.read_bytes()[:-100])
     assert facts_of(path) == {}

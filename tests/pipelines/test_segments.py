@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from pipelines.causal import CausalFollower
+from pipelines.cuts import marked
 from pipelines.follow import Follower
 from pipelines.landmarks import Landmarker, Sighting
 from pipelines.segments import SegmentFollower
@@ -34,7 +35,7 @@ def follow(
 ) -> tuple[Followed, ToyDetector]:
     detector = options.pop("detector", None) or ToyDetector()
     follower = kind(detector, Landmarker(ToyModel(), QUERY), **options)  # type: ignore[arg-type]
-    return list(follower.follow(frames_of(scene, count, rate))), detector  # type: ignore[attr-defined]
+    return list(follower.follow(marked(frames_of(scene, count, rate)))), detector  # type: ignore[attr-defined]
 
 
 def error(sighting: Sighting, face: ToyFace) -> float:
@@ -230,7 +231,7 @@ def test_after_a_cut_only_a_face_in_the_same_place_is_the_same(kind: type[Follow
     cut = 31
     scene = two_scenes(ToyFace((100, 90)), ToyFace((100 + shift, 90), blue=60 if same else 180), cut)
     follower = kind(ToyDetector(), Landmarker(ToyModel(), QUERY))
-    results = list(follower.follow(backdrop(frames_of(scene, 60), cut)))  # type: ignore[attr-defined]
+    results = list(follower.follow(marked(backdrop(frames_of(scene, 60), cut))))  # type: ignore[attr-defined]
     assert all(list(faces) == [0] for _, faces in results[:cut])
     assert all(list(faces) == [0 if same else 1] for _, faces in results[cut:])
 

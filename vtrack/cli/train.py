@@ -26,6 +26,7 @@ _OF_LANDMARKS = (
     "layers",
     "set",
     "init",
+    "only",
     "points",
     "in_memory",
     "augment",
@@ -78,6 +79,8 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="another run, or a published model's FILE.safetensors; its weights are taken where they fit, and spread "
         "over a backbone that is a whole number of times as wide",
     )
+    parser.add_argument("--only", action="append", default=[], metavar="NAME", help="learn only the weights whose names begin "
+        "so, sigma_head for example; the others stay as --start has them")  # fmt: skip
     parser.add_argument("--steps", type=int, help="(default: 20000; 6000 with --task detect)")
     parser.add_argument("--batch", type=int, help="faces, or scenes, a step (default: 32; 16)")
     parser.add_argument("--points", type=int, default=68, help="most points of a face a step (default: %(default)s)")
@@ -150,6 +153,7 @@ def _landmarks(args: argparse.Namespace) -> Path:
         model=model,
         init=args.init,
         start=args.start,
+        only=tuple(args.only),
         augmentation=make_augmentation(knobs(args.augment)),
         most_points=args.points,
         seed=args.seed,

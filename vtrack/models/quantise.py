@@ -49,7 +49,7 @@ def quantise(graph: Path, crops: ImageArray, query: Query) -> Path:
         plain, rough = Path(folder, "plain.onnx"), Path(folder, "rough.onnx")
         _fold_constants(graph, plain)
         model = onnx.load(str(plain))
-        convolutions = [node.name for node in model.graph.node if node.op_type == "Conv"]
+        bytewise = _bytewise(model.graph)
         _normalise_in_weights(onnx, model)
         onnx.save(model, str(plain))
         logging.getLogger().addFilter(_no_advice)  # it recommends a preparation that has been done above
@@ -62,7 +62,7 @@ def quantise(graph: Path, crops: ImageArray, query: Query) -> Path:
                 per_channel=True,
                 activation_type=quantization.QuantType.QUInt8,
                 weight_type=quantization.QuantType.QInt8,
-                nodes_to_quantize=convolutions,
+                nodes_to_quantize=bytewise,
             )
         except (
             AssertionError,
@@ -77,6 +77,16 @@ def quantise(graph: Path, crops: ImageArray, query: Query) -> Path:
     path = graph.with_suffix(INT8)
     onnx.save(model, str(path))
     return path
+
+
+def _bytewise(graph: Any) -> list[str]:
+    """Names of the nodes computed in bytes: convolutions, and the ReLUs after them, so that no byte tells what they cut off."""
+    convolutions = {name for node in graph.node if node.op_type == "Conv" for name in node.output}
+    return [
+        node.name
+        for node in graph.node
+        if node.op_type == "Conv" or (node.op_type == "Relu" and node.input[0] in convolutions)
+    ]
 
 
 def _no_advice(record: logging.LogRecord) -> bool:

@@ -73,6 +73,9 @@ class Recipe:
     start: str = ""
     """Another run's checkpoint or the weights of a published model, which are taken where names and shapes fit; those of
     a backbone half as wide, or a third, are spread over the wider one, which computes the same."""
+    only: tuple[str, ...] = ()
+    """Beginnings of the names of the weights that are learned, `sigma_head` for example; all others stay as `start` has them.
+    None: all are learned."""
     teacher: str = ""
     """A shipped model, or the .json of another, that is learned from beside the labels."""
     teacher_share: float = 0.5
@@ -190,6 +193,8 @@ class Run:
         self.model, self.mean = self._fresh(), self._fresh()
         if recipe.hold_out and not self.model.any_points:
             raise UsageError(f"{self.system} learns all points of its layout; only udfld can leave some out")
+        self._before: dict[str, Any] | None = None
+        """The recipe of the run that this one started from, and its own `before`."""
         self._queries: dict[tuple[str, ...], Tensor] = {}
         self.model.prepare(stores)
         learned = [(store.layout, store.name in recipe.hold_out) for store in stores]
@@ -197,12 +202,32 @@ class Run:
         if not self.path.exists():
             self._start(stores[0])
         self.mean.load_state_dict(self.model.state_dict())
+        self._still = self._freeze()
         self.optimiser = torch.optim.AdamW(_groups(self.model, recipe.decay), lr=recipe.rate, betas=(0.9, 0.99))
         if self.path.exists():
             self._resume()
 
     def _fresh(self) -> System:
         return channels_last(build_system(self.system, self.recipe.model).to(self.device))
+
+    def _freeze(self) -> list[nn.Module]:
+        """Keep all weights as they are but `only` some; the norms that must not learn either."""
+        only = self.recipe.only
+        if not only:
+            return []
+        if not self.recipe.start:
+            raise UsageError(
+                "only some weights can be learned where the others are known; name a run or model to --start from"
+            )
+        names = [name for name, _ in self.model.named_parameters()]
+        for beginning in only:
+            if not any(name.startswith(beginning) for name in names):
+                roots = dict.fromkeys(name.partition(".")[0] for name in names)
+                raise UsageError(f"no weights of {self.system} begin with {beginning!r}; it has {', '.join(roots)}")
+        for name, parameter in self.model.named_parameters():
+            parameter.requires_grad_(name.startswith(only))
+        norms = [(name, one) for name, one in self.model.named_modules() if isinstance(one, nn.BatchNorm2d)]
+        return [norm for name, norm in norms if not name.startswith(only)]
 
     def _start(self, store: Store) -> None:
         """Take over published weights and those of an earlier run, if there are any to take."""
@@ -216,8 +241,12 @@ class Run:
             unfold_norms(self.model.backbone, normalise(crops))
         if self.recipe.start:
             path = Path(self.recipe.start)
+            if path.is_dir():
+                path = path / CHECKPOINT
+                state = load_run(path)[1]
+                self._before = {**state["recipe"], "steps_done": state["step"], "before": state.get("before")}
             mine = self.model.state_dict()
-            theirs = widened(load_weights(path / CHECKPOINT if path.is_dir() else path), mine)
+            theirs = widened(load_weights(path), mine)
             fit = {name: tensor for name, tensor in theirs.items() if name in mine and mine[name].shape == tensor.shape}
             self._check_parts(path, mine, fit)
             if len(fit) < len(theirs) / 2:
@@ -245,6 +274,8 @@ class Run:
         for group in self.optimiser.param_groups:
             group["lr"] = self.rate() * group["factor"]
         self.model.train()
+        for norm in self._still:
+            norm.eval()
         images, points, is_face = (self._sent(x) for x in (batch.images, batch.points, batch.is_face))
         query = batch.query
         parts, positions = self._encoded(query)
@@ -311,7 +342,13 @@ class Run:
         save_run(
             self.path,
             tensors,
-            {"step": self.step, "system": self.system, "recipe": asdict(self.recipe), "taught": self._taught},
+            {
+                "step": self.step,
+                "system": self.system,
+                "recipe": asdict(self.recipe),
+                "taught": self._taught,
+                "before": self._before,
+            },
         )
 
     def _resume(self) -> None:
@@ -324,7 +361,7 @@ class Run:
         self.model.load_state_dict(without_prefix("model", tensors))
         self.mean.load_state_dict(without_prefix("mean", tensors))
         restore_optimiser(self.model, self.optimiser, tensors)
-        self.step = int(state["step"])
+        self.step, self._before = int(state["step"]), state.get("before")
 
 
 def _groups(model: System, decay: float) -> list[dict[str, Any]]:

@@ -61,7 +61,7 @@ def publish(run: Path, name: str, summary: str, out: Path) -> Path:
     card = replace(
         card,
         sigma_scale=scale,
-        recipe=_told(recipe, state["step"]),
+        recipe=_told({**recipe, "steps_done": state["step"], "before": state.get("before")}),
         data={name: TERMS.get(name.removesuffix(SUFFIX), "the user's own") for name in _names(recipe)},
         scores=_scores(looks, scale),
     )
@@ -123,15 +123,16 @@ def _scores(looks: Mapping[str, tuple[FloatArray, FloatArray, FloatArray]], scal
     }
 
 
-def _told(recipe: Mapping[str, Any], step: int) -> dict[str, Any]:
-    """The recipe without what is of one machine only, and without what was not used."""
+def _told(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """The recipe, and those of the runs that it started from, without what is of one machine only or was not used."""
     files = ("init", "start", "teacher")
-    elsewhere = {"data", "model", "device", "threads", "loaders", "every", "in_memory", *files}
+    elsewhere = {"data", "model", "device", "threads", "loaders", "every", "in_memory", "before", *files}
     if not recipe.get("teacher"):
         elsewhere.add("teacher_share")
     kept = {key: value for key, value in recipe.items() if key not in elsewhere and value not in ((), [])}
     kept |= {key: Path(recipe[key]).name for key in files if recipe.get(key)}
-    return {**kept, "data": _names(recipe), "steps_done": step, "part": "train"}
+    before = {"before": _told(recipe["before"])} if recipe.get("before") else {}
+    return {**kept, "data": _names(recipe), "part": "train", **before}
 
 
 def _names(recipe: Mapping[str, Any]) -> list[str]:
