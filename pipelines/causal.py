@@ -7,6 +7,7 @@ sooner when a face is lost.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 
 from pipelines.follow import Follower
 from pipelines.landmarks import Sighting
@@ -25,14 +26,15 @@ class CausalFollower(Follower):
 
     def follow(self, frames: Iterable[Frame]) -> Iterator[tuple[Frame, dict[int, Sighting]]]:
         """Every frame with its faces by id, each as soon as it comes."""
-        for frame in frames:
-            if frame.cut:
-                self._cross(frame)
-            else:
-                self._go_on(frame)
-            self.tracks.bury(frame.time)
-            seen = [track for track in self.tracks.live if track.seen == frame.time and self.tracks.counts(track)]
-            yield frame, dict(sorted((self.tracks.name(track), track.last) for track in seen))
+        with closing(self):
+            for frame in frames:
+                if frame.cut:
+                    self._cross(frame)
+                else:
+                    self._go_on(frame)
+                self.tracks.bury(frame.time)
+                seen = [track for track in self.tracks.live if track.seen == frame.time and self.tracks.counts(track)]
+                yield frame, dict(sorted((self.tracks.name(track), track.last) for track in seen))
 
     def _cross(self, frame: Frame) -> None:
         """Begin a new scene."""
@@ -55,7 +57,7 @@ class CausalFollower(Follower):
         seen = [track for track in self.tracks.live if track.seen == frame.time]
         lost = [track for track in self.tracks.live if track.seen != frame.time]
         unknown = []
-        for seed in self.seek([frame])[0]:
+        for seed in self.seek(frame):
             known = [track for track in seen if same_face(seed.sighting, track.last)]
             if known:
                 known[0].believe(frame.time, seed)

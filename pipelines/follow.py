@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from pipelines.landmarks import Landmarker
+from pipelines.lookout import Lookout
 from pipelines.tracks import (
     STILL,
     Candidate,
@@ -41,25 +42,22 @@ class Follower:
         max_faces: int | None = None,
         detect_every: float = DETECT_EVERY,
     ) -> None:
-        self.detector = detector
+        self.lookout = Lookout(detector, landmarker.watch)
         self.landmarker = landmarker
         self.tracks = Tracks(max_faces, sure=detector.sure)
         self.detect_every = detect_every
 
-    def seek(self, frames: Sequence[Frame]) -> list[list[Seed]]:
-        """The faces of each frame: detected, looked at by the landmark model, each once."""
-        with self.landmarker.watch("detect"):
-            detections = self.detector.detect(frames)
-        places = [place for place, found in enumerate(detections) for _ in range(len(found))]
-        scores = [float(score) for found in detections for score in found.scores]
-        boxes = np.concatenate([found.boxes for found in detections])
-        angles = np.concatenate([found.angles for found in detections])
-        sightings = self.landmarker.look(frames, places, boxes, angles)
-        seeds: list[list[Seed]] = [[] for _ in frames]
-        for place, score, sighting in zip(places, scores, sightings, strict=True):
-            if is_face(sighting):
-                seeds[place].append(Seed(sighting, score))
-        return [distinct(found) for found in seeds]
+    def close(self) -> None:
+        """End all threads; `follow` does when it ends."""
+        self.lookout.close()
+        self.landmarker.close()
+
+    def seek(self, frame: Frame) -> list[Seed]:
+        """The faces of a frame: detected, looked at by the landmark model, each once."""
+        found = self.lookout.detect(frame)
+        sightings = self.landmarker.look([frame], [0] * len(found), found.boxes, found.angles)
+        pairs = zip(sightings, found.scores, strict=True)
+        return distinct([Seed(sighting, float(score)) for sighting, score in pairs if is_face(sighting)])
 
     def step(self, tracks: Sequence[Track], frame: Frame, taken: Sequence[Candidate] = ()) -> list[Candidate]:
         """Look for tracks' faces in a frame close to their newest, where their motion points.
@@ -95,6 +93,6 @@ class Follower:
 
         It takes more than a place nearby to be the same person after a cut; but what looks like a cut may be a flash.
         """
-        match = self.tracks.match(self.seek([frame])[0], frame.time, reach=STILL)
+        match = self.tracks.match(self.seek(frame), frame.time, reach=STILL)
         self.tracks.end(match.lost)
         return match

@@ -7,15 +7,18 @@ points, and all such faces of a batch are looked at again together.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from pipelines.stopwatch import Stopwatch
 from vtrack.crops import Crops, FrameStack
 from vtrack.parts import ANCHORS, box_around
-from vtrack.types import FloatArray, Frame, LandmarkModel, Query
+from vtrack.types import FloatArray, Frame, LandmarkModel, Prediction, Query
 
 PRESENT = 0.5
 """Presence from which a crop counts as showing a face without doubt."""
@@ -26,6 +29,8 @@ _SHIFT, _STRETCH, _TURN = 0.12, 0.18, 0.30
 """How wrong a box may be: offset in box sides, logarithm of the size, radians."""
 
 _CPU_BATCH, _GPU_BATCH = 32, 256
+_WORTH_DIVIDING = 4
+"""Faces in a batch."""
 
 _EYES = [i for i, part in enumerate(ANCHORS.parts) if part in ("left_eye", "right_eye")]
 _MOUTH = [i for i, part in enumerate(ANCHORS.parts) if part == "outer_lip"]
@@ -75,7 +80,7 @@ def roll_of(anchors: FloatArray) -> FloatArray:
 
 
 class Landmarker:
-    """Looks at faces in frames: the user's points and the anchors, in frame pixels."""
+    """Looks at faces in frames: the user's points and the anchors, in frame pixels. Close it when there are no more."""
 
     def __init__(
         self, model: LandmarkModel, query: Query, *, batch: int | None = None, watch: Stopwatch | None = None
@@ -91,25 +96,48 @@ class Landmarker:
         self.device: str | None = getattr(model, "device", None)
         # A CPU gains nothing from larger batches, and each crop takes megabytes on its way through a network.
         self.batch = batch or (_CPU_BATCH if self.device in (None, "cpu") else _GPU_BATCH)
+        self._callers: int = getattr(model, "callers", 1)
+        self._helpers = ThreadPoolExecutor(self._callers, "vtrack-model")
+
+    def close(self) -> None:
+        """End its threads; it cannot look any more then."""
+        self._helpers.shutdown(cancel_futures=True)
 
     def look(
         self, frames: Sequence[Frame], places: Sequence[int], boxes: FloatArray, angles: FloatArray
     ) -> list[Sighting]:
         """The face in each box (n, 4), turned by its angle (n,), of the frame at its place."""
+        return self.begin(frames, places, boxes, angles)()
+
+    def begin(
+        self, frames: Sequence[Frame], places: Sequence[int], boxes: FloatArray, angles: FloatArray
+    ) -> Callable[[], list[Sighting]]:
+        """The same, not waited for: a function that is called for the faces once there is nothing else to do."""
         if not len(places):
-            return []
+            return list
         stack = FrameStack([frame.pixels for frame in frames], self.device)
-        where = np.asarray(places)
-        points, sigma, presence = self._predict(stack, where, boxes, angles)
-        used = np.array(boxes, np.float64)
-        turned = np.array(angles, np.float64)
+        where, used, turned = np.asarray(places), np.array(boxes, np.float64), np.array(angles, np.float64)
+        first = self._predict(stack, where, used, turned)
+        return lambda: self._seen(stack, where, used, turned, *first())
+
+    def _seen(
+        self,
+        stack: FrameStack,
+        where: npt.NDArray[np.integer],
+        used: FloatArray,
+        turned: FloatArray,
+        points: FloatArray,
+        sigma: FloatArray,
+        presence: FloatArray,
+    ) -> list[Sighting]:
+        """What a first look at crops around boxes `used`, `turned` by angles, has shown, after a second where it is due."""
         for _ in range(_LOOKS - 1):
             found, rolls = box_around(points[:, -len(ANCHORS) :]), roll_of(points[:, -len(ANCHORS) :])
             again = np.flatnonzero(_sane(found, used) & (_slipped(used, turned, found, rolls) | (presence < PRESENT)))
             if not len(again):
                 break
             used[again], turned[again] = found[again], rolls[again]
-            new_points, new_sigma, new_presence = self._predict(stack, where[again], used[again], turned[again])
+            new_points, new_sigma, new_presence = self._predict(stack, where[again], used[again], turned[again])()
             # A second look is better placed; it counts unless it finds the face less likely by far.
             better = new_presence > presence[again] - 0.1
             points[again[better]], sigma[again[better]] = new_points[better], new_sigma[better]
@@ -120,21 +148,35 @@ class Landmarker:
         return [Sighting(points[i], sigma[i], float(presence[i]), found[i], float(rolls[i])) for i in range(len(where))]
 
     def _predict(
-        self, stack: FrameStack, where: np.ndarray, boxes: FloatArray, angles: FloatArray
-    ) -> tuple[FloatArray, FloatArray, FloatArray]:
-        """One look: points (n, L, 2) and sigma (n, L) in frame pixels, presence (n,)."""
+        self, stack: FrameStack, where: npt.NDArray[np.integer], boxes: FloatArray, angles: FloatArray
+    ) -> Callable[[], tuple[FloatArray, FloatArray, FloatArray]]:
+        """One look, not waited for: points (n, L, 2) and sigma (n, L) in frame pixels, presence (n,)."""
         crops = Crops.around(boxes, self.model.margin, angles)
-        points, sigma, presence = [], [], []
-        for start in range(0, len(crops), self.batch):
-            part = slice(start, start + self.batch)
+        answers = []
+        for part in self._parts(len(crops)):
+            # Cut here, not in the threads: short calls from many threads would keep each other waiting for Python's lock.
             with self.watch("crop"):
                 cut = stack.warp(where[part], crops[part], self.model.input_size)
-            with self.watch("landmarks"):
-                prediction = self.model.predict(cut, self._once)
-            points.append(crops[part].to_frame(prediction.points[:, self._places]))
-            sigma.append(prediction.sigma[:, self._places] * crops.sides[part, None])
-            presence.append(prediction.presence)
-        return np.concatenate(points), np.concatenate(sigma), np.concatenate(presence)
+            answers.append(self._helpers.submit(self._ask, cut))
+
+        def gathered() -> tuple[FloatArray, FloatArray, FloatArray]:
+            told = [answer.result() for answer in answers]
+            points, sigma, presence = (
+                np.concatenate([getattr(one, name) for one in told]) for name in ("points", "sigma", "presence")
+            )
+            return crops.to_frame(points[:, self._places]), sigma[:, self._places] * crops.sides[:, None], presence
+
+        return gathered
+
+    def _ask(self, cut: Any) -> Prediction:
+        with self.watch("landmarks"):
+            return self.model.predict(cut, self._once)
+
+    def _parts(self, count: int) -> list[slice]:
+        """So many crops in batches: if it is worth it, one for each thread."""
+        shares = min(self._callers, count // 2) if count >= _WORTH_DIVIDING else 1
+        size = min(self.batch, -(-count // shares))
+        return [slice(start, start + size) for start in range(0, count, size)]
 
 
 def _slipped(boxes: FloatArray, angles: FloatArray, found: FloatArray, rolls: FloatArray) -> np.ndarray:

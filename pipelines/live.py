@@ -83,6 +83,7 @@ class Live:
             if self._changed:
                 settings, shown, kept = self._options()
                 # Tracks know faces by their anchors, which every query has: identities go on.
+                follower.landmarker.close()
                 follower.landmarker = Landmarker(pipeline.model, settings.asked)
                 smoother, finish = settings.smoother(), finish.renewed(settings)
 

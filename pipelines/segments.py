@@ -13,6 +13,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -31,29 +33,86 @@ _MISSES = 2
 """Frames in a row that a face is looked for in vain before it is given up until the next key frame."""
 
 
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A stretch of a video."""
+
+    frames: list[Frame]
+    opens: bool
+    """Whether a scene begins with its first frame, of which nothing is known yet; else the last segment ended there."""
+    closes: bool
+    """Whether a scene ends with its last frame."""
+
+
+Followed = tuple[Frame, dict[int, Sighting]]
+"""A frame and the faces that were found in it, by id."""
+
+
 class SegmentFollower(Follower):
     """Follows the faces of a video whose future is at hand."""
 
-    def follow(self, frames: Iterable[Frame]) -> Iterator[tuple[Frame, dict[int, Sighting]]]:
-        """Every frame with its faces by id; frames come out a segment later than they go in."""
+    def follow(self, frames: Iterable[Frame]) -> Iterator[Followed]:
+        """Every frame with its faces by id; frames come out two segments later than they go in.
+
+        They come while the model works on the next, so that the reader has something to do meanwhile.
+        """
         self._found: defaultdict[int, list[Candidate]] = defaultdict(list)
+        self._settled: list[Followed] = []
         self._keys = 0
-        segment: list[Frame] = []
+        with closing(self):
+            segments = self._segments(frames)
+            segment = next(segments, None)
+            while segment is not None:
+                following = next(segments, None)
+                self._foresee(segment, following)
+                yield from self._followed(segment)
+                segment = following
+            yield from self._ready()
+
+    def _segments(self, frames: Iterable[Frame]) -> Iterator[Segment]:
+        """The video in segments. The last frame of one is the first of the next as well, unless a scene ends there."""
+        held: list[Frame] = []
+        opens = True
         for frame in frames:
-            if frame.cut or not segment:
-                self._finish(segment)
-                yield from self._settled(segment)
-                self._enter(frame)
-                segment = [frame]
-                continue
-            segment.append(frame)
-            if self._turn(frame) != self._turn(segment[0]) or len(segment) > _room(frame):
-                self._finish(segment)
-                # The last frame stays for the next segment, which may add what it tells of this one's births.
-                yield from self._settled(segment[:-1])
-                segment = segment[-1:]
-        self._finish(segment)
-        yield from self._settled(segment)
+            if frame.cut and held:
+                yield Segment(held, opens, closes=True)
+                held, opens = [], True
+            held.append(frame)
+            if len(held) > 1 and (self._turn(frame) != self._turn(held[0]) or len(held) > _room(frame)):
+                yield Segment(held, opens, closes=False)
+                held, opens = [frame], False
+        if held:
+            yield Segment(held, opens, closes=True)
+
+    def _foresee(self, segment: Segment, following: Segment | None) -> None:
+        """Have the detector begin with what will be wanted of it while this segment is followed, and soon after."""
+        if segment.opens:
+            self.lookout.ask(segment.frames[0])
+        due = not self.tracks.complete(segment.frames[-1].time, self.detect_every)
+        if due and len(segment.frames) > 1:
+            self.lookout.ask(segment.frames[-1])
+        if following is None:
+            return
+        if following.opens:
+            self.lookout.ask(following.frames[0])
+        elif not (due and self.tracks.full) and not self.tracks.complete(following.frames[-1].time, self.detect_every):
+            self.lookout.ask(following.frames[-1])
+
+    def _followed(self, segment: Segment) -> Iterator[Followed]:
+        """Find the faces of a segment; gives the frames of the one before."""
+        frames = segment.frames
+        if segment.opens:
+            self._enter(frames[0])
+        if len(frames) > 1:
+            yield from self._finish(frames)
+        yield from self._ready()
+        # A last frame that the next segment begins with waits for it: it may add what it tells of this one's births.
+        self._settle(frames if segment.closes else frames[:-1])
+
+    def _ready(self) -> Iterator[Followed]:
+        """Frames about which nothing more will be learnt, once."""
+        ready, self._settled = self._settled, []
+        yield from ready
 
     def _turn(self, frame: Frame) -> int:
         """In which turn of the detection clock a frame is; the first of each is a key frame."""
@@ -69,11 +128,9 @@ class SegmentFollower(Follower):
         for track in self.tracks.begin(self.settle(match.new, frame), frame.time):
             self._record(frame, Candidate(track, track.last, track.last.box), new=False)
 
-    def _finish(self, segment: Sequence[Frame]) -> None:
+    def _finish(self, segment: Sequence[Frame]) -> Iterator[Followed]:
         """Find the faces of a segment, which ends with a key frame."""
-        if len(segment) < 2:
-            return
-        self._solve(segment, self._seeds(segment[-1]))
+        yield from self._solve(segment, self._seeds(segment[-1]))
         if self._turn(segment[0]) // _RENEWED != self._turn(segment[-1]) // _RENEWED:
             for track in self.tracks.live:
                 track.renew()
@@ -83,10 +140,11 @@ class SegmentFollower(Follower):
         if self.tracks.complete(frame.time, self.detect_every):
             found = self.step(self.tracks.live, frame)
             if len(found) == len(self.tracks.live):
+                self.lookout.forget(frame)
                 return [Seed(one.sighting, one.sighting.presence, detected=False) for one in found]
-        return self.seek([frame])[0]
+        return self.seek(frame)
 
-    def _solve(self, frames: Sequence[Frame], seeds: Sequence[Seed]) -> None:
+    def _solve(self, frames: Sequence[Frame], seeds: Sequence[Seed]) -> Iterator[Followed]:
         """Find every face in all frames but the first, which is known; `seeds` are those of the last."""
         self._keys += 1
         start, end = frames[0], frames[-1]
@@ -94,15 +152,15 @@ class SegmentFollower(Follower):
         vanished = any(track.seen == start.time for track in match.lost)
         if len(frames) > 2 and (match.strained or (vanished and match.new)):
             middle = len(frames) // 2
-            self._solve(frames[: middle + 1], self.seek([frames[middle]])[0])
-            self._solve(frames[middle:], seeds)
+            yield from self._solve(frames[: middle + 1], self.seek(frames[middle]))
+            yield from self._solve(frames[middle:], seeds)
             return
-        self._fill(frames, match)
+        yield from self._fill(frames, match)
         self._forwards(frames, match)
         self._births(frames, match)
         self.tracks.bury(end.time)
 
-    def _fill(self, frames: Sequence[Frame], match: Match) -> None:
+    def _fill(self, frames: Sequence[Frame], match: Match) -> Iterator[Followed]:
         """Faces that are there at both ends: all frames after the first at once.
 
         The last is among them: its faces were looked at where the detector put them, and crops taken otherwise than
@@ -118,14 +176,15 @@ class SegmentFollower(Follower):
         wanted = [
             (place, track, boxes[place - 1], angles[place - 1]) for place in places for track, boxes, angles in ways
         ]
-        sightings = self.landmarker.look(
+        sightings = self.landmarker.begin(
             frames,
             [place for place, *_ in wanted],
             np.array([box for *_, box, _ in wanted]).reshape(-1, 4),
             np.array([angle for *_, angle in wanted]),
         )
+        yield from self._ready()
         candidates: dict[int, list[Candidate]] = {place: [] for place in places}
-        for (place, track, box, _), sighting in zip(wanted, sightings, strict=True):
+        for (place, track, box, _), sighting in zip(wanted, sightings(), strict=True):
             candidates[place].append(Candidate(track, sighting, box))
         for place in places:
             present = [one for one in candidates[place] if believable(one.track, one.sighting, frames[place].time)]
@@ -178,14 +237,14 @@ class SegmentFollower(Follower):
             candidate.track.add(frame.time, candidate.sighting)
         self._found[frame.index].append(candidate)
 
-    def _settled(self, frames: Sequence[Frame]) -> Iterator[tuple[Frame, dict[int, Sighting]]]:
-        """Frames about which nothing more will be learnt."""
+    def _settle(self, frames: Sequence[Frame]) -> None:
+        """Put down the faces of frames about which nothing more will be learnt."""
         for frame in frames:
             found = self._found.pop(frame.index, [])
             # Where there is but one key frame, in a photograph for example, there is no second to wait for.
             sure = [one for one in found if self.tracks.counts(one.track) or self._keys == 1]
             faces = {self.tracks.name(one.track): one.sighting for one in sure}
-            yield frame, dict(sorted(faces.items())[: self.tracks.max_faces])
+            self._settled.append((frame, dict(sorted(faces.items())[: self.tracks.max_faces])))
 
 
 def _room(frame: Frame) -> int:

@@ -149,12 +149,12 @@ def filmed(video: Path) -> list[Clip]:
     truth = to_complex(points.reshape(-1, 68, 2))
     with open_source(video) as source:
         first = next(iter(source))
-    landmarker, detector = Landmarker(load_model("fast"), load_layout("300w").query), load_detector()
+    model, detector, query = load_model("fast"), load_detector(), load_layout("300w").query
     clips = []
     for name in ("still", video.stem):
         with open_source(video) as source:
             frames = _still(first) if name == "still" else source
-            seen = list(SegmentFollower(detector, landmarker, max_faces=1).follow(marked(frames)))
+            seen = list(SegmentFollower(detector, Landmarker(model, query), max_faces=1).follow(marked(frames)))
         if any(len(sightings) != 1 for _, sightings in seen):
             raise SourceError(f"{video}: the face must be there in every frame, and be found")
         sightings = [next(iter(sightings.values())) for _, sightings in seen]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
@@ -26,9 +27,10 @@ STAGES = ("decode", "detect", "crop", "landmarks", "smooth", "write")
 
 
 class Stopwatch:
-    """Adds up the seconds of stages by name. One stage is timed by one thread at a time."""
+    """Adds up the seconds of stages by name, over all threads that work on them."""
 
     def __init__(self) -> None:
+        self._adding = threading.Lock()
         self._seconds: defaultdict[str, float] = defaultdict(float)
         self._waits: dict[str, Waits] = {}
 
@@ -39,7 +41,9 @@ class Stopwatch:
         try:
             yield
         finally:
-            self._seconds[stage] += time.perf_counter() - began
+            seconds = time.perf_counter() - began
+            with self._adding:
+                self._seconds[stage] += seconds
 
     def each(self, stage: str, items: Iterable[T]) -> Iterator[T]:
         """The same items; the time that each takes to come is the stage's."""

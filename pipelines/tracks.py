@@ -203,13 +203,18 @@ class Tracks:
             track for track in self.live if track.seen == time or (self.counts(track) and time - track.seen <= PATIENCE)
         ]
 
+    @property
+    def full(self) -> bool:
+        """Whether nobody new may be followed."""
+        return len(self.live) == self.max_faces
+
     def complete(self, time: float, soon: float) -> bool:
         """Whether a detection would bring nothing: nobody new may be followed, and all were detected lately.
 
         `soon` is the time until the next occasion to detect.
         """
         return (
-            len(self.live) == self.max_faces
+            self.full
             and all(self.counts(track) for track in self.live)
             and all(time + soon - track.detected <= PATIENCE for track in self.live)
         )

@@ -22,7 +22,7 @@ from pipelines.cuts import marked
 from pipelines.follow import DETECT_EVERY
 from pipelines.landmarks import Landmarker, Sighting
 from pipelines.measures import MEASURED, Measurer
-from pipelines.segments import SegmentFollower
+from pipelines.segments import Followed, SegmentFollower
 from pipelines.sinks import Sink
 from pipelines.smooth import Smoother
 from pipelines.source import Source, open_source
@@ -90,10 +90,6 @@ class Settings:
         return Smoother(self.known, self.smooth, self.strength, self.strengths)
 
 
-Followed = tuple[Frame, dict[int, Sighting]]
-"""A frame and the faces that were found in it, by id."""
-
-
 class Results(Protocol):
     """Whatever makes results of a source."""
 
@@ -151,15 +147,9 @@ class Pipeline:
         pictures, so that frames waiting for the smoother cost nothing. `watch` gets the seconds of each stage.
         """
         watch = watch or Stopwatch()
-        depth = room(source)
-        # The model computes outside of Python, so that smoothing goes on in this thread meanwhile.
-        with (
-            Ahead(watch.each("decode", marked(source)), depth, stop) as frames,
-            Ahead(self.follow(frames, watch), depth) as followed,
-        ):
-            yield from finished(self.settings, followed, pixels=pixels, watch=watch)
+        with Ahead(watch.each("decode", marked(source)), room(source), stop) as frames:
+            yield from finished(self.settings, self.follow(frames, watch), pixels=pixels, watch=watch)
             watch.waits("decoded", *frames.waits)
-            watch.waits("followed", *followed.waits)
 
     def follow(self, frames: Iterable[Frame], watch: Stopwatch | None = None) -> Iterator[Followed]:
         """Every frame with its faces by id, as the model saw them; scene cuts are where the frames say."""

@@ -101,17 +101,26 @@ def warp(images: Sequence[Pixels], which: Places, crops: Crops, size: int) -> Im
     return out
 
 
+def halvings(sides: FloatArray | float, size: int) -> npt.NDArray[np.intp]:
+    """How often a picture is halved before crops of these sides are cut out of it: as often as leaves them larger than `size`.
+
+    Halving is by far the quickest way for a processor to average pixels.
+    """
+    return np.log2(np.maximum(np.asarray(sides) / size, 1.0)).astype(np.intp)
+
+
 def _cut(image: ImageArray, matrix: FloatArray, side: float, size: int, black: int, out: ImageArray) -> None:
     """One crop of an image, or of a single plane of one, into `out`."""
-    shrink = int(side / size)
-    if shrink > 1:
-        image, matrix = _averaged(image, matrix, size, shrink)
+    times = int(halvings(side, size))
+    if times:
+        image, matrix = _averaged(image, matrix, size, times)
     flags, border = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, cv2.BORDER_CONSTANT
     cv2.warpAffine(image, matrix, (size, size), dst=out, flags=flags, borderMode=border, borderValue=[black] * 4)
 
 
-def _averaged(image: ImageArray, matrix: FloatArray, size: int, shrink: int) -> tuple[ImageArray, FloatArray]:
-    """The part of the image under the crop, averaged over `shrink` x `shrink` blocks, and the map onto it."""
+def _averaged(image: ImageArray, matrix: FloatArray, size: int, times: int) -> tuple[ImageArray, FloatArray]:
+    """The part of the image under the crop, halved so many times, and the map onto it."""
+    shrink = 2**times
     corners = np.array([[0, 0], [size, 0], [0, size], [size, size]], np.float64) - 0.5
     reach = corners @ matrix[:, :2].T + matrix[:, 2]
     height, width = image.shape[:2]
@@ -121,8 +130,11 @@ def _averaged(image: ImageArray, matrix: FloatArray, size: int, shrink: int) -> 
     right, bottom = np.clip(np.ceil(reach.max(0)).astype(int) + 1 + shrink, [left + 1, top + 1], [width, height])
     columns, rows = max((right - left) // shrink, 1), max((bottom - top) // shrink, 1)
     block = image[top : min(top + rows * shrink, height), left : min(left + columns * shrink, width)]
-    small = cv2.resize(block, (columns, rows), interpolation=cv2.INTER_AREA)
-    scale = np.array([block.shape[1] / columns, block.shape[0] / rows])
+    small = block
+    for _ in range(times):
+        halves = max(small.shape[1] // 2, 1), max(small.shape[0] // 2, 1)
+        small = cv2.resize(small, halves, interpolation=cv2.INTER_AREA)
+    scale = np.array(block.shape[1::-1]) / small.shape[1::-1]
     mapped = matrix.copy()
     mapped[:, 2] -= (left, top)
     mapped[:, 2] += 0.5

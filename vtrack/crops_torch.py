@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from vtrack.crops import Crops, Places
+from vtrack.crops import Crops, Places, halvings
 from vtrack.planes import FloatArray, Pixels, Planes
 
 
@@ -34,7 +34,7 @@ def uploaded(images: Sequence[Pixels], device: torch.device | str) -> torch.Tens
 
 def warp_tensor(images: torch.Tensor, which: Places, crops: Crops, size: int) -> torch.Tensor:
     """`warp` on the device of `images` (frames, H, W, 3) uint8: all crops at once, (crops, 3, size, size) uint8."""
-    shrinks = np.maximum((np.asarray(crops.sides) / size).astype(int), 1)
+    shrinks = 2 ** halvings(crops.sides, size)
     places = torch.as_tensor(np.asarray(which), device=images.device)
     out = torch.empty((len(crops), size, size, 3), dtype=torch.uint8, device=images.device)
     for shrink in np.unique(shrinks):

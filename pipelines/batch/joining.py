@@ -22,11 +22,12 @@ import numpy as np
 from pipelines.batch.pieces import Piece, Whole
 from pipelines.batch.recording import Recording
 from pipelines.decode import Decoder
+from pipelines.segments import Followed
 from pipelines.source import Selection, Source, SourceInfo
 from pipelines.stopwatch import Stopwatch
 from pipelines.threads import Ahead
 from pipelines.tracks import PATIENCE
-from pipelines.video import Followed, Settings, finished, room
+from pipelines.video import Settings, finished, room
 from vtrack.errors import SourceError
 from vtrack.types import FrameResult
 

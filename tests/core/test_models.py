@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -110,13 +111,17 @@ def test_cards_that_are_none(copy: Path) -> None:
         load_model(str(copy))
 
 
-def test_a_shared_engine_divides_a_batch_and_says_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_shared_engine_takes_several_callers_and_says_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
     alone, shared = (load_model("fast", device="cpu", engine="onnx", shared=shared) for shared in (False, True))
+    assert (alone.callers, shared.callers) == (1, 3)  # type: ignore[attr-defined]
     images = noise(alone, 7)
-    one, other = alone.predict(images, QUERY), shared.predict(images, QUERY)
-    np.testing.assert_allclose(one.points, other.points, atol=1e-4)
-    np.testing.assert_allclose(one.presence, other.presence, atol=1e-4)
+    one = alone.predict(images, QUERY)
+    with ThreadPoolExecutor(3) as callers:
+        others = callers.map(lambda part: shared.predict(images[part], QUERY), [slice(0, 3), slice(3, 6), slice(6, 7)])
+        points, presence = map(np.concatenate, zip(*((other.points, other.presence) for other in others), strict=True))
+    np.testing.assert_allclose(one.points, points, atol=1e-4)
+    np.testing.assert_allclose(one.presence, presence, atol=1e-4)
 
 
 @pytest.mark.skipif(gpu_likely(), reason="there may be a GPU, which only torch can tell")

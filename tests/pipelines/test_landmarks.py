@@ -70,6 +70,23 @@ def test_batches_hold_as_many_crops_as_allowed() -> None:
     assert len(seen) == 10
 
 
+@pytest.mark.parametrize(("faces", "parts"), [(3, [3]), (7, [3, 3, 1]), (100, [32, 32, 32, 4])])
+def test_a_batch_is_divided_between_as_many_as_may_ask_at_once(faces: int, parts: list[int]) -> None:
+    class Sociable(ToyModel):
+        callers = 3
+
+    model = Sociable()
+    landmarker = Landmarker(model, QUERY)
+    boxes = np.tile(box_of(FACE), (faces, 1))
+    seen = landmarker.begin([frame_of(FACE)], [0] * faces, boxes, np.full(faces, FACE.angle))
+    expected = true_points(FACE, QUERY + ANCHORS)
+    assert all(np.allclose(one.points, expected, atol=0.5) for one in seen())
+    assert sorted(model.calls, reverse=True) == parts
+    landmarker.close()
+    with pytest.raises(RuntimeError, match="shutdown"):
+        landmarker.look([frame_of(FACE)], [0], boxes[:1], np.zeros(1))
+
+
 def test_nothing_to_look_at() -> None:
     model = ToyModel()
     assert Landmarker(model, QUERY).look([], [], np.zeros((0, 4)), np.zeros(0)) == []

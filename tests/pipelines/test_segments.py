@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from fractions import Fraction
 from math import cos, hypot, pi, sin
@@ -13,7 +14,9 @@ from pipelines.causal import CausalFollower
 from pipelines.cuts import marked
 from pipelines.follow import Follower
 from pipelines.landmarks import Landmarker, Sighting
+from pipelines.lookout import Lookout
 from pipelines.segments import SegmentFollower
+from pipelines.stopwatch import Stopwatch
 from tests.pipelines.toys import Scene, ToyDetector, ToyFace, ToyModel, painter, true_points
 from vtrack.types import Detections, Frame, Query
 
@@ -246,6 +249,40 @@ def test_nobody_is_looked_for_while_nobody_new_may_be_followed(kind: type[Follow
     for (_, one), (_, other) in zip(often[0], rarely[0], strict=True):
         assert one.keys() == other.keys()
         assert all(np.allclose(one[i].points, other[i].points, atol=2) for i in one)
+
+
+def test_the_detector_is_asked_ahead_and_for_hardly_anything_in_vain() -> None:
+    """Where nobody new may be followed it is not known, until they are found, that the next frames need no detection."""
+
+    def scene(i: int) -> list[ToyFace]:
+        return [ToyFace((60 + 0.7 * i, 90), 50, blue=40)]
+
+    wanted: list[int] = []
+
+    class Asked(Lookout):
+        def detect(self, frame: Frame) -> Detections:
+            wanted.append(frame.index)
+            return super().detect(frame)
+
+    for most, vain in ((None, 0), (1, 2)):
+        wanted.clear()
+        detector = ToyDetector()
+        follower = SegmentFollower(detector, Landmarker(ToyModel(), QUERY), max_faces=most)
+        follower.lookout = Asked(detector, Stopwatch())
+        assert len(list(follower.follow(frames_of(scene, 150)))) == 150
+        assert set(wanted) <= set(detector.calls)
+        assert len(detector.calls) <= len(wanted) + vain
+        assert len(set(detector.calls)) == len(detector.calls)
+
+
+def test_a_follower_that_is_left_has_no_threads() -> None:
+    before = threading.active_count()
+    follower = SegmentFollower(ToyDetector(), Landmarker(ToyModel(), QUERY))
+    results = follower.follow(frames_of(lambda i: [ToyFace((100, 90))], 60))
+    assert next(results)[0].index == 0
+    assert threading.active_count() > before
+    results.close()  # type: ignore[attr-defined]
+    assert threading.active_count() == before
 
 
 @both

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,8 +27,6 @@ INT8 = ".int8.onnx"
 """The ending of a graph's 8-bit twin (see `vtrack.models.quantise`)."""
 
 
-_WORTH_DIVIDING = 4
-"""Faces in a batch."""
 _QUERIES = 32
 """Queries whose vectors stay on a device."""
 
@@ -52,8 +49,8 @@ def encoded(query: Query) -> tuple[FloatArray, FloatArray]:
 class OnnxEngine:
     """A network as an ONNX graph, on the CPU.
 
-    Alone it takes all cores for each call, its threads awake between calls. In a `shared` process nobody waits awake, and
-    a batch is divided between threads that each run a part of it alone: for many faces that is faster, too.
+    Alone it takes all cores for each call, its threads awake between calls. In a `shared` process nobody waits awake: a
+    call takes one core, and as many `callers` as there are cores may ask at once. For many faces that is faster, too.
     """
 
     device = "cpu"
@@ -64,7 +61,7 @@ class OnnxEngine:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1 if shared else cores()
         options.inter_op_num_threads = 1
-        self._helpers = ThreadPoolExecutor(cores(), "vtrack-model") if shared and cores() > 1 else None
+        self.callers = cores() if shared else 1
         try:
             self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         except Exception as error:
@@ -81,17 +78,7 @@ class OnnxEngine:
             return _nothing(len(crops), len(query))
         plan = reading(query, self._taught)
         parts, positions = encoded(plan.asked)
-        query_feeds = {"parts": parts, "positions": positions}
-
-        def run(part: ImageArray) -> list[FloatArray]:
-            answer: list[FloatArray] = self._session.run(None, {"crops": part, **query_feeds})
-            return answer
-
-        if self._helpers is None or len(crops) < _WORTH_DIVIDING:
-            points, sigma, presence = run(crops)
-        else:
-            answers = self._helpers.map(run, np.array_split(crops, min(cores(), len(crops) // 2)))
-            points, sigma, presence = map(np.concatenate, zip(*answers, strict=True))
+        points, sigma, presence = self._session.run(None, {"crops": crops, "parts": parts, "positions": positions})
         return plan.read(Prediction(points, sigma * self.card.sigma_scale, presence))
 
 
