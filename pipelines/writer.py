@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -21,7 +22,8 @@ from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 
 from pipelines.sinks import FileSink
 from pipelines.soundtrack import Soundtrack
-from vtrack.cores import cores
+from pipelines.threads import Behind
+from vtrack.cores import cores, skills
 from vtrack.errors import UsageError
 from vtrack.planes import HD_HEIGHT, Pixels, Planes, film_colours, view
 from vtrack.types import FrameResult, ImageArray
@@ -31,6 +33,8 @@ log = logging.getLogger(__name__)
 CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
 PRESETS = ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow")
 WORST_CRF = 51
+_DRAWN = 2
+"""Pictures that wait for the encoder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +49,10 @@ class Codec:
     """What MP4 calls it, where players insist on one of several names."""
 
 
+# With AVX-512 x264 writes other bytes each time (its macroblock tree reads what nobody wrote), and is not quicker.
+_X264 = {"x264-params": "asm=AVX2"} if "avx512f" in skills() else {}
 CODECS = {
-    "h264": Codec("libx264", 21, {}),
+    "h264": Codec("libx264", 21, _X264),
     "hevc": Codec("libx265", 24, {"x265-params": "log-level=none"}, tag="hvc1"),
 }
 
@@ -85,6 +91,7 @@ class VideoSink(FileSink):
         self._rate = rate
         self._draw = draw
         self._output: Any = None
+        self._working = ExitStack()
         self._last_pts: int | None = None
         self._warned = False
         self._reformatter = VideoReformatter()
@@ -93,7 +100,11 @@ class VideoSink(FileSink):
         pixels = result.frame.pixels if self._draw is None else self._draw(result)
         if self._output is None:
             self._begin(result, pixels)
-        time = result.frame.pts * result.frame.time_base
+        self._encoding.put((pixels, result.frame.pts * result.frame.time_base))
+
+    def _encode(self, one: tuple[Pixels, Fraction]) -> None:
+        """Add one picture, while the next is being drawn."""
+        pixels, time = one
         self._copy_sound(time)
         self._output.mux(self._stream.encode(self._picture(pixels, time)))
 
@@ -125,6 +136,7 @@ class VideoSink(FileSink):
         self._stream = stream
         if self._sound is not None:
             self._sound.add_to(self._output)
+        self._encoding = self._working.enter_context(Behind(self._encode, _DRAWN))
 
     def _picture(self, pixels: Pixels, time: Fraction) -> av.VideoFrame:
         """The picture as the encoder wants it, at its time."""
@@ -177,6 +189,7 @@ class VideoSink(FileSink):
                 self._output.mux(packet)
 
     def _finish(self, interrupted: bool) -> None:
+        self._working.close()  # once all pictures are encoded
         if self._output is not None:
             self._output.mux(self._stream.encode(None))
             if not interrupted:
@@ -184,6 +197,7 @@ class VideoSink(FileSink):
             self._output.close()
 
     def _close(self) -> None:
+        self._working.__exit__(GeneratorExit, None, None)  # what still waits is of no use
         if self._sound is not None:
             self._sound.close()
         if self._output is not None:

@@ -1,12 +1,23 @@
-"""How many cores this process may use."""
+"""How many cores this process may use, and what they can do."""
 
 from __future__ import annotations
 
 import os
+from functools import cache
 from pathlib import Path
 
 _QUOTA = Path("/sys/fs/cgroup/cpu.max")
 """How a container says what share of the machine it has: microseconds of work in each period, and the period."""
+
+
+@cache
+def skills() -> frozenset[str]:
+    """What the processor can do beside the usual, as Linux names it; nothing where it is not told."""
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return frozenset()
+    return frozenset(word for line in text.splitlines() if line.startswith("flags") for word in line.split())
 
 
 def cores() -> int:

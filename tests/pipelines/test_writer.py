@@ -238,6 +238,18 @@ def test_what_is_drawn_is_written(tmp_path: Path) -> None:
     assert np.abs(shown.astype(int) - 120).max() <= 2
 
 
+def test_the_same_pictures_make_the_same_film(tmp_path: Path) -> None:
+    """Noise is what an encoder finds most ways to write."""
+    noise = np.random.default_rng(0).integers(0, 255, (240, 320, 3), np.uint8)
+    films = []
+    for i in range(6):
+        with VideoSink(tmp_path / f"{i}.mkv") as sink:
+            for k in range(20):
+                sink.write(make_result(k, image=np.roll(noise, 7 * k)))
+        films.append(payload(tracks(tmp_path / f"{i}.mkv", "video")))
+    assert all(film == films[0] for film in films)
+
+
 def test_codec_crf_and_preset_count(tmp_path: Path) -> None:
     noise = np.random.default_rng(0).integers(0, 255, (96, 160, 3), np.uint8)
     sizes = {}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vtrack.cores import cores
+from vtrack.cores import cores, skills
 from vtrack.errors import ModelError
 from vtrack.models.card import Card
 from vtrack.models.reading import Taught, reading
@@ -32,12 +32,8 @@ _QUERIES = 32
 
 
 def int8_pays() -> bool:
-    """Whether this processor multiplies bytes faster than floats, and exactly: those with VNNI do, as Linux tells."""
-    try:
-        flags = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace")
-    except OSError:
-        return False
-    return "avx512_vnni" in flags or "avx_vnni" in flags
+    """Whether this processor multiplies bytes faster than floats, and exactly: those with VNNI do."""
+    return bool(skills() & {"avx512_vnni", "avx_vnni"})
 
 
 @lru_cache(maxsize=32)
