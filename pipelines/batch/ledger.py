@@ -55,6 +55,8 @@ class Recipe:
     kinds: tuple[str, ...]
     """Which outputs are wanted, by their keys in `SUFFIXES`."""
     looks: Looks
+    hwaccel: str = "none"
+    """What decodes beside the CPU, as `open_source` takes it."""
 
     def __post_init__(self) -> None:
         self.looks.check(self.kinds)
@@ -71,6 +73,7 @@ class Recipe:
             "points": [f"{name}: {part}@{at:.6g}" for name, part, at in points],
             **{name: getattr(value, "name", value) for name, value in settings.items()},
             **self.selection,
+            "hwaccel": self.hwaccel,
             "outputs": list(self.kinds),
             **asdict(self.looks),
             "detector_sha256": _detector_digest(settings),

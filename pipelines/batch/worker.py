@@ -87,7 +87,7 @@ class Tracking:
 
         settings = Settings(self.recipe.query, **self.recipe.settings)
         try:
-            with open_source(Path(job.video.source), **self.recipe.selection) as source:
+            with open_source(Path(job.video.source), **self.recipe.selection, hwaccel=self.recipe.hwaccel) as source:
                 pieces = cut(job, source.info, source.selection, settings.detect_every)
             if len(pieces) == 1:
                 return ()
@@ -126,7 +126,7 @@ class Tracking:
         start = wanted.start if piece.lead is None else in_step(path, wanted, piece.lead)
         stop = wanted.stop if piece.end is None else piece.end
         recorder = Recorder(len(pipeline.settings.known))
-        with open_source(path, start=start, stop=stop, every=wanted.every) as source:
+        with open_source(path, start=start, stop=stop, every=wanted.every, hwaccel=self.recipe.hwaccel) as source:
             expected = source.expected
             with Ahead(marked(source), room(source)) as frames:
                 for count, (frame, sightings) in enumerate(pipeline.follow(frames), start=1):
@@ -185,7 +185,8 @@ class Tracking:
         recipe = self.recipe
         facts.update(source_facts(video, lambda: report(0, None)))
         outputs = recipe.outputs(video.outputs)
-        with open_source(Path(video.source) if video.is_file else video.source, **recipe.selection) as source:
+        path = Path(video.source) if video.is_file else video.source
+        with open_source(path, **recipe.selection, hwaccel=recipe.hwaccel) as source:
             facts.update({**asdict(source.info), "name": video.name, "path": printable(source.info.path)})
             frames = 0
 

@@ -11,7 +11,16 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from vtrack.cli.run import OUTPUTS, add_looks_options, add_tracking_options, looks_of, names, seconds, tracking_settings
+from vtrack.cli.run import (
+    OUTPUTS,
+    add_decoding_options,
+    add_looks_options,
+    add_tracking_options,
+    looks_of,
+    names,
+    seconds,
+    tracking_settings,
+)
 from vtrack.errors import UsageError
 
 if TYPE_CHECKING:
@@ -79,6 +88,7 @@ def add_parser(commands: Any) -> None:
     group.add_argument("--overwrite", action="store_true", help="do all again, and replace files made by others")
     add_looks_options(group)
     add_tracking_options(parser)
+    add_decoding_options(parser)
     parser.set_defaults(run=run)
 
 
@@ -152,6 +162,7 @@ def _recipe(args: argparse.Namespace) -> Recipe:
         selection={"start": args.start, "stop": args.stop, "every": args.every},
         kinds=tuple(name for name in OUTPUTS if name in kinds),
         looks=looks_of(args),
+        hwaccel=args.hwaccel,
     )
 
 

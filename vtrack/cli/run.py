@@ -56,13 +56,18 @@ def add_parser(commands: Any) -> None:
     )
     add_output_options(parser)
     add_tracking_options(parser)
+    add_decoding_options(parser)
+    parser.set_defaults(run=run)
+
+
+def add_decoding_options(parser: argparse.ArgumentParser) -> None:
+    """What decodes the video."""
     parser.add_argument(
         "--hwaccel",
         default="none",
         metavar="NAME",
         help="decode on cuda (NVDEC), qsv, videotoolbox ... (default: none)",
     )
-    parser.set_defaults(run=run)
 
 
 def add_output_options(parser: argparse.ArgumentParser) -> None:
