@@ -42,7 +42,8 @@ class Follower:
         max_faces: int | None = None,
         detect_every: float = DETECT_EVERY,
     ) -> None:
-        self.lookout = Lookout(detector, landmarker.watch)
+        self.lookout = Lookout(self._search)
+        self._detector = detector
         self.landmarker = landmarker
         self.tracks = Tracks(max_faces, sure=detector.sure)
         self.detect_every = detect_every
@@ -54,7 +55,11 @@ class Follower:
 
     def seek(self, frame: Frame) -> list[Seed]:
         """The faces of a frame: detected, looked at by the landmark model, each once."""
-        found = self.lookout.detect(frame)
+        return self.lookout.found(frame)
+
+    def _search(self, frame: Frame) -> list[Seed]:
+        with self.landmarker.watch("detect"):
+            found = self._detector.detect([frame])[0]
         sightings = self.landmarker.look([frame], [0] * len(found), found.boxes, found.angles)
         pairs = zip(sightings, found.scores, strict=True)
         return distinct([Seed(sighting, float(score)) for sighting, score in pairs if is_face(sighting)])

@@ -1,32 +1,34 @@
-"""A detector in a thread of its own, asked ahead of time.
+"""What is found in single frames, by a thread of its own that is asked ahead of time.
 
-Whoever follows faces knows which frame it will want detected long before it is there, and has other work until then.
+Whoever follows faces knows which frame they will want searched long before it is there, and has other work until then.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Generic, TypeVar
 
-from pipelines.stopwatch import Stopwatch
-from vtrack.types import Detections, Detector, Frame
+from vtrack.types import Frame
+
+T = TypeVar("T")
 
 
-class Lookout:
-    """Detections of frames, one frame at a time. Detectors need not bear several threads: all run in the same one."""
+class Lookout(Generic[T]):
+    """Runs `find` on frames, one at a time and always in the same thread: detectors need not bear several."""
 
-    def __init__(self, detector: Detector, watch: Stopwatch) -> None:
-        self._detector = detector
-        self._watch = watch
-        self._thread = ThreadPoolExecutor(1, "vtrack-detect")
-        self._asked: dict[int, Future[Detections]] = {}
+    def __init__(self, find: Callable[[Frame], T]) -> None:
+        self._find = find
+        self._thread = ThreadPoolExecutor(1, "vtrack-lookout")
+        self._asked: dict[int, Future[T]] = {}
 
     def ask(self, frame: Frame) -> None:
         """Begin with a frame that will probably be wanted."""
         if frame.index not in self._asked:
-            self._asked[frame.index] = self._thread.submit(self._detect, frame)
+            self._asked[frame.index] = self._thread.submit(self._find, frame)
 
-    def detect(self, frame: Frame) -> Detections:
-        """The faces of a frame."""
+    def found(self, frame: Frame) -> T:
+        """What there is in a frame."""
         self.ask(frame)
         return self._asked.pop(frame.index).result()
 
@@ -37,9 +39,5 @@ class Lookout:
             asked.cancel()
 
     def close(self) -> None:
-        """End its thread; it cannot detect any more then."""
+        """End the thread; nothing can be asked any more then."""
         self._thread.shutdown(cancel_futures=True)
-
-    def _detect(self, frame: Frame) -> Detections:
-        with self._watch("detect"):
-            return self._detector.detect([frame])[0]

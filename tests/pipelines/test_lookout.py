@@ -1,48 +1,45 @@
-"""The detector that is asked ahead."""
+"""What is found in frames by a thread that is asked ahead."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from fractions import Fraction
 
 import numpy as np
 import pytest
 
 from pipelines.lookout import Lookout
-from pipelines.stopwatch import Stopwatch
-from vtrack.types import Detections, Frame
+from vtrack.types import Frame
 
 
 class Slow:
     """Waits for permission, and notes who asked for what."""
-
-    name, sure = "slow", 0.0
 
     def __init__(self) -> None:
         self.calls: list[int] = []
         self.threads: set[int] = set()
         self.go = threading.Event()
 
-    def detect(self, frames: Sequence[Frame]) -> list[Detections]:
+    def __call__(self, frame: Frame) -> int:
         self.go.wait(5)
-        self.calls += [frame.index for frame in frames]
+        self.calls.append(frame.index)
         self.threads.add(threading.get_ident())
-        if any(frame.index == 13 for frame in frames):
+        if frame.index == 13:
             raise ValueError("unlucky")
-        return [Detections.none() for _ in frames]
+        return -frame.index
 
 
 @pytest.fixture
-def detector() -> Slow:
+def slow() -> Slow:
     return Slow()
 
 
 @pytest.fixture
-def lookout(detector: Slow) -> Iterator[Lookout]:
-    lookout = Lookout(detector, Stopwatch())
+def lookout(slow: Slow) -> Iterator[Lookout[int]]:
+    lookout = Lookout(slow)
     yield lookout
-    detector.go.set()
+    slow.go.set()
     lookout.close()
 
 
@@ -50,29 +47,30 @@ def frame(index: int) -> Frame:
     return Frame(np.zeros((4, 4, 3), np.uint8), index, index, Fraction(1, 25))
 
 
-def test_what_was_asked_ahead_is_detected_once_and_beside_its_caller(lookout: Lookout, detector: Slow) -> None:
+def test_what_was_asked_ahead_is_found_once_and_beside_its_caller(lookout: Lookout[int], slow: Slow) -> None:
     lookout.ask(frame(1))
     lookout.ask(frame(1))
     lookout.ask(frame(2))
-    detector.go.set()
-    assert [len(lookout.detect(frame(i))) for i in (2, 1, 3)] == [0, 0, 0]
-    assert detector.calls == [1, 2, 3]
-    assert len(detector.threads) == 1 and threading.get_ident() not in detector.threads
+    slow.go.set()
+    assert [lookout.found(frame(i)) for i in (2, 1, 3)] == [-2, -1, -3]
+    assert slow.calls == [1, 2, 3]
+    assert len(slow.threads) == 1
+    assert threading.get_ident() not in slow.threads
 
 
-def test_what_is_forgotten_in_time_is_not_detected(lookout: Lookout, detector: Slow) -> None:
+def test_what_is_forgotten_in_time_is_not_looked_for(lookout: Lookout[int], slow: Slow) -> None:
     for i in (1, 2, 3):
         lookout.ask(frame(i))
     lookout.forget(frame(2))
     lookout.forget(frame(7))
-    detector.go.set()
-    lookout.detect(frame(3))
-    assert detector.calls == [1, 3]
+    slow.go.set()
+    assert lookout.found(frame(3)) == -3
+    assert slow.calls == [1, 3]
 
 
-def test_an_error_meets_whoever_wants_the_frame(lookout: Lookout, detector: Slow) -> None:
-    detector.go.set()
+def test_an_error_meets_whoever_wants_the_frame(lookout: Lookout[int], slow: Slow) -> None:
+    slow.go.set()
     lookout.ask(frame(13))
-    assert len(lookout.detect(frame(14))) == 0
+    assert lookout.found(frame(14)) == -14
     with pytest.raises(ValueError, match="unlucky"):
-        lookout.detect(frame(13))
+        lookout.found(frame(13))

@@ -14,9 +14,8 @@ from pipelines.causal import CausalFollower
 from pipelines.cuts import marked
 from pipelines.follow import Follower
 from pipelines.landmarks import Landmarker, Sighting
-from pipelines.lookout import Lookout
 from pipelines.segments import SegmentFollower
-from pipelines.stopwatch import Stopwatch
+from pipelines.tracks import Seed
 from tests.pipelines.toys import Scene, ToyDetector, ToyFace, ToyModel, painter, true_points
 from vtrack.types import Detections, Frame, Query
 
@@ -259,16 +258,15 @@ def test_the_detector_is_asked_ahead_and_for_hardly_anything_in_vain() -> None:
 
     wanted: list[int] = []
 
-    class Asked(Lookout):
-        def detect(self, frame: Frame) -> Detections:
+    class Asked(SegmentFollower):
+        def seek(self, frame: Frame) -> list[Seed]:
             wanted.append(frame.index)
-            return super().detect(frame)
+            return super().seek(frame)
 
     for most, vain in ((None, 0), (1, 2)):
         wanted.clear()
         detector = ToyDetector()
-        follower = SegmentFollower(detector, Landmarker(ToyModel(), QUERY), max_faces=most)
-        follower.lookout = Asked(detector, Stopwatch())
+        follower = Asked(detector, Landmarker(ToyModel(), QUERY), max_faces=most)
         assert len(list(follower.follow(frames_of(scene, 150)))) == 150
         assert set(wanted) <= set(detector.calls)
         assert len(detector.calls) <= len(wanted) + vain
