@@ -8,7 +8,7 @@ points, and all such faces of a batch are looked at again together.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -152,8 +152,10 @@ class Landmarker:
     ) -> Callable[[], tuple[FloatArray, FloatArray, FloatArray]]:
         """One look, not waited for: points (n, L, 2) and sigma (n, L) in frame pixels, presence (n,)."""
         crops = Crops.around(boxes, self.model.margin, angles)
-        answers = []
+        answers: list[Future[Prediction]] = []
         for part in self._parts(len(crops)):
+            if len(answers) >= 2 * self._callers:  # the crops of a crowd are too many to wait all at once
+                answers[-2 * self._callers].result()
             # Cut here, not in the threads: short calls from many threads would keep each other waiting for Python's lock.
             with self.watch("crop"):
                 cut = stack.warp(where[part], crops[part], self.model.input_size)

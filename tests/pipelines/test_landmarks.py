@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 import pytest
 
 from pipelines.landmarks import Landmarker, Sighting, roll_of
 from tests.pipelines.toys import ToyFace, ToyModel, painter, true_points
+from vtrack.crops import Crops, FrameStack, Places
 from vtrack.parts import ANCHORS
 from vtrack.types import Frame, Prediction, Query
 
@@ -85,6 +87,22 @@ def test_a_batch_is_divided_between_as_many_as_may_ask_at_once(faces: int, parts
     landmarker.close()
     with pytest.raises(RuntimeError, match="shutdown"):
         landmarker.look([frame_of(FACE)], [0], boxes[:1], np.zeros(1))
+
+
+def test_the_crops_of_a_crowd_are_not_all_cut_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, cut, most = ToyModel(), [0], [0]
+    warp = FrameStack.warp
+
+    def counted(self: FrameStack, which: Places, crops: Crops, size: int) -> Any:
+        cut[0] += len(crops)
+        most[0] = max(most[0], cut[0] - sum(model.calls))
+        return warp(self, which, crops, size)
+
+    monkeypatch.setattr(FrameStack, "warp", counted)
+    boxes = np.tile(box_of(FACE), (40, 1))
+    seen = Landmarker(model, QUERY, batch=4).look([frame_of(FACE)], [0] * 40, boxes, np.full(40, FACE.angle))
+    assert len(seen) == 40
+    assert most[0] <= 3 * 4
 
 
 def test_nothing_to_look_at() -> None:
