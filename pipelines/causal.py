@@ -6,7 +6,7 @@ sooner when a face is lost.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from contextlib import closing
 
 from pipelines.follow import Follower
@@ -24,8 +24,8 @@ class CausalFollower(Follower):
     _detected = float("-inf")
     """When detection ran last."""
 
-    def follow(self, frames: Iterable[Frame]) -> Iterator[tuple[Frame, dict[int, Sighting]]]:
-        """Every frame with its faces by id, each as soon as it comes."""
+    def follow(self, frames: Iterable[Frame]) -> Generator[tuple[Frame, dict[int, Sighting]]]:
+        """Every frame with its faces by id, once, each as soon as it comes; scenes begin where the frames say so."""
         with closing(self):
             for frame in frames:
                 if frame.cut:

@@ -263,16 +263,19 @@ class Decoder:
         return bool(self.container.format.name == "avi")
 
 
-def _hwaccel(name: str) -> HWAccel | None:
-    """FFmpeg's decoding on a chip of this name; what that cannot decode the CPU does."""
-    if name == "none":
-        return None
+def check_hwaccel(name: str) -> None:
+    """Raise for a chip that this build of FFmpeg does not know."""
     known = hwdevices_available()
-    if name not in known:
+    if name != "none" and name not in known:
         raise UsageError(
             f"there is no {name!r} to decode on; this build of PyAV knows none, {', '.join(sorted(known))}"
         )
-    return HWAccel(name, allow_software_fallback=True)
+
+
+def _hwaccel(name: str) -> HWAccel | None:
+    """FFmpeg's decoding on a chip of this name; what that cannot decode the CPU does."""
+    check_hwaccel(name)
+    return None if name == "none" else HWAccel(name, allow_software_fallback=True)
 
 
 def _reason(error: Exception) -> str:

@@ -23,6 +23,9 @@ from vtrack.types import FloatArray, Frame, LandmarkModel, Prediction, Query
 PRESENT = 0.5
 """Presence from which a crop counts as showing a face without doubt."""
 
+_SHOWN = 0.1
+"""Share of a face's box that must lie in the picture: nobody is seen beyond its edge, whatever a model says of black crops."""
+
 _LOOKS = 3
 """How often a face is cropped at most."""
 _SHIFT, _STRETCH, _TURN = 0.12, 0.18, 0.30
@@ -117,12 +120,14 @@ class Landmarker:
             return list
         stack = FrameStack([frame.pixels for frame in frames], self.device)
         where, used, turned = np.asarray(places), np.array(boxes, np.float64), np.array(angles, np.float64)
+        sizes = np.array([frame.size for frame in frames])[where]
         first = self._predict(stack, where, used, turned)
-        return lambda: self._seen(stack, where, used, turned, *first())
+        return lambda: self._seen(stack, sizes, where, used, turned, *first())
 
     def _seen(
         self,
         stack: FrameStack,
+        sizes: npt.NDArray[np.integer],
         where: npt.NDArray[np.integer],
         used: FloatArray,
         turned: FloatArray,
@@ -143,8 +148,8 @@ class Landmarker:
             points[again[better]], sigma[again[better]] = new_points[better], new_sigma[better]
             presence[again[better]] = new_presence[better]
         found, rolls = box_around(points[:, -len(ANCHORS) :]), roll_of(points[:, -len(ANCHORS) :])
-        # What is not a number is not a face, and must not become the place of the next crop.
-        presence = np.where(np.isfinite(points).all((1, 2)), presence, 0.0)
+        # What is not a number or not in the picture is not a face, and must not become the place of the next crop.
+        presence = np.where(np.isfinite(points).all((1, 2)) & (_shown(found, sizes) >= _SHOWN), presence, 0.0)
         return [Sighting(points[i], sigma[i], float(presence[i]), found[i], float(rolls[i])) for i in range(len(where))]
 
     def _predict(
@@ -188,6 +193,13 @@ def _slipped(boxes: FloatArray, angles: FloatArray, found: FloatArray, rolls: Fl
     stretch = np.abs(np.log(np.maximum(found_sides, 1e-6) / sides))
     turn = np.abs(np.remainder(rolls - angles + np.pi, 2 * np.pi) - np.pi)
     return (shift > _SHIFT) | (stretch > _STRETCH) | (turn > _TURN)
+
+
+def _shown(boxes: FloatArray, sizes: npt.NDArray[np.integer]) -> FloatArray:
+    """(n,) what share of each box (n, 4) lies in its picture, of sizes (n, 2); NaN where a box is none."""
+    inside = np.minimum(boxes[:, :2] + boxes[:, 2:], sizes) - np.maximum(boxes[:, :2], 0)
+    share: FloatArray = np.maximum(inside, 0).prod(1) / np.maximum(boxes[:, 2:].prod(1), 1e-9)
+    return share
 
 
 def _sane(found: FloatArray, boxes: FloatArray) -> np.ndarray:

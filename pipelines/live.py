@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Self
@@ -76,16 +77,17 @@ class Live:
             detect_every=settings.detect_every,
         )
         smoother, finish = settings.smoother(), Finish(settings)
-        for frame, sightings in follower.follow(marked(self.capture)):
-            for smooth in smoother.push(as_result(frame, sightings, follower.landmarker.query)):
-                result = finish(smooth)
-                yield LiveResult(_part(result, shown, len(kept)), only(result, kept))
-            if self._changed:
-                settings, shown, kept = self._options()
-                # Tracks know faces by their anchors, which every query has: identities go on.
-                follower.landmarker.close()
-                follower.landmarker = Landmarker(pipeline.model, settings.asked)
-                smoother, finish = settings.smoother(), finish.renewed(settings)
+        with closing(follower.follow(marked(self.capture))) as followed:
+            for frame, sightings in followed:
+                for smooth in smoother.push(as_result(frame, sightings, follower.landmarker.query)):
+                    result = finish(smooth)
+                    yield LiveResult(_part(result, shown, len(kept)), only(result, kept))
+                if self._changed:
+                    settings, shown, kept = self._options()
+                    # Tracks know faces by their anchors, which every query has: identities go on.
+                    follower.landmarker.close()
+                    follower.landmarker = Landmarker(pipeline.model, settings.asked)
+                    smoother, finish = settings.smoother(), finish.renewed(settings)
 
     def _options(self) -> tuple[Settings, Query, Query]:
         self._changed = False

@@ -12,7 +12,7 @@ has them on the same frames, and after a moment the same faces in the same place
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 
@@ -51,10 +51,11 @@ Followed = tuple[Frame, dict[int, Sighting]]
 class SegmentFollower(Follower):
     """Follows the faces of a video whose future is at hand."""
 
-    def follow(self, frames: Iterable[Frame]) -> Iterator[Followed]:
-        """Every frame with its faces by id; frames come out two segments later than they go in.
+    def follow(self, frames: Iterable[Frame]) -> Generator[Followed]:
+        """Every frame with its faces by id, once; frames come out two segments later than they go in.
 
-        They come while the model works on the next, so that the reader has something to do meanwhile.
+        They come while the model works on the next, so that the reader has something to do meanwhile. Scenes begin where
+        the frames say so (`pipelines.cuts.marked`).
         """
         self._found: defaultdict[int, list[Candidate]] = defaultdict(list)
         self._settled: list[Followed] = []

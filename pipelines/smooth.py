@@ -82,7 +82,7 @@ class Smoother:
         self._time: float | None = None
 
     def push(self, result: FrameResult) -> list[FrameResult]:
-        """Take the next frame; give back those that are ready, perhaps none."""
+        """Take the next frame, which says if a new scene begins with it; give back those that are ready, perhaps none."""
         if self.settings.mode == "none":
             return [result]
         if self._steady is None:

@@ -1,4 +1,4 @@
-"""Threads that overlap decoding, the model and encoding: bounded, honest about errors, always joined.
+"""Threads that overlap decoding and writing with what is between: bounded, honest about errors, always joined.
 
 `Ahead` runs an iterable in a thread, a few items ahead of its reader. `Behind` runs a function in a thread, a few items
 behind its caller. Both are context managers: leaving one, for whatever reason, ends its thread. An error in a thread is
@@ -175,13 +175,18 @@ class Behind(Generic[T]):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if kind is None:
-            self._channel.finish()
-        else:
-            self._channel.close()
+        if kind is not None:
+            self.drop()
+            return
+        self._channel.finish()
         self._thread.join()
-        if kind is None and self._channel.error is not None:
+        if self._channel.error is not None:
             raise self._channel.error
+
+    def drop(self) -> None:
+        """End now, whatever waits; may be called more than once, and after leaving."""
+        self._channel.close()
+        self._thread.join()
 
 
 @contextmanager

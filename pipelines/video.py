@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -147,11 +147,14 @@ class Pipeline:
         pictures, so that frames waiting for the smoother cost nothing. `watch` gets the seconds of each stage.
         """
         watch = watch or Stopwatch()
-        with Ahead(watch.each("decode", marked(source)), room(source), stop) as frames:
-            yield from finished(self.settings, self.follow(frames, watch), pixels=pixels, watch=watch)
+        with (
+            Ahead(watch.each("decode", marked(source)), room(source), stop) as frames,
+            closing(self.follow(frames, watch)) as followed,
+        ):
+            yield from finished(self.settings, followed, pixels=pixels, watch=watch)
             watch.waits("decoded", *frames.waits)
 
-    def follow(self, frames: Iterable[Frame], watch: Stopwatch | None = None) -> Iterator[Followed]:
+    def follow(self, frames: Iterable[Frame], watch: Stopwatch | None = None) -> Generator[Followed]:
         """Every frame with its faces by id, as the model saw them; scene cuts are where the frames say."""
         settings = self.settings
         follower = SegmentFollower(

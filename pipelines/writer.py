@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from contextlib import ExitStack
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -91,15 +90,15 @@ class VideoSink(FileSink):
         self._rate = rate
         self._draw = draw
         self._output: Any = None
-        self._working = ExitStack()
+        self._encoding: Behind[tuple[Pixels, Fraction]] | None = None
         self._last_pts: int | None = None
         self._warned = False
         self._reformatter = VideoReformatter()
 
     def _write(self, result: FrameResult) -> None:
         pixels = result.frame.pixels if self._draw is None else self._draw(result)
-        if self._output is None:
-            self._begin(result, pixels)
+        if self._encoding is None:
+            self._encoding = self._begin(result, pixels)
         self._encoding.put((pixels, result.frame.pts * result.frame.time_base))
 
     def _encode(self, one: tuple[Pixels, Fraction]) -> None:
@@ -108,8 +107,8 @@ class VideoSink(FileSink):
         self._copy_sound(time)
         self._output.mux(self._stream.encode(self._picture(pixels, time)))
 
-    def _begin(self, result: FrameResult, pixels: Pixels) -> None:
-        """Open the file for pictures of this size on this clock."""
+    def _begin(self, result: FrameResult, pixels: Pixels) -> Behind[tuple[Pixels, Fraction]]:
+        """Open the file for pictures of this size on this clock; what encodes them."""
         height, width = pixels.shape[:2]
         self._height, self._width = height + height % 2, width + width % 2
         self._time_base = result.frame.time_base
@@ -136,7 +135,7 @@ class VideoSink(FileSink):
         self._stream = stream
         if self._sound is not None:
             self._sound.add_to(self._output)
-        self._encoding = self._working.enter_context(Behind(self._encode, _DRAWN))
+        return Behind(self._encode, _DRAWN).__enter__()
 
     def _picture(self, pixels: Pixels, time: Fraction) -> av.VideoFrame:
         """The picture as the encoder wants it, at its time."""
@@ -189,7 +188,8 @@ class VideoSink(FileSink):
                 self._output.mux(packet)
 
     def _finish(self, interrupted: bool) -> None:
-        self._working.close()  # once all pictures are encoded
+        if self._encoding is not None:
+            self._encoding.__exit__(None, None, None)  # once all pictures are encoded
         if self._output is not None:
             self._output.mux(self._stream.encode(None))
             if not interrupted:
@@ -197,7 +197,8 @@ class VideoSink(FileSink):
             self._output.close()
 
     def _close(self) -> None:
-        self._working.__exit__(GeneratorExit, None, None)  # what still waits is of no use
+        if self._encoding is not None:
+            self._encoding.drop()
         if self._sound is not None:
             self._sound.close()
         if self._output is not None:

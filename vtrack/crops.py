@@ -101,17 +101,19 @@ def warp(images: Sequence[Pixels], which: Places, crops: Crops, size: int) -> Im
     return out
 
 
-def halvings(sides: FloatArray | float, size: int) -> npt.NDArray[np.intp]:
-    """How often a picture is halved before crops of these sides are cut out of it: as often as leaves them larger than `size`.
+def halvings(sides: FloatArray | float, size: int, picture: tuple[int, ...]) -> npt.NDArray[np.intp]:
+    """How often a picture (of a height and width) is halved before crops of these sides are cut out of it.
 
-    Halving is by far the quickest way for a processor to average pixels.
+    As often as leaves crops no smaller than `size`, and something of the picture. Halving is by far the quickest way for
+    a processor to average pixels.
     """
-    return np.log2(np.maximum(np.asarray(sides) / size, 1.0)).astype(np.intp)
+    times = np.log2(np.maximum(np.asarray(sides) / size, 1.0))
+    return np.minimum(times, np.log2(min(picture[:2]))).astype(np.intp)
 
 
 def _cut(image: ImageArray, matrix: FloatArray, side: float, size: int, black: int, out: ImageArray) -> None:
     """One crop of an image, or of a single plane of one, into `out`."""
-    times = int(halvings(side, size))
+    times = int(halvings(side, size, image.shape))
     if times:
         image, matrix = _averaged(image, matrix, size, times)
     flags, border = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, cv2.BORDER_CONSTANT

@@ -34,7 +34,7 @@ def uploaded(images: Sequence[Pixels], device: torch.device | str) -> torch.Tens
 
 def warp_tensor(images: torch.Tensor, which: Places, crops: Crops, size: int) -> torch.Tensor:
     """`warp` on the device of `images` (frames, H, W, 3) uint8: all crops at once, (crops, 3, size, size) uint8."""
-    shrinks = 2 ** halvings(crops.sides, size)
+    shrinks = 2 ** halvings(crops.sides, size, tuple(images.shape[1:3]))
     places = torch.as_tensor(np.asarray(which), device=images.device)
     out = torch.empty((len(crops), size, size, 3), dtype=torch.uint8, device=images.device)
     for shrink in np.unique(shrinks):

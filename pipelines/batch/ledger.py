@@ -73,7 +73,7 @@ class Recipe:
             "points": [f"{name}: {part}@{at:.6g}" for name, part, at in points],
             **{name: getattr(value, "name", value) for name, value in settings.items()},
             **self.selection,
-            "hwaccel": self.hwaccel,
+            **({} if self.hwaccel == "none" else {"hwaccel": self.hwaccel}),
             "outputs": list(self.kinds),
             **asdict(self.looks),
             "detector_sha256": _detector_digest(settings),

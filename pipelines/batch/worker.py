@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -128,8 +128,8 @@ class Tracking:
         recorder = Recorder(len(pipeline.settings.known))
         with open_source(path, start=start, stop=stop, every=wanted.every, hwaccel=self.recipe.hwaccel) as source:
             expected = source.expected
-            with Ahead(marked(source), room(source)) as frames:
-                for count, (frame, sightings) in enumerate(pipeline.follow(frames), start=1):
+            with Ahead(marked(source), room(source)) as frames, closing(pipeline.follow(frames)) as followed:
+                for count, (frame, sightings) in enumerate(followed, start=1):
                     recorder.add(frame, sightings)
                     report(count, expected)
         return recorder.recording()

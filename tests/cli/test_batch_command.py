@@ -30,6 +30,15 @@ def options(folder: Path, out: Path) -> list[str]:
     return ["batch", str(folder), "-o", str(out), "--parts", "eyes", *boxes]
 
 
+def test_a_chip_that_nobody_knows_is_refused_before_anything_is_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_clip(tmp_path / "a.mp4", 3)
+    assert main(["batch", str(tmp_path / "a.mp4"), "-o", str(tmp_path / "out"), "--hwaccel", "abacus"]) == USAGE
+    assert "no 'abacus' to decode on" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_folder_twice(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out, merged = tmp_path / "out", tmp_path / "out" / "all.csv"
     assert main([*options(folder, out), "--merge", str(merged)]) == OK

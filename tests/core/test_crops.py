@@ -76,6 +76,16 @@ def test_shrinking_averages_instead_of_skipping_pixels() -> None:
     assert np.abs(crop.astype(int) - 127).max() <= 1
 
 
+def test_a_crop_of_far_more_than_there_is_to_see() -> None:
+    """Something of the picture is left, on an accelerator too."""
+    image = np.full((9, 17, 3), 200, np.uint8)
+    crops = Crops(np.array([[8.0, 4.0]]), np.array([5000.0]), np.array([0.3]))
+    shown = warp([image], [0], crops, 64)
+    assert 0 < (shown > 0).sum() < 0.01 * shown.size or shown.max() == 0
+    other = warp_tensor(torch.from_numpy(image)[None], [0], crops, 64).numpy()
+    assert np.abs(shown.astype(int) - other).max() <= 1
+
+
 def test_beyond_the_frame_is_black() -> None:
     image = np.full((100, 100, 3), 200, np.uint8)
     crop = warp([image], [0], Crops(np.array([[0.0, 50.0]]), np.array([100.0]), np.array([0.0])), 50)[0]

@@ -1,6 +1,7 @@
 """Training: what a batch shows, what the losses say, and that a run can be broken off and gone on with."""
 
 import math
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -305,12 +306,16 @@ def test_only_some_weights_may_learn(data_dir: Path, tmp_path: Path) -> None:
     assert not torch.allclose(after.log_sigma, before.log_sigma)
     told = read_card(publish(tmp_path / "short", "tiny", "a test", tmp_path)).recipe
     assert (told["only"], told["before"]["steps_done"], told["before"].get("only")) == (["sigma_head"], 2, None)
-    for wrong, message in (
-        (("sigma_heat",), "no weights of udfld begin with 'sigma_heat'; it has backbone"),
-        (("x",), "x"),
-    ):
-        with pytest.raises(UsageError, match=message):
-            train(replace(shorter, only=wrong), tmp_path / "wrong")
+    for start in (tmp_path / "short" / CHECKPOINT, tmp_path / "tiny.safetensors"):
+        train(replace(shorter, start=str(start), steps=1), tmp_path / "again")
+        told = load_run(tmp_path / "again" / CHECKPOINT)[1]["before"]
+        assert (list(told["only"]), told["steps_done"], told["before"]["steps_done"]) == (["sigma_head"], 2, 2)
+        with pytest.raises(UsageError, match=r"learns other weights, --only \['sigma_head'\]"):
+            train(replace(shorter, only=("layers",)), tmp_path / "again")
+        shutil.rmtree(tmp_path / "again")
+    for wrong in ("sigma_heat", ""):
+        with pytest.raises(UsageError, match=f"no weights of udfld begin with '{wrong}'; it has backbone"):
+            train(replace(shorter, only=(wrong,)), tmp_path / "wrong")
     with pytest.raises(UsageError, match="--start from"):
         train(replace(shorter, start=""), tmp_path / "wrong")
 

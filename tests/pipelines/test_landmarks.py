@@ -12,7 +12,7 @@ from pipelines.landmarks import Landmarker, Sighting, roll_of
 from tests.pipelines.toys import ToyFace, ToyModel, painter, true_points
 from vtrack.crops import Crops, FrameStack, Places
 from vtrack.parts import ANCHORS
-from vtrack.types import Frame, Prediction, Query
+from vtrack.types import Frame, ImageArray, Prediction, Query
 
 QUERY = Query(("jaw", "left_eye", "inner_lip"), (0.5, 0.5, 0.3))
 FACE = ToyFace((150, 95), 60, 0.3)
@@ -105,6 +105,22 @@ def test_the_crops_of_a_crowd_are_not_all_cut_at_once(monkeypatch: pytest.Monkey
     assert most[0] <= 3 * 4
 
 
+class Blind(ToyModel):
+    """A model that sees a face wherever it looks, and each time a little larger."""
+
+    def predict(self, crops: ImageArray, query: Query) -> Prediction:
+        points = np.tile(np.random.default_rng(0).uniform(0.1, 0.9, (len(query), 2)), (len(crops), 1, 1))
+        return Prediction(points, np.full(points.shape[:2], 0.01), np.ones(len(crops)))
+
+
+@pytest.mark.parametrize(
+    ("box", "shown"),
+    [((120, 60, 50, 60), True), ((-30, 60, 50, 60), True), ((400, 60, 50, 60), False), ((-4e4, -5e4, 8e4, 1e5), False)],
+)
+def test_what_is_beyond_the_picture_is_no_face(box: tuple[float, float, float, float], shown: bool) -> None:
+    assert (look(Blind(), box).presence > 0.5) is shown
+
+
 def test_nothing_to_look_at() -> None:
     model = ToyModel()
     assert Landmarker(model, QUERY).look([], [], np.zeros((0, 4)), np.zeros(0)) == []
@@ -122,12 +138,12 @@ class Wild(ToyModel):
         return Prediction(points, np.ones(points.shape[:2]), np.ones(len(crops)))
 
 
-@pytest.mark.parametrize(("answer", "presence"), [(40.0, 1.0), (np.nan, 0.0)])
-def test_nonsense_is_not_run_after(answer: float, presence: float) -> None:
-    """Points that make no box are no place to look again, and those that are no numbers are no face."""
+@pytest.mark.parametrize("answer", [40.0, np.nan])
+def test_nonsense_is_not_run_after(answer: float) -> None:
+    """Points that make no box, or are no numbers, are no place to look again and no face."""
     model = Wild()
     model.answer = answer
-    assert look(model, box_of(FACE)).presence == presence
+    assert look(model, box_of(FACE)).presence == 0.0
     assert model.calls == [1]
 
 

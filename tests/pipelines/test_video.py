@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pipelines.smooth import Smoother
 from pipelines.source import Selection, Source, open_source
 from pipelines.tables import WideTable
 from pipelines.video import Pipeline, Settings, run, track
@@ -163,6 +164,18 @@ class FullDisk(WideTable):
         if result.index == 25:
             raise OSError(28, "No space left on device")
         super()._write(result)
+
+
+def test_an_error_in_smoothing_that_is_kept_keeps_no_thread(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(self: Smoother, result: FrameResult) -> list[FrameResult]:
+        raise ValueError("not smooth")
+
+    monkeypatch.setattr(Smoother, "push", fail)
+    before = threading.active_count()
+    with pytest.raises(ValueError, match="not smooth") as kept:
+        list(follow(clip))
+    assert threading.active_count() == before
+    assert kept.value.__traceback__ is not None
 
 
 def test_an_error_of_any_stage_ends_the_run_and_leaves_nothing(clip: Path, tmp_path: Path) -> None:

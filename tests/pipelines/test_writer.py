@@ -238,6 +238,22 @@ def test_what_is_drawn_is_written(tmp_path: Path) -> None:
     assert np.abs(shown.astype(int) - 120).max() <= 2
 
 
+def test_an_error_in_the_encoder_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither file nor thread, also where the picture that failed was the last to be written."""
+
+    def fail(self: VideoSink, pixels: object, time: object) -> None:
+        raise ValueError("no picture")
+
+    monkeypatch.setattr(VideoSink, "_picture", fail)
+    for count in (1, 9):
+        before = threading.active_count()
+        with pytest.raises(ValueError, match="no picture"), VideoSink(tmp_path / "out.mp4") as sink:
+            for i in range(count):
+                sink.write(make_result(i))
+        assert threading.active_count() == before
+        assert list(tmp_path.iterdir()) == []
+
+
 def test_the_same_pictures_make_the_same_film(tmp_path: Path) -> None:
     """Noise is what an encoder finds most ways to write."""
     noise = np.random.default_rng(0).integers(0, 255, (240, 320, 3), np.uint8)

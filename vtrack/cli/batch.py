@@ -148,9 +148,11 @@ def _recipe(args: argparse.Namespace) -> Recipe:
     """What is done with every video."""
     from pipelines.batch.ledger import Recipe
     from pipelines.batch.merge import merged_kind
+    from pipelines.decode import check_hwaccel
     from pipelines.outputs import TABLES
     from vtrack.query import parse_query
 
+    check_hwaccel(args.hwaccel)
     kinds = {name for name in OUTPUTS if getattr(args, name)}
     if args.merge is not None:
         kinds.add(merged_kind(args.merge, args.format))

@@ -80,7 +80,7 @@ def quantise(graph: Path, crops: ImageArray, query: Query) -> Path:
 
 
 def _bytewise(graph: Any) -> list[str]:
-    """Names of the nodes computed in bytes: convolutions, and the ReLUs after them, so that no byte tells what they cut off."""
+    """Names of the nodes computed in bytes: convolutions, and the ReLUs after them: bytes need not tell what those cut off."""
     convolutions = {name for node in graph.node if node.op_type == "Conv" for name in node.output}
     return [
         node.name

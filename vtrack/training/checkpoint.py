@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from vtrack.errors import ModelError
+from vtrack.models.card import read_card
 
 
 def save_run(path: Path, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
@@ -35,6 +36,16 @@ def load_weights(path: Path) -> dict[str, Tensor]:
     """The running mean of a run, or the weights of a published model."""
     tensors, metadata = _read(path, "the weights cannot be read")
     return without_prefix("mean", tensors) if "state" in metadata else tensors
+
+
+def told_of(path: Path) -> dict[str, Any] | None:
+    """The recipe of a run by its checkpoint, or of a published model by the card beside its weights, and their own `before`."""
+    metadata = _read(path, "the weights cannot be read")[1]
+    if "state" in metadata:
+        state = json.loads(metadata["state"])
+        return {**state["recipe"], "steps_done": state["step"], "before": state.get("before")}
+    card = path.with_suffix(".json")
+    return dict(read_card(card).recipe) if card.exists() else None
 
 
 def _read(path: Path, fault: str) -> tuple[dict[str, Tensor], dict[str, str]]:

@@ -36,6 +36,7 @@ from vtrack.training.checkpoint import (
     prefixed,
     restore_optimiser,
     save_run,
+    told_of,
     without_prefix,
 )
 from vtrack.training.feed import fed
@@ -221,7 +222,7 @@ class Run:
             )
         names = [name for name, _ in self.model.named_parameters()]
         for beginning in only:
-            if not any(name.startswith(beginning) for name in names):
+            if not beginning or not any(name.startswith(beginning) for name in names):
                 roots = dict.fromkeys(name.partition(".")[0] for name in names)
                 raise UsageError(f"no weights of {self.system} begin with {beginning!r}; it has {', '.join(roots)}")
         for name, parameter in self.model.named_parameters():
@@ -241,10 +242,8 @@ class Run:
             unfold_norms(self.model.backbone, normalise(crops))
         if self.recipe.start:
             path = Path(self.recipe.start)
-            if path.is_dir():
-                path = path / CHECKPOINT
-                state = load_run(path)[1]
-                self._before = {**state["recipe"], "steps_done": state["step"], "before": state.get("before")}
+            path = path / CHECKPOINT if path.is_dir() else path
+            self._before = told_of(path)
             mine = self.model.state_dict()
             theirs = widened(load_weights(path), mine)
             fit = {name: tensor for name, tensor in theirs.items() if name in mine and mine[name].shape == tensor.shape}
@@ -356,6 +355,10 @@ class Run:
         mine = (self.system, json.loads(json.dumps(asdict(self.recipe.model))))
         if (state.get("system", "udfld"), state["recipe"]["model"]) != mine:
             raise UsageError(f"{self.path} is of another model: {state['recipe']['model']}; choose another folder")
+        if tuple(state["recipe"].get("only", ())) != self.recipe.only:
+            raise UsageError(
+                f"{self.path} learns other weights, --only {state['recipe'].get('only')}; choose another folder"
+            )
         if "mean_of" in state["recipe"]:
             raise UsageError(f"{self.path} is a mean of runs, which cannot go on; --start from it in another folder")
         self.model.load_state_dict(without_prefix("model", tensors))
