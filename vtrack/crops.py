@@ -86,63 +86,78 @@ def warp(images: Sequence[Pixels], which: Places, crops: Crops, size: int) -> Im
     A crop much larger than `size` is averaged down first, since plain bilinear sampling would skip pixels and shimmer.
     """
     out = np.empty((len(crops), 3, size, size), np.uint8)
-    for i, (place, matrix) in enumerate(zip(which, crops.matrices(size), strict=True)):
-        image, side = images[place], crops.sides[i]
+    chosen = [images[place] for place in which]
+    shapes = np.array([image.shape[:2] for image in chosen], np.intp).reshape(-1, 2)
+    maps = crops.matrices(size)
+    # The centre of the first pixel of a plane of half the size lies in the middle of four of the picture's pixels.
+    half = (maps - [[0, 0, 0.5], [0, 0, 0.5]]) / 2
+    cuts = zip(_cuts(maps, crops.sides, shapes, size), _cuts(half, crops.sides / 2, -(-shapes // 2), size), strict=True)
+    for image, (cut, cut_in_half), place in zip(chosen, cuts, out, strict=True):
         if isinstance(image, Planes):
-            for k, (plane, step, black) in enumerate(image.each):
-                # The centre of a plane's pixel 0 lies in the middle of the picture's pixels that it stands for.
-                onto = (matrix - [[0, 0, (step - 1) / 2]]) / step
-                _cut(plane, onto, side / step, size, black, out[i, k])
-            out[i] = rgb_of(out[i : i + 1], image.colours)[0]
+            for (plane, step, black), shown in zip(image.each, place, strict=True):
+                (cut if step == 1 else cut_in_half).make(plane, black, shown)
+            place[:] = rgb_of(place[None], image.colours)[0]
         else:
-            shown = np.empty((size, size, 3), np.uint8)
-            _cut(image, matrix, side, size, 0, shown)
-            out[i] = shown.transpose(2, 0, 1)
+            upright = np.empty((size, size, 3), np.uint8)
+            cut.make(image, 0, upright)
+            place[:] = upright.transpose(2, 0, 1)
     return out
 
 
-def halvings(sides: FloatArray | float, size: int, picture: tuple[int, ...]) -> npt.NDArray[np.intp]:
-    """How often a picture (of a height and width) is halved before crops of these sides are cut out of it.
+def halvings(sides: FloatArray, size: int, shapes: npt.NDArray[np.integer] | Sequence[int]) -> npt.NDArray[np.intp]:
+    """How often pictures of (..., 2) heights and widths are halved before crops of these sides (crops,) are cut out of them.
 
     As often as leaves crops no smaller than `size`, and something of the picture. Halving is by far the quickest way for
     a processor to average pixels.
     """
-    times = np.log2(np.maximum(np.asarray(sides) / size, 1.0))
-    return np.minimum(times, np.log2(min(picture[:2]))).astype(np.intp)
+    times = np.log2(np.maximum(sides / size, 1.0))
+    return np.minimum(times, np.log2(np.min(shapes, -1))).astype(np.intp)
 
 
-def _cut(image: ImageArray, matrix: FloatArray, side: float, size: int, black: int, out: ImageArray) -> None:
-    """One crop of an image, or of a single plane of one, into `out`."""
-    times = int(halvings(side, size, image.shape))
-    if times:
-        image, matrix = _averaged(image, matrix, size, times)
-    flags, border = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, cv2.BORDER_CONSTANT
-    cv2.warpAffine(image, matrix, (size, size), dst=out, flags=flags, borderMode=border, borderValue=[black] * 4)
+@dataclass(frozen=True, eq=False, slots=True)
+class _Cut:
+    """How one crop is cut out of a picture, or of a single plane of one."""
+
+    halvings: int
+    window: tuple[slice, slice]
+    """Rows and columns of what is halved."""
+    matrix: FloatArray
+    """(2, 3) from pixels of the crop to those of the halved window."""
+
+    def make(self, picture: ImageArray, black: int, out: ImageArray) -> None:
+        """Cut it, (size, size) or (size, size, 3), into `out`."""
+        small = picture[self.window]
+        for _ in range(self.halvings):
+            halves = max(small.shape[1] // 2, 1), max(small.shape[0] // 2, 1)
+            small = cv2.resize(small, halves, interpolation=cv2.INTER_AREA)
+        flags, border = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, cv2.BORDER_CONSTANT
+        cv2.warpAffine(
+            small, self.matrix, out.shape[:2], dst=out, flags=flags, borderMode=border, borderValue=[black] * 4
+        )
 
 
-def _averaged(image: ImageArray, matrix: FloatArray, size: int, times: int) -> tuple[ImageArray, FloatArray]:
-    """The part of the image under the crop, halved so many times, and the map onto it."""
-    shrink = 2**times
+def _cuts(maps: FloatArray, sides: FloatArray, shapes: npt.NDArray[np.integer], size: int) -> list[_Cut]:
+    """Of crops with these maps (crops, 2, 3) and sides out of pictures of these shapes (crops, 2)."""
+    times = halvings(sides, size, shapes)[:, None]
+    blocks, ends = 2**times, shapes[:, ::-1]
     corners = np.array([[0, 0], [size, 0], [0, size], [size, size]], np.float64) - 0.5
-    reach = corners @ matrix[:, :2].T + matrix[:, 2]
-    height, width = image.shape[:2]
-    left, top = np.clip(np.floor(reach.min(0)).astype(int) - shrink, 0, [width - 1, height - 1])
-    # Blocks are counted from the frame's corner, so that crops (and `crops_torch`) share them.
-    left, top = left - left % shrink, top - top % shrink
-    right, bottom = np.clip(np.ceil(reach.max(0)).astype(int) + 1 + shrink, [left + 1, top + 1], [width, height])
-    columns, rows = max((right - left) // shrink, 1), max((bottom - top) // shrink, 1)
-    block = image[top : min(top + rows * shrink, height), left : min(left + columns * shrink, width)]
-    small = block
-    for _ in range(times):
-        halves = max(small.shape[1] // 2, 1), max(small.shape[0] // 2, 1)
-        small = cv2.resize(small, halves, interpolation=cv2.INTER_AREA)
-    scale = np.array(block.shape[1::-1]) / small.shape[1::-1]
-    mapped = matrix.copy()
-    mapped[:, 2] -= (left, top)
-    mapped[:, 2] += 0.5
-    mapped /= scale[:, None]
-    mapped[:, 2] -= 0.5
-    return small, mapped
+    reach = corners @ maps[:, :, :2].transpose(0, 2, 1) + maps[:, None, :, 2]  # (crops, 4, 2) x, y
+    # What crops show, a block more on each side, in whole blocks counted from the corner of the picture, so that crops
+    # (and `crops_torch`) share them. A picture that is not halved is no smaller work in a window.
+    start = np.where(times, np.clip(np.floor(reach.min(1)).astype(np.intp) - blocks, 0, ends - 1), 0)
+    start -= start % blocks
+    stop = np.clip(np.ceil(reach.max(1)).astype(np.intp) + 1 + blocks, start + 1, ends)
+    stop = np.where(times, np.minimum(start + np.maximum((stop - start) // blocks, 1) * blocks, ends), ends)
+    whole = stop - start
+    scale = whole / np.maximum(whole >> times, 1)
+    mapped = maps / scale[:, :, None]
+    mapped[:, :, 2] = (maps[:, :, 2] - start + 0.5) / scale - 0.5
+    return [
+        _Cut(count, (slice(top, bottom), slice(left, right)), matrix)
+        for (count,), (left, top), (right, bottom), matrix in zip(
+            times.tolist(), start.tolist(), stop.tolist(), mapped, strict=True
+        )
+    ]
 
 
 class FrameStack:
