@@ -48,7 +48,7 @@ class Codec:
     """What MP4 calls it, where players insist on one of several names."""
 
 
-# With AVX-512 x264 writes other bytes each time (its macroblock tree reads what nobody wrote), and is not quicker.
+# With AVX-512 x264 writes other bytes each time (not so without its macroblock tree, or with AVX2), and is not quicker.
 _X264 = {"x264-params": "asm=AVX2"} if "avx512f" in skills() else {}
 CODECS = {
     "h264": Codec("libx264", 21, _X264),
