@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterable
 from contextlib import closing
 
-from pipelines.follow import Follower
-from pipelines.landmarks import Sighting
+from pipelines.follow import Followed, Follower
 from pipelines.tracks import Match, same_face
 from vtrack.types import Frame
 
@@ -24,7 +23,7 @@ class CausalFollower(Follower):
     _detected = float("-inf")
     """When detection ran last."""
 
-    def follow(self, frames: Iterable[Frame]) -> Generator[tuple[Frame, dict[int, Sighting]]]:
+    def follow(self, frames: Iterable[Frame]) -> Generator[Followed]:
         """Every frame with its faces by id, once, each as soon as it comes; scenes begin where the frames say so."""
         with closing(self):
             for frame in frames:

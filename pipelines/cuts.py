@@ -10,7 +10,7 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
-from vtrack.planes import Pixels, Planes
+from vtrack.planes import BT601, Pixels, Planes
 from vtrack.types import FloatArray, Frame
 
 _ROWS, _COLUMNS = 18, 32
@@ -19,7 +19,7 @@ _CHANGE = 24.0
 _OUTSTANDING = 4.0
 """... and how many times the usual change of the last frames; fast motion changes much, but in every frame."""
 _MEMORY = 12
-_SHARES = np.array([0.299, 0.587, 0.114], np.float32)
+_SHARES = np.array([BT601[0], 1 - sum(BT601), BT601[1]], np.float32)
 """Of red, green and blue in brightness."""
 
 

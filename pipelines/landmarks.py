@@ -122,35 +122,29 @@ class Landmarker:
         where, used, turned = np.asarray(places), np.array(boxes, np.float64), np.array(angles, np.float64)
         sizes = np.array([frame.size for frame in frames])[where]
         first = self._predict(stack, where, used, turned)
-        return lambda: self._seen(stack, sizes, where, used, turned, *first())
 
-    def _seen(
-        self,
-        stack: FrameStack,
-        sizes: npt.NDArray[np.integer],
-        where: npt.NDArray[np.integer],
-        used: FloatArray,
-        turned: FloatArray,
-        points: FloatArray,
-        sigma: FloatArray,
-        presence: FloatArray,
-    ) -> list[Sighting]:
-        """What a first look at crops around boxes `used`, `turned` by angles, has shown, after a second where it is due."""
-        for _ in range(_LOOKS - 1):
+        def seen() -> list[Sighting]:
+            points, sigma, presence = first()
+            for _ in range(_LOOKS - 1):
+                found, rolls = box_around(points[:, -len(ANCHORS) :]), roll_of(points[:, -len(ANCHORS) :])
+                slipped = _slipped(used, turned, found, rolls)
+                again = np.flatnonzero(_sane(found, used) & (slipped | (presence < PRESENT)))
+                if not len(again):
+                    break
+                used[again], turned[again] = found[again], rolls[again]
+                new_points, new_sigma, new_presence = self._predict(stack, where[again], used[again], turned[again])()
+                # A second look is better placed; it counts unless it finds the face less likely by far.
+                better = new_presence > presence[again] - 0.1
+                points[again[better]], sigma[again[better]] = new_points[better], new_sigma[better]
+                presence[again[better]] = new_presence[better]
             found, rolls = box_around(points[:, -len(ANCHORS) :]), roll_of(points[:, -len(ANCHORS) :])
-            again = np.flatnonzero(_sane(found, used) & (_slipped(used, turned, found, rolls) | (presence < PRESENT)))
-            if not len(again):
-                break
-            used[again], turned[again] = found[again], rolls[again]
-            new_points, new_sigma, new_presence = self._predict(stack, where[again], used[again], turned[again])()
-            # A second look is better placed; it counts unless it finds the face less likely by far.
-            better = new_presence > presence[again] - 0.1
-            points[again[better]], sigma[again[better]] = new_points[better], new_sigma[better]
-            presence[again[better]] = new_presence[better]
-        found, rolls = box_around(points[:, -len(ANCHORS) :]), roll_of(points[:, -len(ANCHORS) :])
-        # What is not a number or not in the picture is not a face, and must not become the place of the next crop.
-        presence = np.where(np.isfinite(points).all((1, 2)) & (_shown(found, sizes) >= _SHOWN), presence, 0.0)
-        return [Sighting(points[i], sigma[i], float(presence[i]), found[i], float(rolls[i])) for i in range(len(where))]
+            # What is not a number or not in the picture is not a face, and must not become the place of the next crop.
+            presence = np.where(np.isfinite(points).all((1, 2)) & (_shown(found, sizes) >= _SHOWN), presence, 0.0)
+            return [
+                Sighting(points[i], sigma[i], float(presence[i]), found[i], float(rolls[i])) for i in range(len(where))
+            ]
+
+        return seen
 
     def _predict(
         self, stack: FrameStack, where: npt.NDArray[np.integer], boxes: FloatArray, angles: FloatArray

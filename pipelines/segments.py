@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipelines.follow import Follower
+from pipelines.follow import Followed, Follower
 from pipelines.landmarks import Sighting
 from pipelines.tracks import Candidate, Match, Seed, Track, believable, contest, same_face
 from vtrack.types import Frame
@@ -42,10 +42,6 @@ class Segment:
     """Whether a scene begins with its first frame, of which nothing is known yet; else the last segment ended there."""
     closes: bool
     """Whether a scene ends with its last frame."""
-
-
-Followed = tuple[Frame, dict[int, Sighting]]
-"""A frame and the faces that were found in it, by id."""
 
 
 class SegmentFollower(Follower):

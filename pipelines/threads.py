@@ -169,22 +169,30 @@ class Behind(Generic[T]):
             raise self._channel.error
 
     def __enter__(self) -> Self:
-        self._thread.start()
-        return self
+        return self.start()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if kind is not None:
+        if kind is None:
+            self.finish()
+        else:
             self.drop()
-            return
+
+    def start(self) -> Self:
+        """What entering does, for those who leave elsewhere: by `finish` or `drop`."""
+        self._thread.start()
+        return self
+
+    def finish(self) -> None:
+        """Wait until all are consumed; raises the consumer's error."""
         self._channel.finish()
         self._thread.join()
         if self._channel.error is not None:
             raise self._channel.error
 
     def drop(self) -> None:
-        """End now, whatever waits; may be called more than once, and after leaving."""
+        """End now, whatever waits; may be called more than once, and after `finish`."""
         self._channel.close()
         self._thread.join()
 

@@ -19,10 +19,10 @@ import numpy as np
 
 from detectors import load_detector
 from pipelines.cuts import marked
-from pipelines.follow import DETECT_EVERY
+from pipelines.follow import DETECT_EVERY, Followed
 from pipelines.landmarks import Landmarker, Sighting
 from pipelines.measures import MEASURED, Measurer
-from pipelines.segments import Followed, SegmentFollower
+from pipelines.segments import SegmentFollower
 from pipelines.sinks import Sink
 from pipelines.smooth import Smoother
 from pipelines.source import Source, open_source

@@ -135,7 +135,7 @@ class VideoSink(FileSink):
         self._stream = stream
         if self._sound is not None:
             self._sound.add_to(self._output)
-        return Behind(self._encode, _DRAWN).__enter__()
+        return Behind(self._encode, _DRAWN).start()
 
     def _picture(self, pixels: Pixels, time: Fraction) -> av.VideoFrame:
         """The picture as the encoder wants it, at its time."""
@@ -189,7 +189,7 @@ class VideoSink(FileSink):
 
     def _finish(self, interrupted: bool) -> None:
         if self._encoding is not None:
-            self._encoding.__exit__(None, None, None)  # once all pictures are encoded
+            self._encoding.finish()
         if self._output is not None:
             self._output.mux(self._stream.encode(None))
             if not interrupted:

@@ -89,17 +89,20 @@ def warp(images: Sequence[Pixels], which: Places, crops: Crops, size: int) -> Im
     chosen = [images[place] for place in which]
     shapes = np.array([image.shape[:2] for image in chosen], np.intp).reshape(-1, 2)
     maps = crops.matrices(size)
-    # The centre of the first pixel of a plane of half the size lies in the middle of four of the picture's pixels.
-    half = (maps - [[0, 0, 0.5], [0, 0, 0.5]]) / 2
-    cuts = zip(_cuts(maps, crops.sides, shapes, size), _cuts(half, crops.sides / 2, -(-shapes // 2), size), strict=True)
-    for image, (cut, cut_in_half), place in zip(chosen, cuts, out, strict=True):
+    # By how many pixels of the picture one of a plane stands for; the centre of the first lies in the middle of those.
+    steps = (1, 2) if any(isinstance(image, Planes) for image in chosen) else (1,)
+    cuts = {
+        step: _cuts((maps - [[0, 0, (step - 1) / 2]]) / step, crops.sides / step, -(-shapes // step), size)
+        for step in steps
+    }
+    for i, (image, place) in enumerate(zip(chosen, out, strict=True)):
         if isinstance(image, Planes):
             for (plane, step, black), shown in zip(image.each, place, strict=True):
-                (cut if step == 1 else cut_in_half).make(plane, black, shown)
+                cuts[step][i].make(plane, black, shown)
             place[:] = rgb_of(place[None], image.colours)[0]
         else:
             upright = np.empty((size, size, 3), np.uint8)
-            cut.make(image, 0, upright)
+            cuts[1][i].make(image, 0, upright)
             place[:] = upright.transpose(2, 0, 1)
     return out
 

@@ -22,7 +22,7 @@ import numpy as np
 from pipelines.batch.pieces import Piece, Whole
 from pipelines.batch.recording import Recording
 from pipelines.decode import Decoder
-from pipelines.segments import Followed
+from pipelines.follow import Followed
 from pipelines.source import Selection, Source, SourceInfo
 from pipelines.stopwatch import Stopwatch
 from pipelines.threads import Ahead

@@ -5,12 +5,17 @@ from __future__ import annotations
 import resource
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from av.codec.hwaccel import hwdevices_available
 
 from tests.clips import write_clip
+from tests.pipelines.batching import batch, recipe, summary, write_toys
 from vtrack.cli.main import FAILED, OK, USAGE, main
+from vtrack.errors import UsageError
+from vtrack.models import gpu_likely
 
 ROOT = Path(__file__).parents[2]
 
@@ -37,6 +42,21 @@ def test_a_chip_that_nobody_knows_is_refused_before_anything_is_written(
     assert main(["batch", str(tmp_path / "a.mp4"), "-o", str(tmp_path / "out"), "--hwaccel", "abacus"]) == USAGE
     assert "no 'abacus' to decode on" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_a_chip_to_decode_on(tmp_path: Path) -> None:
+    """One that nobody knows ends all, one that is not here fails each video."""
+    folder = tmp_path / "in"
+    write_toys(folder / "a.mp4")
+    write_toys(folder / "b.mp4")
+    with pytest.raises(UsageError, match="no 'abacus' to decode on"):
+        batch(folder, tmp_path / "out", replace(recipe(), hwaccel="abacus")).run()
+    absent = next((name for name in hwdevices_available() if name != "cuda" or not gpu_likely()), None)
+    if absent is not None:
+        batch(folder, tmp_path / "absent", replace(recipe(), hwaccel=absent)).run()
+        rows = summary(tmp_path / "absent").values()
+        assert any(f"there is no {absent} to decode on here" in row["error"] for row in rows)
+        assert all(row["status"] == "failed" for row in rows)
 
 
 def test_a_folder_twice(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,7 +14,7 @@ from vtrack.models.card import Card
 from vtrack.models.engines import TorchEngine
 from vtrack.models.systems import build_system, make_config
 from vtrack.training.compare import Comparison, Row, table, tables
-from vtrack.training.loop import Recipe
+from vtrack.training.recipe import Recipe
 
 MAPS = {"resolution": 16, "neck": "pyramid", "dim": 16, "visual": 8, "classes": 8}
 

@@ -19,8 +19,9 @@ from vtrack.models.networks import save_weights
 from vtrack.models.systems import build_system, make_config
 from vtrack.query import parse_query
 from vtrack.training.checkpoint import load_run, without_prefix
-from vtrack.training.loop import Recipe, train
+from vtrack.training.loop import train
 from vtrack.training.publish import publish
+from vtrack.training.recipe import Recipe
 
 pytestmark = pytest.mark.data
 

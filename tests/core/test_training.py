@@ -20,9 +20,10 @@ from vtrack.models.udfld import Output, Udfld, UdfldConfig
 from vtrack.training.augment import Augmentation, make_augmentation
 from vtrack.training.average import average
 from vtrack.training.checkpoint import load_run, load_weights
-from vtrack.training.loop import CHECKPOINT, Recipe, Run, open_stores, train
+from vtrack.training.loop import CHECKPOINT, Run, open_stores, train
 from vtrack.training.losses import landmark_loss, place_loss, spread_loss, wing
 from vtrack.training.publish import publish
+from vtrack.training.recipe import Recipe
 from vtrack.training.store import STORED_SIDE, Store, draw_batch, plain_batches
 from vtrack.training.teacher import taught
 from vtrack.training.widen import widened

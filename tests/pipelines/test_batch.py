@@ -13,11 +13,9 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from av.codec.hwaccel import hwdevices_available
 
 from pipelines.batch.ledger import Outcome
 from pipelines.batch.lock import locked
@@ -27,7 +25,6 @@ from pipelines.outputs import Looks
 from tests.clips import damage, truncate, write_clip, write_sound
 from tests.pipelines.batching import batch, recipe, summary, tables, write_toys
 from vtrack.errors import SinkError, UsageError
-from vtrack.models import gpu_likely
 
 ROOT = Path(__file__).parents[2]
 
@@ -178,18 +175,6 @@ def test_fail_fast_ends_at_the_first_failure(folder: Path, tmp_path: Path) -> No
     job.run()
     rows = summary(tmp_path / "out")
     assert [rows[name]["status"] for name in ("bad.mp4", "a.mp4", "b.mp4")] == ["failed", "waiting", "waiting"]
-
-
-def test_a_chip_to_decode_on(folder: Path, tmp_path: Path) -> None:
-    """One that nobody knows ends all, one that is not here fails each video."""
-    with pytest.raises(UsageError, match="no 'abacus' to decode on"):
-        batch(folder, tmp_path / "out", replace(recipe(), hwaccel="abacus")).run()
-    absent = next((name for name in hwdevices_available() if name != "cuda" or not gpu_likely()), None)
-    if absent is not None:
-        batch(folder, tmp_path / "absent", replace(recipe(), hwaccel=absent)).run()
-        rows = summary(tmp_path / "absent").values()
-        assert any(f"there is no {absent} to decode on here" in row["error"] for row in rows)
-        assert all(row["status"] == "failed" for row in rows)
 
 
 def test_wrong_usage_ends_all(folder: Path, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from pipelines.causal import CausalFollower
 from pipelines.cuts import marked
-from pipelines.follow import Follower
+from pipelines.follow import Followed, Follower
 from pipelines.landmarks import Landmarker, Sighting
 from pipelines.segments import SegmentFollower
 from pipelines.tracks import Seed
@@ -23,8 +23,6 @@ QUERY = Query(("jaw", "left_eye"), (0.5, 0.5))
 SIZE = (320, 180)
 RATE = 30
 
-Followed = list[tuple[Frame, dict[int, Sighting]]]
-
 
 def frames_of(scene: Scene, count: int, rate: int = RATE) -> Iterator[Frame]:
     draw = painter(scene)
@@ -34,7 +32,7 @@ def frames_of(scene: Scene, count: int, rate: int = RATE) -> Iterator[Frame]:
 
 def follow(
     scene: Scene, count: int, kind: type[Follower] = SegmentFollower, *, rate: int = RATE, **options: object
-) -> tuple[Followed, ToyDetector]:
+) -> tuple[list[Followed], ToyDetector]:
     detector = options.pop("detector", None) or ToyDetector()
     follower = kind(detector, Landmarker(ToyModel(), QUERY), **options)  # type: ignore[arg-type]
     return list(follower.follow(marked(frames_of(scene, count, rate)))), detector  # type: ignore[attr-defined]

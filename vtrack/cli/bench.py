@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vtrack.cli.run import add_decoding_options
 from vtrack.errors import MissingExtraError, SinkError, UsageError
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     group.add_argument("--against-python", metavar="PATH", help="the Python that has it (default: this one)")
     group.add_argument("--video", action="store_true", help="also with an annotated video, and the encoder alone")
     group.add_argument("--decoder", action="store_true", help="also the decoder alone")
-    group.add_argument("--hwaccel", default="none", metavar="NAME", help="decode on cuda, qsv, ... (default: none)")
+    add_decoding_options(group)
     group.add_argument("--rounds", type=int, default=5, metavar="N", help="turns of each program (default: 5)")
     parser.set_defaults(run=run)
 

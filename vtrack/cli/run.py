@@ -60,7 +60,7 @@ def add_parser(commands: Any) -> None:
     parser.set_defaults(run=run)
 
 
-def add_decoding_options(parser: argparse.ArgumentParser) -> None:
+def add_decoding_options(parser: argparse._ActionsContainer) -> None:
     """What decodes the video."""
     parser.add_argument(
         "--hwaccel",

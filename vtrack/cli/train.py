@@ -137,7 +137,8 @@ def _landmarks(args: argparse.Namespace) -> Path:
     """A landmark model; its checkpoint."""
     from vtrack.models.systems import make_config
     from vtrack.training.augment import make_augmentation
-    from vtrack.training.loop import Recipe, train
+    from vtrack.training.loop import train
+    from vtrack.training.recipe import Recipe
 
     named = {"backbone": args.backbone, "input_size": args.size, "dim": args.dim, "layers": args.layers}
     settings = {knob: value for knob, value in named.items() if value is not None}

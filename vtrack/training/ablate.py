@@ -26,8 +26,9 @@ from vtrack.models.reading import marks
 from vtrack.models.systems import build_system
 from vtrack.models.udfld import UdfldConfig
 from vtrack.training.checkpoint import load_weights
-from vtrack.training.loop import Recipe, train
+from vtrack.training.loop import train
 from vtrack.training.markdown import markdown
+from vtrack.training.recipe import Recipe
 
 OFF = 0.2
 """By how much of their side boxes are shifted for the last column."""

@@ -38,22 +38,34 @@ def load_weights(path: Path) -> dict[str, Tensor]:
     return without_prefix("mean", tensors) if "state" in metadata else tensors
 
 
+def whole_recipe(state: Mapping[str, Any]) -> dict[str, Any]:
+    """The recipe of a run with what became of it: its steps, and `before`, that of the run it started from."""
+    return {**state["recipe"], "steps_done": state["step"], "before": state.get("before")}
+
+
 def told_of(path: Path) -> dict[str, Any] | None:
     """The recipe of a run by its checkpoint, or of a published model by the card beside its weights, and their own `before`."""
-    metadata = _read(path, "the weights cannot be read")[1]
+    metadata = _metadata(path, "the weights cannot be read")
     if "state" in metadata:
-        state = json.loads(metadata["state"])
-        return {**state["recipe"], "steps_done": state["step"], "before": state.get("before")}
+        return whole_recipe(json.loads(metadata["state"]))
     card = path.with_suffix(".json")
     return dict(read_card(card).recipe) if card.exists() else None
 
 
 def _read(path: Path, fault: str) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Tensors and what else the file says; `fault` begins the error if it cannot be read."""
+    metadata = _metadata(path, fault)
+    try:
+        return load_file(path), metadata
+    except (OSError, SafetensorError) as error:
+        raise ModelError(f"{path}: {fault}: {error}") from error
+
+
+def _metadata(path: Path, fault: str) -> dict[str, str]:
+    """What a file says beside its tensors, which are not read."""
     try:
         with safe_open(path, "pt") as file:
-            metadata = file.metadata() or {}
-        return load_file(path), metadata
+            return file.metadata() or {}
     except (OSError, SafetensorError) as error:
         raise ModelError(f"{path}: {fault}: {error}") from error
 

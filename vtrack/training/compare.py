@@ -31,8 +31,9 @@ from vtrack.models.system import System
 from vtrack.models.systems import build_system, make_config
 from vtrack.training.augment import hide
 from vtrack.training.checkpoint import load_run, load_weights
-from vtrack.training.loop import CHECKPOINT, Recipe, train
+from vtrack.training.loop import CHECKPOINT, train
 from vtrack.training.markdown import markdown
+from vtrack.training.recipe import Recipe
 from vtrack.types import ImageArray, Prediction, Query
 
 

@@ -9,7 +9,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,9 +26,7 @@ from vtrack.models.pretrained import init_backbone
 from vtrack.models.reading import marks
 from vtrack.models.system import Labelled, System
 from vtrack.models.systems import SYSTEMS, build_system, system_of
-from vtrack.models.udfld import UdfldConfig
 from vtrack.text import embed
-from vtrack.training.augment import Augmentation
 from vtrack.training.checkpoint import (
     load_run,
     load_weights,
@@ -41,6 +39,7 @@ from vtrack.training.checkpoint import (
 )
 from vtrack.training.feed import fed
 from vtrack.training.precision import autocast
+from vtrack.training.recipe import Recipe
 from vtrack.training.store import Batch, Store, draw_batch, plain_batches, plain_faces
 from vtrack.training.teacher import taught
 from vtrack.training.team import Team
@@ -50,55 +49,6 @@ from vtrack.types import Query
 log = logging.getLogger(__name__)
 
 CHECKPOINT = "last.safetensors"
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """Everything that decides how a run goes."""
-
-    data: tuple[str, ...]
-    """`name:path` of each data set."""
-    shares: Mapping[str, float] = field(default_factory=dict)
-    """How often a data set is drawn, over the others; 1 where not given, so that all are seen alike (paper 000, A.9)."""
-    trust: Mapping[str, float] = field(default_factory=dict)
-    """Weight of a data set's labels in the loss; 1 where not given."""
-    first_pixel: Mapping[str, float] = field(default_factory=dict)
-    """What a data set's labels call the centre of the first pixel, 0 where not given: 1 where they count from 1, 0.5 where they
-    count from the corner. Mirror images need it; the model learns each set's labels as they are."""
-    hold_out: tuple[str, ...] = ()
-    """Data sets of which every second point of a part is never learned, to see how well points are known that no label told."""
-    model: Any = field(default_factory=UdfldConfig)
-    """The config of any system; its class says which."""
-    init: str = ""
-    """A file of published weights for the backbone to start from."""
-    start: str = ""
-    """Another run's checkpoint or the weights of a published model, which are taken where names and shapes fit; those of
-    a backbone half as wide, or a third, are spread over the wider one, which computes the same."""
-    only: tuple[str, ...] = ()
-    """Beginnings of the names of the weights that are learned, `sigma_head` for example; all others stay as `start` has them.
-    None: all are learned."""
-    teacher: str = ""
-    """A shipped model, or the .json of another, that is learned from beside the labels."""
-    teacher_share: float = 0.5
-    """How much of what is learned is the teacher's."""
-    augmentation: Augmentation = field(default_factory=Augmentation)
-    steps: int = 20_000
-    batch: int = 32
-    most_points: int = 68
-    """At most this many points of a face are asked for in one step, by systems that learn from any points."""
-    rate: float = 1e-3
-    decay: float = 0.05
-    average: float = 0.999
-    """Of the running mean of the weights, which is what is kept."""
-    seed: int = 0
-    every: int = 1000
-    """Steps between validations and checkpoints."""
-    threads: int = 1
-    device: str = "cpu"
-    loaders: int = 0
-    """Processes that make batches, for a GPU; with 0 a thread does."""
-    in_memory: bool = False
-    """Read all cut faces into memory at the start (0.3 MB each) instead of mapping their file."""
 
 
 def train(recipe: Recipe, out: Path, report: Callable[[str], None] = log.info) -> Path:
@@ -120,7 +70,7 @@ def train(recipe: Recipe, out: Path, report: Callable[[str], None] = log.info) -
     with team.leader_first():
         stores = open_stores(recipe.data, "train", out.parent / "cache", in_memory=recipe.in_memory)
         checks = open_stores(recipe.data, "val", out.parent / "cache")
-    _check_names(recipe, [store.name for store in stores])
+    recipe.check_names([store.name for store in stores])
     if recipe.teacher:
         stores = [taught(store, recipe.teacher, recipe.teacher_share, str(team.device)) for store in stores]
     run = Run(recipe, out, stores, team)
@@ -149,16 +99,6 @@ def train(recipe: Recipe, out: Path, report: Callable[[str], None] = log.info) -
                 run.save()
     team.leave()
     return out / CHECKPOINT
-
-
-def _check_names(recipe: Recipe, names: Sequence[str]) -> None:
-    """Raise if something is said of a data set that is not there."""
-    for what in ("shares", "trust", "first_pixel", "hold_out"):
-        for name in getattr(recipe, what):
-            if name not in names:
-                raise UsageError(
-                    f"{what.replace('_', ' ')}: there is no data set {name!r} here, only {', '.join(names)}"
-                )
 
 
 def open_stores(specs: Sequence[str], split: str, cache: Path, *, in_memory: bool = False) -> list[Store]:

@@ -16,7 +16,7 @@ from vtrack.models.card import Card
 from vtrack.models.engines import INT8, OnnxEngine, TorchEngine
 from vtrack.models.networks import build_network, export_onnx, load_network, save_weights
 from vtrack.models.quantise import quantise
-from vtrack.training.checkpoint import load_run, without_prefix
+from vtrack.training.checkpoint import load_run, whole_recipe, without_prefix
 from vtrack.training.loop import CHECKPOINT, open_stores
 from vtrack.training.store import Store, plain_batches, plain_faces
 from vtrack.types import FloatArray, LandmarkModel
@@ -61,7 +61,7 @@ def publish(run: Path, name: str, summary: str, out: Path) -> Path:
     card = replace(
         card,
         sigma_scale=scale,
-        recipe=_told({**recipe, "steps_done": state["step"], "before": state.get("before")}),
+        recipe=_told(whole_recipe(state)),
         data={name: TERMS.get(name.removesuffix(SUFFIX), "the user's own") for name in _names(recipe)},
         scores=_scores(looks, scale),
     )
