@@ -20,7 +20,7 @@ import numpy as np
 from detectors import load_detector
 from pipelines.cuts import marked
 from pipelines.follow import DETECT_EVERY, Followed
-from pipelines.landmarks import Landmarker, Sighting
+from pipelines.landmarks import Landmarker, Sighting, once
 from pipelines.measures import MEASURED, Measurer
 from pipelines.segments import SegmentFollower
 from pipelines.sinks import Sink
@@ -121,6 +121,8 @@ class Pipeline:
             if isinstance(model, str)
             else model
         )
+        if prepare := getattr(self.model, "prepare", None):
+            prepare(once(settings.asked)[0])
         self.detector = (
             load_detector(detector, device=settings.device, threads=detector_cores(), **settings.detector_options)
             if isinstance(detector, str)

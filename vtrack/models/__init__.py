@@ -15,7 +15,7 @@ from vtrack.types import LandmarkModel
 
 log = logging.getLogger(__name__)
 
-ENGINES = ("auto", "torch", "onnx", "int8")
+ENGINES = ("auto", "torch", "onnx", "int8", "bf16")
 
 __all__ = ["ENGINES", "Card", "card_path", "load_model", "pick_device", "shipped"]
 
@@ -68,7 +68,8 @@ def load_model(
 ) -> LandmarkModel:
     """A shipped model by name, or your own by the path of its card (`.json`, with the weights beside it).
 
-    On a CPU the engine is the model's 8-bit graph where it has one and the processor is made for it, else its ONNX graph.
+    On a CPU the engine is the model's ONNX graph in bfloat16 where the processor has tiles of it, else its 8-bit graph
+    where it has one and the processor is made for it, else its ONNX graph in floats.
     `shared` says that others have work to do on the same cores meanwhile. `settings` turns knobs of the model's system,
     its decoder for example; graphs have theirs built in, so torch runs it.
     """
@@ -79,28 +80,28 @@ def load_model(
     if settings:
         from vtrack.models.systems import make_config
 
-        if engine in ("onnx", "int8"):
+        if engine not in ("auto", "torch"):
             raise UsageError(f"{name}'s graph has its {', '.join(settings)} built in; use --engine torch")
         config = make_config(card.system, {**card.config, **settings})
         engine, card = "torch", replace(card, config=asdict(config))
-    from vtrack.models.engines import INT8, OnnxEngine, TorchEngine, int8_pays
+    from vtrack.models.bfloat16 import Bfloat16Engine, bf16_pays
+    from vtrack.models.engines import OnnxEngine, TorchEngine, graphs_of, int8_pays
 
-    graphs, weights = (
-        {"onnx": path.with_suffix(".onnx"), "int8": path.with_suffix(INT8)},
-        path.with_suffix(".safetensors"),
-    )
+    graphs = graphs_of(path)
     device = pick_device(device)
     if engine == "auto":
-        fitting = [kind for kind in ("int8", "onnx") if graphs[kind].exists() and (kind != "int8" or int8_pays())]
+        idle = {"bf16": not bf16_pays(), "int8": not int8_pays()}
+        fitting = [kind for kind, graph in graphs.items() if graph.exists() and not idle.get(kind)]
         engine = fitting[0] if device == "cpu" and fitting else "torch"
-    if engine in graphs:
-        if device != "cpu":
-            raise UsageError(f"the {engine} engine runs on the CPU, not on {device}; use --engine torch")
-        if engine == "int8" and not int8_pays():
-            log.warning(
-                "this processor sums products of bytes in too few bits; points of the int8 engine are less exact on it"
-            )
-        return OnnxEngine(card, graphs[engine], shared=shared)
-    from vtrack.models.networks import load_network
+    if engine == "torch":
+        from vtrack.models.networks import load_network
 
-    return TorchEngine(card, load_network(card, weights), device)
+        return TorchEngine(card, load_network(card, path.with_suffix(".safetensors")), device)
+    if device != "cpu":
+        raise UsageError(f"the {engine} engine runs on the CPU, not on {device}; use --engine torch")
+    if engine == "int8" and not int8_pays():
+        log.warning(
+            "this processor sums products of bytes in too few bits; points of the int8 engine are less exact on it"
+        )
+    kind = Bfloat16Engine if engine == "bf16" else OnnxEngine
+    return kind(card, graphs[engine], shared=shared)

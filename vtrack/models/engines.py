@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,35 +37,34 @@ def int8_pays() -> bool:
     return bool(skills() & {"avx512_vnni", "avx_vnni"})
 
 
+def graphs_of(card: Path) -> dict[str, Path]:
+    """The graph beside a card that each engine but torch would run, the fastest engine first; whether there or not."""
+    graph = card.with_suffix(".onnx")
+    return {"bf16": graph, "int8": card.with_suffix(INT8), "onnx": graph}
+
+
 @lru_cache(maxsize=32)
 def encoded(query: Query) -> tuple[FloatArray, FloatArray]:
     """Text vectors (L, 384) and positions (L,) of a query."""
     return embed(query.parts), np.asarray(query.positions, np.float32)
 
 
-class OnnxEngine:
-    """A network as an ONNX graph, on the CPU.
+class GraphEngine:
+    """A network as an ONNX graph, on the CPU, whatever runs the graph.
 
-    Alone it takes all cores for each call, its threads awake between calls. In a `shared` process nobody waits awake: a
-    call takes one core, and as many `callers` as there are cores may ask at once. For many faces that is faster, too.
+    Alone it takes all cores for each call. In a `shared` process a call takes one core, and as many `callers` as there
+    are cores may ask at once. For many faces that is faster, too.
     """
 
     device = "cpu"
 
-    def __init__(self, card: Card, path: Path, *, shared: bool = False) -> None:
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1 if shared else cores()
-        options.inter_op_num_threads = 1
-        self.callers = cores() if shared else 1
-        try:
-            self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-        except Exception as error:
-            raise ModelError(f"{path}: not a model that onnxruntime can run: {_first_line(error)}") from error
+    def __init__(self, card: Card, *, shared: bool = False) -> None:
         self.card, self.name, self._taught = card, card.name, Taught.of(card)
         self.input_size: int = card.config["input_size"]
         self.margin: float = card.config["margin"]
+        self.callers = cores() if shared else 1
+        self._threads = 1 if shared else cores()
+        """Of a call."""
 
     def predict(self, crops: ImageArray, query: Query) -> Prediction:
         """Answer a query on `uint8` crops (B, 3, S, S)."""
@@ -73,9 +73,32 @@ class OnnxEngine:
         if not len(crops) or not len(query):
             return _nothing(len(crops), len(query))
         plan = reading(query, self._taught)
-        parts, positions = encoded(plan.asked)
-        points, sigma, presence = self._session.run(None, {"crops": crops, "parts": parts, "positions": positions})
+        points, sigma, presence = self._run(crops, *encoded(plan.asked))
         return plan.read(Prediction(points, sigma * self.card.sigma_scale, presence))
+
+    def _run(self, crops: ImageArray, parts: FloatArray, positions: FloatArray) -> Sequence[FloatArray]:
+        """The graph's points, sigmas and presence."""
+        raise NotImplementedError
+
+
+class OnnxEngine(GraphEngine):
+    """By onnxruntime. Alone, its threads stay awake between calls; in a `shared` process nobody waits awake."""
+
+    def __init__(self, card: Card, path: Path, *, shared: bool = False) -> None:
+        import onnxruntime
+
+        super().__init__(card, shared=shared)
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = self._threads
+        options.inter_op_num_threads = 1
+        try:
+            self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        except Exception as error:
+            raise ModelError(f"{path}: not a model that onnxruntime can run: {first_line(error)}") from error
+
+    def _run(self, crops: ImageArray, parts: FloatArray, positions: FloatArray) -> Sequence[FloatArray]:
+        answer: list[FloatArray] = self._session.run(None, {"crops": crops, "parts": parts, "positions": positions})
+        return answer
 
 
 class TorchEngine:
@@ -152,5 +175,5 @@ def _nothing(crops: int, points: int) -> Prediction:
     )
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
     return str(error).strip().partition("\n")[0]

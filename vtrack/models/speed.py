@@ -12,7 +12,8 @@ import numpy as np
 
 from vtrack.layouts import load_layout
 from vtrack.models import card_path, load_model, pick_device
-from vtrack.models.engines import INT8
+from vtrack.models.bfloat16 import bf16_pays
+from vtrack.models.engines import graphs_of
 from vtrack.parts import GROUPS
 from vtrack.types import LandmarkModel, Query
 
@@ -39,9 +40,10 @@ class Row:
 
 def engines_of(name: str, device: str) -> tuple[str, ...]:
     """The engines that can run this model on this device."""
-    path = card_path(name)
-    graphs = {"onnx": path.with_suffix(".onnx"), "int8": path.with_suffix(INT8)}
-    return ("torch", *(engine for engine, graph in graphs.items() if device == "cpu" and graph.exists()))
+    graphs = {engine: graph for engine, graph in graphs_of(card_path(name)).items() if graph.exists()}
+    if device != "cpu":
+        return ("torch",)
+    return ("torch", *(engine for engine in ("onnx", "int8", "bf16") if engine in graphs and (engine != "bf16" or bf16_pays())))
 
 
 def spread_query(count: int) -> Query:

@@ -1,0 +1,121 @@
+"""A landmark network in bfloat16, for processors that multiply whole tiles of it at once (Intel's AMX), by OpenVINO.
+
+OpenVINO makes the best of a graph only once it knows all its sizes. So it gets a copy of the graph for each number of
+points and each of a few sizes of batch, which take a fifth of a second to make; batches are filled up to one of them.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter, OrderedDict
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import Any
+
+import numpy as np
+
+from vtrack.cores import skills
+from vtrack.errors import MissingExtraError, ModelError
+from vtrack.models.card import Card
+from vtrack.models.engines import GraphEngine, first_line
+from vtrack.models.reading import reading
+from vtrack.types import FloatArray, ImageArray, Query
+
+_SIZES = (1, 2, 4, 8)
+"""Of batches. Larger ones would be no faster: they go through in pieces."""
+_WORTH = 16
+"""How often a size is asked for until it gets a copy of its own, if a larger one is there."""
+_KEPT = 8
+"""Copies at a time: each has its own weights."""
+
+
+def bf16_pays() -> bool:
+    """Whether this processor has tiles of bfloat16, without which it would be no gain, and OpenVINO is there."""
+    return "amx_bf16" in skills() and find_spec("openvino") is not None
+
+
+class Bfloat16Engine(GraphEngine):
+    """By OpenVINO, in bfloat16 wherever the processor has it."""
+
+    def __init__(self, card: Card, path: Path, *, shared: bool = False) -> None:
+        try:
+            import openvino
+        except ImportError as error:
+            raise MissingExtraError("the bf16 engine needs the openvino extra: pip install 'vtrack[openvino]'") from error
+        super().__init__(card, shared=shared)
+        self._core = openvino.Core()
+        try:
+            self._graph = self._core.read_model(path)
+        except Exception as error:
+            raise ModelError(f"{path}: not a model that OpenVINO can run: {first_line(error)}") from error
+        self._copies: OrderedDict[tuple[int, int], _Copy] = OrderedDict()
+        self._wanted: Counter[tuple[int, int]] = Counter()
+        self._lock = threading.Lock()
+
+    def prepare(self, query: Query) -> None:
+        """Make the copies that a query will need most, before the first crops come."""
+        points = len(reading(query, self._taught).asked)
+        with self._lock:
+            for size in (_SIZES[0], _SIZES[-1]):
+                self._copy(size, points)
+
+    def _run(self, crops: ImageArray, parts: FloatArray, positions: FloatArray) -> Sequence[FloatArray]:
+        pieces = [crops[start : start + _SIZES[-1]] for start in range(0, len(crops), _SIZES[-1])]
+        answers = [self._for(len(piece), len(parts))(piece, parts, positions) for piece in pieces]
+        return answers[0] if len(answers) == 1 else [np.concatenate(arrays) for arrays in zip(*answers, strict=True)]
+
+    def _for(self, count: int, points: int) -> _Copy:
+        """A copy that takes so many crops, or more."""
+        fitting = [size for size in _SIZES if size >= count]
+        with self._lock:
+            self._wanted[fitting[0], points] += 1
+            ready = [size for size in fitting if (size, points) in self._copies]
+            if not ready or self._wanted[fitting[0], points] >= _WORTH:
+                ready = fitting
+            return self._copy(ready[0], points)
+
+    def _copy(self, size: int, points: int) -> _Copy:
+        key = size, points
+        if key not in self._copies:
+            while len(self._copies) >= _KEPT:
+                self._copies.popitem(last=False)
+            self._copies[key] = self._compile(size, points)
+        self._copies.move_to_end(key)
+        return self._copies[key]
+
+    def _compile(self, size: int, points: int) -> _Copy:
+        shapes = {name: self._graph.input(name).partial_shape for name in ("crops", "parts", "positions")}
+        shapes["crops"][0], shapes["parts"][0], shapes["positions"][0] = size, points, points
+        self._graph.reshape(shapes)
+        options = {
+            "INFERENCE_PRECISION_HINT": "bf16",
+            "INFERENCE_NUM_THREADS": self._threads * self.callers,
+            "NUM_STREAMS": self.callers,
+            "ENABLE_CPU_PINNING": False,  # other threads have work to do on the same cores
+        }
+        return _Copy(self._core.compile_model(self._graph, "CPU", options), size)
+
+
+class _Copy:
+    """A graph of fixed sizes, which any number of threads may ask at once."""
+
+    def __init__(self, model: Any, size: int) -> None:
+        self._model, self._size = model, size
+        self._idle: SimpleQueue[Any] = SimpleQueue()
+
+    def __call__(self, crops: ImageArray, parts: FloatArray, positions: FloatArray) -> list[FloatArray]:
+        count = len(crops)
+        if count < self._size:
+            crops = np.concatenate([crops, np.zeros((self._size - count, *crops.shape[1:]), crops.dtype)])
+        try:
+            request = self._idle.get_nowait()
+        except Empty:
+            request = self._model.create_infer_request()
+        try:
+            given = {"crops": np.ascontiguousarray(crops), "parts": parts, "positions": positions}
+            told = request.infer(given, share_inputs=True)
+            return [told[place][:count].copy() for place in range(3)]
+        finally:
+            self._idle.put(request)
