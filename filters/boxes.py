@@ -72,6 +72,12 @@ class BoxFilter:
         boxes, angles = _boxes(mean[:, 0] + ahead * mean[:, 1])
         return boxes, float(angles)
 
+    def after(self, time: float, box: FloatArray, angle: float) -> BoxFilter:
+        """What this filter will be once it has got one more box."""
+        then = deepcopy(self)
+        then.add(time, box, angle)
+        return then
+
     def way(self, time: float, box: FloatArray, angle: float, times: Sequence[float]) -> tuple[FloatArray, FloatArray]:
         """Boxes (n, 4) and angles (n,) on a smooth way from the newest box to one measured later, at times in between.
 
@@ -80,9 +86,7 @@ class BoxFilter:
         """
         if self._time is None:
             raise ValueError("no box was added yet")
-        then = deepcopy(self)
-        then.add(time, box, angle)
-        goal = then._kalman.mean[0]
+        goal = self.after(time, box, angle)._kalman.mean[0]
         start = self._goal if self._goal is not None and self._goal_time == self._time else self._kalman.mean[0]
         span = abs(time - self._time)
         share = np.abs(np.asarray(times) - self._time)[:, None, None] / span if span else np.ones((len(times), 1, 1))

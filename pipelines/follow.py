@@ -78,14 +78,13 @@ class Follower:
         expected = [track.boxes.predict(frame.time) for track in tracks]
         boxes, angles = np.stack([box for box, _ in expected]), np.array([angle for _, angle in expected])
         sightings = self.landmarker.look([frame], [0] * len(tracks), boxes, angles)
-        return contest(
-            [
-                Candidate(track, sighting, box)
-                for track, sighting, box in zip(tracks, sightings, boxes, strict=True)
-                if believable(track, sighting, frame.time)
-                and not any(same_face(sighting, other.sighting) for other in taken)
-            ]
-        )
+        candidates = [Candidate(*seen) for seen in zip(tracks, sightings, boxes, strict=True)]
+        free = [one for one in candidates if not any(same_face(one.sighting, other.sighting) for other in taken)]
+        return self.claimed(free, frame)
+
+    def claimed(self, candidates: Sequence[Candidate], frame: Frame) -> list[Candidate]:
+        """Those that are the faces of their tracks, each face once."""
+        return contest([one for one in candidates if believable(one.track, one.sighting, frame.time)])
 
     def settle(self, seeds: Sequence[Seed], frame: Frame) -> list[Seed]:
         """Look at new faces again, where their own points are: a detector's boxes are not cut like a track's."""

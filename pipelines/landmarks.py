@@ -32,8 +32,6 @@ _SHIFT, _STRETCH, _TURN = 0.12, 0.18, 0.30
 """How wrong a box may be: offset in box sides, logarithm of the size, radians."""
 
 _CPU_BATCH, _GPU_BATCH = 32, 256
-_WORTH_DIVIDING = 16
-"""Faces in a batch."""
 
 _EYES = [i for i, part in enumerate(ANCHORS.parts) if part in ("left_eye", "right_eye")]
 _MOUTH = [i for i, part in enumerate(ANCHORS.parts) if part == "outer_lip"]
@@ -108,6 +106,7 @@ class Landmarker:
         # A CPU gains nothing from larger batches, and each crop takes megabytes on its way through a network.
         self.batch = batch or (_CPU_BATCH if self.device in (None, "cpu") else _GPU_BATCH)
         self._callers: int = getattr(model, "callers", 1)
+        self._grain: int = getattr(model, "grain", 1)
         self._helpers = ThreadPoolExecutor(self._callers, "vtrack-model")
 
     def close(self) -> None:
@@ -183,8 +182,9 @@ class Landmarker:
 
     def _parts(self, count: int) -> list[slice]:
         """So many crops in batches: if it is worth it, one for each thread."""
-        shares = min(self._callers, count // 2) if count >= _WORTH_DIVIDING else 1
-        size = min(self.batch, -(-count // shares))
+        shares = max(min(self._callers, count // max(self._grain, 2)), 1)
+        share = -(-count // shares)
+        size = min(self.batch, round(share / self._grain) * self._grain if shares > 1 else count)
         return [slice(start, start + size) for start in range(0, count, size)]
 
 

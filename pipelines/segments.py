@@ -55,6 +55,7 @@ class SegmentFollower(Follower):
         """
         self._found: defaultdict[int, list[Candidate]] = defaultdict(list)
         self._settled: list[Followed] = []
+        self._glimpsed: dict[int, list[Candidate]] = {}
         self._keys = 0
         with closing(self):
             segments = self._segments(frames)
@@ -62,7 +63,7 @@ class SegmentFollower(Follower):
             while segment is not None:
                 following = next(segments, None)
                 self._foresee(segment, following)
-                yield from self._followed(segment)
+                yield from self._followed(segment, following)
                 segment = following
             yield from self._ready()
 
@@ -95,13 +96,14 @@ class SegmentFollower(Follower):
         elif not (due and self.tracks.full) and not self.tracks.complete(following.frames[-1].time, self.detect_every):
             self.lookout.ask(following.frames[-1])
 
-    def _followed(self, segment: Segment) -> Iterator[Followed]:
+    def _followed(self, segment: Segment, following: Segment | None) -> Iterator[Followed]:
         """Find the faces of a segment; gives the frames of the one before."""
         frames = segment.frames
         if segment.opens:
             self._enter(frames[0])
         if len(frames) > 1:
-            yield from self._finish(frames)
+            goes_on = following is not None and not following.opens
+            yield from self._finish(frames, following.frames[-1] if following is not None and goes_on else None)
         yield from self._ready()
         # A last frame that the next segment begins with waits for it: it may add what it tells of this one's births.
         self._settle(frames if segment.closes else frames[:-1])
@@ -125,24 +127,29 @@ class SegmentFollower(Follower):
         for track in self.tracks.begin(self.settle(match.new, frame), frame.time):
             self._record(frame, Candidate(track, track.last, track.last.box), new=False)
 
-    def _finish(self, segment: Sequence[Frame]) -> Iterator[Followed]:
-        """Find the faces of a segment, which ends with a key frame."""
-        yield from self._solve(segment, self._seeds(segment[-1]))
+    def _finish(self, segment: Sequence[Frame], beyond: Frame | None) -> Iterator[Followed]:
+        """Find the faces of a segment, which ends with a key frame; the next is `beyond`."""
+        yield from self._solve(segment, self._seeds(segment[-1]), beyond)
         if self._turn(segment[0]) // _RENEWED != self._turn(segment[-1]) // _RENEWED:
             for track in self.tracks.live:
                 track.renew()
 
     def _seeds(self, frame: Frame) -> list[Seed]:
         """The faces of a key frame: where their tracks expect them if no others may be followed, else detected."""
+        glimpsed = self._glimpsed.pop(frame.index, [])
         if self.tracks.complete(frame.time, self.detect_every):
-            found = self.step(self.tracks.live, frame)
+            known = {one.track for one in glimpsed} == set(self.tracks.live)
+            found = self.claimed(glimpsed, frame) if known else self.step(self.tracks.live, frame)
             if len(found) == len(self.tracks.live):
                 self.lookout.forget(frame)
                 return [Seed(one.sighting, one.sighting.presence, detected=False) for one in found]
         return self.seek(frame)
 
-    def _solve(self, frames: Sequence[Frame], seeds: Sequence[Seed]) -> Iterator[Followed]:
-        """Find every face in all frames but the first, which is known; `seeds` are those of the last."""
+    def _solve(self, frames: Sequence[Frame], seeds: Sequence[Seed], beyond: Frame | None = None) -> Iterator[Followed]:
+        """Find every face in all frames but the first, which is known; `seeds` are those of the last.
+
+        The next key frame is `beyond`.
+        """
         self._keys += 1
         start, end = frames[0], frames[-1]
         match = self.tracks.match(seeds, end.time)
@@ -150,18 +157,19 @@ class SegmentFollower(Follower):
         if len(frames) > 2 and (match.strained or (vanished and match.new)):
             middle = len(frames) // 2
             yield from self._solve(frames[: middle + 1], self.seek(frames[middle]))
-            yield from self._solve(frames[middle:], seeds)
+            yield from self._solve(frames[middle:], seeds, beyond)
             return
-        yield from self._fill(frames, match)
+        yield from self._fill(frames, match, beyond)
         self._forwards(frames, match)
         self._births(frames, match)
         self.tracks.bury(end.time)
 
-    def _fill(self, frames: Sequence[Frame], match: Match) -> Iterator[Followed]:
+    def _fill(self, frames: Sequence[Frame], match: Match, beyond: Frame | None) -> Iterator[Followed]:
         """Faces that are there at both ends: all frames after the first at once.
 
         The last is among them: its faces were looked at where the detector put them, and crops taken otherwise than
-        those of the frames before would make the points twitch on every key frame.
+        those of the frames before would make the points twitch on every key frame. So is the key frame `beyond` where they
+        alone will be wanted there: a look at it later would cost a call of the model.
         """
         end = frames[-1]
         places = range(1, len(frames))
@@ -173,6 +181,12 @@ class SegmentFollower(Follower):
         wanted = [
             (place, track, boxes[place - 1], angles[place - 1]) for place in places for track, boxes, angles in ways
         ]
+        detected = {track: end.time for track, seed in match.pairs if seed.detected}
+        if beyond is not None and self.tracks.complete(beyond.time, self.detect_every, detected):
+            frames = [*frames, beyond]
+            for track, seed in match.pairs:
+                then = track.boxes.after(end.time, seed.sighting.box, seed.sighting.angle)
+                wanted.append((len(places) + 1, track, *then.predict(beyond.time)))
         sightings = self.landmarker.begin(
             frames,
             [place for place, *_ in wanted],
@@ -180,9 +194,11 @@ class SegmentFollower(Follower):
             np.array([angle for *_, angle in wanted]),
         )
         yield from self._ready()
-        candidates: dict[int, list[Candidate]] = {place: [] for place in places}
+        candidates: list[list[Candidate]] = [[] for _ in frames]
         for (place, track, box, _), sighting in zip(wanted, sightings(), strict=True):
             candidates[place].append(Candidate(track, sighting, box))
+        if frames[-1] is beyond:
+            self._glimpsed = {beyond.index: candidates[-1]}
         for place in places:
             present = [one for one in candidates[place] if believable(one.track, one.sighting, frames[place].time)]
             for candidate in contest(present):

@@ -9,8 +9,9 @@ the older.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
@@ -208,15 +209,15 @@ class Tracks:
         """Whether nobody new may be followed."""
         return len(self.live) == self.max_faces
 
-    def complete(self, time: float, soon: float) -> bool:
+    def complete(self, time: float, soon: float, detected: Mapping[Track, float] = MappingProxyType({})) -> bool:
         """Whether a detection would bring nothing: nobody new may be followed, and all were detected lately.
 
-        `soon` is the time until the next occasion to detect.
+        `soon` is the time until the next occasion to detect; `detected` says when for tracks that do not know it yet.
         """
         return (
             self.full
             and all(self.counts(track) for track in self.live)
-            and all(time + soon - track.detected <= PATIENCE for track in self.live)
+            and all(time + soon - detected.get(track, track.detected) <= PATIENCE for track in self.live)
         )
 
     def counts(self, track: Track) -> bool:

@@ -39,11 +39,15 @@ def bf16_pays() -> bool:
 class Bfloat16Engine(GraphEngine):
     """By OpenVINO, in bfloat16 wherever the processor has it."""
 
+    grain = _SIZES[-1]
+
     def __init__(self, card: Card, path: Path, *, shared: bool = False) -> None:
         try:
             import openvino
         except ImportError as error:
-            raise MissingExtraError("the bf16 engine needs the openvino extra: pip install 'vtrack[openvino]'") from error
+            raise MissingExtraError(
+                "the bf16 engine needs the openvino extra: pip install 'vtrack[openvino]'"
+            ) from error
         super().__init__(card, shared=shared)
         self._core = openvino.Core()
         try:

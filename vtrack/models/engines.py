@@ -57,6 +57,8 @@ class GraphEngine:
     """
 
     device = "cpu"
+    grain = 1
+    """Crops that it computes together; batches are best multiples of it."""
 
     def __init__(self, card: Card, *, shared: bool = False) -> None:
         self.card, self.name, self._taught = card, card.name, Taught.of(card)

@@ -43,7 +43,10 @@ def engines_of(name: str, device: str) -> tuple[str, ...]:
     graphs = {engine: graph for engine, graph in graphs_of(card_path(name)).items() if graph.exists()}
     if device != "cpu":
         return ("torch",)
-    return ("torch", *(engine for engine in ("onnx", "int8", "bf16") if engine in graphs and (engine != "bf16" or bf16_pays())))
+    return (
+        "torch",
+        *(engine for engine in ("onnx", "int8", "bf16") if engine in graphs and (engine != "bf16" or bf16_pays())),
+    )
 
 
 def spread_query(count: int) -> Query:
