@@ -69,7 +69,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "divided by (default: inter_ocular; diagonal for aflw)")  # fmt: skip
     add("--batch", type=_positive, default=64, help="faces at a time (default: %(default)s)")
     add("--device", default="auto", help="cpu, cuda or mps (default: %(default)s)")
-    add("--engine", default="auto", help="torch, onnx or int8 (default: %(default)s)")
+    add("--engine", default="auto", help="torch, onnx, int8 or bf16 (default: %(default)s)")
     add("--json", action="store_true", help="print the figures as JSON")
     add("--plot", type=Path, metavar="OUT", help="draw the cumulative error curves (.png, .svg, .pdf)")
     add("--sheet", type=Path, metavar="OUT.png", help="draw faces with true and predicted points, worst first; with "

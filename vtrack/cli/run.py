@@ -129,7 +129,7 @@ def add_face_options(parser: argparse.ArgumentParser, *, smooth: str, choices: s
     )
     group.add_argument("--max-faces", type=int, metavar="N", help="keep at most the N largest faces")
     group.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default: auto)")
-    group.add_argument("--engine", default="auto", help="auto, torch, onnx or int8 (default: auto)")
+    group.add_argument("--engine", default="auto", help="auto, torch, onnx, int8 or bf16 (default: auto)")
 
     group = parser.add_argument_group("smoothing")
     group.add_argument("--smooth", default=smooth, help=f"{choices} (default: {smooth})")

@@ -84,7 +84,7 @@ def load_model(
             raise UsageError(f"{name}'s graph has its {', '.join(settings)} built in; use --engine torch")
         config = make_config(card.system, {**card.config, **settings})
         engine, card = "torch", replace(card, config=asdict(config))
-    from vtrack.models.bfloat16 import Bfloat16Engine, bf16_pays
+    from vtrack.models.bfloat16 import Bfloat16Engine, bf16_pays, has_tiles
     from vtrack.models.engines import OnnxEngine, TorchEngine, graphs_of, int8_pays
 
     graphs = graphs_of(path)
@@ -103,5 +103,7 @@ def load_model(
         log.warning(
             "this processor sums products of bytes in too few bits; points of the int8 engine are less exact on it"
         )
+    if engine == "bf16" and not has_tiles():
+        log.warning("this processor has no tiles of bfloat16, without which the bf16 engine is slower than onnx")
     kind = Bfloat16Engine if engine == "bf16" else OnnxEngine
     return kind(card, graphs[engine], shared=shared)

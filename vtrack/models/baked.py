@@ -24,6 +24,7 @@ from vtrack.models.card import Card, read_card
 from vtrack.models.engines import encoded
 from vtrack.models.graphs import strip_notes
 from vtrack.models.networks import Answer, load_network
+from vtrack.models.openvino import load_openvino
 from vtrack.models.reading import Taught, reading
 from vtrack.types import Query
 
@@ -144,10 +145,7 @@ def _onnx(baked: Baked, images: list[Tensor], path: Path, query: Query) -> list[
 
 def _openvino(baked: Baked, images: list[Tensor], path: Path, query: Query) -> list[tuple[Tensor, ...]]:
     """Write OpenVINO's two files; what it makes of them."""
-    try:
-        import openvino
-    except ImportError as error:
-        raise MissingExtraError("exporting OpenVINO needs its extra: pip install 'vtrack[openvino]'") from error
+    openvino = load_openvino()
     graph = path.with_suffix(".onnx")
     _onnx(baked, images, graph, query)
     core = openvino.Core()
