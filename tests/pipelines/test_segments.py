@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from math import cos, hypot, pi, sin
 
@@ -15,7 +15,7 @@ from pipelines.cuts import marked
 from pipelines.follow import Followed, Follower
 from pipelines.landmarks import Landmarker, Sighting
 from pipelines.segments import SegmentFollower
-from pipelines.tracks import Seed
+from pipelines.tracks import Candidate, Seed, Track
 from tests.pipelines.toys import Scene, ToyDetector, ToyFace, ToyModel, painter, true_points
 from vtrack.types import Detections, Frame, Query
 
@@ -290,3 +290,34 @@ def test_who_leaves_makes_room_for_another(kind: type[Follower]) -> None:
     assert set(results[50][1]) == {0}
     assert set(results[140][1]) == {1}
     assert error(results[140][1][1], scene(140)[0]) < 0.03
+
+
+def test_known_faces_are_not_looked_for_alone() -> None:
+    """Those of the next key frame are among the batch before it, where nobody else may be followed."""
+    alone: list[int] = []
+
+    class Stepping(SegmentFollower):
+        def step(self, tracks: Sequence[Track], frame: Frame, taken: Sequence[Candidate] = ()) -> list[Candidate]:
+            alone.append(frame.index)
+            return super().step(tracks, frame, taken)
+
+    detector = ToyDetector()
+    follower = Stepping(detector, Landmarker(ToyModel(), QUERY), max_faces=1)
+    assert len(list(follower.follow(frames_of(lambda i: [ToyFace((60 + 0.7 * i, 90), 50)], 150)))) == 150
+    assert alone == [9]  # the first key frame after the start has nothing before it
+    assert len(set(detector.calls)) <= 150 // 9 // 2
+
+
+def test_a_face_that_leaves_or_leaps_where_it_was_foreseen() -> None:
+    def leaving(i: int) -> list[ToyFace]:
+        return [ToyFace((60, 90), 50)] if i < 67 or i >= 90 else []
+
+    def leaping(i: int) -> list[ToyFace]:
+        return [ToyFace((60, 90) if i < 67 else (250, 90), 50)]
+
+    for scene in (leaving, leaping):
+        results, _ = follow(scene, 150, max_faces=1)
+        for frame, faces in results:
+            truth = scene(frame.index)
+            assert len(faces) == len(truth), f"{scene.__name__} {frame.index}"
+            assert all(error(seen, truth[0]) < 0.05 for seen in faces.values())
