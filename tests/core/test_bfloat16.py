@@ -24,6 +24,7 @@ from vtrack.types import Query
 
 openvino = pytest.importorskip("openvino")
 
+ROOT = Path(__file__).parents[2]
 QUERY = load_layout("300w").query
 FEW = Query(QUERY.parts[:5], QUERY.positions[:5])
 
@@ -172,7 +173,24 @@ from vtrack.models import load_model
 load_model("fast", device="cpu", engine="bf16")
 print("openvino" in sys.modules, any(name.startswith("openvino_telemetry") for name in sys.modules))
 """
-    root = Path(__file__).parents[2]
-    done = subprocess.run([sys.executable, "-c", program], cwd=root, capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["True", "False"]
     assert "calls home" not in done.stderr
+
+
+def test_signals_arrive_after_an_engine_went_in_another_thread() -> None:
+    """The stack that OpenVINO lends a thread for its signals must not go with the engine."""
+    program = """
+import gc, os, signal, sys, threading
+from vtrack.models import load_model
+held = [load_model("fast", device="cpu", engine="bf16")]
+gone = threading.Thread(target=lambda: (held.clear(), gc.collect()))
+gone.start(), gone.join()
+came = []
+signal.signal(signal.SIGUSR1, lambda *_: came.append(1))
+for _ in range(200):
+    os.kill(os.getpid(), signal.SIGUSR1)
+print(len(came))
+"""
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "200"

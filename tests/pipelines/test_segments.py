@@ -298,7 +298,7 @@ def test_known_faces_are_not_looked_for_alone() -> None:
 
     class Stepping(SegmentFollower):
         def step(self, tracks: Sequence[Track], frame: Frame, taken: Sequence[Candidate] = ()) -> list[Candidate]:
-            alone.append(frame.index)
+            alone.extend([frame.index] * len(tracks))
             return super().step(tracks, frame, taken)
 
     follower = Stepping(ToyDetector(), Landmarker(ToyModel(), QUERY), max_faces=1)

@@ -24,7 +24,7 @@ from vtrack.models.card import Card, read_card
 from vtrack.models.engines import encoded
 from vtrack.models.graphs import strip_notes
 from vtrack.models.networks import Answer, load_network
-from vtrack.models.openvino import load_openvino
+from vtrack.models.openvino import core, load_openvino
 from vtrack.models.reading import Taught, reading
 from vtrack.types import Query
 
@@ -148,8 +148,7 @@ def _openvino(baked: Baked, images: list[Tensor], path: Path, query: Query) -> l
     openvino = load_openvino()
     graph = path.with_suffix(".onnx")
     _onnx(baked, images, graph, query)
-    core = openvino.Core()
-    model = core.read_model(graph)
+    model = core().read_model(graph)
     # Its own reading of the graph scales pictures down without antialiasing.
     scale = next(node for node in model.get_ordered_ops() if node.get_attributes().get("antialias"))
     sides = np.array([baked.size, baked.size], np.int64)
@@ -161,7 +160,7 @@ def _openvino(baked: Baked, images: list[Tensor], path: Path, query: Query) -> l
     model.set_rt_info(_facts(query), ["vtrack"])
     openvino.save_model(model, path)
     # In full precision, wherever it is: processors with bfloat16 would else be used at three digits.
-    network = core.compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    network = core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     return [tuple(torch.from_numpy(answer) for answer in network(image.numpy()).to_tuple()) for image in images]
 
 

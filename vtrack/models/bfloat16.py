@@ -21,7 +21,7 @@ from vtrack.cores import skills
 from vtrack.errors import ModelError
 from vtrack.models.card import Card
 from vtrack.models.engines import GraphEngine, first_line
-from vtrack.models.openvino import load_openvino
+from vtrack.models.openvino import core
 from vtrack.models.reading import reading
 from vtrack.types import FloatArray, ImageArray, Query
 
@@ -55,7 +55,7 @@ class Bfloat16Engine(GraphEngine):
 
     def __init__(self, card: Card, path: Path, *, shared: bool = False) -> None:
         super().__init__(card, shared=shared)
-        self._core = load_openvino().Core()
+        self._core = core()
         try:
             self._graph = self._core.read_model(path)
         except Exception as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import cache
 from typing import Any, cast
 
 from vtrack.errors import MissingExtraError
@@ -24,3 +25,13 @@ def load_openvino() -> Any:
         else:
             sys.modules[_TELEMETRY] = known
     return openvino
+
+
+@cache
+def core() -> Any:
+    """OpenVINO's core: one for the process, and never given up.
+
+    With AMX the first core gives the thread that makes it a stack for its signals. If the last one ended in another thread,
+    that stack would be freed while still in use, and the next signal would be the end of the process.
+    """
+    return load_openvino().Core()
