@@ -313,7 +313,8 @@ def undisturbed(many: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[P
 def start(folder: Path, out: Path) -> subprocess.Popen[bytes]:
     """A batch in a process of its own."""
     command = [sys.executable, "-m", "tests.pipelines.batching", str(folder), str(out)]
-    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    # Unbuffered: `communicate` would not see lines that were read ahead by `wait_for`.
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0)
 
 
 @pytest.mark.timeout(3600)
