@@ -35,8 +35,8 @@ _SHIFT, _STRETCH, _TURN = 0.12, 0.18, 0.30
 _CPU_BATCH, _GPU_BATCH = 32, 256
 
 _BEGINNING = 1e-4
-"""Seconds in which a thread begins with what it was given. It would else wait for Python's lock, for milliseconds, while whoever
-gave it something goes on in small steps."""
+"""Seconds in which a thread begins with what it was given. It would else wait for Python's lock, for milliseconds, while
+whoever gave it something goes on in small steps."""
 
 _EYES = [i for i, part in enumerate(ANCHORS.parts) if part in ("left_eye", "right_eye")]
 _MOUTH = [i for i, part in enumerate(ANCHORS.parts) if part == "outer_lip"]

@@ -138,12 +138,12 @@ class SegmentFollower(Follower):
         """The faces of a key frame: where their tracks expect them if no others may be followed, else detected."""
         glimpsed = self._glimpsed.pop(frame.index, [])
         if self.tracks.complete(frame.time, self.detect_every):
-            known = {one.track for one in glimpsed} == set(self.tracks.live)
-            found = self.claimed(glimpsed, frame) if known else self.step(self.tracks.live, frame)
+            seen = {one.track for one in glimpsed} == set(self.tracks.live)
+            found = self.claimed(glimpsed, frame) if seen else self.step(self.tracks.live, frame)
             if len(found) == len(self.tracks.live):
                 self.lookout.forget(frame)
                 return [Seed(one.sighting, one.sighting.presence, detected=False) for one in found]
-        return self.seek(frame)
+        return self.seek(frame, [one.sighting for one in self.claimed(glimpsed, frame)])
 
     def _solve(self, frames: Sequence[Frame], seeds: Sequence[Seed], beyond: Frame | None = None) -> Iterator[Followed]:
         """Find every face in all frames but the first, which is known; `seeds` are those of the last.
@@ -168,8 +168,8 @@ class SegmentFollower(Follower):
         """Faces that are there at both ends: all frames after the first at once.
 
         The last is among them: its faces were looked at where the detector put them, and crops taken otherwise than
-        those of the frames before would make the points twitch on every key frame. So is the key frame `beyond` where they
-        alone will be wanted there: a look at it later would cost a call of the model.
+        those of the frames before would make the points twitch on every key frame. The key frame `beyond` is among them for
+        what will be wanted next: where the same faces are there. A look at them later would be a call of the model.
         """
         end = frames[-1]
         places = range(1, len(frames))
@@ -181,8 +181,7 @@ class SegmentFollower(Follower):
         wanted = [
             (place, track, boxes[place - 1], angles[place - 1]) for place in places for track, boxes, angles in ways
         ]
-        detected = {track: end.time for track, seed in match.pairs if seed.detected}
-        if beyond is not None and self.tracks.complete(beyond.time, self.detect_every, detected):
+        if beyond is not None:
             frames = [*frames, beyond]
             for track, seed in match.pairs:
                 then = track.boxes.after(end.time, seed.sighting.box, seed.sighting.angle)
@@ -197,7 +196,7 @@ class SegmentFollower(Follower):
         candidates: list[list[Candidate]] = [[] for _ in frames]
         for (place, track, box, _), sighting in zip(wanted, sightings(), strict=True):
             candidates[place].append(Candidate(track, sighting, box))
-        if frames[-1] is beyond:
+        if beyond is not None:
             self._glimpsed = {beyond.index: candidates[-1]}
         for place in places:
             present = [one for one in candidates[place] if believable(one.track, one.sighting, frames[place].time)]

@@ -15,9 +15,9 @@ from pipelines.cuts import marked
 from pipelines.follow import Followed, Follower
 from pipelines.landmarks import Landmarker, Sighting
 from pipelines.segments import SegmentFollower
-from pipelines.tracks import Candidate, Seed, Track
+from pipelines.tracks import Seed
 from tests.pipelines.toys import Scene, ToyDetector, ToyFace, ToyModel, painter, true_points
-from vtrack.types import Detections, Frame, Query
+from vtrack.types import Detections, FloatArray, Frame, Query
 
 QUERY = Query(("jaw", "left_eye"), (0.5, 0.5))
 SIZE = (320, 180)
@@ -257,9 +257,9 @@ def test_the_detector_is_asked_ahead_and_for_hardly_anything_in_vain() -> None:
     wanted: list[int] = []
 
     class Asked(SegmentFollower):
-        def seek(self, frame: Frame) -> list[Seed]:
+        def seek(self, frame: Frame, known: Sequence[Sighting] = ()) -> list[Seed]:
             wanted.append(frame.index)
-            return super().seek(frame)
+            return super().seek(frame, known)
 
     for most, vain in ((None, 0), (1, 2)):
         wanted.clear()
@@ -292,18 +292,28 @@ def test_who_leaves_makes_room_for_another(kind: type[Follower]) -> None:
     assert error(results[140][1][1], scene(140)[0]) < 0.03
 
 
-def test_known_faces_are_not_looked_for_alone() -> None:
-    """Those of the next key frame are among the batch before it, where nobody else may be followed."""
+@pytest.mark.parametrize("most", [None, 2])
+def test_known_faces_are_not_looked_for_alone(most: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of the next key frame are among the batch before it, also where a detector sees them, too."""
     alone: list[int] = []
+    landmarker = Landmarker(ToyModel(), QUERY)
+    look = landmarker.look
 
-    class Stepping(SegmentFollower):
-        def step(self, tracks: Sequence[Track], frame: Frame, taken: Sequence[Candidate] = ()) -> list[Candidate]:
-            alone.extend([frame.index] * len(tracks))
-            return super().step(tracks, frame, taken)
+    def noted(frames: Sequence[Frame], places: Sequence[int], boxes: FloatArray, angles: FloatArray) -> list[Sighting]:
+        alone.extend(frames[place].index for place in places)
+        return look(frames, places, boxes, angles)
 
-    follower = Stepping(ToyDetector(), Landmarker(ToyModel(), QUERY), max_faces=1)
-    assert len(list(follower.follow(frames_of(lambda i: [ToyFace((60 + 0.7 * i, 90), 50)], 150)))) == 150
-    assert alone == [9]  # the first key frame after the start has nothing before it
+    monkeypatch.setattr(landmarker, "look", noted)
+
+    def scene(i: int) -> list[ToyFace]:
+        second = [ToyFace((250, 90), 40, blue=160)] if i >= 60 else []
+        return [ToyFace((60 + 0.7 * i, 90), 50, blue=40), *second]
+
+    results = list(SegmentFollower(ToyDetector(), landmarker, max_faces=most).follow(frames_of(scene, 150)))
+    assert all(len(faces) == len(scene(frame.index)) for frame, faces in results)
+    # Both as they are new, once where they are detected and once where they are; the first also on the next key frame, for
+    # nothing comes before it; the second on all frames back to the one in which it was not yet there.
+    assert sorted(alone) == [0, 0, 9, 59, 60, 61, 62, 63, 63]
 
 
 def test_a_face_that_leaves_or_leaps_where_it_was_foreseen() -> None:
