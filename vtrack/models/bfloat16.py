@@ -10,6 +10,7 @@ import logging
 import threading
 from collections import Counter, OrderedDict
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -67,9 +68,8 @@ class Bfloat16Engine(GraphEngine):
     def prepare(self, query: Query) -> None:
         """Make the copies that a query will need most, before the first crops come."""
         points = len(reading(query, self._taught).asked)
-        with self._lock:
-            for size in (_SIZES[0], _SIZES[-1]):
-                self._copy(size, points)
+        with self._lock, ThreadPoolExecutor(2) as both:
+            list(both.map(self._copy, (_SIZES[0], _SIZES[-1]), (points, points)))
 
     def _run(self, crops: ImageArray, parts: FloatArray, positions: FloatArray) -> Sequence[FloatArray]:
         pieces = [crops[start : start + _SIZES[-1]] for start in range(0, len(crops), _SIZES[-1])]
@@ -98,7 +98,8 @@ class Bfloat16Engine(GraphEngine):
     def _compile(self, size: int, points: int) -> _Copy:
         shapes = {name: self._graph.input(name).partial_shape for name in ("crops", "parts", "positions")}
         shapes["crops"][0], shapes["parts"][0], shapes["positions"][0] = size, points, points
-        self._graph.reshape(shapes)
+        graph = self._graph.clone()
+        graph.reshape(shapes)
         options = {
             "INFERENCE_PRECISION_HINT": "bf16",
             "INFERENCE_NUM_THREADS": self._threads * self.callers,
@@ -106,7 +107,7 @@ class Bfloat16Engine(GraphEngine):
             "ENABLE_CPU_PINNING": False,  # other threads have work to do on the same cores
         }
         try:
-            return _Copy(self._core.compile_model(self._graph, "CPU", options), size)
+            return _Copy(self._core.compile_model(graph, "CPU", options), size)
         except RuntimeError as error:
             raise ModelError(f"{self.name}: OpenVINO cannot run it here: {first_line(error)}") from error
 
