@@ -131,9 +131,10 @@ class Pipeline:
 
     @property
     def card(self) -> dict[str, Any]:
-        """What is known of the landmark model's weights; its name alone for a model of one's own."""
-        card = getattr(self.model, "card", None)
-        return {"name": self.model.name} if card is None else asdict(card)
+        """What is known of the landmark model, its weights above all, and what runs it; of a model of one's own its name."""
+        card, engine = getattr(self.model, "card", None), getattr(self.model, "engine", None)
+        known = {"name": self.model.name} if card is None else asdict(card)
+        return known if engine is None else {**known, "engine": engine}
 
     def results(
         self,

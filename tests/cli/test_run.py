@@ -22,6 +22,7 @@ from pipelines.source import open_source
 from tests.clips import damage, write_clip, write_joined
 from vtrack.cli.main import FAILED, INTERRUPTED, OK, main
 from vtrack.cli.run import default_output
+from vtrack.models import load_model
 
 ROOT = Path(__file__).parents[2]
 SAMPLE = ROOT / "samples" / "sample.mp4"
@@ -62,6 +63,7 @@ def test_table_and_video_beside_the_input(clip: Path, capsys: pytest.CaptureFixt
 
     facts = json.loads(clip.with_name("clip.vtrack.csv.meta.json").read_text())
     assert facts["model"]["name"] == "fast"
+    assert facts["model"]["engine"] == load_model("fast").engine  # type: ignore[attr-defined]
     assert facts["options"]["parts"] == "eyes,lips"
     assert facts["source"]["width"] == 640
     assert facts["counts"]["frames"] == 90

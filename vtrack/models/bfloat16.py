@@ -52,6 +52,7 @@ def bf16_pays() -> bool:
 class Bfloat16Engine(GraphEngine):
     """By OpenVINO, in bfloat16 wherever the processor has it."""
 
+    engine = "bf16"
     grain = _SIZES[-1]
 
     def __init__(self, card: Card, path: Path, *, shared: bool = False) -> None:

@@ -57,6 +57,8 @@ class GraphEngine:
     """
 
     device = "cpu"
+    engine: str
+    """Its name on the command line."""
     grain = 1
     """Crops that it computes together; batches are best multiples of it."""
 
@@ -90,6 +92,7 @@ class OnnxEngine(GraphEngine):
         import onnxruntime
 
         super().__init__(card, shared=shared)
+        self.engine = "int8" if path.name.endswith(INT8) else "onnx"
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = self._threads
         options.inter_op_num_threads = 1
@@ -105,6 +108,8 @@ class OnnxEngine(GraphEngine):
 
 class TorchEngine:
     """A network in torch, on any device."""
+
+    engine = "torch"
 
     def __init__(self, card: Card, network: torch.nn.Module, device: str) -> None:
         import torch
