@@ -56,7 +56,7 @@ class CausalFollower(Follower):
         seen = [track for track in self.tracks.live if track.seen == frame.time]
         lost = [track for track in self.tracks.live if track.seen != frame.time]
         unknown = []
-        for seed in self.seek(frame, [track.last for track in seen]):
+        for seed in self.seek(frame):
             known = [track for track in seen if same_face(seed.sighting, track.last)]
             if known:
                 known[0].believe(frame.time, seed)

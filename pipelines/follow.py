@@ -19,10 +19,9 @@ from pipelines.tracks import (
     contest,
     distinct,
     is_face,
-    recognised,
     same_face,
 )
-from vtrack.types import Detections, Detector, Frame
+from vtrack.types import Detector, Frame
 
 DETECT_EVERY = 0.3
 """Seconds between two key frames, on which faces are detected.
@@ -47,7 +46,7 @@ class Follower:
         max_faces: int | None = None,
         detect_every: float = DETECT_EVERY,
     ) -> None:
-        self.lookout = Lookout(self._find)
+        self.lookout = Lookout(self._search)
         self._detector = detector
         self.landmarker = landmarker
         self.tracks = Tracks(max_faces, sure=detector.sure)
@@ -58,19 +57,16 @@ class Follower:
         self.lookout.close()
         self.landmarker.close()
 
-    def seek(self, frame: Frame, known: Sequence[Sighting] = ()) -> list[Seed]:
-        """The faces of a frame: detected, and looked at by the landmark model if they are not `known` there, each once."""
-        found = self.lookout.found(frame)
-        met = recognised(found.boxes, known)
-        new = np.flatnonzero(met < 0)
-        looked = iter(self.landmarker.look([frame], [0] * len(new), found.boxes[new], found.angles[new]))
-        sightings = [known[place] if place >= 0 else next(looked) for place in met]
+    def seek(self, frame: Frame) -> list[Seed]:
+        """The faces of a frame: detected, looked at by the landmark model, each once."""
+        return self.lookout.found(frame)
+
+    def _search(self, frame: Frame) -> list[Seed]:
+        with self.landmarker.watch("detect"):
+            found = self._detector.detect([frame])[0]
+        sightings = self.landmarker.look([frame], [0] * len(found), found.boxes, found.angles)
         pairs = zip(sightings, found.scores, strict=True)
         return distinct([Seed(sighting, float(score)) for sighting, score in pairs if is_face(sighting)])
-
-    def _find(self, frame: Frame) -> Detections:
-        with self.landmarker.watch("detect"):
-            return self._detector.detect([frame])[0]
 
     def step(self, tracks: Sequence[Track], frame: Frame, taken: Sequence[Candidate] = ()) -> list[Candidate]:
         """Look for tracks' faces in a frame close to their newest, where their motion points.

@@ -102,11 +102,22 @@ class SegmentFollower(Follower):
         if segment.opens:
             self._enter(frames[0])
         if len(frames) > 1:
-            goes_on = following is not None and not following.opens
-            yield from self._finish(frames, following.frames[-1] if following is not None and goes_on else None)
+            yield from self._finish(frames, self._beyond(frames, following))
         yield from self._ready()
         # A last frame that the next segment begins with waits for it: it may add what it tells of this one's births.
         self._settle(frames if segment.closes else frames[:-1])
+
+    def _beyond(self, frames: Sequence[Frame], following: Segment | None) -> Frame | None:
+        """The key frame after these frames, if faces can be glimpsed there already.
+
+        Not where tracks are renewed now, and so forget their first second: what was glimpsed before would remember it.
+        """
+        if following is None or following.opens or len(following.frames) == 1 or self._renews(frames):
+            return None
+        return following.frames[-1]
+
+    def _renews(self, segment: Sequence[Frame]) -> bool:
+        return self._turn(segment[0]) // _RENEWED != self._turn(segment[-1]) // _RENEWED
 
     def _ready(self) -> Iterator[Followed]:
         """Frames about which nothing more will be learnt, once."""
@@ -128,9 +139,9 @@ class SegmentFollower(Follower):
             self._record(frame, Candidate(track, track.last, track.last.box), new=False)
 
     def _finish(self, segment: Sequence[Frame], beyond: Frame | None) -> Iterator[Followed]:
-        """Find the faces of a segment, which ends with a key frame; the next is `beyond`."""
+        """Find the faces of a segment, which ends with a key frame; `beyond` is the next if they can be glimpsed there."""
         yield from self._solve(segment, self._seeds(segment[-1]), beyond)
-        if self._turn(segment[0]) // _RENEWED != self._turn(segment[-1]) // _RENEWED:
+        if self._renews(segment):
             for track in self.tracks.live:
                 track.renew()
 
@@ -138,18 +149,15 @@ class SegmentFollower(Follower):
         """The faces of a key frame: where their tracks expect them if no others may be followed, else detected."""
         glimpsed = self._glimpsed.pop(frame.index, [])
         if self.tracks.complete(frame.time, self.detect_every):
-            seen = {one.track for one in glimpsed} == set(self.tracks.live)
-            found = self.claimed(glimpsed, frame) if seen else self.step(self.tracks.live, frame)
+            known = {one.track for one in glimpsed} == set(self.tracks.live)
+            found = self.claimed(glimpsed, frame) if known else self.step(self.tracks.live, frame)
             if len(found) == len(self.tracks.live):
                 self.lookout.forget(frame)
                 return [Seed(one.sighting, one.sighting.presence, detected=False) for one in found]
-        return self.seek(frame, [one.sighting for one in self.claimed(glimpsed, frame)])
+        return self.seek(frame)
 
     def _solve(self, frames: Sequence[Frame], seeds: Sequence[Seed], beyond: Frame | None = None) -> Iterator[Followed]:
-        """Find every face in all frames but the first, which is known; `seeds` are those of the last.
-
-        The next key frame is `beyond`.
-        """
+        """Find every face in all frames but the first, which is known; `seeds` are those of the last."""
         self._keys += 1
         start, end = frames[0], frames[-1]
         match = self.tracks.match(seeds, end.time)
@@ -168,8 +176,8 @@ class SegmentFollower(Follower):
         """Faces that are there at both ends: all frames after the first at once.
 
         The last is among them: its faces were looked at where the detector put them, and crops taken otherwise than
-        those of the frames before would make the points twitch on every key frame. The key frame `beyond` is among them for
-        what will be wanted next: where the same faces are there. A look at them later would be a call of the model.
+        those of the frames before would make the points twitch on every key frame. So is the key frame `beyond` where they
+        alone will be wanted there: a look at it later would cost a call of the model.
         """
         end = frames[-1]
         places = range(1, len(frames))
@@ -181,7 +189,8 @@ class SegmentFollower(Follower):
         wanted = [
             (place, track, boxes[place - 1], angles[place - 1]) for place in places for track, boxes, angles in ways
         ]
-        if beyond is not None:
+        detected = {track: end.time for track, seed in match.pairs if seed.detected}
+        if beyond is not None and self.tracks.complete(beyond.time, self.detect_every, detected):
             frames = [*frames, beyond]
             for track, seed in match.pairs:
                 then = track.boxes.after(end.time, seed.sighting.box, seed.sighting.angle)
@@ -196,7 +205,7 @@ class SegmentFollower(Follower):
         candidates: list[list[Candidate]] = [[] for _ in frames]
         for (place, track, box, _), sighting in zip(wanted, sightings(), strict=True):
             candidates[place].append(Candidate(track, sighting, box))
-        if beyond is not None:
+        if frames[-1] is beyond:
             self._glimpsed = {beyond.index: candidates[-1]}
         for place in places:
             present = [one for one in candidates[place] if believable(one.track, one.sighting, frames[place].time)]

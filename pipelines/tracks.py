@@ -9,11 +9,11 @@ the older.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
-import numpy.typing as npt
 from scipy.optimize import linear_sum_assignment
 
 from filters.boxes import BoxFilter
@@ -39,9 +39,6 @@ _REACH = 0.6
 _REACH_GROWTH = 0.5
 _RECALLED = 6
 """Detections that a renewed track remembers."""
-_MET, _ALIKE = 0.6, 0.2
-"""Overlap from which a detection is of the face that was seen there, and up to which it is surely of no other. Of 500
-detections in eight clips all but a few overlap the face's own box by more than 0.6, most by 0.85."""
 _STRAINED = 0.4
 """From here an assignment is worth checking by a detection in between."""
 
@@ -212,15 +209,15 @@ class Tracks:
         """Whether nobody new may be followed."""
         return len(self.live) == self.max_faces
 
-    def complete(self, time: float, soon: float) -> bool:
+    def complete(self, time: float, soon: float, detected: Mapping[Track, float] = MappingProxyType({})) -> bool:
         """Whether a detection would bring nothing: nobody new may be followed, and all were detected lately.
 
-        `soon` is the time until the next occasion to detect.
+        `soon` is the time until the next occasion to detect; `detected` says when for tracks that do not know it yet.
         """
         return (
             self.full
             and all(self.counts(track) for track in self.live)
-            and all(time + soon - track.detected <= PATIENCE for track in self.live)
+            and all(time + soon - detected.get(track, track.detected) <= PATIENCE for track in self.live)
         )
 
     def counts(self, track: Track) -> bool:
@@ -241,19 +238,6 @@ def distinct(seeds: Sequence[Seed]) -> list[Seed]:
         if not any(same_face(seed.sighting, other.sighting) for other in kept):
             kept.append(seed)
     return kept
-
-
-def recognised(boxes: FloatArray, seen: Sequence[Sighting]) -> npt.NDArray[np.intp]:
-    """(n,) which of the faces `seen` each detected box (n, 4) shows beyond doubt; -1 where it may be another, or two do."""
-    if not len(boxes) or not seen:
-        return np.full(len(boxes), -1)
-    overlaps = _overlaps(np.asarray(boxes, np.float64), np.stack([one.box for one in seen]))
-    best = overlaps.argmax(1)
-    others = overlaps.copy()
-    others[np.arange(len(boxes)), best] = 0.0
-    sure = (overlaps.max(1) >= _MET) & (others.max(1) <= _ALIKE)
-    claims = np.bincount(best[overlaps.max(1) > _ALIKE], minlength=len(seen))
-    return np.where(sure & (claims[best] == 1), best, -1)
 
 
 def contest(candidates: Sequence[Candidate]) -> list[Candidate]:

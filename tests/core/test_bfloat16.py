@@ -98,6 +98,7 @@ def test_only_the_latest_copies_are_kept(engine: Bfloat16Engine, made: list[tupl
         engine.predict(images, Query(QUERY.parts[:count], QUERY.positions[:count]))
     assert len(made) == 10
     assert list(engine._copies) == [(1, count) for count in range(3, 11)]
+    assert set(engine._wanted) == set(engine._copies)
 
 
 def test_an_empty_question_is_fine(engine: Bfloat16Engine) -> None:
@@ -144,9 +145,10 @@ def test_it_is_chosen_where_it_pays(monkeypatch: pytest.MonkeyPatch, caplog: pyt
     monkeypatch.setattr(bfloat16, "skills", lambda: frozenset({"amx_bf16"}))
     assert isinstance(load_model("fast", device="cpu"), Bfloat16Engine)
     assert not caplog.text
-    monkeypatch.setattr(bfloat16, "find_spec", lambda name: None)
-    assert not bf16_pays()
-    assert isinstance(load_model("fast", device="cpu"), OnnxEngine)
+    with monkeypatch.context() as without:
+        without.setitem(sys.modules, "openvino", None)
+        assert not bf16_pays()
+        assert isinstance(load_model("fast", device="cpu"), OnnxEngine)
     assert "pip install 'vtrack[openvino]'" in caplog.text
     monkeypatch.setattr(bfloat16, "skills", lambda: frozenset({"avx512_bf16"}))
     assert isinstance(load_model("fast", device="cpu"), OnnxEngine)
@@ -159,9 +161,18 @@ def test_a_processor_without_tiles_is_told(monkeypatch: pytest.MonkeyPatch, capl
 
 
 def test_a_file_that_is_no_graph(tmp_path: Path) -> None:
+    card = read_card(WEIGHTS / "fast.json")
+    with pytest.raises(ModelError, match=r"x\.onnx: not a model that OpenVINO can run: no such file"):
+        Bfloat16Engine(card, tmp_path / "x.onnx")
     (tmp_path / "x.onnx").write_bytes(b"no graph")
-    with pytest.raises(ModelError, match=r"x\.onnx: not a model that OpenVINO can run"):
-        Bfloat16Engine(read_card(WEIGHTS / "fast.json"), tmp_path / "x.onnx")
+    with pytest.raises(ModelError, match=r"x\.onnx: not a model that OpenVINO can run: (?!Exception from)\w+"):
+        Bfloat16Engine(card, tmp_path / "x.onnx")
+
+
+def test_a_graph_with_other_inputs(tmp_path: Path) -> None:
+    engine = Bfloat16Engine(read_card(WEIGHTS / "fast.json"), WEIGHTS / "native.onnx")
+    with pytest.raises(ModelError, match=r"fast: OpenVINO cannot run it here: (?!Exception from)\w+"):
+        engine.predict(noise(engine, 1), FEW)
 
 
 def test_nothing_is_reported_to_anybody() -> None:
@@ -177,6 +188,40 @@ print("openvino" in sys.modules, any(name.startswith("openvino_telemetry") for n
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["True", "False"]
     assert "calls home" not in done.stderr
+
+
+def test_many_threads_may_load_it_at_once() -> None:
+    program = """
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from vtrack.models import load_model
+from vtrack.models.openvino import core
+with ThreadPoolExecutor(8) as pool:
+    models = list(pool.map(lambda _: load_model("fast", device="cpu", engine="bf16"), range(8)))
+print(len({id(model._core) for model in models}), any(name.startswith("openvino_telemetry") for name in sys.modules))
+"""
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["1", "False"]
+
+
+def test_an_openvino_that_is_broken_is_said_to_be(tmp_path: Path) -> None:
+    (tmp_path / "openvino").mkdir()
+    (tmp_path / "openvino" / "__init__.py").write_text("raise ImportError('libtbb.so: no such file')")
+    program = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from vtrack.models import load_model
+try:
+    load_model("fast", device="cpu", engine="bf16")
+except Exception as error:
+    print(error)
+print(load_model("fast", device="cpu").engine)
+"""
+    command = [sys.executable, "-c", program, str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    said, engine = done.stdout.splitlines()
+    assert said == "OpenVINO is there and cannot be loaded: libtbb.so: no such file"
+    assert engine in ("onnx", "int8")
 
 
 def test_signals_arrive_after_an_engine_went_in_another_thread() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from math import cos, hypot, pi, sin
 
@@ -15,7 +15,7 @@ from pipelines.cuts import marked
 from pipelines.follow import Followed, Follower
 from pipelines.landmarks import Landmarker, Sighting
 from pipelines.segments import SegmentFollower
-from pipelines.tracks import Seed
+from pipelines.tracks import Candidate, Seed, Track
 from tests.pipelines.toys import Scene, ToyDetector, ToyFace, ToyModel, painter, true_points
 from vtrack.types import Detections, FloatArray, Frame, Query
 
@@ -257,9 +257,9 @@ def test_the_detector_is_asked_ahead_and_for_hardly_anything_in_vain() -> None:
     wanted: list[int] = []
 
     class Asked(SegmentFollower):
-        def seek(self, frame: Frame, known: Sequence[Sighting] = ()) -> list[Seed]:
+        def seek(self, frame: Frame) -> list[Seed]:
             wanted.append(frame.index)
-            return super().seek(frame, known)
+            return super().seek(frame)
 
     for most, vain in ((None, 0), (1, 2)):
         wanted.clear()
@@ -292,29 +292,37 @@ def test_who_leaves_makes_room_for_another(kind: type[Follower]) -> None:
     assert error(results[140][1][1], scene(140)[0]) < 0.03
 
 
-@pytest.mark.parametrize("most", [None, 2])
-def test_known_faces_are_not_looked_for_alone(most: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Those of the next key frame are among the batch before it, also where a detector sees them, too."""
+def test_known_faces_are_not_looked_for_alone() -> None:
+    """Those of the next key frame are among the batch before it, where nobody else may be followed."""
     alone: list[int] = []
+
+    class Stepping(SegmentFollower):
+        def step(self, tracks: Sequence[Track], frame: Frame, taken: Sequence[Candidate] = ()) -> list[Candidate]:
+            alone.extend([frame.index] * len(tracks))
+            return super().step(tracks, frame, taken)
+
+    follower = Stepping(ToyDetector(), Landmarker(ToyModel(), QUERY), max_faces=1)
+    assert len(list(follower.follow(frames_of(lambda i: [ToyFace((60 + 0.7 * i, 90), 50)], 150)))) == 150
+    # The first key frame after the start has nothing before it, and none is glimpsed across a renewal, each fourth turn.
+    assert alone == [9, 45, 117, 149]
+
+
+def test_no_face_is_looked_for_beyond_a_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     landmarker = Landmarker(ToyModel(), QUERY)
-    look = landmarker.look
+    begin, cut = landmarker.begin, 67
 
-    def noted(frames: Sequence[Frame], places: Sequence[int], boxes: FloatArray, angles: FloatArray) -> list[Sighting]:
-        alone.extend(frames[place].index for place in places)
-        return look(frames, places, boxes, angles)
+    def noted(
+        frames: Sequence[Frame], places: Sequence[int], boxes: FloatArray, angles: FloatArray
+    ) -> Callable[[], list[Sighting]]:
+        assert len({frames[place].index < cut for place in places}) <= 1
+        return begin(frames, places, boxes, angles)
 
-    monkeypatch.setattr(landmarker, "look", noted)
-
-    def scene(i: int) -> list[ToyFace]:
-        second = [ToyFace((250, 90), 40, blue=160)] if i >= 60 else []
-        return [ToyFace((60 + 0.7 * i, 90), 50, blue=40), *second]
-
-    results = list(SegmentFollower(ToyDetector(), landmarker, max_faces=most).follow(frames_of(scene, 150)))
-    assert all(len(faces) == len(scene(frame.index)) for frame, faces in results)
-    # Both as they are new, once where they are detected and once where they are; the second on all frames back to the one in
-    # which it was not yet there; and once more on the next key frame, when nothing was known of where they go.
-    assert sorted(i for i in alone if i not in (9, 72)) == [0, 0, 59, 60, 61, 62, 63, 63]
-    assert {9, 72} < set(alone)
+    monkeypatch.setattr(landmarker, "begin", noted)
+    scene = two_scenes(ToyFace((100, 90), 60), ToyFace((220, 90), 60), cut)
+    frames = marked(backdrop(frames_of(scene, 120), cut))
+    results = list(SegmentFollower(ToyDetector(), landmarker, max_faces=1).follow(frames))
+    assert results[cut][0].cut
+    assert all(len(faces) == 1 for _, faces in results)
 
 
 def test_a_face_that_leaves_or_leaps_where_it_was_foreseen() -> None:

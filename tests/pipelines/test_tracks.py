@@ -6,17 +6,7 @@ import numpy as np
 import pytest
 
 from pipelines.landmarks import Sighting
-from pipelines.tracks import (
-    Candidate,
-    Seed,
-    Track,
-    Tracks,
-    believable,
-    contest,
-    distinct,
-    recognised,
-    same_face,
-)
+from pipelines.tracks import Candidate, Seed, Track, Tracks, believable, contest, distinct, same_face
 from tests.pipelines.toys import ToyFace, true_points
 from vtrack.parts import ANCHORS, box_around
 
@@ -133,16 +123,3 @@ def test_missing_tracks_make_room_for_new_faces() -> None:
     (begun,) = tracks.begin([seed(300)], seen.seen)
     assert tracks.live == [seen, begun]
     assert tracks.begin([seed(400)], seen.seen) == []
-
-
-def test_a_detection_is_recognised_only_beyond_doubt() -> None:
-    here, there = sighting(100), sighting(200)
-    boxes = np.stack([there.box + [3, 3, 0, 0], here.box + [0, 0, 4, 4], sighting(300).box])
-    assert recognised(boxes, [here, there]).tolist() == [1, 0, -1]
-    half_off = here.box + [here.side / 2, 0, 0, 0]  # overlaps by a third
-    assert recognised(half_off[None], [here, there]).tolist() == [-1]
-    assert recognised(np.stack([here.box, half_off]), [here, there]).tolist() == [-1, -1]  # perhaps two in one place
-    near = sighting(100 + here.side / 2)
-    assert recognised(here.box[None], [here, near]).tolist() == [-1]  # of two, it may be either
-    assert recognised(boxes, []).tolist() == [-1, -1, -1]
-    assert recognised(np.zeros((0, 4)), [here]).shape == (0,)

@@ -11,7 +11,6 @@ import threading
 from collections import Counter, OrderedDict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from importlib.util import find_spec
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
@@ -19,10 +18,10 @@ from typing import Any
 import numpy as np
 
 from vtrack.cores import skills
-from vtrack.errors import ModelError
+from vtrack.errors import MissingExtraError, ModelError
 from vtrack.models.card import Card
-from vtrack.models.engines import GraphEngine, first_line
-from vtrack.models.openvino import core
+from vtrack.models.engines import GraphEngine
+from vtrack.models.openvino import complaint, core, load_openvino
 from vtrack.models.reading import reading
 from vtrack.types import FloatArray, ImageArray, Query
 
@@ -42,11 +41,15 @@ def has_tiles() -> bool:
 
 
 def bf16_pays() -> bool:
-    """Whether it does, and OpenVINO is there."""
-    there = find_spec("openvino") is not None
-    if has_tiles() and not there:
-        log.info("this processor runs landmark models at about twice the speed with pip install 'vtrack[openvino]'")
-    return has_tiles() and there
+    """Whether it does, and OpenVINO can be loaded."""
+    if not has_tiles():
+        return False
+    try:
+        load_openvino()
+    except MissingExtraError as error:
+        log.info("this processor would run landmark models at about twice the speed in bfloat16: %s", error)
+        return False
+    return True
 
 
 class Bfloat16Engine(GraphEngine):
@@ -61,7 +64,8 @@ class Bfloat16Engine(GraphEngine):
         try:
             self._graph = self._core.read_model(path)
         except Exception as error:
-            raise ModelError(f"{path}: not a model that OpenVINO can run: {first_line(error)}") from error
+            why = complaint(error) if path.exists() else "no such file"
+            raise ModelError(f"{path}: not a model that OpenVINO can run: {why}") from error
         self._copies: OrderedDict[tuple[int, int], _Copy] = OrderedDict()
         self._wanted: Counter[tuple[int, int]] = Counter()
         self._lock = threading.Lock()
@@ -91,16 +95,13 @@ class Bfloat16Engine(GraphEngine):
         key = size, points
         if key not in self._copies:
             while len(self._copies) >= _KEPT:
-                self._copies.popitem(last=False)
+                forgotten, _ = self._copies.popitem(last=False)
+                del self._wanted[forgotten]
             self._copies[key] = self._compile(size, points)
         self._copies.move_to_end(key)
         return self._copies[key]
 
     def _compile(self, size: int, points: int) -> _Copy:
-        shapes = {name: self._graph.input(name).partial_shape for name in ("crops", "parts", "positions")}
-        shapes["crops"][0], shapes["parts"][0], shapes["positions"][0] = size, points, points
-        graph = self._graph.clone()
-        graph.reshape(shapes)
         options = {
             "INFERENCE_PRECISION_HINT": "bf16",
             "INFERENCE_NUM_THREADS": self._threads * self.callers,
@@ -108,9 +109,13 @@ class Bfloat16Engine(GraphEngine):
             "ENABLE_CPU_PINNING": False,  # other threads have work to do on the same cores
         }
         try:
+            graph = self._graph.clone()
+            shapes = {name: graph.input(name).partial_shape for name in ("crops", "parts", "positions")}
+            shapes["crops"][0], shapes["parts"][0], shapes["positions"][0] = size, points, points
+            graph.reshape(shapes)
             return _Copy(self._core.compile_model(graph, "CPU", options), size)
         except RuntimeError as error:
-            raise ModelError(f"{self.name}: OpenVINO cannot run it here: {first_line(error)}") from error
+            raise ModelError(f"{self.name}: OpenVINO cannot run it here: {complaint(error)}") from error
 
 
 class _Copy:

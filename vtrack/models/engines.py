@@ -99,7 +99,7 @@ class OnnxEngine(GraphEngine):
         try:
             self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         except Exception as error:
-            raise ModelError(f"{path}: not a model that onnxruntime can run: {first_line(error)}") from error
+            raise ModelError(f"{path}: not a model that onnxruntime can run: {_first_line(error)}") from error
 
     def _run(self, crops: ImageArray, parts: FloatArray, positions: FloatArray) -> Sequence[FloatArray]:
         answer: list[FloatArray] = self._session.run(None, {"crops": crops, "parts": parts, "positions": positions})
@@ -182,5 +182,5 @@ def _nothing(crops: int, points: int) -> Prediction:
     )
 
 
-def first_line(error: BaseException) -> str:
+def _first_line(error: BaseException) -> str:
     return str(error).strip().partition("\n")[0]

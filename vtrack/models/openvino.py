@@ -3,35 +3,52 @@
 from __future__ import annotations
 
 import sys
+import threading
 from functools import cache
 from typing import Any, cast
 
 from vtrack.errors import MissingExtraError
 
 _TELEMETRY = "openvino_telemetry"
+_loading = threading.RLock()
 
 
 def load_openvino() -> Any:
     """The module; it does without its telemetry where that is missing, so it is shown none."""
-    known = sys.modules.get(_TELEMETRY)
-    sys.modules[_TELEMETRY] = cast(Any, None)  # this is how Python is told that there is no such module
-    try:
-        import openvino
-    except ImportError as error:
-        raise MissingExtraError("OpenVINO needs its extra: pip install 'vtrack[openvino]'") from error
-    finally:
-        if known is None:
-            del sys.modules[_TELEMETRY]
-        else:
-            sys.modules[_TELEMETRY] = known
-    return openvino
+    with _loading:
+        known = sys.modules.get(_TELEMETRY)
+        sys.modules[_TELEMETRY] = cast(Any, None)  # this is how Python is told that there is no such module
+        try:
+            import openvino
+        except ImportError as error:
+            if isinstance(error, ModuleNotFoundError) and error.name == "openvino":
+                raise MissingExtraError("OpenVINO needs its extra: pip install 'vtrack[openvino]'") from error
+            raise MissingExtraError(f"OpenVINO is there and cannot be loaded: {error}") from error
+        finally:
+            if known is None:
+                del sys.modules[_TELEMETRY]
+            else:
+                sys.modules[_TELEMETRY] = known
+        return openvino
 
 
-@cache
 def core() -> Any:
     """OpenVINO's core: one for the process, and never given up.
 
     With AMX the first core gives the thread that makes it a stack for its signals. If the last one ended in another thread,
     that stack would be freed while still in use, and the next signal would be the end of the process.
     """
+    with _loading:
+        return _core()
+
+
+@cache
+def _core() -> Any:
     return load_openvino().Core()
+
+
+def complaint(error: BaseException) -> str:
+    """What an error of OpenVINO's says in the end, without the places in its sources that it begins with."""
+    lines = [line.strip() for line in str(error).splitlines()]
+    told = [line for line in lines if line and not line.startswith(("Exception from", "Check "))]
+    return (told or lines or [""])[-1]
