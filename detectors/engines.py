@@ -50,6 +50,8 @@ def _onnx(path: Path, threads: int) -> Engine:
     options.inter_op_num_threads = 1
     # Waiting threads would otherwise spin on cores that decoding and encoding need.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # What a run leaves free is given back: it is for a few runs a second, and else as much memory again would be kept.
+    options.enable_cpu_mem_arena = False
     options.log_severity_level = 3
     try:
         session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])

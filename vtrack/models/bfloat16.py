@@ -21,7 +21,7 @@ from vtrack.cores import skills
 from vtrack.errors import MissingExtraError, ModelError
 from vtrack.models.card import Card
 from vtrack.models.engines import GraphEngine
-from vtrack.models.openvino import complaint, core, load_openvino
+from vtrack.models.openvino import complaint, core, load_openvino, read
 from vtrack.models.reading import reading
 from vtrack.types import FloatArray, ImageArray, Query
 
@@ -62,7 +62,7 @@ class Bfloat16Engine(GraphEngine):
         super().__init__(card, shared=shared)
         self._core = core()
         try:
-            self._graph = self._core.read_model(path)
+            self._graph = read(path)
         except Exception as error:
             why = complaint(error) if path.exists() else "no such file"
             raise ModelError(f"{path}: not a model that OpenVINO can run: {why}") from error
@@ -102,10 +102,12 @@ class Bfloat16Engine(GraphEngine):
         return self._copies[key]
 
     def _compile(self, size: int, points: int) -> _Copy:
+        # Small batches hardly ever come two at a time, and each stream takes memory.
+        streams = self.callers if size == self.grain else 1
         options = {
             "INFERENCE_PRECISION_HINT": "bf16",
-            "INFERENCE_NUM_THREADS": self._threads * self.callers,
-            "NUM_STREAMS": self.callers,
+            "INFERENCE_NUM_THREADS": self._threads * streams,
+            "NUM_STREAMS": streams,
             "ENABLE_CPU_PINNING": False,  # other threads have work to do on the same cores
         }
         try:

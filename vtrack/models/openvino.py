@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 from functools import cache
+from pathlib import Path
 from typing import Any, cast
 
 from vtrack.errors import MissingExtraError
@@ -20,6 +21,7 @@ def load_openvino() -> Any:
         sys.modules[_TELEMETRY] = cast(Any, None)  # this is how Python is told that there is no such module
         try:
             import openvino
+            import openvino.passes
         except ImportError as error:
             if isinstance(error, ModuleNotFoundError) and error.name == "openvino":
                 raise MissingExtraError("OpenVINO needs its extra: pip install 'vtrack[openvino]'") from error
@@ -45,6 +47,14 @@ def core() -> Any:
 @cache
 def _core() -> Any:
     return load_openvino().Core()
+
+
+def read(path: Path) -> Any:
+    """A graph in floats, whose weights all its copies share: of one in half precision each would make its own."""
+    graph, passes = core().read_model(path), load_openvino().passes.Manager()
+    passes.register_pass(load_openvino().passes.ConstantFolding())
+    passes.run_passes(graph)
+    return graph
 
 
 def complaint(error: BaseException) -> str:
