@@ -86,11 +86,10 @@ def roll_of(anchors: FloatArray) -> FloatArray:
 
 
 def once(query: Query) -> tuple[Query, npt.NDArray[np.integer]]:
-    """What the model is asked for, the anchors among it, and where in that each of the user's points and of the anchors is.
+    """Each place that a query asks for, once, and where among them each of its points is.
 
-    Many anchors are among the user's points; each place is asked for once.
+    Many anchors are among the user's points, and the model need not be asked twice.
     """
-    query = query + ANCHORS
     wanted = list(zip(query.parts, query.positions, strict=True))
     places = list(dict.fromkeys(wanted))
     asked = Query(tuple(part for part, _ in places), tuple(position for _, position in places))
@@ -106,7 +105,7 @@ class Landmarker:
         self.model = model
         self.watch = watch or Stopwatch()
         self.query = query + ANCHORS
-        self._once, self._places = once(query)
+        self._once, self._places = once(self.query)
         self.device: str | None = getattr(model, "device", None)
         # A CPU gains nothing from larger batches, and each crop takes megabytes on its way through a network.
         self.batch = batch or (_CPU_BATCH if self.device in (None, "cpu") else _GPU_BATCH)

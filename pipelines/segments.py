@@ -20,7 +20,7 @@ import numpy as np
 
 from pipelines.follow import Followed, Follower
 from pipelines.landmarks import Sighting
-from pipelines.tracks import Candidate, Match, Seed, Track, believable, contest, same_face
+from pipelines.tracks import Candidate, Match, Seed, Track, same_face
 from vtrack.types import Frame
 
 _MEMORY = 64 * 2**20
@@ -208,8 +208,7 @@ class SegmentFollower(Follower):
         if frames[-1] is beyond:
             self._glimpsed = {beyond.index: candidates[-1]}
         for place in places:
-            present = [one for one in candidates[place] if believable(one.track, one.sighting, frames[place].time)]
-            for candidate in contest(present):
+            for candidate in self.claimed(candidates[place], frames[place]):
                 self._record(frames[place], candidate)
         for track, seed in match.pairs:
             track.believe(end.time, seed)

@@ -122,7 +122,7 @@ class Pipeline:
             else model
         )
         if prepare := getattr(self.model, "prepare", None):
-            prepare(once(settings.asked)[0])
+            prepare(once(settings.known)[0])
         self.detector = (
             load_detector(detector, device=settings.device, threads=detector_cores(), **settings.detector_options)
             if isinstance(detector, str)

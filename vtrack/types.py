@@ -176,8 +176,9 @@ class Prediction:
 class LandmarkModel(Protocol):
     """Answers queries on square face crops.
 
-    It may also have a `device` ("cpu", "cuda"); `callers`, how many threads may ask it at once; `grain`, a number of crops
-    that it computes together, of which batches are best multiples; and `prepare(query)`, called before the first crops come.
+    It may also have a `card` and the name of its `engine`; a `device` ("cpu", "cuda"); `callers`, how many threads may ask
+    it at once; `grain`, a number of crops that it computes together, of which batches are best multiples; and
+    `prepare(query)`, called before the first crops come.
     """
 
     name: str

@@ -42,13 +42,12 @@ def main() -> None:
         summary = run(pipeline, source, sinks, progress=count, pixels=args.video)
         cpu = time.process_time() - worked
     model = pipeline.card
-    runs = " ".join([model["name"], *([f"({model['engine']})"] if "engine" in model else [])])
     tell(
         frames=summary.frames,
         faces=faces,
         seconds=summary.seconds,
         cpu=cpu,
-        versions=f"vtrack {__version__}, {runs} on {getattr(pipeline.model, 'device', 'cpu')}",
+        versions=f"vtrack {__version__}, {model['name']} ({model['engine']}) on {getattr(pipeline.model, 'device', 'cpu')}",
         stages=dict(summary.stages),
         waits={queue: asdict(waits) for queue, waits in summary.waits.items()},
     )

@@ -90,9 +90,9 @@ def load_model(
     graphs = graphs_of(path)
     device = pick_device(device)
     if engine == "auto":
-        idle = {"bf16": not bf16_pays(), "int8": not int8_pays()}
-        fitting = [kind for kind, graph in graphs.items() if graph.exists() and not idle.get(kind)]
-        engine = fitting[0] if device == "cpu" and fitting else "torch"
+        pays = {"bf16": bf16_pays, "int8": int8_pays, "onnx": lambda: True}
+        fitting = (kind for kind, graph in graphs.items() if graph.exists() and pays[kind]())
+        engine = next(fitting, "torch") if device == "cpu" else "torch"
     if engine == "torch":
         from vtrack.models.networks import load_network
 

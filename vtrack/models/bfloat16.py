@@ -78,10 +78,10 @@ class Bfloat16Engine(GraphEngine):
         """Make the copies that a query will need most, before the first crops come."""
         points = len(reading(query, self._taught).asked)
         with self._lock, ThreadPoolExecutor(2) as both:
-            list(both.map(self._copy, (_SIZES[0], _SIZES[-1]), (points, points)))
+            list(both.map(self._copy, (1, self.grain), (points, points)))
 
     def _run(self, crops: ImageArray, parts: FloatArray, positions: FloatArray) -> Sequence[FloatArray]:
-        pieces = [crops[start : start + _SIZES[-1]] for start in range(0, len(crops), _SIZES[-1])]
+        pieces = [crops[start : start + self.grain] for start in range(0, len(crops), self.grain)]
         answers = [self._for(len(piece), len(parts))(piece, parts, positions) for piece in pieces]
         return answers[0] if len(answers) == 1 else [np.concatenate(arrays) for arrays in zip(*answers, strict=True)]
 

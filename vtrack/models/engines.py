@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from functools import lru_cache, partial
 from pathlib import Path
@@ -49,7 +50,19 @@ def encoded(query: Query) -> tuple[FloatArray, FloatArray]:
     return embed(query.parts), np.asarray(query.positions, np.float32)
 
 
-class GraphEngine:
+class Engine:
+    """What every engine knows of its model."""
+
+    engine: str
+    """Its name on the command line."""
+
+    def __init__(self, card: Card) -> None:
+        self.card, self.name, self._taught = card, card.name, Taught.of(card)
+        self.input_size: int = card.config["input_size"]
+        self.margin: float = card.config["margin"]
+
+
+class GraphEngine(Engine, ABC):
     """A network as an ONNX graph, on the CPU, whatever runs the graph.
 
     Alone it takes all cores for each call. In a `shared` process a call takes one core, and as many `callers` as there
@@ -57,15 +70,11 @@ class GraphEngine:
     """
 
     device = "cpu"
-    engine: str
-    """Its name on the command line."""
     grain = 1
     """Crops that it computes together; batches are best multiples of it."""
 
     def __init__(self, card: Card, *, shared: bool = False) -> None:
-        self.card, self.name, self._taught = card, card.name, Taught.of(card)
-        self.input_size: int = card.config["input_size"]
-        self.margin: float = card.config["margin"]
+        super().__init__(card)
         self.callers = cores() if shared else 1
         self._threads = 1 if shared else cores()
         """Of a call."""
@@ -80,9 +89,9 @@ class GraphEngine:
         points, sigma, presence = self._run(crops, *encoded(plan.asked))
         return plan.read(Prediction(points, sigma * self.card.sigma_scale, presence))
 
+    @abstractmethod
     def _run(self, crops: ImageArray, parts: FloatArray, positions: FloatArray) -> Sequence[FloatArray]:
         """The graph's points, sigmas and presence."""
-        raise NotImplementedError
 
 
 class OnnxEngine(GraphEngine):
@@ -106,7 +115,7 @@ class OnnxEngine(GraphEngine):
         return answer
 
 
-class TorchEngine:
+class TorchEngine(Engine):
     """A network in torch, on any device."""
 
     engine = "torch"
@@ -116,9 +125,8 @@ class TorchEngine:
 
         from vtrack.models.backbones import channels_last
 
-        self.card, self.name, self.device, self._taught = card, card.name, device, Taught.of(card)
-        self.input_size: int = card.config["input_size"]
-        self.margin: float = card.config["margin"]
+        super().__init__(card)
+        self.device = device
         self._torch: Any = torch
         self._queries: dict[Query, tuple[torch.Tensor, torch.Tensor]] = {}
         self.network = channels_last(network.to(device)).eval()

@@ -51,9 +51,10 @@ def _core() -> Any:
 
 def read(path: Path) -> Any:
     """A graph in floats, whose weights all its copies share: of one in half precision each would make its own."""
-    graph, passes = core().read_model(path), load_openvino().passes.Manager()
-    passes.register_pass(load_openvino().passes.ConstantFolding())
-    passes.run_passes(graph)
+    graph, passes = core().read_model(path), load_openvino().passes
+    manager = passes.Manager()
+    manager.register_pass(passes.ConstantFolding())
+    manager.run_passes(graph)
     return graph
 
 

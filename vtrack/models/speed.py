@@ -40,13 +40,10 @@ class Row:
 
 def engines_of(name: str, device: str) -> tuple[str, ...]:
     """The engines that can run this model on this device."""
-    graphs = {engine: graph for engine, graph in graphs_of(card_path(name)).items() if graph.exists()}
     if device != "cpu":
         return ("torch",)
-    return (
-        "torch",
-        *(engine for engine in ("onnx", "int8", "bf16") if engine in graphs and (engine != "bf16" or bf16_pays())),
-    )
+    graphs = [engine for engine, graph in graphs_of(card_path(name)).items() if graph.exists()]
+    return ("torch", *(engine for engine in reversed(graphs) if engine != "bf16" or bf16_pays()))
 
 
 def spread_query(count: int) -> Query:
