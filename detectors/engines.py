@@ -6,8 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from vtrack.cores import cores
 from vtrack.errors import ModelError
 from vtrack.models import pick_device
@@ -28,6 +26,10 @@ class Engine:
 ONE_PICTURE = 1
 """A CPU is up to twice as fast picture by picture: what one picture leaves behind still fits its caches."""
 MANY = 64 * 640 * 640
+_USUAL = 384, 640
+"""Height and width of what the detector makes of a frame of 16 by 9."""
+_LARGEST = 8
+"""Pictures in a recorded graph: enough for a GPU, and little memory."""
 MOST_THREADS = 4
 """The network is small: more threads wait for each other longer than they work."""
 
@@ -71,10 +73,17 @@ def _torch(card: Card, path: Path, device: str) -> Engine:
     from vtrack.models.facenet import Exported, load_facenet
 
     net = Exported(load_facenet(card, path)).to(device).eval()
+    if device.startswith("cuda"):
+        from vtrack.models.replay import Replay
+
+        replay = Replay(device, largest=_LARGEST)
+        # CUDA takes seconds to load what a network's first run needs: better before the first frame.
+        replay.prepare((1, *_USUAL, 3), None, net)
+        return Engine(lambda pictures: replay(torch.from_numpy(pictures), None, net).numpy(), MANY)
 
     def run(pictures: ImageArray) -> FloatArray:
         with torch.inference_mode():
-            cells: FloatArray = np.asarray(net(torch.from_numpy(pictures).to(device, non_blocking=True)).cpu())
+            cells: FloatArray = net(torch.from_numpy(pictures).to(device, non_blocking=True)).cpu().numpy()
         return cells
 
     return Engine(run, MANY)

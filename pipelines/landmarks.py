@@ -17,8 +17,9 @@ import numpy as np
 import numpy.typing as npt
 
 from pipelines.stopwatch import Stopwatch
-from vtrack.crops import Crops, FrameStack
+from vtrack.crops import Crops, warp
 from vtrack.parts import ANCHORS, box_around
+from vtrack.planes import Pixels
 from vtrack.types import FloatArray, Frame, LandmarkModel, Prediction, Query
 
 PRESENT = 0.5
@@ -129,10 +130,10 @@ class Landmarker:
         """The same, not waited for: a function that is called for the faces once there is nothing else to do."""
         if not len(places):
             return list
-        stack = FrameStack([frame.pixels for frame in frames], self.device)
+        pictures = [frame.pixels for frame in frames]
         where, used, turned = np.asarray(places), np.array(boxes, np.float64), np.array(angles, np.float64)
         sizes = np.array([frame.size for frame in frames])[where]
-        first = self._predict(stack, where, used, turned)
+        first = self._predict(pictures, where, used, turned)
 
         def seen() -> list[Sighting]:
             points, sigma, presence = first()
@@ -143,7 +144,9 @@ class Landmarker:
                 if not len(again):
                     break
                 used[again], turned[again] = found[again], rolls[again]
-                new_points, new_sigma, new_presence = self._predict(stack, where[again], used[again], turned[again])()
+                new_points, new_sigma, new_presence = self._predict(
+                    pictures, where[again], used[again], turned[again]
+                )()
                 # A second look is better placed; it counts unless it finds the face less likely by far.
                 better = new_presence > presence[again] - 0.1
                 points[again[better]], sigma[again[better]] = new_points[better], new_sigma[better]
@@ -158,7 +161,7 @@ class Landmarker:
         return seen
 
     def _predict(
-        self, stack: FrameStack, where: npt.NDArray[np.integer], boxes: FloatArray, angles: FloatArray
+        self, pictures: Sequence[Pixels], where: npt.NDArray[np.integer], boxes: FloatArray, angles: FloatArray
     ) -> Callable[[], tuple[FloatArray, FloatArray, FloatArray]]:
         """One look, not waited for: points (n, L, 2) and sigma (n, L) in frame pixels, presence (n,)."""
         crops = Crops.around(boxes, self.model.margin, angles)
@@ -168,7 +171,7 @@ class Landmarker:
                 answers[-2 * self._callers].result()
             # Cut here, not in the threads: short calls from many threads would keep each other waiting for Python's lock.
             with self.watch("crop"):
-                cut = stack.warp(where[part], crops[part], self.model.input_size)
+                cut = warp(pictures, where[part], crops[part], self.model.input_size, self.device)
             answers.append(self._helpers.submit(self._ask, cut))
             time.sleep(_BEGINNING)
 

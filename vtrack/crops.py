@@ -8,16 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
 from vtrack.planes import FloatArray, ImageArray, Pixels, Planes, rgb_of
-
-if TYPE_CHECKING:
-    import torch
 
 Places = Sequence[int] | npt.NDArray[np.integer]
 """Which image each crop is cut from."""
@@ -80,29 +77,27 @@ class Crops:
         return np.concatenate([scaled, shift[:, :, None]], -1)
 
 
-def warp(images: Sequence[Pixels], which: Places, crops: Crops, size: int) -> ImageArray:
-    """Cut each crop out of `images[which[i]]`: (crops, 3, size, size) uint8, black beyond the frame.
+def warp(images: Sequence[Pixels], which: Places, crops: Crops, size: int, device: str | None = None) -> Any:
+    """Cut each crop out of `images[which[i]]`: (crops, 3, size, size) uint8, black beyond the picture.
 
-    A crop much larger than `size` is averaged down first, since plain bilinear sampling would skip pixels and shimmer.
+    An array, or on a device other than the CPU a tensor there, with the same pixels within a few levels. A crop much
+    larger than `size` is averaged down first, since plain bilinear sampling would skip pixels and shimmer.
     """
-    out = np.empty((len(crops), 3, size, size), np.uint8)
-    chosen = [images[place] for place in which]
-    shapes = np.array([image.shape[:2] for image in chosen], np.intp).reshape(-1, 2)
-    maps = crops.matrices(size)
-    # By how many pixels of the picture one of a plane stands for; the centre of the first lies in the middle of those.
-    steps = (1, 2) if any(isinstance(image, Planes) for image in chosen) else (1,)
-    cuts = {
-        step: _cuts((maps - [[0, 0, (step - 1) / 2]]) / step, crops.sides / step, -(-shapes // step), size)
-        for step in steps
-    }
-    for i, (image, place) in enumerate(zip(chosen, out, strict=True)):
-        if isinstance(image, Planes):
-            for (plane, step, black), shown in zip(image.each, place, strict=True):
+    pictures = [images[place] for place in which]
+    if device is not None and not device.startswith("cpu"):
+        # Without a device torch is not needed, and importing it would cost more than a short clip does.
+        from vtrack.crops_torch import warp_there
+
+        return warp_there(pictures, crops, size, device)
+    out, cuts = np.empty((len(crops), 3, size, size), np.uint8), cuts_of(pictures, crops, size)
+    for i, (picture, place) in enumerate(zip(pictures, out, strict=True)):
+        if isinstance(picture, Planes):
+            for (plane, step, black), shown in zip(picture.each, place, strict=True):
                 cuts[step][i].make(plane, black, shown)
-            place[:] = rgb_of(place[None], image.colours)[0]
+            place[:] = rgb_of(place[None], picture.colours)[0]
         else:
             upright = np.empty((size, size, 3), np.uint8)
-            cuts[1][i].make(image, 0, upright)
+            cuts[1][i].make(picture, 0, upright)
             place[:] = upright.transpose(2, 0, 1)
     return out
 
@@ -118,7 +113,7 @@ def halvings(sides: FloatArray, size: int, shapes: npt.NDArray[np.integer] | Seq
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class _Cut:
+class Cut:
     """How one crop is cut out of a picture, or of a single plane of one."""
 
     halvings: int
@@ -139,45 +134,41 @@ class _Cut:
         )
 
 
-def _cuts(maps: FloatArray, sides: FloatArray, shapes: npt.NDArray[np.integer], size: int) -> list[_Cut]:
+def cuts_of(pictures: Sequence[Pixels], crops: Crops, size: int, *, narrow: bool = False) -> dict[int, list[Cut]]:
+    """How each crop is cut out of its picture: out of planes for which one pixel of theirs stands for so many of the picture.
+
+    What is not halved is no smaller work in a window, so that is the whole picture, unless `narrow` ones are wanted.
+    """
+    shapes = np.array([picture.shape[:2] for picture in pictures], np.intp).reshape(-1, 2)
+    maps = crops.matrices(size)
+    # The centre of a plane's first pixel lies in the middle of those of the picture that it stands for.
+    steps = (1, 2) if any(isinstance(picture, Planes) for picture in pictures) else (1,)
+    return {
+        step: _cuts((maps - [[0, 0, (step - 1) / 2]]) / step, crops.sides / step, -(-shapes // step), size, narrow)
+        for step in steps
+    }
+
+
+def _cuts(maps: FloatArray, sides: FloatArray, shapes: npt.NDArray[np.integer], size: int, narrow: bool) -> list[Cut]:
     """Of crops with these maps (crops, 2, 3) and sides out of pictures of these shapes (crops, 2)."""
     times = halvings(sides, size, shapes)[:, None]
+    windowed = np.ones_like(times, np.bool_) if narrow else times > 0
     blocks, ends = 2**times, shapes[:, ::-1]
     corners = np.array([[0, 0], [size, 0], [0, size], [size, size]], np.float64) - 0.5
     reach = corners @ maps[:, :, :2].transpose(0, 2, 1) + maps[:, None, :, 2]  # (crops, 4, 2) x, y
     # What crops show, a block more on each side, in whole blocks counted from the corner of the picture, so that crops
-    # (and `crops_torch`) share them. A picture that is not halved is no smaller work in a window.
-    start = np.where(times, np.clip(np.floor(reach.min(1)).astype(np.intp) - blocks, 0, ends - 1), 0)
+    # share them.
+    start = np.where(windowed, np.clip(np.floor(reach.min(1)).astype(np.intp) - blocks, 0, ends - 1), 0)
     start -= start % blocks
     stop = np.clip(np.ceil(reach.max(1)).astype(np.intp) + 1 + blocks, start + 1, ends)
-    stop = np.where(times, np.minimum(start + np.maximum((stop - start) // blocks, 1) * blocks, ends), ends)
+    stop = np.where(windowed, np.minimum(start + np.maximum((stop - start) // blocks, 1) * blocks, ends), ends)
     whole = stop - start
     scale = whole / np.maximum(whole >> times, 1)
     mapped = maps / scale[:, :, None]
     mapped[:, :, 2] = (maps[:, :, 2] - start + 0.5) / scale - 0.5
     return [
-        _Cut(count, (slice(top, bottom), slice(left, right)), matrix)
+        Cut(count, (slice(top, bottom), slice(left, right)), matrix)
         for (count,), (left, top), (right, bottom), matrix in zip(
             times.tolist(), start.tolist(), stop.tolist(), mapped, strict=True
         )
     ]
-
-
-class FrameStack:
-    """The frames that a batch of crops is cut from, on the model's device, uploaded once."""
-
-    def __init__(self, images: Sequence[Pixels], device: torch.device | str | None = None) -> None:
-        self._images = images
-        self._device = None if device is None or str(device).startswith("cpu") else device
-        self._uploaded: torch.Tensor | None = None
-
-    def warp(self, which: Places, crops: Crops, size: int) -> Any:
-        """(crops, 3, size, size) uint8, an array on the CPU, else a tensor on the device."""
-        if self._device is None:
-            return warp(self._images, which, crops, size)
-        # Without a device torch is not needed, and importing it would cost more than a short clip does.
-        from vtrack.crops_torch import uploaded, warp_tensor
-
-        if self._uploaded is None:
-            self._uploaded = uploaded(self._images, self._device)
-        return warp_tensor(self._uploaded, which, crops, size)

@@ -1,4 +1,7 @@
-"""The warp of `vtrack.crops` on an accelerator: all crops of all frames at once, the same pixels within one level."""
+"""The warp of `vtrack.crops` on an accelerator: all crops at once, the same pixels within a few levels.
+
+Only what crops show travels there, as it is stored: most of a picture is nobody's face.
+"""
 
 from __future__ import annotations
 
@@ -6,73 +9,72 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.nn import functional
 
-from vtrack.crops import Crops, Places, halvings
-from vtrack.planes import FloatArray, Pixels, Planes
+from vtrack.crops import Crops, Cut, cuts_of
+from vtrack.planes import FloatArray, ImageArray, Pixels, Planes
 
 
-def uploaded(images: Sequence[Pixels], device: torch.device | str) -> torch.Tensor:
-    """(frames, H, W, 3) uint8 RGB on the device. Planes travel as they are, in half the bytes, and become RGB there."""
-    first = images[0]
-    if not isinstance(first, Planes) or not all(isinstance(image, Planes) for image in images):
-        rgb = [image.whole() if isinstance(image, Planes) else image for image in images]
-        return torch.as_tensor(np.stack(rgb)).to(device)
-    luma, blue, red = (
-        torch.as_tensor(np.stack(planes)).to(device, non_blocking=True)
-        for planes in zip(
-            *([plane for plane, _, _ in image.each] for image in images if isinstance(image, Planes)), strict=True
-        )
-    )
-    height, width = luma.shape[1:]
-    colour = functional.interpolate(torch.stack([blue, red], 1).float(), scale_factor=2, mode="bilinear")
-    planes = torch.cat([luma[:, None].float(), colour[:, :, :height, :width]], 1)  # (frames, 3, H, W)
-    matrix = torch.as_tensor(first.colours.to_rgb, dtype=torch.float32, device=device)
-    mixed = torch.einsum("rc,fchw->fhwr", matrix[:, :3], planes) + matrix[:, 3]
-    return mixed.round().clamp(0, 255).to(torch.uint8)
+def warp_there(pictures: Sequence[Pixels], crops: Crops, size: int, device: str) -> Tensor:
+    """`vtrack.crops.warp` of each crop out of its picture: (crops, 3, size, size) uint8 on the device."""
+    if not len(crops):
+        return torch.empty((0, 3, size, size), dtype=torch.uint8, device=device)
+    planes = [picture for picture in pictures if isinstance(picture, Planes)]
+    if len(planes) < len(pictures):
+        rgb = [picture.whole() if isinstance(picture, Planes) else picture for picture in pictures]
+        return _sampled(rgb, cuts_of(rgb, crops, size, narrow=True)[1], 0, size, device).to(torch.uint8).contiguous()
+    cuts = cuts_of(planes, crops, size, narrow=True)
+    lumas, blues, reds = zip(*(picture.each for picture in planes), strict=True)
+    (_, _, dark), (_, halved, grey) = lumas[0], blues[0]
+    luma = _sampled([plane for plane, *_ in lumas], cuts[1], dark, size, device)
+    colour = _sampled([plane for plane, *_ in (*blues, *reds)], cuts[halved] * 2, grey, size, device)
+    stored = torch.cat([luma, *colour.split(len(crops))], 1)  # (crops, 3, size, size)
+    matrices = _sent(np.stack([picture.colours.to_rgb for picture in planes]), device)
+    mixed = torch.baddbmm(matrices[:, :, 3:], matrices[:, :, :3], stored.flatten(2))
+    return mixed.add_(0.5).clamp_(0, 255).to(torch.uint8).view(stored.shape)
 
 
-def warp_tensor(images: torch.Tensor, which: Places, crops: Crops, size: int) -> torch.Tensor:
-    """`warp` on the device of `images` (frames, H, W, 3) uint8: all crops at once, (crops, 3, size, size) uint8."""
-    shrinks = 2 ** halvings(crops.sides, size, tuple(images.shape[1:3]))
-    places = torch.as_tensor(np.asarray(which), device=images.device)
-    out = torch.empty((len(crops), size, size, 3), dtype=torch.uint8, device=images.device)
-    for shrink in np.unique(shrinks):
-        members = np.flatnonzero(shrinks == shrink)
-        matrices = crops[members].matrices(size)
-        if shrink > 1:
-            # To pixels of the averaged frame, whose pixel 0 has its centre at (shrink - 1) / 2 of the full one.
-            matrices[:, :, 2] -= (shrink - 1) / 2
-            matrices /= shrink
-        chosen = torch.as_tensor(members, device=images.device)
-        needed, inverse = torch.unique(places[chosen], return_inverse=True)
-        small = images[needed] if shrink > 1 else images
-        if shrink > 1:
-            planes = functional.avg_pool2d(small.permute(0, 3, 1, 2).float(), int(shrink), ceil_mode=False)
-            small = planes.permute(0, 2, 3, 1).round().contiguous()
-        out[chosen] = _sampled(small, inverse if shrink > 1 else places[chosen], matrices, size)
-    return out.permute(0, 3, 1, 2).contiguous()
+def _sampled(planes: Sequence[ImageArray], cuts: Sequence[Cut], black: int, size: int, device: str) -> Tensor:
+    """(crops, channels, size, size) whole numbers: one cut out of each plane (H, W) or picture (H, W, channels)."""
+    halvings = np.array([cut.halvings for cut in cuts])
+    parts, order = [], []
+    for times in np.unique(halvings).tolist():
+        members = np.flatnonzero(halvings == times).tolist()
+        windows = [planes[member][cuts[member].window] for member in members]
+        seen = _sent_windows(windows, 2**times, black, device).permute(0, 3, 1, 2).float() - black
+        for _ in range(times):
+            seen = functional.avg_pool2d(seen, 2).add_(0.5).floor_()  # as OpenCV rounds
+        maps = _normalised(np.stack([cuts[member].matrix for member in members]), size, tuple(seen.shape[2:]))
+        grid = functional.affine_grid(_sent(maps, device), [len(members), 1, size, size], align_corners=False)
+        parts.append(functional.grid_sample(seen, grid, align_corners=False).add_(black).round())
+        order += members
+    if len(parts) == 1:
+        return parts[0]
+    return torch.cat(parts)[torch.from_numpy(np.argsort(order)).to(device, non_blocking=True)]
 
 
-def _sampled(images: torch.Tensor, which: torch.Tensor, matrices: FloatArray, size: int) -> torch.Tensor:
-    """(crops, size, size, 3) uint8 bilinear samples of `images[which]`, black beyond their edge."""
-    height, width = images.shape[1:3]
-    maps = torch.as_tensor(matrices, dtype=torch.float32, device=images.device)
-    steps = torch.arange(size, dtype=torch.float32, device=images.device)
-    columns, rows = steps[None, :], steps[:, None]
-    xs, ys = (
-        maps[:, axis, 0, None, None] * columns + maps[:, axis, 1, None, None] * rows + maps[:, axis, 2, None, None]
-        for axis in (0, 1)
-    )
-    left, top = xs.floor(), ys.floor()
-    flat = images.reshape(-1, 3)
-    total = torch.zeros((*xs.shape, 3), dtype=torch.float32, device=images.device)
-    for down in (0, 1):
-        for right in (0, 1):
-            column, row = left + right, top + down
-            weight = (1 - (xs - column).abs()) * (1 - (ys - row).abs())
-            inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
-            place = (which[:, None, None] * height + row.clamp(0, height - 1).long()) * width
-            pixels = flat[place + column.clamp(0, width - 1).long()]
-            total += (weight * inside)[..., None] * pixels
-    return total.round().to(torch.uint8)
+def _sent_windows(windows: Sequence[ImageArray], block: int, black: int, device: str) -> Tensor:
+    """(windows, H, W, channels) on the device, black where one is smaller than the largest."""
+    shapes = np.array([window.shape[:2] for window in windows])
+    height, width = (-(-shapes.max(0) // block) * block).tolist()
+    channels = windows[0].shape[2:] or (1,)
+    # Memory that the GPU itself can read, so that it is sent while the CPU goes on. Torch keeps it for the next time.
+    stack = torch.empty((len(windows), height, width, *channels), dtype=torch.uint8, pin_memory=device[:4] == "cuda")
+    places = stack.numpy()
+    if (shapes != (height, width)).any():
+        places.fill(black)
+    for place, window in zip(places, windows, strict=True):
+        place[: window.shape[0], : window.shape[1]] = window.reshape(*window.shape[:2], *channels)
+    return stack.to(device, non_blocking=True)
+
+
+def _sent(array: FloatArray, device: str) -> Tensor:
+    return torch.from_numpy(array.astype(np.float32)).to(device, non_blocking=True)
+
+
+def _normalised(maps: FloatArray, size: int, shape: tuple[int, ...]) -> FloatArray:
+    """(crops, 2, 3) maps from pixels of a crop to those of a window, both from -1 to 1 across."""
+    across = np.array(shape[::-1])[:, None]
+    middle = maps[:, :, :2].sum(2, keepdims=True) * (size - 1) / 2 + maps[:, :, 2:]
+    return np.concatenate([maps[:, :, :2] * size / across, (2 * middle + 1) / across - 1], 2)

@@ -13,7 +13,7 @@ from pipelines.cuts import CutDetector
 from pipelines.source import open_source
 from tests.clips import write_clip
 from vtrack.crops import Crops, warp
-from vtrack.crops_torch import uploaded
+from vtrack.crops_torch import warp_there
 from vtrack.planes import BT601, BT709, Colours, Planes, rgb_of
 from vtrack.types import Frame
 
@@ -56,12 +56,19 @@ def test_a_small_picture_is_that_of_the_rgb_picture(frame: Frame) -> None:
     assert np.abs(frame.pixels.shrunk(size) - theirs).mean() < 2
 
 
-def test_a_device_gets_the_rgb_picture(frame: Frame) -> None:
-    there = uploaded([frame.pixels, frame.pixels], "cpu").numpy().astype(int)
-    assert there.shape == (2, *frame.image.shape)
-    assert np.abs(there[1] - frame.image).mean() < 2
-    np.testing.assert_array_equal(uploaded([frame.image], "cpu").numpy()[0], frame.image)
-    np.testing.assert_array_equal(uploaded([frame.pixels, frame.image], "cpu").numpy()[0], frame.image)
+@pytest.mark.parametrize("share", [0.1, 0.3, 0.9], ids=["enlarged", "shrunk", "averaged"])
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.cuda)])
+def test_crops_on_a_device_are_those_of_the_cpu(frame: Frame, share: float, device: str) -> None:
+    """Of planes, and of planes among RGB pictures."""
+    width, height = frame.size
+    middles = [[0.5 * width, 0.4 * height], [0.97 * width, 0.9 * height], [0.4 * width, 0.5 * height]]
+    sizes = np.array([1.0, 1.0, 0.6]) * share * width
+    crops, which = Crops(np.array(middles), sizes, np.array([0.3, 0.0, 1.0])), [1, 0, 1]
+    for pictures in ([frame.pixels, frame.pixels], [frame.image, frame.pixels]):
+        there = warp_there([pictures[place] for place in which], crops, 128, device).cpu().numpy().astype(int)
+        here = warp([frame.image] * 2 if pictures[0] is not frame.pixels else pictures, which, crops, 128)
+        assert np.abs(there - here).max() <= 3  # one level of a colour plane makes two of RGB
+        assert np.abs(there - here).mean() < 0.01
 
 
 @pytest.mark.parametrize(("shares", "red"), [(BT601, (81, 90, 240)), (BT709, (63, 102, 240))])

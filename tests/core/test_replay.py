@@ -63,16 +63,44 @@ def test_a_recording_keeps_the_query_that_its_graph_reads() -> None:
     """The graph knows it by its address only, which nothing else may be put at."""
     replay, query = Replay("cpu"), torch.ones(3)
     kept = weakref.ref(query)
-    assert replay(crops(1), "about", partial(rows, query=query)).shape == (1, 3)
+    for _ in range(2):
+        assert replay(crops(1), "about", partial(rows, query=query)).shape == (1, 3)
     del query
     assert kept() is not None
+
+
+def test_what_is_asked_only_once_is_not_recorded(recorded_on: list[Stream | None]) -> None:
+    """Pictures of all sizes, for example; but what will be asked for certain is, at once."""
+    replay, answer = Replay("cpu"), partial(rows, query=torch.ones(3))
+    for count in (1, 2, 3, 5):
+        replay(crops(count), "about", answer)
+    assert not recorded_on
+    replay(crops(4), "about", answer)  # a batch of four, as the three were filled up to
+    assert len(recorded_on) == 1
+    for count in (3, 4):
+        assert replay(crops(count), "about", answer).shape == (count, 3)
+    replay.prepare((5, 3, 4, 4), "another", answer)
+    replay(crops(8), "another", answer)
+    assert len(recorded_on) == 2
+
+
+@pytest.mark.usefixtures("recorded_on")
+def test_more_than_a_graph_takes_goes_through_in_pieces() -> None:
+    asked: list[int] = []
+
+    def answer(batch: Tensor) -> Tensor:
+        asked.append(len(batch))
+        return torch.zeros((len(batch), 3))
+
+    assert Replay("cpu", largest=8)(crops(19), "about", answer).shape == (19, 3)
+    assert asked == [8, 8, 8, 8, 3]  # the second is recorded, after two trials
 
 
 def test_all_recordings_are_made_on_one_stream_of_the_model_s_own_device(recorded_on: list[Stream | None]) -> None:
     """Torch's own is of the current GPU, and would record nothing of what another does."""
     replay = Replay("meta")
     for count in (1, 2):
-        replay._record(crops(count).shape, partial(rows, query=torch.ones(3)))
+        replay.prepare(crops(count).shape, "about", partial(rows, query=torch.ones(3)))
     first, second = recorded_on
     assert first is second is not None
     assert first.device == torch.device("meta")
@@ -89,6 +117,6 @@ def test_a_query_is_answered_alike_after_many_others() -> None:
         for part, steps, most in sizes
         for count in range(1, most + 1)
     ]
-    first = [model.predict(images, query).points for query in queries]
+    first = [[model.predict(images, query).points for _ in range(2)][1] for query in queries]  # the second is recorded
     for query, points in list(zip(queries, first, strict=True))[-24:]:
         np.testing.assert_allclose(model.predict(images, query).points, points, atol=5e-3)

@@ -38,6 +38,19 @@ def test_finds_the_face_and_nothing_else(native: Detector) -> None:
     assert abs(found.angles[0]) < np.radians(15)
 
 
+@pytest.mark.cuda
+def test_a_gpu_finds_what_the_cpu_finds(native: Detector) -> None:
+    """As it comes, from a recorded graph, and from one that more pictures than it takes go through in pieces."""
+    picture, _ = astronaut()
+    there = load_detector("native", device="cuda")
+    smaller = [frame(picture[: 360 + 2 * i]) for i in range(2)]
+    for pictures in ([frame(picture)] * 3, [frame(picture)] * 3, [frame(picture)] * 19, smaller):
+        for here, found in zip(native.detect(pictures), there.detect(pictures), strict=True):
+            np.testing.assert_allclose(found.boxes, here.boxes, atol=0.5)
+            np.testing.assert_allclose(found.scores, here.scores, atol=0.01)
+            np.testing.assert_allclose(found.angles, here.angles, atol=0.02)
+
+
 @pytest.mark.data
 def test_finds_annotated_faces(native: Detector, data_dir: Path) -> None:
     known = photographs(data_dir, 24)

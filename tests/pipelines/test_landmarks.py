@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
 
 import numpy as np
 import pytest
 
+from pipelines import landmarks
 from pipelines.landmarks import Landmarker, Sighting, roll_of
 from tests.pipelines.toys import ToyFace, ToyModel, painter, true_points
-from vtrack.crops import Crops, FrameStack, Places
+from vtrack.crops import Crops, Places, warp
 from vtrack.parts import ANCHORS
+from vtrack.planes import Pixels
 from vtrack.types import Frame, ImageArray, Prediction, Query
 
 QUERY = Query(("jaw", "left_eye", "inner_lip"), (0.5, 0.5, 0.3))
@@ -91,14 +94,13 @@ def test_a_batch_is_divided_between_as_many_as_may_ask_at_once(faces: int, parts
 
 def test_the_crops_of_a_crowd_are_not_all_cut_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     model, cut, most = ToyModel(), [0], [0]
-    warp = FrameStack.warp
 
-    def counted(self: FrameStack, which: Places, crops: Crops, size: int) -> Any:
+    def counted(images: Sequence[Pixels], which: Places, crops: Crops, size: int, device: str | None) -> Any:
         cut[0] += len(crops)
         most[0] = max(most[0], cut[0] - sum(model.calls))
-        return warp(self, which, crops, size)
+        return warp(images, which, crops, size, device)
 
-    monkeypatch.setattr(FrameStack, "warp", counted)
+    monkeypatch.setattr(landmarks, "warp", counted)
     boxes = np.tile(box_of(FACE), (40, 1))
     seen = Landmarker(model, QUERY, batch=4).look([frame_of(FACE)], [0] * 40, boxes, np.full(40, FACE.angle))
     assert len(seen) == 40

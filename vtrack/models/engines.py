@@ -18,11 +18,9 @@ from vtrack.text import embed
 from vtrack.types import FloatArray, ImageArray, Prediction, Query
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     import torch
 
-    from vtrack.models.replay import Answer
+    from vtrack.models.replay import Answer, Replay
 
 
 INT8 = ".int8.onnx"
@@ -31,6 +29,8 @@ INT8 = ".int8.onnx"
 
 _QUERIES = 32
 """Queries whose vectors stay on a device."""
+_USUAL = (1, 8, 16)
+"""Faces looked at together, where one or two are followed through a video."""
 
 
 def int8_pays() -> bool:
@@ -130,7 +130,7 @@ class TorchEngine(Engine):
         self._torch: Any = torch
         self._queries: dict[Query, tuple[torch.Tensor, torch.Tensor]] = {}
         self.network = channels_last(network.to(device)).eval()
-        self._replay: Callable[[torch.Tensor, object, Answer], torch.Tensor] | None = None
+        self._replay: Replay | None = None
         if device.startswith("cuda"):
             from vtrack.models.replay import Replay
 
@@ -141,19 +141,32 @@ class TorchEngine(Engine):
         torch = self._torch
         # Crops from another process may be read-only, of which torch warns.
         images = torch.as_tensor(crops if isinstance(crops, torch.Tensor) else np.require(crops, requirements="W"))
-        images = images.to(self.device, non_blocking=True)
         _check(tuple(images.shape), str(images.dtype).removeprefix("torch."), self.input_size)
         if not len(images) or not len(query):
             return _nothing(len(images), len(query))
         plan = reading(query, self._taught)
-        parts, positions = self._on_device(plan.asked)
-        answer = partial(self._rows, parts=parts, positions=positions)
-        with torch.inference_mode():
-            rows = answer(images).cpu() if self._replay is None else self._replay(images, plan.asked, answer)
+        answer = self._answer(plan.asked)
+        if self._replay is not None:
+            rows = self._replay(images, plan.asked, answer)
+        else:
+            with torch.inference_mode():
+                rows = answer(images.to(self.device, non_blocking=True)).cpu()
         flat, count = rows.numpy(), len(plan.asked)
         return plan.read(
             Prediction(flat[:, : 2 * count].reshape(-1, count, 2), flat[:, 2 * count : 3 * count], flat[:, -1])
         )
+
+    def prepare(self, query: Query) -> None:
+        """On a GPU: record, before there is a hurry, the graphs for so many faces as are usually asked about at once."""
+        if self._replay is None or not len(query):
+            return
+        asked = reading(query, self._taught).asked
+        for count in _USUAL:
+            self._replay.prepare((count, 3, self.input_size, self.input_size), asked, self._answer(asked))
+
+    def _answer(self, query: Query) -> Answer:
+        parts, positions = self._on_device(query)
+        return partial(self._rows, parts=parts, positions=positions)
 
     def _rows(self, images: torch.Tensor, parts: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
         """(B, 3 L + 1) points, sigmas and presence side by side, so that one copy brings all three back."""

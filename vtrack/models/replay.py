@@ -1,15 +1,16 @@
 """CUDA graphs of a network: the hundreds of small kernels of an answer, recorded once and started as one.
 
-On a GPU a small network spends its time on starting kernels, not on their work. A graph has one size of batch and one
-query, so batches are filled up to the next of a few sizes, and the graphs of the latest queries are kept.
+On a GPU a small network spends its time on starting kernels, not on their work. A graph has one size of batch, and of a
+landmark model one query, so batches are filled up to the next of a few sizes, and the latest graphs are kept.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections import OrderedDict
-from collections.abc import Callable
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,10 +20,10 @@ from torch import Tensor
 log = logging.getLogger(__name__)
 
 Answer = Callable[[Tensor], Tensor]
-"""Crops (B, 3, S, S) uint8 on the device to rows (B, n)."""
+"""What a network makes of a batch (B, ...) on the device: rows (B, ...)."""
 
 LARGEST = 512
-"""Crops in a graph; more go through in pieces."""
+"""Of a batch in a graph, unless told otherwise; more goes through in pieces."""
 _KEPT = 24
 """Graphs at a time. They share their memory, since one runs after the other."""
 _WARM_UPS = 2
@@ -33,70 +34,95 @@ _recording = threading.Lock()
 @dataclass(frozen=True, slots=True)
 class _Recording:
     graph: torch.cuda.CUDAGraph
-    crops: Tensor
+    batch: Tensor
     """Where a batch is put."""
     rows: Tensor
     """Where its answer comes."""
     answer: Answer
-    """Keeps what the graph reads besides the crops, the query's tensors above all, which it knows by their addresses only."""
+    """Keeps what the graph reads besides the batch, a query's tensors above all, which it knows by their addresses only."""
 
 
 class Replay:
-    """Answers by recorded graphs; as they come where a network cannot be recorded."""
+    """Answers by recorded graphs; as they come where a network cannot be recorded, or what is asked comes only once.
 
-    def __init__(self, device: str) -> None:
+    All its work is in a stream of its own, so that several networks need not wait for each other.
+    """
+
+    def __init__(self, device: str, largest: int = LARGEST) -> None:
         self._device = torch.device(device)
+        self._largest = largest
+        self._stream = torch.cuda.Stream(self._device)
+        # Graphs share memory only if they were recorded on one stream. It is not torch's own for recording, which is of the
+        # current GPU and would record nothing of another one's work.
+        self._pool: Any = torch.cuda.graph_pool_handle()
         self._recordings: OrderedDict[tuple[object, torch.Size], _Recording] = OrderedDict()
-        self._side: torch.cuda.Stream | None = None
-        self._pool: Any = None
+        self._asked: deque[tuple[object, torch.Size]] = deque(maxlen=_KEPT)
+        """What was asked once, and may never be again: recording it takes three times as long as answering."""
         self._recordable = True
         self._lock = threading.Lock()
 
-    def __call__(self, crops: Tensor, about: object, answer: Answer) -> Tensor:
-        """Rows for all crops, on the CPU. `about` tells one `answer` from another."""
-        with self._lock:
-            return torch.cat([self._piece(piece, about, answer) for piece in crops.split(LARGEST)])
+    def __call__(self, batch: Tensor, about: object, answer: Answer) -> Tensor:
+        """Rows for a whole batch, on the CPU. `about` tells one `answer` from another."""
+        with self._lock, self._streaming():
+            rows = [self._piece(piece, about, answer) for piece in batch.split(self._largest)]
+        return rows[0] if len(rows) == 1 else torch.cat(rows)
 
-    def _piece(self, crops: Tensor, about: object, answer: Answer) -> Tensor:
-        count = len(crops)
-        if self._recordable:
-            shape = torch.Size([1 << (count - 1).bit_length(), *crops.shape[1:]])
-            recording = self._recording(shape, about, answer)
-            if recording is not None:
-                recording.crops[:count].copy_(crops)
-                recording.graph.replay()
-                return recording.rows[:count].cpu()
-        return answer(crops).cpu()
+    def prepare(self, shape: tuple[int, ...], about: object, answer: Answer) -> None:
+        """Record the graph for batches of this shape (B, ...), uint8, which will be asked."""
+        with self._lock, self._streaming():
+            key = about, _filled(shape)
+            if self._recordable and key not in self._recordings:
+                self._record(key, answer)
 
-    def _recording(self, shape: torch.Size, about: object, answer: Answer) -> _Recording | None:
-        key = about, shape
+    @contextmanager
+    def _streaming(self) -> Iterator[None]:
+        """Within its own stream, when what others have begun is done there."""
+        self._stream.wait_stream(torch.cuda.current_stream(self._device))
+        with torch.cuda.stream(self._stream), torch.inference_mode():
+            yield
+
+    def _piece(self, batch: Tensor, about: object, answer: Answer) -> Tensor:
+        recording = self._recording((about, _filled(tuple(batch.shape))), answer)
+        if recording is None:
+            return answer(batch.to(self._device, non_blocking=True)).cpu()
+        recording.batch[: len(batch)].copy_(batch, non_blocking=True)
+        recording.graph.replay()
+        return recording.rows[: len(batch)].cpu()
+
+    def _recording(self, key: tuple[object, torch.Size], answer: Answer) -> _Recording | None:
+        if not self._recordable:
+            return None
         if key not in self._recordings:
-            try:
-                with _recording:
-                    self._recordings[key] = self._record(shape, answer)
-            except RuntimeError as error:
-                log.warning("runs without CUDA graphs, which is slower: %s", str(error).partition("\n")[0])
-                self._recordable = False
-                self._recordings.clear()
+            if key not in self._asked:
+                self._asked.append(key)
                 return None
-            while len(self._recordings) > _KEPT:
-                self._recordings.popitem(last=False)
-        self._recordings.move_to_end(key)
-        return self._recordings[key]
+            self._record(key, answer)
+        if key in self._recordings:
+            self._recordings.move_to_end(key)
+        return self._recordings.get(key)
 
-    def _record(self, shape: torch.Size, answer: Answer) -> _Recording:
-        crops = torch.zeros(shape, dtype=torch.uint8, device=self._device)
-        if self._side is None:  # one for all, for graphs share memory only if they were recorded on one stream
-            self._side, self._pool = torch.cuda.Stream(self._device), torch.cuda.graph_pool_handle()
-        side = self._side
-        side.wait_stream(torch.cuda.current_stream(self._device))
-        with torch.cuda.stream(side):  # libraries choose their kernels before the recording, which allows no trying
-            for _ in range(_WARM_UPS):
-                answer(crops)
-        torch.cuda.current_stream(self._device).wait_stream(side)
+    def _record(self, key: tuple[object, torch.Size], answer: Answer) -> None:
+        try:
+            with _recording:
+                self._recordings[key] = self._recorded(key[1], answer)
+        except RuntimeError as error:
+            log.warning("runs without CUDA graphs, which is slower: %s", str(error).partition("\n")[0])
+            self._recordable = False
+            self._recordings.clear()
+        while len(self._recordings) > _KEPT:
+            self._recordings.popitem(last=False)
+
+    def _recorded(self, shape: torch.Size, answer: Answer) -> _Recording:
+        batch = torch.zeros(shape, dtype=torch.uint8, device=self._device)
+        for _ in range(_WARM_UPS):  # libraries choose their kernels before the recording, which allows no trying
+            answer(batch)
         graph = torch.cuda.CUDAGraph()
-        # Not on torch's own stream, which is of the current GPU and would record nothing of another one's work. Other threads
-        # may use the GPU for something else meanwhile.
-        with torch.cuda.graph(graph, pool=self._pool, stream=side, capture_error_mode="thread_local"):
-            rows = answer(crops)
-        return _Recording(graph, crops, rows, answer)
+        # Other threads may use the GPU for something else meanwhile.
+        with torch.cuda.graph(graph, pool=self._pool, stream=self._stream, capture_error_mode="thread_local"):
+            rows = answer(batch)
+        return _Recording(graph, batch, rows, answer)
+
+
+def _filled(shape: tuple[int, ...]) -> torch.Size:
+    """The shape of the graph that takes a batch of this one: one of a few sizes."""
+    return torch.Size([1 << (shape[0] - 1).bit_length(), *shape[1:]])
