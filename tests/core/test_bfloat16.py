@@ -18,7 +18,7 @@ from vtrack.layouts import load_layout
 from vtrack.models import bfloat16, load_model
 from vtrack.models.bfloat16 import Bfloat16Engine, bf16_pays, has_tiles
 from vtrack.models.card import WEIGHTS, read_card
-from vtrack.models.engines import OnnxEngine
+from vtrack.models.engines import OnnxEngine, encoded
 from vtrack.parts import GROUPS
 from vtrack.types import Query
 
@@ -99,6 +99,23 @@ def test_only_the_latest_copies_are_kept(engine: Bfloat16Engine, made: list[tupl
     assert len(made) == 10
     assert list(engine._copies) == [(1, count) for count in range(3, 11)]
     assert set(engine._wanted) == set(engine._copies)
+
+
+def test_each_query_gets_its_own_answer_and_is_worked_out_once(
+    engine: Bfloat16Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Queries of one length share a copy, and its requests."""
+    other = Query(QUERY.parts[30:35], QUERY.positions[30:35])
+    images = noise(engine, 1)
+    asked: list[Query] = []
+    monkeypatch.setattr(bfloat16, "encoded", lambda query: asked.append(query) or encoded(query))
+    engine._copies.clear()
+    told = [engine.predict(images, query).points for query in (FEW, other, FEW, other)]
+    np.testing.assert_array_equal(told[0], told[2])
+    np.testing.assert_array_equal(told[1], told[3])
+    both = engine.predict(images, FEW + other).points
+    assert np.abs(told[0] - both[:, :5]).mean() < 0.02 < np.abs(told[0] - told[1]).mean()
+    assert asked == [FEW, other, FEW + other]
 
 
 def test_an_empty_question_is_fine(engine: Bfloat16Engine) -> None:

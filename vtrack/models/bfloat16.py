@@ -11,6 +11,7 @@ import threading
 from collections import Counter, OrderedDict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache, partial
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
@@ -20,8 +21,8 @@ import numpy as np
 from vtrack.cores import skills
 from vtrack.errors import MissingExtraError, ModelError
 from vtrack.models.card import Card
-from vtrack.models.engines import GraphEngine
-from vtrack.models.openvino import complaint, core, load_openvino, read
+from vtrack.models.engines import GraphEngine, encoded
+from vtrack.models.openvino import complaint, core, fold, load_openvino, parted, read
 from vtrack.models.reading import reading
 from vtrack.types import FloatArray, ImageArray, Query
 
@@ -33,6 +34,8 @@ _WORTH = 16
 """How often a size is asked for until it gets a copy of its own, if a larger one is there."""
 _KEPT = 8
 """Copies at a time: each has its own weights."""
+_QUERIES = 32
+"""Queries of a copy of which is kept what the network makes of them."""
 
 
 def has_tiles() -> bool:
@@ -80,9 +83,9 @@ class Bfloat16Engine(GraphEngine):
         with self._lock, ThreadPoolExecutor(2) as both:
             list(both.map(self._copy, (1, self.grain), (points, points)))
 
-    def _run(self, crops: ImageArray, parts: FloatArray, positions: FloatArray) -> Sequence[FloatArray]:
+    def _run(self, crops: ImageArray, query: Query) -> Sequence[FloatArray]:
         pieces = [crops[start : start + self.grain] for start in range(0, len(crops), self.grain)]
-        answers = [self._for(len(piece), len(parts))(piece, parts, positions) for piece in pieces]
+        answers = [self._for(len(piece), len(query))(piece, query) for piece in pieces]
         return answers[0] if len(answers) == 1 else [np.concatenate(arrays) for arrays in zip(*answers, strict=True)]
 
     def _for(self, count: int, points: int) -> _Copy:
@@ -119,29 +122,66 @@ class Bfloat16Engine(GraphEngine):
             shapes = {name: graph.input(name).partial_shape for name in ("crops", "parts", "positions")}
             shapes["crops"][0], shapes["parts"][0], shapes["positions"][0] = size, points, points
             graph.reshape(shapes)
-            return _Copy(self._core.compile_model(graph, "CPU", options), size)
+            fold(graph)  # what follows from the sizes is not the query's
+            asking, answering = parted(graph, "crops")
+            exact = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": 1, "NUM_STREAMS": 1}
+            return _Copy(
+                self._core.compile_model(asking, "CPU", exact),
+                self._core.compile_model(answering, "CPU", options),
+                size,
+            )
         except RuntimeError as error:
             raise ModelError(f"{self.name}: OpenVINO cannot run it here: {complaint(error)}") from error
 
 
 class _Copy:
-    """A graph of fixed sizes, which any number of threads may ask at once."""
+    """A graph of fixed sizes, which any number of threads may ask at once.
 
-    def __init__(self, model: Any, size: int) -> None:
-        self._model, self._size = model, size
-        self._idle: SimpleQueue[Any] = SimpleQueue()
+    What the network makes of the query alone is worked out once for each query.
+    """
 
-    def __call__(self, crops: ImageArray, parts: FloatArray, positions: FloatArray) -> list[FloatArray]:
+    def __init__(self, asking: Any, answering: Any, size: int) -> None:
+        self._answering, self._size = answering, size
+        self._idle: SimpleQueue[_Request] = SimpleQueue()
+        self._asked = lru_cache(maxsize=_QUERIES)(partial(_asked, asking.create_infer_request(), threading.Lock()))
+
+    def __call__(self, crops: ImageArray, query: Query) -> list[FloatArray]:
         count = len(crops)
         if count < self._size:
             crops = np.concatenate([crops, np.zeros((self._size - count, *crops.shape[1:]), crops.dtype)])
         try:
             request = self._idle.get_nowait()
         except Empty:
-            request = self._model.create_infer_request()
+            request = _Request(self._answering.create_infer_request())
         try:
-            given = {"crops": np.ascontiguousarray(crops), "parts": parts, "positions": positions}
-            told = request.infer(given, share_inputs=True)
-            return [told[place][:count].copy() for place in range(3)]
+            return [told[:count].copy() for told in request(np.ascontiguousarray(crops), self._asked(query))]
         finally:
             self._idle.put(request)
+
+
+class _Request:
+    """For one thread at a time."""
+
+    def __init__(self, request: Any) -> None:
+        self._request = request
+        self._asked: Sequence[Any] = ()
+        self._told = [request.get_output_tensor(place).data for place in range(3)]
+
+    def __call__(self, crops: ImageArray, asked: Sequence[Any]) -> Sequence[FloatArray]:
+        """Points, sigmas and presences, until it is called again."""
+        if asked is not self._asked:
+            for place, tensor in enumerate(asked, start=1):
+                self._request.set_input_tensor(place, tensor)
+            self._asked = asked
+        self._request.set_input_tensor(0, load_openvino().Tensor(crops, shared_memory=True))
+        self._request.start_async()
+        self._request.wait()
+        return self._told
+
+
+def _asked(request: Any, lock: threading.Lock, query: Query) -> Sequence[Any]:
+    """What the network makes of a query alone, as its other part takes it."""
+    with lock:
+        request.infer(dict(zip(("parts", "positions"), encoded(query), strict=True)))
+        tensor = load_openvino().Tensor
+        return [tensor(output.data) for output in request.output_tensors]

@@ -86,11 +86,11 @@ class GraphEngine(Engine, ABC):
         if not len(crops) or not len(query):
             return _nothing(len(crops), len(query))
         plan = reading(query, self._taught)
-        points, sigma, presence = self._run(crops, *encoded(plan.asked))
+        points, sigma, presence = self._run(crops, plan.asked)
         return plan.read(Prediction(points, sigma * self.card.sigma_scale, presence))
 
     @abstractmethod
-    def _run(self, crops: ImageArray, parts: FloatArray, positions: FloatArray) -> Sequence[FloatArray]:
+    def _run(self, crops: ImageArray, query: Query) -> Sequence[FloatArray]:
         """The graph's points, sigmas and presence."""
 
 
@@ -110,7 +110,8 @@ class OnnxEngine(GraphEngine):
         except Exception as error:
             raise ModelError(f"{path}: not a model that onnxruntime can run: {_first_line(error)}") from error
 
-    def _run(self, crops: ImageArray, parts: FloatArray, positions: FloatArray) -> Sequence[FloatArray]:
+    def _run(self, crops: ImageArray, query: Query) -> Sequence[FloatArray]:
+        parts, positions = encoded(query)
         answer: list[FloatArray] = self._session.run(None, {"crops": crops, "parts": parts, "positions": positions})
         return answer
 

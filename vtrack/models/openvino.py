@@ -51,11 +51,49 @@ def _core() -> Any:
 
 def read(path: Path) -> Any:
     """A graph in floats, whose weights all its copies share: of one in half precision each would make its own."""
-    graph, passes = core().read_model(path), load_openvino().passes
+    graph = core().read_model(path)
+    fold(graph)
+    return graph
+
+
+def parted(graph: Any, name: str) -> tuple[Any, Any]:
+    """What of a graph is known before its input `name` is, and the rest, which takes that first part's outputs after it.
+
+    The graph has fixed sizes, and is used up.
+    """
+    openvino = load_openvino()
+    operators = openvino.opset13
+    needs: dict[str, frozenset[str]] = {}
+    """The graph's inputs that each node depends on."""
+    passed: dict[tuple[str, int], list[Any]] = {}
+    """Of each value of the first part that goes into the rest: where it goes."""
+    for node in graph.get_ordered_ops():
+        sources = [entrance.get_source_output() for entrance in node.inputs()]
+        known = [needs[source.get_node().get_name()] for source in sources]
+        own = [node.get_friendly_name()] if node.get_type_name() == "Parameter" else []
+        needs[node.get_name()] = frozenset(own).union(*known)
+        for entrance, source, needed in zip(node.inputs(), sources, known, strict=True):
+            if name in needs[node.get_name()] and needed and name not in needed:
+                passed.setdefault((source.get_node().get_name(), source.get_index()), []).append(entrance)
+    values = [entrances[0].get_source_output() for entrances in passed.values()]
+    late: list[Any] = []
+    early: list[Any] = []
+    for parameter in graph.get_parameters():
+        (late if parameter.get_friendly_name() == name else early).append(parameter)
+    first = openvino.Model([operators.result(value) for value in values], early).clone()
+    for value, entrances in zip(values, passed.values(), strict=True):
+        late.append(operators.parameter(value.get_partial_shape(), value.get_element_type()))
+        for entrance in entrances:
+            entrance.replace_source_output(late[-1].output(0))
+    return first, openvino.Model(graph.get_results(), late)
+
+
+def fold(graph: Any) -> None:
+    """Work out what a graph computes of constants alone."""
+    passes = load_openvino().passes
     manager = passes.Manager()
     manager.register_pass(passes.ConstantFolding())
     manager.run_passes(graph)
-    return graph
 
 
 def complaint(error: BaseException) -> str:
