@@ -138,9 +138,11 @@ print("torch" in sys.modules)
     assert done.stdout.strip() == "False"
 
 
-@pytest.mark.parametrize("engine", ["onnx", "torch"])
+@pytest.mark.parametrize("engine", ["onnx", "int8", "bf16", "torch"])
 def test_crops_may_be_read_only(engine: str, recwarn: pytest.WarningsRecorder) -> None:
     """As those that come from another process are."""
+    if engine == "bf16":
+        pytest.importorskip("openvino")
     model = load_model("fast", device="cpu", engine=engine)
     images = noise(model, 2)
     frozen = images.copy()

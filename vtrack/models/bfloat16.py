@@ -154,7 +154,7 @@ class _Copy:
         except Empty:
             request = _Request(self._answering.create_infer_request())
         try:
-            return [told[:count].copy() for told in request(np.ascontiguousarray(crops), self._asked(query))]
+            return [told[:count].copy() for told in request(crops, self._asked(query))]
         finally:
             self._idle.put(request)
 
@@ -173,6 +173,8 @@ class _Request:
             for place, tensor in enumerate(asked, start=1):
                 self._request.set_input_tensor(place, tensor)
             self._asked = asked
+        # It takes no memory that cannot be written, as that of crops from another process.
+        crops = np.require(crops, requirements=["C", "W"])
         self._request.set_input_tensor(0, load_openvino().Tensor(crops, shared_memory=True))
         self._request.start_async()
         self._request.wait()
