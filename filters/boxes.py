@@ -7,7 +7,7 @@ does not lag behind even motion, and soon follows a sudden turn.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from copy import deepcopy
+from copy import copy
 
 import numpy as np
 
@@ -74,7 +74,8 @@ class BoxFilter:
 
     def after(self, time: float, box: FloatArray, angle: float) -> BoxFilter:
         """What this filter will be once it has got one more box."""
-        then = deepcopy(self)
+        then = copy(self)
+        then._kalman = self._kalman.copy()
         then.add(time, box, angle)
         return then
 

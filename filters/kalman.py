@@ -10,6 +10,7 @@ ignored, until it stays away for `patience` measurements: then it has jumped, an
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -105,6 +106,10 @@ class Groups:
         return means[:, self.members]
 
 
+_STATE = ("mean", "covariance", "alive", "agility", "_refused")
+"""What a filter knows: arrays with a row for each track."""
+
+
 class Kalman:
     """Filters (tracks, points) positions in the plane."""
 
@@ -135,10 +140,17 @@ class Kalman:
         """(tracks, points) density of the motion's noise beyond what is usual."""
         self._refused = np.zeros((tracks, points), np.intp)  # measurements refused in a row
 
+    def copy(self) -> Kalman:
+        """Another that goes on from here by itself."""
+        twin = copy(self)
+        for name in _STATE:
+            setattr(twin, name, getattr(self, name).copy())
+        return twin
+
     def grow(self, tracks: int) -> None:
         """Make room for `tracks` tracks in all."""
         extra = tracks - len(self.mean)
-        for name in ("mean", "covariance", "alive", "agility", "_refused"):
+        for name in _STATE:
             array = getattr(self, name)
             setattr(self, name, np.concatenate([array, np.zeros((extra, *array.shape[1:]), array.dtype)]))
 

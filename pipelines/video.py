@@ -177,11 +177,11 @@ def finished(
     watch: Stopwatch | None = None,
 ) -> Iterator[FrameResult]:
     """Results of frames whose faces are found: smoothed, measured, without the anchors."""
-    smoother, finish, watch = settings.smoother(), Finish(settings), watch or Stopwatch()
+    smoother, finish, watch, query = settings.smoother(), Finish(settings), watch or Stopwatch(), settings.known
     for frame, sightings in followed:
         kept = frame if pixels else frame.without_pixels()
         with watch("smooth"):
-            results = [finish(one) for one in smoother.push(as_result(kept, sightings, settings.known))]
+            results = [finish(one) for one in smoother.push(as_result(kept, sightings, query))]
         yield from results
     with watch("smooth"):
         results = [finish(one) for one in smoother.flush()]

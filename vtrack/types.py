@@ -24,7 +24,9 @@ ImageArray = npt.NDArray[np.uint8]
 
 def _check_shape(name: str, array: Array, *shape: int | None) -> None:
     """Raise unless `array` has the given shape; None stands for any length."""
-    fits = array.ndim == len(shape) and all(want in (None, have) for want, have in zip(shape, array.shape, strict=True))
+    fits = len(array.shape) == len(shape)
+    for want, have in zip(shape, array.shape, strict=False):
+        fits = fits and (want is None or want == have)
     if not fits:
         wanted = ", ".join("any" if want is None else str(want) for want in shape)
         raise ValueError(f"{name} must have shape ({wanted}), got {array.shape}")
@@ -59,7 +61,7 @@ class Frame:
     @property
     def time(self) -> float:
         """Seconds from the source's own clock."""
-        return float(self.pts * self.time_base)
+        return self.pts * self.time_base.numerator / self.time_base.denominator
 
     @property
     def size(self) -> tuple[int, int]:
