@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from vtrack.errors import UsageError
 from vtrack.types import Detector
-
-if TYPE_CHECKING:
-    from detectors.engines import Engine
 
 log = logging.getLogger(__name__)
 
@@ -26,14 +22,13 @@ def load_detector(
     threshold: float | None = None,
     small_faces: bool = False,
     threads: int | None = None,
-    engine: Engine | None = None,
 ) -> Detector:
     """A detector by name; `auto` is the native one, which needs nothing that is not in the package.
 
     `model_path` is the model file of `mediapipe` 1.x and `yunet`, the table of `boxes`, or the card of your own training
     for `native`. `size` is the longer side that frames are shrunk to before `native` and `yunet` look; `small_faces`
     looks again, in full-sized tiles, for faces too small at that size. `threshold` is the score from which a face counts.
-    `threads` are the most that `native` takes on a CPU; an `engine` runs its network in place of its own.
+    `threads` are the most that `native` takes on a CPU.
     """
     if name not in DETECTORS:
         raise UsageError(f"there is no detector {name!r}; choose from {', '.join(DETECTORS)}")
@@ -58,7 +53,6 @@ def load_detector(
             threshold=threshold,
             small_faces=small_faces,
             threads=threads,
-            engine=engine,
         )
     elif name == "mediapipe":
         from detectors.mediapipe import MediapipeDetector

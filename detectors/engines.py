@@ -36,8 +36,6 @@ MOST_THREADS = 4
 
 def load_engine(card: Card, path: Path, device: str, threads: int | None = None) -> Engine:
     """The engine for a device, with the weights beside the card at `path`. `threads` are the CPU's."""
-    if card.system != "detector":
-        raise ModelError(f"{path}: this is the card of a {card.system!r} model, not of a detector")
     place = pick_device(device)
     if place == "cpu":
         return _onnx(path.with_suffix(".onnx"), threads or min(cores(), MOST_THREADS))

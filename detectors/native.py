@@ -10,14 +10,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from detectors.engines import Engine, load_engine
+from detectors.engines import load_engine
 from detectors.tiles import whole, windows
+from vtrack.errors import ModelError
 from vtrack.models.card import WEIGHTS, read_card
 from vtrack.models.faceboxes import cells_of, decode, suppress, vote
 from vtrack.planes import Pixels, Planes
 from vtrack.types import Detections, FloatArray, Frame, ImageArray
 
-CARD = WEIGHTS / "native.json"
 DEFAULT_SIZE = 640
 MULTIPLE = 32
 """The network halves its input five times."""
@@ -68,11 +68,12 @@ class NativeDetector:
         threshold: float | None = None,
         small_faces: bool = False,
         threads: int | None = None,
-        engine: Engine | None = None,
     ) -> None:
-        path = card or CARD
+        path = card or WEIGHTS / "native.json"
         content = read_card(path)
-        self._engine = engine or load_engine(content, path, device, threads)
+        if content.system != "detector":
+            raise ModelError(f"{path}: this is the card of a {content.system!r} model, not of a detector")
+        self._engine = load_engine(content, path, device, threads)
         self._size, self._small_faces = size, small_faces
         self._threshold = content.config["threshold"] if threshold is None else threshold
         # Scores of the network and the share of them that were faces on the validation split.

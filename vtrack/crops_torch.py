@@ -16,6 +16,7 @@ from vtrack.crops import Crops, Cut, cuts_of
 from vtrack.planes import FloatArray, ImageArray, Pixels, Planes
 
 
+@torch.inference_mode()
 def warp_there(pictures: Sequence[Pixels], crops: Crops, size: int, device: str) -> Tensor:
     """`vtrack.crops.warp` of each crop out of its picture: (crops, 3, size, size) uint8 on the device."""
     if not len(crops):

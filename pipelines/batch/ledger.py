@@ -14,7 +14,6 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from detectors.native import CARD
 from pipelines.batch.files import Video
 from pipelines.batch.pieces import Piece
 from pipelines.batch.store import Store
@@ -22,7 +21,7 @@ from pipelines.outputs import SUFFIXES, Looks
 from pipelines.sinks import sidecar_path, write_sidecar
 from vtrack import __version__
 from vtrack.errors import SourceError
-from vtrack.models.card import read_card
+from vtrack.models.card import WEIGHTS, read_card
 from vtrack.types import Query
 
 Status = Literal["waiting", "working", "done", "failed"]
@@ -262,7 +261,7 @@ def _detector_digest(settings: Mapping[str, Any]) -> str | None:
     """What the detector is read from; None where its name says all."""
     path = settings.get("detector_options", {}).get("model_path")
     if path is None and settings.get("detector", "auto") in ("auto", "native"):
-        path = CARD
+        path = WEIGHTS / "native.json"
     if path is None or not Path(path).is_file():
         return None
     return hashlib.sha256(Path(path).read_bytes()).hexdigest()

@@ -1,9 +1,8 @@
-"""One process that runs the networks for all workers, where they live on a GPU.
+"""One process that runs the landmark model for all workers, where the model lives on a GPU.
 
-Workers decode, cut crops and shrink frames, and ask here for the points of the ones and the faces of the others. Whatever
-has come in while a network was busy goes through it together, so that crops of several videos make one batch, and the GPU
-holds one model, not one for each worker. When the process dies it is started again, and workers ask again: no video is
-lost by it.
+Workers decode, detect and cut crops, and ask here for the points. Whatever has come in while the model was busy goes through it
+together, so that the crops of several videos make one batch, and the GPU holds one model, not one for each worker. When the
+process dies it is started again, and workers ask again: no video is lost by it.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ import secrets
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Client, Connection, Listener, wait
@@ -26,11 +25,9 @@ from typing import Any, Self
 
 import numpy as np
 
-from detectors.engines import Engine, load_engine
 from pipelines.batch.pool import START, begin, deaf_to_interrupts
 from vtrack.errors import ModelError, VTrackError
-from vtrack.models.card import read_card
-from vtrack.types import FloatArray, ImageArray, LandmarkModel, Prediction, Query
+from vtrack.types import ImageArray, LandmarkModel, Prediction, Query
 
 logger = logging.getLogger(__name__)
 
@@ -38,13 +35,6 @@ _ASKED = 3
 """How often a worker asks; crops that end the owner each time are themselves to blame."""
 _MOST = 256
 """Crops that go through the model at once, unless one worker sends more."""
-_PIXELS = 8 * 640 * 640
-"""Of a detector's pictures that a worker sends at a time."""
-
-Answer = tuple[FloatArray, ...]
-"""Arrays with a row for each crop or picture."""
-Ask = Callable[[ImageArray, Query | None], Answer]
-"""What the networks say of crops (B, 3, S, S) and a query, or the detector's of pictures (B, H, W, 3) and no query."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,28 +43,26 @@ class Desk:
 
     address: str
     key: bytes
-    detects: bool
-    """Whether it has vtrack's own detector, too."""
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """Crops of one worker, and what it wants to know of them; without a query, pictures to find faces in."""
+    """Crops of one worker, and what it wants to know of them."""
 
     guest: Connection
     crops: ImageArray
-    query: Query | None
+    query: Query
 
 
 class Owner:
-    """Keeps the model's process running; a context manager. `detector` is the card of the one it has besides, if any."""
+    """Keeps the model's process running; a context manager."""
 
-    def __init__(self, model: str | LandmarkModel, device: str, engine: str, detector: Path | None = None) -> None:
-        self._what = model, device, engine, detector
+    def __init__(self, model: str | LandmarkModel, device: str, engine: str) -> None:
+        self._what = model, device, engine
         self._folder = TemporaryDirectory(prefix="vtrack-")
         name = secrets.token_hex(8)
         address = rf"\\.\pipe\vtrack-{name}" if os.name == "nt" else str(Path(self._folder.name, name))
-        self.desk = Desk(address, secrets.token_bytes(32), detector is not None)
+        self.desk = Desk(address, secrets.token_bytes(32))
         self._context = multiprocessing.get_context("spawn")
         self._closing = threading.Event()
         self._guard = threading.Thread(target=self._watch, name="vtrack-owner", daemon=True)
@@ -129,24 +117,24 @@ class Owner:
                 self.process.kill()
 
 
-class Line:
-    """A worker's way to the owner, taken up again when the owner has died."""
+class SharedModel:
+    """A worker's end: a landmark model that asks the owner."""
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
         self._lock = threading.Lock()
         self._owner = self._knock()
 
-    def ask(self, pixels: ImageArray, query: Query | None) -> Answer:
-        """What the owner says; raises what went wrong there."""
-        pixels = np.ascontiguousarray(pixels)
+    def predict(self, crops: ImageArray, query: Query) -> Prediction:
+        """Answer a query on `uint8` crops (B, 3, S, S)."""
+        crops = np.ascontiguousarray(crops)
         with self._lock:
             for _ in range(_ASKED):
                 try:
-                    self._owner.send((pixels.shape, query))
-                    if pixels.size:
-                        self._owner.send_bytes(pixels.data.cast("B"))
-                    answer: Answer | Exception = self._owner.recv()
+                    self._owner.send((crops.shape, query))
+                    if crops.size:
+                        self._owner.send_bytes(crops.data.cast("B"))
+                    answer: Prediction | Exception = self._owner.recv()
                 except (EOFError, OSError):
                     self._owner.close()
                     self._owner = self._knock()
@@ -162,7 +150,7 @@ class Line:
         while True:
             try:
                 owner: Connection = Client(self._desk.address, authkey=self._desk.key)
-                self.greeting = owner.recv()
+                self.name, self.input_size, self.margin, self.card = owner.recv()
             except (EOFError, OSError) as error:
                 if time.monotonic() - began > START:
                     raise ModelError("the model's process cannot be reached") from error
@@ -171,60 +159,25 @@ class Line:
                 return owner
 
 
-class SharedModel:
-    """A landmark model that asks the owner."""
-
-    def __init__(self, desk: Desk) -> None:
-        self._line = Line(desk)
-        self.name, self.input_size, self.margin, self.card = self._line.greeting
-
-    def predict(self, crops: ImageArray, query: Query) -> Prediction:
-        """Answer a query on `uint8` crops (B, 3, S, S)."""
-        return Prediction(*self._line.ask(crops, query))
-
-
-def shared_engine(desk: Desk) -> Engine:
-    """What runs a detector's network there. It has a line of its own: a detection does not wait for its worker's crops."""
-    line = Line(desk)
-    return Engine(lambda pictures: line.ask(pictures, None)[0], _PIXELS)
-
-
-def _serve(
-    model: str | LandmarkModel, device: str, engine: str, detector: Path | None, desk: Desk, parent: Connection
-) -> None:
+def _serve(model: str | LandmarkModel, device: str, engine: str, desk: Desk, parent: Connection) -> None:
     """The life of the model's process."""
     begin(threads=1)
     from vtrack.models import load_model
 
     try:
         network = load_model(model, device=device, engine=engine, shared=True) if isinstance(model, str) else model
-        eyes = load_engine(read_card(detector), detector, device) if detector else None
     except VTrackError as error:
         parent.send(error)
         return
     with Listener(desk.address, backlog=64, authkey=desk.key) as listener:
         parent.send(None)
         parent.close()
-        card, ask = getattr(network, "card", None), asking(network, eyes)
+        card = getattr(network, "card", None)
         for requests in _visits(listener, (network.name, network.input_size, network.margin, card)):
             for batch in batches(requests):
-                for request, answer in zip(batch, answers(ask, batch), strict=True):
+                for request, answer in zip(batch, answers(network, batch), strict=True):
                     with suppress(OSError):  # a worker that was killed meanwhile
                         request.guest.send(answer)
-
-
-def asking(network: LandmarkModel, eyes: Engine | None = None) -> Ask:
-    """Both networks behind one question."""
-
-    def ask(pixels: ImageArray, query: Query | None) -> Answer:
-        if query is None:
-            if eyes is None:
-                raise ModelError("there is no detector here")
-            return (eyes.run(pixels),)
-        told = network.predict(pixels, query)
-        return told.points, told.sigma, told.presence
-
-    return ask
 
 
 def _visits(listener: Listener, greeting: Any) -> Iterator[list[Request]]:
@@ -265,10 +218,10 @@ def _visits(listener: Listener, greeting: Any) -> Iterator[list[Request]]:
 
 
 def batches(requests: Iterable[Request]) -> Iterator[list[Request]]:
-    """Requests that go through a network together: of one query, one size, and not too many."""
-    groups: dict[object, list[list[Request]]] = {}
+    """Requests that go through the model together: of one query, and not too many crops."""
+    groups: dict[Query, list[list[Request]]] = {}
     for request in requests:
-        group = groups.setdefault((request.query, request.crops.shape[1:]), [[]])
+        group = groups.setdefault(request.query, [[]])
         if group[-1] and sum(len(other.crops) for other in group[-1]) + len(request.crops) > _MOST:
             group.append([])
         group[-1].append(request)
@@ -276,15 +229,16 @@ def batches(requests: Iterable[Request]) -> Iterator[list[Request]]:
         yield from group
 
 
-def answers(ask: Ask, batch: list[Request]) -> list[Answer | Exception]:
-    """What is said to each request. Where that fails they are answered one by one, for one alone to be to blame."""
+def answers(network: LandmarkModel, batch: list[Request]) -> list[Prediction | Exception]:
+    """What the model says to each request. Where it fails they are answered one by one, for one alone to be to blame."""
     try:
         if len(batch) == 1:
-            return [ask(batch[0].crops, batch[0].query)]
-        whole = ask(np.concatenate([request.crops for request in batch]), batch[0].query)
+            return [network.predict(batch[0].crops, batch[0].query)]
+        whole = network.predict(np.concatenate([request.crops for request in batch]), batch[0].query)
     except Exception as error:  # noqa: BLE001  whatever goes wrong with some crops goes to whoever sent them
         if len(batch) > 1:
-            return [answer for request in batch for answer in answers(ask, [request])]
+            return [answer for request in batch for answer in answers(network, [request])]
         return [error if isinstance(error, VTrackError) else ModelError(f"{type(error).__name__}: {error}")]
     ends = np.cumsum([len(request.crops) for request in batch])[:-1]
-    return list(zip(*(np.split(array, ends) for array in whole), strict=True))
+    parts = (np.split(array, ends) for array in (whole.points, whole.sigma, whole.presence))
+    return [Prediction(*part) for part in zip(*parts, strict=True)]

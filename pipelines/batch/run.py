@@ -10,7 +10,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from detectors.native import CARD
 from pipelines.batch.cluster import Cluster
 from pipelines.batch.files import MARK, Video
 from pipelines.batch.ledger import Ledger, Outcome, fail, status_facts
@@ -45,8 +44,7 @@ class Plan:
     retry_failed: bool = False
     fail_fast: bool = False
     share: bool | None = None
-    """Whether one process runs the landmark model for all workers of this machine; None where that is on a GPU, and then
-    vtrack's own detector, too."""
+    """Whether one process runs the landmark model for all workers of this machine; None where that is on a GPU."""
 
     def __post_init__(self) -> None:
         if self.workers is not None and self.workers < 1:
@@ -141,7 +139,7 @@ class Batch:
             self._watch(ends.enter_context(closing(events)), schedule, ledger, watch)
 
     def _desk(self, ends: ExitStack) -> Desk | None:
-        """Where workers ask for landmarks, and faces, if one process answers them all. It lives until `ends`."""
+        """Where workers ask for landmarks, if one process answers them all. It lives until `ends`."""
         settings = self.work.recipe.settings
         model = settings.get("model", "fast")
         if self.plan.share is False or (self.plan.share is None and not isinstance(model, str)):
@@ -149,10 +147,7 @@ class Batch:
         device = pick_device(settings.get("device", "auto"))
         if device == "cpu" and not self.plan.share:
             return None
-        detector = None
-        if device != "cpu" and settings.get("detector", "auto") in ("auto", "native"):
-            detector = Path(settings.get("detector_options", {}).get("model_path", CARD))
-        return ends.enter_context(Owner(model, device, settings.get("engine", "auto"), detector)).desk
+        return ends.enter_context(Owner(model, device, settings.get("engine", "auto"))).desk
 
     def _watch(
         self, events: Iterable[Event], schedule: Schedule, ledger: Ledger, watch: Callable[[Event], object]

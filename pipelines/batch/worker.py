@@ -41,13 +41,13 @@ class Tracking:
     store: Store | None = None
     """Where the outputs go, if that is not the folder they are made in."""
     desk: Desk | None = None
-    """Where the networks are asked, if another process has them."""
+    """Where the landmark model is asked, if another process has it."""
 
     def prepare(self) -> Callable[[Job, Report], Result]:
         """Load the models."""
         import cv2
 
-        from pipelines.batch.owner import SharedModel, shared_engine
+        from pipelines.batch.owner import SharedModel
         from pipelines.video import Pipeline, Settings
         from vtrack.cores import cores
 
@@ -56,9 +56,6 @@ class Tracking:
         if self.desk is not None:
             # What else there is to load stays off the GPU, which is the owner's.
             settings = replace(settings, model=SharedModel(self.desk), device="cpu")
-            if self.desk.detects:
-                engine = {"engine": shared_engine(self.desk)}
-                settings = replace(settings, detector_options={**settings.detector_options, **engine})
         pipeline = Pipeline(settings)
         ledger = Ledger(self.recipe, self.store)
         return lambda job, report: self._job(pipeline, ledger, job, report)

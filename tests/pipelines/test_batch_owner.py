@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
 import signal
 import threading
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from multiprocessing import AuthenticationError
 from multiprocessing.connection import Client
 from pathlib import Path
@@ -16,20 +13,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from detectors import load_detector
-from detectors.native import CARD
-from pipelines.batch.owner import Owner, SharedModel, answers, asking, batches, shared_engine
+from pipelines.batch.owner import Owner, SharedModel, answers, batches
 from pipelines.batch.owner import Request as Asked
-from tests.detectors.pictures import astronaut, frame
 from tests.pipelines.batching import batch, recipe, summary, tables, write_toys
 from tests.pipelines.toys import ToyModel
 from vtrack.errors import ModelError
 from vtrack.models import load_model
-from vtrack.models.card import WEIGHTS
 from vtrack.query import parse_query
 from vtrack.types import ImageArray, Prediction, Query
 
-SAMPLE = Path(__file__).parents[2] / "samples" / "sample.mp4"
 QUERY = Query(("jaw", "left_eye"), (0.5, 0.5))
 
 
@@ -84,49 +76,13 @@ def test_crops_of_several_workers_make_one_batch_of_one_query() -> None:
     assert [[len(request.crops) for request in group] for group in batches(asked)] == [[3, 100], [200], [100]]
 
 
-def test_pictures_of_several_workers_make_one_batch_of_one_size() -> None:
-    sizes = (384, 640), (640, 480), (384, 640)
-    asked = [Asked(None, np.zeros((1, *size, 3), np.uint8), None) for size in sizes]  # type: ignore[arg-type]
-    assert [[request.crops.shape[1] for request in group] for group in batches(asked)] == [[384, 384], [640]]
-
-
-def test_faces_are_found_there_as_they_would_be_here(caplog: pytest.LogCaptureFixture) -> None:
-    """While landmarks are asked for, by a worker of its own and by others; also by an owner that died meanwhile."""
-    pictures = [frame(astronaut(scale, turn)[0]) for scale, turn in ((1.0, 0), (0.6, 20), (0.4, -30))]
-    expected = [load_detector("native", device="cpu").detect([picture])[0] for picture in pictures]
-    with Owner(Moody(), "cpu", "auto", CARD) as owner:
-        assert owner.desk.detects
-        model, detector = SharedModel(owner.desk), load_detector("native", engine=shared_engine(owner.desk))
-        with ThreadPoolExecutor(2) as both:
-            told = [both.submit(model.predict, crops(2, size=8), QUERY) for _ in range(20)]
-            found = detector.detect(pictures)
-            assert all(len(one.result().points) == 2 for one in told)
-        os.kill(owner.process.pid, signal.SIGKILL)
-        found += detector.detect(pictures[1:])
-    for here, there in zip(expected + expected[1:], found, strict=True):
-        np.testing.assert_allclose(there.boxes, here.boxes, atol=0.01)
-        np.testing.assert_allclose(there.scores, here.scores, atol=1e-4)
-
-
-def test_an_owner_without_a_detector_says_so() -> None:
-    with Owner(Moody(), "cpu", "auto") as owner:
-        assert not owner.desk.detects
-        with pytest.raises(ModelError, match="there is no detector here"):
-            shared_engine(owner.desk).run(np.zeros((1, 64, 64, 3), np.uint8))
-
-
-def test_a_card_that_is_no_detector_s_is_told() -> None:
-    with pytest.raises(ModelError, match="not of a detector"), Owner(Moody(), "cpu", "auto", WEIGHTS / "fast.json"):
-        pass
-
-
 def test_crops_that_the_model_cannot_bear_cost_only_who_sent_them() -> None:
     dark = np.zeros((2, 3, 8, 8), np.uint8)
     batch = [Asked(None, pictures, QUERY) for pictures in (crops(2, size=8), dark, crops(3, size=8))]  # type: ignore[arg-type]
-    first, second, third = answers(asking(Moody()), batch)
-    assert isinstance(first, tuple) and len(first[0]) == 2
+    first, second, third = answers(Moody(), batch)
+    assert isinstance(first, Prediction) and len(first.points) == 2
     assert isinstance(second, ModelError) and "too dark" in str(second)
-    assert isinstance(third, tuple) and third[2] == pytest.approx(batch[2].crops.mean((1, 2, 3)))
+    assert isinstance(third, Prediction) and third.presence == pytest.approx(batch[2].crops.mean((1, 2, 3)))
 
 
 def test_it_is_started_again_and_deadly_crops_are_given_up(caplog: pytest.LogCaptureFixture) -> None:
@@ -159,23 +115,6 @@ def test_a_batch_with_one_model_for_all_makes_the_same_tables(tmp_path: Path, mo
         write_toys(tmp_path / "in" / name)
     for share in (False, True):
         batch(tmp_path / "in", tmp_path / str(share), recipe(device="cpu", model=ToyModel()), share=share).run()
-    assert asked == [(ToyModel(), "cpu", "auto", None)]
+    assert asked == [(ToyModel(), "cpu", "auto")]
     assert {row["status"] for row in summary(tmp_path / "True").values()} == {"done"}
-    assert tables(tmp_path / "True") == tables(tmp_path / "False")
-
-
-def test_workers_ask_for_faces_too_where_the_networks_are_elsewhere(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """As with a GPU, which the owner alone would use."""
-    monkeypatch.setattr("pipelines.batch.run.Owner", lambda *what: Owner(*what[:3], CARD))
-    for name in ("a.mp4", "b.mp4"):
-        (tmp_path / "in").mkdir(exist_ok=True)
-        shutil.copy(SAMPLE, tmp_path / "in" / name)
-    real = {"device": "cpu", "model": "fast", "detector": "native", "engine": "onnx"}
-    what = replace(recipe(("csv",), **real), selection={"start": None, "stop": 2.0, "every": 1})
-    for share in (False, True):
-        batch(tmp_path / "in", tmp_path / str(share), what, share=share).run()
-    rows = summary(tmp_path / "True")
-    assert {row["status"] for row in rows.values()} == {"done"} and int(rows["a.mp4"]["frames_with_faces"]) > 40
     assert tables(tmp_path / "True") == tables(tmp_path / "False")
