@@ -114,7 +114,9 @@ class Bfloat16Engine(GraphEngine):
         options = {
             "INFERENCE_PRECISION_HINT": "bf16",
             "INFERENCE_NUM_THREADS": self._threads * streams,
-            "NUM_STREAMS": streams,
+            # With none, work is done by whoever asks for it. Threads of its own would take memory, for more than themselves:
+            # what others allocate then spreads over more arenas.
+            "NUM_STREAMS": streams if self._threads * streams > 1 else 0,
             "ENABLE_CPU_PINNING": False,  # other threads have work to do on the same cores
         }
         try:
@@ -124,7 +126,7 @@ class Bfloat16Engine(GraphEngine):
             graph.reshape(shapes)
             fold(graph)  # what follows from the sizes is not the query's
             asking, answering = parted(graph, "crops")
-            exact = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": 1, "NUM_STREAMS": 1}
+            exact = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": 1, "NUM_STREAMS": 0}
             return _Copy(
                 self._core.compile_model(asking, "CPU", exact),
                 self._core.compile_model(answering, "CPU", options),
@@ -176,8 +178,7 @@ class _Request:
         # It takes no memory that cannot be written, as that of crops from another process.
         crops = np.require(crops, requirements=["C", "W"])
         self._request.set_input_tensor(0, load_openvino().Tensor(crops, shared_memory=True))
-        self._request.start_async()
-        self._request.wait()
+        self._request.infer()
         return self._told
 
 
