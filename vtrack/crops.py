@@ -102,7 +102,7 @@ def warp(images: Sequence[Pixels], which: Places, crops: Crops, size: int, devic
     return out
 
 
-def halvings(sides: FloatArray, size: int, shapes: npt.NDArray[np.integer] | Sequence[int]) -> npt.NDArray[np.intp]:
+def _halvings(sides: FloatArray, size: int, shapes: npt.NDArray[np.integer] | Sequence[int]) -> npt.NDArray[np.intp]:
     """How often pictures of (..., 2) heights and widths are halved before crops of these sides (crops,) are cut out of them.
 
     As often as leaves crops no smaller than `size`, and something of the picture. Halving is by far the quickest way for
@@ -151,7 +151,7 @@ def cuts_of(pictures: Sequence[Pixels], crops: Crops, size: int, *, narrow: bool
 
 def _cuts(maps: FloatArray, sides: FloatArray, shapes: npt.NDArray[np.integer], size: int, narrow: bool) -> list[Cut]:
     """Of crops with these maps (crops, 2, 3) and sides out of pictures of these shapes (crops, 2)."""
-    times = halvings(sides, size, shapes)[:, None]
+    times = _halvings(sides, size, shapes)[:, None]
     windowed = np.ones_like(times, np.bool_) if narrow else times > 0
     blocks, ends = 2**times, shapes[:, ::-1]
     corners = np.array([[0, 0], [size, 0], [0, size], [size, size]], np.float64) - 0.5

@@ -22,8 +22,10 @@ def warp_there(pictures: Sequence[Pixels], crops: Crops, size: int, device: str)
     if not len(crops):
         return torch.empty((0, 3, size, size), dtype=torch.uint8, device=device)
     planes = [picture for picture in pictures if isinstance(picture, Planes)]
-    if len(planes) < len(pictures):
-        rgb = [picture.whole() if isinstance(picture, Planes) else picture for picture in pictures]
+    if len(planes) < len(pictures) or len({picture.colours.black for picture in planes}) > 1:
+        # Not all stored alike, as where a video changes midway.
+        whole = {id(picture): picture.whole() if isinstance(picture, Planes) else picture for picture in pictures}
+        rgb = [whole[id(picture)] for picture in pictures]
         return _sampled(rgb, cuts_of(rgb, crops, size, narrow=True)[1], 0, size, device).to(torch.uint8).contiguous()
     cuts = cuts_of(planes, crops, size, narrow=True)
     lumas, blues, reds = zip(*(picture.each for picture in planes), strict=True)
@@ -39,6 +41,7 @@ def warp_there(pictures: Sequence[Pixels], crops: Crops, size: int, device: str)
 def _sampled(planes: Sequence[ImageArray], cuts: Sequence[Cut], black: int, size: int, device: str) -> Tensor:
     """(crops, channels, size, size) whole numbers: one cut out of each plane (H, W) or picture (H, W, channels)."""
     halvings = np.array([cut.halvings for cut in cuts])
+    steps = _sent((2 * np.arange(size) + 1) / size - 1, device)  # pixels of a crop, from -1 to 1 across
     parts, order = [], []
     for times in np.unique(halvings).tolist():
         members = np.flatnonzero(halvings == times).tolist()
@@ -47,7 +50,9 @@ def _sampled(planes: Sequence[ImageArray], cuts: Sequence[Cut], black: int, size
         for _ in range(times):
             seen = functional.avg_pool2d(seen, 2).add_(0.5).floor_()  # as OpenCV rounds
         maps = _normalised(np.stack([cuts[member].matrix for member in members]), size, tuple(seen.shape[2:]))
-        grid = functional.affine_grid(_sent(maps, device), [len(members), 1, size, size], align_corners=False)
+        across, down, start = _sent(maps, device)[:, None, None].unbind(-1)  # (members, 1, 1, 2) x, y each
+        # Not by a matrix product, for which a program may have chosen fewer digits.
+        grid = across * steps[:, None] + down * steps[:, None, None] + start
         parts.append(functional.grid_sample(seen, grid, align_corners=False).add_(black).round())
         order += members
     if len(parts) == 1:

@@ -19,6 +19,7 @@ from vtrack.models import bfloat16, load_model
 from vtrack.models.bfloat16 import Bfloat16Engine, bf16_pays, has_tiles
 from vtrack.models.card import WEIGHTS, read_card
 from vtrack.models.engines import OnnxEngine, encoded
+from vtrack.models.openvino import parted
 from vtrack.parts import GROUPS
 from vtrack.types import Query
 
@@ -116,6 +117,46 @@ def test_each_query_gets_its_own_answer_and_is_worked_out_once(
     both = engine.predict(images, FEW + other).points
     assert np.abs(told[0] - both[:, :5]).mean() < 0.02 < np.abs(told[0] - told[1]).mean()
     assert asked == [FEW, other, FEW + other]
+
+
+def test_an_interrupt_leaves_no_half_of_a_question(engine: Bfloat16Engine) -> None:
+    other = Query(QUERY.parts[30:35], QUERY.positions[30:35])
+    images = noise(engine, 1)
+    engine._copies.clear()
+    expected = engine.predict(images, FEW).points
+    idle = engine._copies[1, 5]._idle
+    request = idle.get()
+    idle.put(request)
+    real, calls = request._request, []
+
+    class Interrupted:
+        def set_input_tensor(self, place: int, tensor: object) -> None:
+            calls.append(place)
+            if place == 2:
+                raise KeyboardInterrupt
+            real.set_input_tensor(place, tensor)
+
+    request._request = Interrupted()
+    with pytest.raises(KeyboardInterrupt):
+        engine.predict(images, other)
+    request._request = real
+    assert calls == [1, 2]
+    np.testing.assert_array_equal(engine.predict(images, FEW).points, expected)
+
+
+def test_a_graph_is_parted_where_an_input_comes_in() -> None:
+    """Also where it gives back what does not depend on it, and where nothing of it does."""
+    operators = openvino.opset13
+    late, early = (operators.parameter([2, 3], np.float32, name=name) for name in ("late", "early"))
+    doubled = operators.add(early, early)
+    whole = openvino.Model(
+        [operators.multiply(late, doubled), operators.relu(early), operators.relu(late)], [late, early]
+    )
+    first, rest = parted(whole, "late")
+    a, b = np.full((2, 3), 3, np.float32), np.full((2, 3), 5, np.float32)
+    passed = list(openvino.compile_model(first, "CPU")([b]).values())
+    told = openvino.compile_model(rest, "CPU")([a, *passed])
+    assert [value[0, 0] for value in told.values()] == [30, 5, 3]
 
 
 def test_an_empty_question_is_fine(engine: Bfloat16Engine) -> None:

@@ -71,6 +71,20 @@ def test_crops_on_a_device_are_those_of_the_cpu(frame: Frame, share: float, devi
         assert np.abs(there - here).mean() < 0.01
 
 
+SHADES = (((200, 300), 150), ((100, 150), 110), ((100, 150), 140))
+
+
+def test_pictures_of_another_range_are_black_beyond_their_edge_too() -> None:
+    pictures = []
+    for full in (False, True):
+        luma, blue, red = (np.full(shape, value, np.uint8) for shape, value in SHADES)
+        pictures.append(Planes(luma, blue, red, Colours(*BT709, full), lambda: np.zeros((0, 0, 3), np.uint8)).copied())
+    crops = Crops(np.full((2, 2), 10.0), np.full(2, 150.0), np.zeros(2))
+    there = warp_there(pictures, crops, 64, "cpu").numpy().astype(int)
+    assert not there[:, :, :20, :20].any()
+    assert np.abs(there - warp(pictures, [0, 1], crops, 64)).mean() < 1
+
+
 @pytest.mark.parametrize(("shares", "red"), [(BT601, (81, 90, 240)), (BT709, (63, 102, 240))])
 def test_colours_by_the_standards(shares: tuple[float, float], red: tuple[int, int, int]) -> None:
     stored = np.array([(16, 128, 128), (235, 128, 128), red], np.uint8).T.reshape(1, 3, 1, 3)

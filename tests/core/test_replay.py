@@ -19,9 +19,10 @@ from vtrack.types import Query
 class Stream:
     def __init__(self, device: torch.device) -> None:
         self.device = device
+        self.waited = 0
 
     def wait_stream(self, other: Stream) -> None:
-        pass
+        self.waited += 1
 
 
 class Graph:
@@ -79,9 +80,22 @@ def test_what_is_asked_only_once_is_not_recorded(recorded_on: list[Stream | None
     assert len(recorded_on) == 1
     for count in (3, 4):
         assert replay(crops(count), "about", answer).shape == (count, 3)
-    replay.prepare((5, 3, 4, 4), "another", answer)
+    for count in (5, 7):
+        replay.prepare((count, 3, 4, 4), "another", answer)
     replay(crops(8), "another", answer)
     assert len(recorded_on) == 2
+    assert replay._stream.waited == 10  # each time, for crops that another stream may be at  # type: ignore[attr-defined]
+
+
+def test_the_graphs_used_last_are_kept(recorded_on: list[Stream | None]) -> None:
+    replay, answer = Replay("cpu"), partial(rows, query=torch.ones(3))
+    for about in range(24):
+        replay.prepare((1, 3, 4, 4), about, answer)
+    replay(crops(1), 0, answer)
+    replay.prepare((1, 3, 4, 4), 24, answer)  # in place of 1, since 0 was asked for again
+    assert [about for about, _ in replay._recordings] == [*range(2, 24), 0, 24]
+    replay(crops(1), 0, answer)
+    assert len(recorded_on) == 25
 
 
 @pytest.mark.usefixtures("recorded_on")
@@ -93,7 +107,7 @@ def test_more_than_a_graph_takes_goes_through_in_pieces() -> None:
         return torch.zeros((len(batch), 3))
 
     assert Replay("cpu", largest=8)(crops(19), "about", answer).shape == (19, 3)
-    assert asked == [8, 8, 8, 8, 3]  # the second is recorded, after two trials
+    assert asked == [8, 8, 8, 8, 4]  # the second is recorded, after two trials; the last is filled up
 
 
 def test_all_recordings_are_made_on_one_stream_of_the_model_s_own_device(recorded_on: list[Stream | None]) -> None:

@@ -163,3 +163,19 @@ class TestZeroLag:
 def test_settings_that_cannot_be(make: object, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make()  # type: ignore[operator]
+
+
+def test_a_copy_goes_on_by_itself() -> None:
+    measured = measure(stroke(), 3)
+    one = Kalman(1, 12, groups=GROUPS, gate=8.0)
+    for positions in measured[:30]:
+        one.step(positions, SIGMA**2, DENSITY, DT)
+    twin = one.copy()
+    kept = {name: getattr(one, name).copy() for name in ("mean", "covariance", "alive", "agility", "_refused")}
+    twin.reset()
+    lost = np.where(np.arange(12)[:, None] < 6, measured[30], np.nan)
+    for positions in (lost, measured[31]):  # some of its points start anew, the others are blanked
+        twin.step(positions, SIGMA**2, DENSITY, DT)
+    for name, array in kept.items():
+        np.testing.assert_array_equal(getattr(one, name), array)
+    assert not np.array_equal(twin.mean, one.mean)

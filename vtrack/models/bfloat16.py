@@ -172,6 +172,7 @@ class _Request:
     def __call__(self, crops: ImageArray, asked: Sequence[Any]) -> Sequence[FloatArray]:
         """Points, sigmas and presences, until it is called again."""
         if asked is not self._asked:
+            self._asked = ()  # should an interrupt come between
             for place, tensor in enumerate(asked, start=1):
                 self._request.set_input_tensor(place, tensor)
             self._asked = asked

@@ -70,7 +70,7 @@ def parted(graph: Any, name: str) -> tuple[Any, Any]:
     for node in graph.get_ordered_ops():
         sources = [entrance.get_source_output() for entrance in node.inputs()]
         known = [needs[source.get_node().get_name()] for source in sources]
-        own = [node.get_friendly_name()] if node.get_type_name() == "Parameter" else []
+        own = {"Parameter": [node.get_friendly_name()], "Result": [name]}.get(node.get_type_name(), [])
         needs[node.get_name()] = frozenset(own).union(*known)
         for entrance, source, needed in zip(node.inputs(), sources, known, strict=True):
             if name in needs[node.get_name()] and needed and name not in needed:

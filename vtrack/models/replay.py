@@ -82,12 +82,18 @@ class Replay:
             yield
 
     def _piece(self, batch: Tensor, about: object, answer: Answer) -> Tensor:
-        recording = self._recording((about, _filled(tuple(batch.shape))), answer)
+        shape = _filled(tuple(batch.shape))
+        recording = self._recording((about, shape), answer)
+        # Filled up in any case: the numbers are to be the same from a graph and without one.
+        whole = self._room(shape) if recording is None else recording.batch
+        whole[: len(batch)].copy_(batch, non_blocking=True)
         if recording is None:
-            return answer(batch.to(self._device, non_blocking=True)).cpu()
-        recording.batch[: len(batch)].copy_(batch, non_blocking=True)
+            return answer(whole)[: len(batch)].cpu()
         recording.graph.replay()
         return recording.rows[: len(batch)].cpu()
+
+    def _room(self, shape: torch.Size) -> Tensor:
+        return torch.zeros(shape, dtype=torch.uint8, device=self._device)
 
     def _recording(self, key: tuple[object, torch.Size], answer: Answer) -> _Recording | None:
         if not self._recordable:
@@ -113,7 +119,7 @@ class Replay:
             self._recordings.popitem(last=False)
 
     def _recorded(self, shape: torch.Size, answer: Answer) -> _Recording:
-        batch = torch.zeros(shape, dtype=torch.uint8, device=self._device)
+        batch = self._room(shape)
         for _ in range(_WARM_UPS):  # libraries choose their kernels before the recording, which allows no trying
             answer(batch)
         graph = torch.cuda.CUDAGraph()
