@@ -16,7 +16,7 @@ from pipelines.source import open_source
 from vtrack.cli.bench import model_table
 from vtrack.cli.main import main
 from vtrack.errors import VTrackError
-from vtrack.models.speed import Row, measure, spread_query
+from vtrack.models.speed import TOGETHER, Row, measure, spread_query
 
 ROOT = Path(__file__).parents[2]
 
@@ -127,12 +127,23 @@ def test_a_model_by_batch_and_points() -> None:
     assert len(model_table("fast", rows).splitlines()) == 6 + 2 * len(engines)
 
 
+def test_points_are_counted_for_one_face_and_for_some_at_once() -> None:
+    rows = [row for row in measure("fast", "cpu", batches=(1, TOGETHER), points=(8, 68)) if row.engine == "onnx"]
+    assert [(row.batch, row.points) for row in rows] == [(1, 68), (TOGETHER, 68), (1, 8), (TOGETHER, 8)]
+
+
 def test_the_table_of_a_model_has_each_figure_in_its_place() -> None:
     rows = [Row("onnx", batch, 68, 1.5 * batch) for batch in (1, 8)] + [Row("onnx", 1, 1000, 9.0)]
     lines = model_table("fast", rows).splitlines()
     assert lines[3].split() == ["onnx", "1.50", "12.00"]
     assert lines[6].split() == ["engine", "68", "1000"]
     assert lines[7].split() == ["onnx", "1.50", "9.00"]
+    lines = model_table("fast", [*rows, Row("onnx", 8, 1000, 7.0)]).splitlines()
+    assert [line.split() for line in lines[9:]] == [
+        ["8", "faces", "at", "once,", "points"],
+        ["engine", "68", "1000"],
+        ["onnx", "12.00", "7.00"],
+    ]
 
 
 def test_queries_of_any_length() -> None:

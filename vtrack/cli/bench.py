@@ -152,9 +152,8 @@ def _tell(text: str) -> None:
 
 def model_table(name: str, rows: Sequence[ModelRow]) -> str:
     """Milliseconds a face, a line for each engine."""
+    usual = rows[0].points
     batches = sorted({row.batch for row in rows})
-    usual = next(row.points for row in rows)
-    counts = sorted({row.points for row in rows})
     # A GPU takes hundredths of a millisecond. What does not fit in memory for one engine may fit for the other.
     cells: defaultdict[tuple[str, int, int], str] = defaultdict(lambda: f"{'–':>9}")
     cells |= {(row.engine, row.batch, row.points): f"{row.ms:9.{2 if row.ms >= 0.1 else 4}f}" for row in rows}
@@ -162,8 +161,12 @@ def model_table(name: str, rows: Sequence[ModelRow]) -> str:
     lines.append(f"{'engine':8}" + "".join(f"{batch:9}" for batch in batches))
     engines = list(dict.fromkeys(row.engine for row in rows))
     lines += [f"{engine:8}" + "".join(cells[engine, batch, usual] for batch in batches) for engine in engines]
-    lines += ["", f"{'':8}{'one face, points':>{9 * len(counts)}}", f"{'engine':8}" + "".join(f"{n:9}" for n in counts)]
-    lines += [f"{engine:8}" + "".join(cells[engine, 1, count] for count in counts) for engine in engines]
+    for batch in batches:
+        title = "one face, points" if batch == 1 else f"{batch} faces at once, points"
+        counts = sorted({row.points for row in rows if row.batch == batch})
+        if len(counts) > 1:
+            lines += ["", f"{'':8}{title:>{9 * len(counts)}}", f"{'engine':8}" + "".join(f"{n:9}" for n in counts)]
+            lines += [f"{engine:8}" + "".join(cells[engine, batch, count] for count in counts) for engine in engines]
     return "\n".join(lines)
 
 

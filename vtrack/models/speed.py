@@ -21,6 +21,8 @@ BATCHES = (1, 8, 64, 512)
 POINTS = (1, 8, 68, 98, 1000)
 USUAL = 68
 """Points asked for while batches grow."""
+TOGETHER = 8
+"""Faces looked at together for each number of points, besides one: about what a moment of video makes."""
 _SECONDS, _LEAST = 0.6, 5
 """Each cell is measured for so long, and at least so often."""
 _BYTES = 8 * 2**20
@@ -59,12 +61,15 @@ def spread_query(count: int) -> Query:
 def measure(
     name: str, device: str = "auto", batches: Sequence[int] = BATCHES, points: Sequence[int] = POINTS
 ) -> Iterator[Row]:
-    """Batches of growing size at the usual number of points, then growing numbers of points for one face."""
+    """Batches of growing size at the usual number of points, then growing numbers of points for one face, and for some."""
     device = pick_device(device)
     for engine in engines_of(name, device):
         model = load_model(name, device=device, engine=engine)
         cells = dict.fromkeys(
-            [*((batch, USUAL) for batch in batches if _fits(batch)), *((1, count) for count in points)]
+            [
+                *((batch, USUAL) for batch in batches if _fits(batch)),
+                *((batch, count) for batch in batches if batch in (1, TOGETHER) for count in points),
+            ]
         )
         for batch, count in cells:
             yield Row(engine, batch, count, _ms(model, batch, spread_query(count)))
