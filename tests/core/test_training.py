@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from vtrack.cli.main import main
 from vtrack.errors import DataError, ModelError, UsageError
 from vtrack.layouts import load_layout
 from vtrack.models import load_model
@@ -254,6 +255,11 @@ def test_a_teacher_moves_labels_towards_what_it_says(data_dir: Path, tmp_path: P
     for faulty, message in (({"teacher": "none"}, "there is no model 'none'"), ({"teacher_share": 0.0}, "lie in 0..1")):
         with pytest.raises((UsageError, ModelError), match=message):
             train(replace(recipe, **faulty), tmp_path / "wrong")
+
+
+def test_a_teacher_s_share_is_nothing_without_a_teacher(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert main(["train", "--data", "w68:w68.zip", "--out", str(tmp_path / "run"), "--teacher-share", "0.3"]) == 2
+    assert "name it by --teacher" in capsys.readouterr().err
 
 
 @pytest.mark.data

@@ -135,11 +135,14 @@ def _detector(args: argparse.Namespace) -> Path:
 
 def _landmarks(args: argparse.Namespace) -> Path:
     """A landmark model; its checkpoint."""
+    from vtrack.errors import UsageError
     from vtrack.models.systems import make_config
     from vtrack.training.augment import make_augmentation
     from vtrack.training.loop import train
     from vtrack.training.recipe import Recipe
 
+    if not args.teacher and args.teacher_share != args.unchanged["teacher_share"]:
+        raise UsageError("--teacher-share says how much of what is learned is a teacher's; name it by --teacher")
     named = {"backbone": args.backbone, "input_size": args.size, "dim": args.dim, "layers": args.layers}
     settings = {knob: value for knob, value in named.items() if value is not None}
     model = make_config(args.model, settings | knobs(args.set))
