@@ -71,19 +71,10 @@ def _torch(card: Card, path: Path, device: str) -> Engine:
     import torch
 
     from vtrack.models.facenet import Exported, load_facenet
+    from vtrack.models.replay import answering
 
     net = Exported(load_facenet(card, path)).to(device).eval()
-    if device.startswith("cuda"):
-        from vtrack.models.replay import Replay
-
-        replay = Replay(device, largest=_LARGEST)
-        # CUDA takes seconds to load what a network's first run needs: better before the first frame.
-        replay.prepare((1, *_USUAL, 3), None, net)
-        return Engine(lambda pictures: replay(torch.from_numpy(pictures), None, net).numpy(), MANY)
-
-    def run(pictures: ImageArray) -> FloatArray:
-        with torch.inference_mode():
-            cells: FloatArray = net(torch.from_numpy(pictures).to(device, non_blocking=True)).cpu().numpy()
-        return cells
-
-    return Engine(run, MANY)
+    answers = answering(device, largest=_LARGEST)
+    # CUDA takes seconds to load what a network's first run needs: better before the first frame.
+    answers.prepare((1, *_USUAL, 3), None, net)
+    return Engine(lambda pictures: answers(torch.from_numpy(pictures), None, net).numpy(), MANY)

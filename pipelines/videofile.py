@@ -19,7 +19,7 @@ from pipelines.orientation import Orientation
 from pipelines.source import Selection, Source, SourceInfo
 from vtrack.errors import SourceError
 from vtrack.planes import BT601, BT709, HD_HEIGHT, Colours, Planes, view
-from vtrack.types import Frame, ImageArray
+from vtrack.types import Frame, ImageArray, in_seconds
 
 logger = logging.getLogger(__name__)
 
@@ -85,7 +85,7 @@ class VideoFile(Source):
         start, stop, every = self.selection.start, self.selection.stop, self.selection.every
         first = None
         for picture in self._decoder.pictures(start):
-            time = float(picture.pts * self._decoder.time_base)
+            time = in_seconds(picture.pts, self._decoder.time_base)
             self._span = (self._span[0] if self._span else time, time)
             if stop is not None and time >= stop:
                 return

@@ -22,6 +22,11 @@ BoolArray = npt.NDArray[np.bool_]
 ImageArray = npt.NDArray[np.uint8]
 
 
+def in_seconds(pts: int, time_base: Fraction) -> float:
+    """A timestamp in seconds: the float next to the fraction, which itself takes many times as long."""
+    return pts * time_base.numerator / time_base.denominator
+
+
 def _check_shape(name: str, array: Array, *shape: int | None) -> None:
     """Raise unless `array` has the given shape; None stands for any length."""
     fits = len(array.shape) == len(shape)
@@ -61,7 +66,7 @@ class Frame:
     @property
     def time(self) -> float:
         """Seconds from the source's own clock."""
-        return self.pts * self.time_base.numerator / self.time_base.denominator
+        return in_seconds(self.pts, self.time_base)
 
     @property
     def size(self) -> tuple[int, int]:

@@ -20,7 +20,7 @@ import numpy as np
 from pipelines.landmarks import Sighting
 from pipelines.sinks import PartFile
 from vtrack.errors import SourceError
-from vtrack.types import Array, BoolArray, FloatArray, Frame
+from vtrack.types import Array, BoolArray, FloatArray, Frame, in_seconds
 
 _UNREADABLE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)
 _NAMES = ("index", "pts", "cut", "owner", "id", "presence", "angle", "box", "points", "sigma")
@@ -63,7 +63,7 @@ class Recording:
     @cached_property
     def times(self) -> FloatArray:
         """(frames,) seconds from the source's own clock."""
-        return np.array([float(int(pts) * self.time_base) for pts in self.pts])
+        return np.array([in_seconds(pts, self.time_base) for pts in self.pts.tolist()])
 
     def place(self, moment: float | None, otherwise: int = 0) -> int:
         """The first frame at this time or after it, or how many there are; `otherwise` where no time is given."""

@@ -15,6 +15,7 @@ from vtrack.errors import ModelError, UsageError
 from vtrack.layouts import load_layout
 from vtrack.models import gpu_likely, load_model, pick_device, shipped
 from vtrack.models.card import WEIGHTS, Card, read_card
+from vtrack.models.replay import Plain, Replay
 from vtrack.types import Query
 
 QUERY = load_layout("300w").query
@@ -171,8 +172,8 @@ def test_recorded_graphs_answer_as_the_network_does() -> None:
     model = load_model("fast", device="cuda")
     images = noise(model, 600)
     whole = model.predict(images, QUERY)
-    assert model._replay is not None and model._replay._recordable, "the network could not be recorded"
-    model._replay = None
+    assert isinstance(model._answers, Replay) and model._answers._recordable, "the network could not be recorded"
+    model._answers = Plain("cuda")
     plainly = model.predict(images, QUERY)
     np.testing.assert_allclose(whole.points, plainly.points, atol=5e-3)
     np.testing.assert_allclose(whole.sigma, plainly.sigma, rtol=0.1)

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from detectors import load_detector
+from detectors import engines, load_detector
 from detectors.native import NativeDetector
 from tests.detectors.pictures import astronaut, frame, overlap, photographs
 from vtrack.crops import Crops, warp
@@ -22,6 +22,8 @@ from vtrack.models.card import WEIGHTS, read_card
 from vtrack.models.faceboxes import overlaps
 from vtrack.training.detect_labels import DOUBTFUL, box_of, upright
 from vtrack.types import Detections, Detector
+
+NATIVE = WEIGHTS / "native.json"
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +38,17 @@ def test_finds_the_face_and_nothing_else(native: Detector) -> None:
     assert overlap(found, box) > 0.6
     assert found.scores[0] > 0.9
     assert abs(found.angles[0]) < np.radians(15)
+
+
+def test_torch_says_what_the_graph_says() -> None:
+    """As it would on a device that has no graphs of its own."""
+    card = read_card(NATIVE)
+    pictures = np.random.default_rng(0).integers(0, 256, (2, 96, 128, 3), dtype=np.uint8)
+    here, there = (
+        engines._torch(card, NATIVE.with_suffix(".safetensors"), "cpu"),
+        engines.load_engine(card, NATIVE, "cpu"),
+    )
+    np.testing.assert_allclose(here.run(pictures), there.run(pictures), atol=1e-4)
 
 
 @pytest.mark.cuda

@@ -145,7 +145,8 @@ class _Copy:
     def __init__(self, asking: Any, answering: Any, size: int) -> None:
         self._answering, self._size = answering, size
         self._idle: SimpleQueue[_Request] = SimpleQueue()
-        self._asked = lru_cache(maxsize=_QUERIES)(partial(_asked, asking.create_infer_request(), threading.Lock()))
+        worked_out = partial(_worked_out, asking.create_infer_request(), threading.Lock())
+        self._worked_out = lru_cache(maxsize=_QUERIES)(worked_out)
 
     def __call__(self, crops: ImageArray, query: Query) -> list[FloatArray]:
         count = len(crops)
@@ -156,7 +157,7 @@ class _Copy:
         except Empty:
             request = _Request(self._answering.create_infer_request())
         try:
-            return [told[:count].copy() for told in request(crops, self._asked(query))]
+            return [told[:count].copy() for told in request(crops, self._worked_out(query))]
         finally:
             self._idle.put(request)
 
@@ -165,7 +166,7 @@ class _Request:
     """For one thread at a time."""
 
     def __init__(self, request: Any) -> None:
-        self._request = request
+        self._request, self._tensor = request, load_openvino().Tensor
         self._asked: Sequence[Any] = ()
         self._told = [request.get_output_tensor(place).data for place in range(3)]
 
@@ -178,12 +179,12 @@ class _Request:
             self._asked = asked
         # It takes no memory that cannot be written, as that of crops from another process.
         crops = np.require(crops, requirements=["C", "W"])
-        self._request.set_input_tensor(0, load_openvino().Tensor(crops, shared_memory=True))
+        self._request.set_input_tensor(0, self._tensor(crops, shared_memory=True))
         self._request.infer()
         return self._told
 
 
-def _asked(request: Any, lock: threading.Lock, query: Query) -> Sequence[Any]:
+def _worked_out(request: Any, lock: threading.Lock, query: Query) -> Sequence[Any]:
     """What the network makes of a query alone, as its other part takes it."""
     with lock:
         request.infer(dict(zip(("parts", "positions"), encoded(query), strict=True)))

@@ -20,7 +20,7 @@ from vtrack.types import FloatArray, ImageArray, Prediction, Query
 if TYPE_CHECKING:
     import torch
 
-    from vtrack.models.replay import Answer, Replay
+    from vtrack.models.replay import Answer
 
 
 INT8 = ".int8.onnx"
@@ -125,17 +125,14 @@ class TorchEngine(Engine):
         import torch
 
         from vtrack.models.backbones import channels_last
+        from vtrack.models.replay import answering
 
         super().__init__(card)
         self.device = device
         self._torch: Any = torch
         self._queries: dict[Query, tuple[torch.Tensor, torch.Tensor]] = {}
         self.network = channels_last(network.to(device)).eval()
-        self._replay: Replay | None = None
-        if device.startswith("cuda"):
-            from vtrack.models.replay import Replay
-
-            self._replay = Replay(device)
+        self._answers = answering(device)
 
     def predict(self, crops: ImageArray | torch.Tensor, query: Query) -> Prediction:
         """Answer a query on `uint8` crops (B, 3, S, S), from NumPy or already on the device."""
@@ -146,24 +143,18 @@ class TorchEngine(Engine):
         if not len(images) or not len(query):
             return _nothing(len(images), len(query))
         plan = reading(query, self._taught)
-        answer = self._answer(plan.asked)
-        if self._replay is not None:
-            rows = self._replay(images, plan.asked, answer)
-        else:
-            with torch.inference_mode():
-                rows = answer(images.to(self.device, non_blocking=True)).cpu()
-        flat, count = rows.numpy(), len(plan.asked)
+        flat, count = self._answers(images, plan.asked, self._answer(plan.asked)).numpy(), len(plan.asked)
         return plan.read(
             Prediction(flat[:, : 2 * count].reshape(-1, count, 2), flat[:, 2 * count : 3 * count], flat[:, -1])
         )
 
     def prepare(self, query: Query) -> None:
-        """On a GPU: record, before there is a hurry, the graphs for so many faces as are usually asked about at once."""
-        if self._replay is None or not len(query):
+        """Before there is a hurry, make what helps with so many faces as are usually asked about at once."""
+        if not len(query):
             return
         asked = reading(query, self._taught).asked
         for count in _USUAL:
-            self._replay.prepare((count, 3, self.input_size, self.input_size), asked, self._answer(asked))
+            self._answers.prepare((count, 3, self.input_size, self.input_size), asked, self._answer(asked))
 
     def _answer(self, query: Query) -> Answer:
         parts, positions = self._on_device(query)

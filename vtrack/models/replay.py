@@ -42,6 +42,26 @@ class _Recording:
     """Keeps what the graph reads besides the batch, a query's tensors above all, which it knows by their addresses only."""
 
 
+def answering(device: str, largest: int = LARGEST) -> Replay | Plain:
+    """What gets answers of a network on a device: by graphs where that has them."""
+    return Replay(device, largest) if device.startswith("cuda") else Plain(device)
+
+
+class Plain:
+    """Answers as they come."""
+
+    def __init__(self, device: str) -> None:
+        self._device = torch.device(device)
+
+    def __call__(self, batch: Tensor, about: object, answer: Answer) -> Tensor:
+        """Rows for a whole batch, on the CPU."""
+        with torch.inference_mode():
+            return answer(batch.to(self._device, non_blocking=True)).cpu()
+
+    def prepare(self, shape: tuple[int, ...], about: object, answer: Answer) -> None:
+        """There is nothing to be made for batches of this shape."""
+
+
 class Replay:
     """Answers by recorded graphs; as they come where a network cannot be recorded, or what is asked comes only once.
 
