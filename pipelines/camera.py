@@ -6,16 +6,15 @@ A camera is opened, gives pictures as they come until it is asked to leave, and 
 
 from __future__ import annotations
 
-import re
 import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import cv2
 
-from pipelines.source import Source, is_address, open_source
+from pipelines.source import open_source
+from pipelines.source_base import Source
 from vtrack.errors import SourceError
 from vtrack.types import ImageArray
 
@@ -118,21 +117,3 @@ class Player(Camera):
 
     def close(self) -> None:
         self._source.close()
-
-
-def camera_opener(place: str, *, loop: bool = False) -> CameraOpener:
-    """What opens the camera of this name: a number, `/dev/video0`, an address, `browser` or a file.
-
-    `loop` plays a file for ever. `browser` waits until somebody lends the camera of the browser that shows the page.
-    """
-    if re.fullmatch(r"\d+|/dev/video\d+", place):
-        return lambda: Device(place)
-    if place == "browser":
-        from pipelines.rtc import Awaited
-
-        return Awaited
-    if is_address(place):
-        return lambda: Stream(place)
-    if not Path(place).exists():
-        raise SourceError(f"{place}: no such file; --camera takes a number, /dev/video0, an address or a file")
-    return lambda: Player(place, loop)

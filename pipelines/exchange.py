@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from pipelines.columns import PIXEL_DIGITS, SHARE_DIGITS, Field
-from pipelines.tables import TextSink, csv_line, row_format, without_nan
+from pipelines.text_sink import TextSink, csv_line, row_format, without_nan
 from vtrack.errors import UsageError
 from vtrack.layouts import load_layout
 from vtrack.types import Face, FloatArray, FrameResult, Query

@@ -10,7 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from pipelines.source import Selection, Source, SourceInfo
+from pipelines.source_base import Selection, Source, SourceInfo
 from vtrack.errors import SourceError, UsageError
 from vtrack.types import Frame, ImageArray
 

@@ -17,10 +17,11 @@ import numpy as np
 import numpy.typing as npt
 
 from pipelines.stopwatch import Stopwatch
-from vtrack.crops import Crops, warp
+from vtrack.crops import Crops
 from vtrack.parts import ANCHORS, box_around
 from vtrack.planes import Pixels
 from vtrack.types import FloatArray, Frame, LandmarkModel, Prediction, Query
+from vtrack.warp import warp
 
 PRESENT = 0.5
 """Presence from which a crop counts as showing a face without doubt."""

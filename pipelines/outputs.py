@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipelines.sinks import Sink
-from pipelines.source import Source
+from pipelines.source_base import Source
 from vtrack.errors import UsageError
 from vtrack.types import Query
 

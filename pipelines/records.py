@@ -15,7 +15,7 @@ import numpy as np
 
 from pipelines.columns import HEAD, Columns, Field
 from pipelines.sinks import FileSink
-from pipelines.tables import TextSink
+from pipelines.text_sink import TextSink
 from vtrack.errors import MissingExtraError
 from vtrack.types import FrameResult, Query
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
 
-from vtrack import __version__
+from vtrack._version import __version__
 from vtrack.errors import SinkError, UsageError
 from vtrack.types import FrameResult
 

@@ -7,17 +7,15 @@ A row is one `%` of a format prepared for the whole row, so that a table keeps u
 
 from __future__ import annotations
 
-import csv
-import io
-import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from pathlib import Path
-from typing import TextIO
 
 import numpy as np
 
-from pipelines.columns import HEAD, Columns, Field, choose_groups
-from pipelines.sinks import FileSink, NoSink, Sink
+from pipelines.columns import HEAD, Columns, choose_groups
+from pipelines.exchange import DeepLabCutTable, OpenFaceTable
+from pipelines.sinks import NoSink, Sink
+from pipelines.text_sink import TextSink, csv_line, row_format, without_nan
 from vtrack.errors import UsageError
 from vtrack.types import FrameResult, Query
 
@@ -43,42 +41,9 @@ def open_table(
         return WideTable(path, query, columns)
     if format == "long":
         return LongTable(path, query, columns)
-    from pipelines.exchange import DeepLabCutTable, OpenFaceTable
-
     if format == "openface":
         return OpenFaceTable(path, query)
     return DeepLabCutTable(path, query, max_faces=max_faces or 1)
-
-
-class TextSink(FileSink):
-    """A sink that fills a text file: a head, then some text for each result."""
-
-    _stream: TextIO | None = None
-
-    def _open(self) -> None:
-        self._stream = self.file.part.open("w", encoding="utf-8", newline="")
-        self._stream.write(self._head())
-
-    def _write(self, result: FrameResult) -> None:
-        if self._stream is None:
-            raise ValueError(f"{self.file.path} is not open; use the sink in a `with` statement")
-        self._stream.write(self._rows(result))
-
-    def _finish(self, interrupted: bool) -> None:
-        if self._stream is not None:
-            self._stream.flush()
-
-    def _close(self) -> None:
-        if self._stream is not None:
-            self._stream.close()
-
-    def _head(self) -> str:
-        """What stands before the first row."""
-        raise NotImplementedError
-
-    def _rows(self, result: FrameResult) -> str:
-        """The rows of one frame, at least one."""
-        raise NotImplementedError
 
 
 class WideTable(TextSink):
@@ -134,20 +99,3 @@ class LongTable(TextSink):
             values = np.column_stack([group.values(face, result.frame) for group in self._point_groups]).tolist()
             blocks.append(self._block % tuple(cell for row in values for cell in (prefix, *row)))
         return without_nan("".join(blocks))
-
-
-def row_format(fields: Iterable[Field], empty: int = 0, separator: str = ",") -> str:
-    """The `%` format of one row: the fields' values, then `empty` cells without one."""
-    return separator.join([*(field.text for field in fields), *[""] * empty]) + "\n"
-
-
-def csv_line(cells: Iterable[str]) -> str:
-    """One line of CSV, quoted where a cell needs it."""
-    line = io.StringIO()
-    csv.writer(line, lineterminator="\n").writerow(cells)
-    return line.getvalue()
-
-
-def without_nan(text: str) -> str:
-    """Rows with empty cells where a number is none."""
-    return re.sub(r"(?<=,)nan(?=[,\n])", "", text) if "nan" in text else text

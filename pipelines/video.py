@@ -25,7 +25,8 @@ from pipelines.measures import MEASURED, Measurer
 from pipelines.segments import SegmentFollower
 from pipelines.sinks import Sink
 from pipelines.smooth import Smoother
-from pipelines.source import Source, open_source
+from pipelines.source import open_source
+from pipelines.source_base import Source
 from pipelines.stopwatch import Stopwatch, Waits
 from pipelines.threads import Ahead, Behind
 from vtrack.cores import detector_cores

@@ -16,7 +16,7 @@ from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 from pipelines.clock import USUAL_RATE
 from pipelines.decode import Decoder, Picture
 from pipelines.orientation import Orientation
-from pipelines.source import Selection, Source, SourceInfo
+from pipelines.source_base import Selection, Source, SourceInfo
 from vtrack.errors import SourceError
 from vtrack.planes import BT601, BT709, HD_HEIGHT, Colours, Planes, view
 from vtrack.types import Frame, ImageArray, in_seconds

@@ -1,4 +1,4 @@
-"""Square face crops: where they lie, how to cut them, and the exact way back.
+"""Square face crops: where they lie, what has to be cut out of a picture for each, and the exact way back.
 
 A crop is a centre, a side and an angle in frame pixels; it may leave the frame. Crop coordinates `u` are 0..1 over the
 crop's area, so a frame point p has u = R(-angle)(p - centre) / side + 1/2, and the way back is exact by construction.
@@ -8,16 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from vtrack.planes import FloatArray, ImageArray, Pixels, Planes, rgb_of
-
-Places = Sequence[int] | npt.NDArray[np.integer]
-"""Which image each crop is cut from."""
+from vtrack.planes import FloatArray, ImageArray, Pixels, Planes
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -75,31 +71,6 @@ class Crops:
         # The centre of crop pixel 0 lies at crop unit 0.5 / size.
         shift = self.centers - (scaled @ np.full(2, (size - 1) / 2.0))
         return np.concatenate([scaled, shift[:, :, None]], -1)
-
-
-def warp(images: Sequence[Pixels], which: Places, crops: Crops, size: int, device: str | None = None) -> Any:
-    """Cut each crop out of `images[which[i]]`: (crops, 3, size, size) uint8, black beyond the picture.
-
-    An array, or on a device other than the CPU a tensor there, with the same pixels within a few levels. A crop much
-    larger than `size` is averaged down first, since plain bilinear sampling would skip pixels and shimmer.
-    """
-    pictures = [images[place] for place in which]
-    if device is not None and not device.startswith("cpu"):
-        # Without a device torch is not needed, and importing it would cost more than a short clip does.
-        from vtrack.crops_torch import warp_there
-
-        return warp_there(pictures, crops, size, device)
-    out, cuts = np.empty((len(crops), 3, size, size), np.uint8), cuts_of(pictures, crops, size)
-    for i, (picture, place) in enumerate(zip(pictures, out, strict=True)):
-        if isinstance(picture, Planes):
-            for (plane, step, black), shown in zip(picture.each, place, strict=True):
-                cuts[step][i].make(plane, black, shown)
-            place[:] = rgb_of(place[None], picture.colours)[0]
-        else:
-            upright = np.empty((size, size, 3), np.uint8)
-            cuts[1][i].make(picture, 0, upright)
-            place[:] = upright.transpose(2, 0, 1)
-    return out
 
 
 def _halvings(sides: FloatArray, size: int, shapes: npt.NDArray[np.integer] | Sequence[int]) -> npt.NDArray[np.intp]:

@@ -23,7 +23,7 @@ from pipelines.batch.pieces import Piece, Whole
 from pipelines.batch.recording import Recording
 from pipelines.decode import Decoder
 from pipelines.follow import Followed
-from pipelines.source import Selection, Source, SourceInfo
+from pipelines.source_base import Selection, Source, SourceInfo
 from pipelines.stopwatch import Stopwatch
 from pipelines.threads import Ahead
 from pipelines.tracks import PATIENCE

@@ -19,7 +19,7 @@ from pipelines.batch.pieces import Piece
 from pipelines.batch.store import Store
 from pipelines.outputs import SUFFIXES, Looks
 from pipelines.sinks import sidecar_path, write_sidecar
-from vtrack import __version__
+from vtrack._version import __version__
 from vtrack.errors import SourceError
 from vtrack.models.card import WEIGHTS, read_card
 from vtrack.types import Query

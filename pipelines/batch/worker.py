@@ -118,7 +118,8 @@ class Tracking:
         from pipelines.batch.joining import in_step
         from pipelines.batch.recording import Recorder
         from pipelines.cuts import marked
-        from pipelines.source import Selection, open_source
+        from pipelines.source import open_source
+        from pipelines.source_base import Selection
         from pipelines.threads import Ahead
         from pipelines.video import room
 

@@ -12,7 +12,7 @@ from pipelines.bench.told import tell
 from pipelines.outputs import Looks, make_sinks
 from pipelines.source import open_source
 from pipelines.video import Pipeline, Settings, run
-from vtrack import __version__
+from vtrack._version import __version__
 from vtrack.query import parse_query
 from vtrack.types import FrameResult
 

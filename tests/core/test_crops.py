@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from vtrack.crops import Crops, warp
-from vtrack.crops_torch import warp_there
+from vtrack.crops import Crops
 from vtrack.types import ImageArray
+from vtrack.warp import warp
+from vtrack.warp_torch import warp_there
 
 
 def random_crops(count: int, seed: int = 0) -> Crops:

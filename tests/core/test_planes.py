@@ -12,10 +12,11 @@ import pytest
 from pipelines.cuts import CutDetector
 from pipelines.source import open_source
 from tests.clips import write_clip
-from vtrack.crops import Crops, warp
-from vtrack.crops_torch import warp_there
+from vtrack.crops import Crops
 from vtrack.planes import BT601, BT709, Colours, Planes, rgb_of
 from vtrack.types import Frame
+from vtrack.warp import warp
+from vtrack.warp_torch import warp_there
 
 SAMPLE = Path(__file__).parents[2] / "samples" / "sample.mp4"
 

@@ -10,13 +10,14 @@ import onnx
 import pytest
 
 from pipelines.source import open_source
-from vtrack.crops import Crops, warp
+from vtrack.crops import Crops
 from vtrack.errors import ModelError
 from vtrack.layouts import load_layout
 from vtrack.models import load_model
 from vtrack.models.card import WEIGHTS
 from vtrack.models.engines import INT8, OnnxEngine, int8_pays
 from vtrack.models.quantise import quantise
+from vtrack.warp import warp
 
 QUERY = load_layout("300w").query
 SAMPLE = Path(__file__).parents[2] / "samples" / "sample.mp4"

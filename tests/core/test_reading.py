@@ -10,7 +10,7 @@ import torch
 from scipy.interpolate import CubicSpline
 
 from tests.core.faces import noise
-from vtrack.crops import Crops, warp
+from vtrack.crops import Crops
 from vtrack.data import Dataset, load_dataset
 from vtrack.data.sources import layout_of
 from vtrack.layouts import load_layout
@@ -25,6 +25,7 @@ from vtrack.models.speed import spread_query
 from vtrack.parts import ANCHORS
 from vtrack.query import parse_query
 from vtrack.types import FloatArray, ImageArray, LandmarkModel, Query
+from vtrack.warp import warp
 
 FAST = Taught.of(read_card(WEIGHTS / "fast.json"))
 TAUGHT = sorted({layout_of(name).name for name in read_card(WEIGHTS / "fast.json").data})

@@ -11,21 +11,23 @@ import pytest
 import torch
 
 from vtrack.cli.main import main
+from vtrack.data.store import STORED_SIDE, Store, plain_batches
 from vtrack.errors import DataError, ModelError, UsageError
 from vtrack.layouts import load_layout
 from vtrack.models import load_model
 from vtrack.models.backbones import normalise
 from vtrack.models.card import read_card
+from vtrack.models.losses import landmark_loss, place_loss, spread_loss, wing
+from vtrack.models.output import Output
 from vtrack.models.reading import marks
-from vtrack.models.udfld import Output, Udfld, UdfldConfig
+from vtrack.models.udfld import Udfld, UdfldConfig
 from vtrack.training.augment import Augmentation, make_augmentation
 from vtrack.training.average import average
+from vtrack.training.batches import draw_batch
 from vtrack.training.checkpoint import load_run, load_weights
 from vtrack.training.loop import CHECKPOINT, Run, open_stores, train
-from vtrack.training.losses import landmark_loss, place_loss, spread_loss, wing
 from vtrack.training.publish import publish
 from vtrack.training.recipe import Recipe
-from vtrack.training.store import STORED_SIDE, Store, draw_batch, plain_batches
 from vtrack.training.teacher import taught
 from vtrack.training.widen import widened
 

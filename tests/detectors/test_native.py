@@ -12,7 +12,7 @@ import pytest
 from detectors import engines, load_detector
 from detectors.native import NativeDetector
 from tests.detectors.pictures import astronaut, frame, overlap, photographs
-from vtrack.crops import Crops, warp
+from vtrack.crops import Crops
 from vtrack.errors import ModelError, UsageError
 from vtrack.evaluation.detect import found_in, matched
 from vtrack.evaluation.scenes import eval_scenes, validation_pictures
@@ -22,6 +22,7 @@ from vtrack.models.card import WEIGHTS, read_card
 from vtrack.models.faceboxes import overlaps
 from vtrack.training.detect_labels import DOUBTFUL, box_of, upright
 from vtrack.types import Detections, Detector
+from vtrack.warp import warp
 
 NATIVE = WEIGHTS / "native.json"
 

@@ -12,10 +12,11 @@ import pytest
 from pipelines import landmarks
 from pipelines.landmarks import Landmarker, Sighting, roll_of
 from tests.pipelines.toys import ToyFace, ToyModel, painter, true_points
-from vtrack.crops import Crops, Places, warp
+from vtrack.crops import Crops
 from vtrack.parts import ANCHORS
 from vtrack.planes import Pixels
 from vtrack.types import Frame, ImageArray, Prediction, Query
+from vtrack.warp import Places, warp
 
 QUERY = Query(("jaw", "left_eye", "inner_lip"), (0.5, 0.5, 0.3))
 FACE = ToyFace((150, 95), 60, 0.3)

@@ -17,12 +17,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipelines.camera import Camera, Player, camera_opener
+from pipelines.camera import Camera, Player
 from pipelines.capture import Capture
 from pipelines.emit import bundles, open_emitter, osc_message
 from pipelines.live import Live, LiveResult, Worker, mirrored
 from pipelines.measures import MEASURES
 from pipelines.newest import Newest
+from pipelines.open_camera import camera_opener
 from pipelines.pace import PaceMeter
 from pipelines.recorder import Drawings, Recorder
 from pipelines.source import open_source

@@ -17,9 +17,9 @@ import pytest
 
 aiohttp = pytest.importorskip("aiohttp", reason='the browser view needs aiohttp: pip install "vtrack[live]"')
 
-from pipelines.camera import camera_opener
 from pipelines.capture import Capture
 from pipelines.live import Live, Worker
+from pipelines.open_camera import camera_opener
 from pipelines.recorder import Drawings, Recordings
 from pipelines.server import FULL, Access, Server, query_of
 from pipelines.source import open_source

@@ -18,7 +18,8 @@ import pytest
 from av.codec.hwaccel import hwdevices_available
 
 from pipelines.clock import Clock
-from pipelines.source import Source, is_address, open_source
+from pipelines.source import is_address, open_source
+from pipelines.source_base import Source
 from pipelines.videofile import _planes_of
 from tests.clips import (
     ORIENTATIONS,

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from pipelines.smooth import Smoother
-from pipelines.source import Selection, Source, open_source
+from pipelines.source import open_source
+from pipelines.source_base import Selection, Source
 from pipelines.tables import WideTable
 from pipelines.video import Pipeline, Settings, run, track
 from tests.clips import write_clip

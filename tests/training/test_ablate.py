@@ -13,9 +13,9 @@ from vtrack.models.regression import RegressionConfig
 from vtrack.models.udfld import UdfldConfig
 from vtrack.training.ablate import tables, variants
 from vtrack.training.augment import Augmentation
+from vtrack.training.batches import draw_batch
 from vtrack.training.loop import open_stores, train
 from vtrack.training.recipe import Recipe
-from vtrack.training.store import draw_batch
 
 TINY = UdfldConfig(input_size=64, dim=32, heads=4, layers=0, hidden=32)
 

@@ -13,7 +13,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from vtrack import __version__
+from vtrack._version import __version__
 from vtrack.errors import UsageError, VTrackError
 
 COMMANDS = (

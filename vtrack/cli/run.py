@@ -17,7 +17,7 @@ from vtrack.parts import GROUPS, PARTS
 
 if TYPE_CHECKING:
     from pipelines.outputs import Looks
-    from pipelines.source import Source
+    from pipelines.source_base import Source
     from pipelines.video import Summary
     from vtrack.types import FrameResult
 

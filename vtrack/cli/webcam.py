@@ -79,10 +79,10 @@ def add_parser(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Open the camera, show, write and send what it sees."""
-    from pipelines.camera import camera_opener
     from pipelines.capture import Capture
     from pipelines.draw import parse_kinds
     from pipelines.live import Live, Worker
+    from pipelines.open_camera import camera_opener
     from pipelines.recorder import Drawings, Recorder, Recordings
     from pipelines.threads import interruptible
     from pipelines.video import Pipeline, Settings

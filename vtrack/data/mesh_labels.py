@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from vtrack.crops import Crops, warp
+from vtrack.crops import Crops
 from vtrack.data.dataset import Dataset
 from vtrack.data.solutions import solution
 from vtrack.data.sources import load_dataset
@@ -30,6 +30,7 @@ from vtrack.errors import UsageError
 from vtrack.layouts import Layout, load_layout, points_of
 from vtrack.parts import plain
 from vtrack.types import FloatArray, ImageArray
+from vtrack.warp import warp
 
 log = logging.getLogger(__name__)
 

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from vtrack.crops import Crops, warp
+from vtrack.crops import Crops
 from vtrack.data import Dataset
 from vtrack.errors import DataError
 from vtrack.evaluation import metrics
 from vtrack.types import FloatArray, ImageArray, LandmarkModel
+from vtrack.warp import warp
 
 LIMITS = (0.08, 0.10)
 

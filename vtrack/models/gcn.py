@@ -21,7 +21,8 @@ from vtrack.models import heatmaps as hm
 from vtrack.models.decoders import decode
 from vtrack.models.heatmap import Heatmap, HeatmapConfig
 from vtrack.models.heatmap import Seen as HeatmapSeen
-from vtrack.models.system import Labelled, Output, full_precision
+from vtrack.models.output import Output
+from vtrack.models.system import Labelled, full_precision
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,8 @@ from vtrack.errors import ModelError
 from vtrack.models import vectors as gv
 from vtrack.models.backbones import STRIDES, build_backbone, normalise
 from vtrack.models.necks import NECKS, build_neck
-from vtrack.models.system import Doubt, Labelled, LayoutConfig, LayoutSystem, Output, precisely
+from vtrack.models.output import Output
+from vtrack.models.system import Doubt, Labelled, LayoutConfig, LayoutSystem, precisely
 
 
 @dataclass(frozen=True)

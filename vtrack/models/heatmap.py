@@ -15,7 +15,8 @@ from vtrack.models import heatmaps as hm
 from vtrack.models.backbones import STRIDES, build_backbone, normalise
 from vtrack.models.decoders import DECODERS, decode
 from vtrack.models.necks import NECKS, build_neck
-from vtrack.models.system import Doubt, Labelled, LayoutConfig, LayoutSystem, Output, precisely
+from vtrack.models.output import Output
+from vtrack.models.system import Doubt, Labelled, LayoutConfig, LayoutSystem, precisely
 
 
 @dataclass(frozen=True)

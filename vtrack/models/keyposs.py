@@ -13,7 +13,8 @@ from torch import Tensor
 
 from vtrack.models import multilateration
 from vtrack.models.heatmap import Heatmap, HeatmapConfig, Seen
-from vtrack.models.system import Labelled, Output
+from vtrack.models.output import Output
+from vtrack.models.system import Labelled
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from vtrack.errors import MissingExtraError, ModelError, UsageError
 from vtrack.models.card import Card
 from vtrack.models.graphs import halve
-from vtrack.models.system import Output
+from vtrack.models.output import Output
 from vtrack.models.systems import build_system, make_config
 from vtrack.models.udfld import TEXT_DIM
 

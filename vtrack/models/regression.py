@@ -8,7 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from vtrack.models.backbones import build_backbone, normalise
-from vtrack.models.system import Labelled, LayoutConfig, LayoutSystem, Output
+from vtrack.models.losses import wing
+from vtrack.models.output import Output
+from vtrack.models.system import Labelled, LayoutConfig, LayoutSystem
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,5 @@ class Regression(LayoutSystem):
         return seen
 
     def objective(self, seen: Output, output: Output, batch: Labelled) -> dict[str, Tensor]:
-        from vtrack.training.losses import wing
-
         errors = wing(output.points[-1] - batch.targets).sum(-1) * batch.known
         return {"wing": 0.1 * errors.sum() / batch.known.sum().clamp(min=1)}

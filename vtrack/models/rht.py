@@ -15,24 +15,22 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from vtrack.data.store import Store, plain_faces
 from vtrack.errors import ModelError
 from vtrack.models import heatmaps as hm
 from vtrack.models.backbones import build_backbone, normalise
 from vtrack.models.blocks import conv_norm
 from vtrack.models.decoders import DECODERS, decode
 from vtrack.models.outline import Outline
+from vtrack.models.output import Output
 from vtrack.models.references import CHOICES, References, representatives
-from vtrack.models.system import Doubt, Labelled, LayoutConfig, LayoutSystem, Output, full_precision, precisely
-
-if TYPE_CHECKING:
-    from vtrack.training.store import Store
+from vtrack.models.system import Doubt, Labelled, LayoutConfig, LayoutSystem, full_precision, precisely
 
 
 @dataclass(frozen=True)
@@ -131,8 +129,6 @@ class Rht(LayoutSystem):
         self.doubt = Doubt(len(self.layout))
 
     def prepare(self, stores: Sequence[Store]) -> None:
-        from vtrack.training.store import plain_faces
-
         super().prepare(stores)
         store, size = stores[0], self.config.input_size // 2
         faces = np.array(representatives(store.points, self.config.references))

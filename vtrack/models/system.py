@@ -9,31 +9,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from vtrack.data.store import Store
 from vtrack.errors import ModelError, UsageError
 from vtrack.layouts import Layout, load_layout
 from vtrack.models.blocks import Backbone
 from vtrack.models.curves import Curves
-
-if TYPE_CHECKING:
-    from vtrack.training.store import Store
-
-
-@dataclass(frozen=True)
-class Output:
-    """What one forward pass gives; training looks at every layer, prediction at the last."""
-
-    points: list[Tensor]
-    """(B, L, 2) in crop units after the initialisation and after each layer."""
-    log_sigma: Tensor
-    """(B, L) logarithm of the spread of the last points."""
-    presence: Tensor
-    """(B,) logit."""
+from vtrack.models.losses import spread_loss
+from vtrack.models.output import Output
 
 
 @dataclass(frozen=True)
@@ -151,8 +139,6 @@ class LayoutSystem(System):
         return Output([points], sigma.log(), output.presence)
 
     def loss(self, batch: Labelled) -> tuple[Tensor, dict[str, Tensor]]:
-        from vtrack.training.losses import spread_loss
-
         seen = self.see(batch.crops, batch)
         with full_precision(batch.crops):
             output = self.read(seen)

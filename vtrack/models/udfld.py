@@ -14,20 +14,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from vtrack.data.store import Store
 from vtrack.errors import ModelError, UsageError
 from vtrack.models.backbones import FeaturePyramid, build_backbone, normalise
 from vtrack.models.blocks import constant
-from vtrack.models.system import Labelled, Output, System, full_precision
+from vtrack.models.losses import landmark_loss, place_loss
+from vtrack.models.output import Output
+from vtrack.models.system import Labelled, System, full_precision
 from vtrack.text import embed
-
-if TYPE_CHECKING:
-    from vtrack.training.store import Store
 
 TEXT_DIM = 384
 """Width of the sentence encoder's embeddings."""
@@ -138,8 +137,6 @@ class Udfld(System):
         return Output(points, log_sigma.clamp(-9.0, 1.0), presence), likeness
 
     def loss(self, batch: Labelled) -> tuple[Tensor, dict[str, Tensor]]:
-        from vtrack.training.losses import landmark_loss, place_loss
-
         output, likeness = self._answer(batch.crops, batch.parts, batch.positions)
         with full_precision(batch.crops):
             total, told = landmark_loss(output, batch.points, batch.is_face, batch.trust)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 import cv2
 from torch.utils import data
 
-from vtrack.training.store import Batch
+from vtrack.training.batches import Batch
 
 _AHEAD = 4
 """Batches that wait ready, at most; of each process two."""

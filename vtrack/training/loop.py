@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from vtrack.data import Dataset, load_dataset, outliers
+from vtrack.data.store import Store, plain_batches, plain_faces
 from vtrack.errors import DataError, EmptySplitError, UsageError
 from vtrack.models.backbones import channels_last, normalise
 from vtrack.models.networks import unfold_norms
@@ -27,6 +28,7 @@ from vtrack.models.reading import marks
 from vtrack.models.system import Labelled, System
 from vtrack.models.systems import SYSTEMS, build_system, system_of
 from vtrack.text import embed
+from vtrack.training.batches import Batch, draw_batch
 from vtrack.training.checkpoint import (
     load_run,
     load_weights,
@@ -40,7 +42,6 @@ from vtrack.training.checkpoint import (
 from vtrack.training.feed import fed
 from vtrack.training.precision import autocast
 from vtrack.training.recipe import Recipe
-from vtrack.training.store import Batch, Store, draw_batch, plain_batches, plain_faces
 from vtrack.training.teacher import taught
 from vtrack.training.team import Team
 from vtrack.training.widen import widened

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from vtrack.data.store import Store, plain_batches, plain_faces
 from vtrack.errors import ModelError
 from vtrack.layouts.middles import SUFFIX
 from vtrack.models.card import Card
@@ -18,7 +19,6 @@ from vtrack.models.networks import build_network, export_onnx, load_network, sav
 from vtrack.models.quantise import quantise
 from vtrack.training.checkpoint import load_run, whole_recipe, without_prefix
 from vtrack.training.loop import CHECKPOINT, open_stores
-from vtrack.training.store import Store, plain_batches, plain_faces
 from vtrack.types import FloatArray, LandmarkModel
 
 log = logging.getLogger(__name__)

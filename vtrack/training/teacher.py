@@ -9,9 +9,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from vtrack.data.store import STORED_SIDE, Store, plain_batches
 from vtrack.errors import UsageError
 from vtrack.models import load_model
-from vtrack.training.store import STORED_SIDE, Store, plain_batches
 
 
 def taught(store: Store, name: str, share: float, device: str = "cpu") -> Store:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from vtrack.models.system import Output
+from vtrack.models.output import Output
 
 WING_WIDTH, WING_CURVE = 10.0, 2.0
 """Wing loss, in pixels of a 256-pixel crop: beyond the width it is linear, within it logarithmic."""

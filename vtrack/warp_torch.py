@@ -1,4 +1,4 @@
-"""The warp of `vtrack.crops` on an accelerator: all crops at once, the same pixels within a few levels.
+"""The warp of `vtrack.warp` on an accelerator: all crops at once, the same pixels within a few levels.
 
 Only what crops show travels there, as it is stored: most of a picture is nobody's face.
 """
@@ -18,7 +18,7 @@ from vtrack.planes import FloatArray, ImageArray, Pixels, Planes
 
 @torch.inference_mode()
 def warp_there(pictures: Sequence[Pixels], crops: Crops, size: int, device: str) -> Tensor:
-    """`vtrack.crops.warp` of each crop out of its picture: (crops, 3, size, size) uint8 on the device."""
+    """`vtrack.warp.warp` of each crop out of its picture: (crops, 3, size, size) uint8 on the device."""
     if not len(crops):
         return torch.empty((0, 3, size, size), dtype=torch.uint8, device=device)
     planes = [picture for picture in pictures if isinstance(picture, Planes)]
