@@ -44,7 +44,7 @@ def load_detector(
 
     detector: Detector
     if name in ("auto", "native"):
-        from detectors.native import DEFAULT_SIZE, NativeDetector
+        from vtrack.detectors.native import DEFAULT_SIZE, NativeDetector
 
         detector = NativeDetector(
             card=path,
@@ -55,15 +55,15 @@ def load_detector(
             threads=threads,
         )
     elif name == "mediapipe":
-        from detectors.mediapipe import MediapipeDetector
+        from vtrack.detectors.mediapipe import MediapipeDetector
 
         detector = MediapipeDetector(model=path, threshold=threshold or 0.5, small_faces=small_faces)
     elif name == "yunet":
-        from detectors.yunet import YunetDetector
+        from vtrack.detectors.yunet import YunetDetector
 
         detector = YunetDetector(model=path, size=size or 640, threshold=threshold or 0.6)
     else:
-        from detectors.boxes import BoxesDetector
+        from vtrack.detectors.boxes import BoxesDetector
 
         detector = BoxesDetector(path, threshold=threshold or 0.0)
     if name == "auto":

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from vtrack.cores import cores
 from vtrack.errors import ModelError
 from vtrack.models import pick_device
 from vtrack.models.card import Card
+from vtrack.runtime.cores import cores
 from vtrack.types import FloatArray, ImageArray
 
 
@@ -70,8 +70,8 @@ def _onnx(path: Path, threads: int) -> Engine:
 def _torch(card: Card, path: Path, device: str) -> Engine:
     import torch
 
-    from vtrack.models.facenet import Exported, load_facenet
-    from vtrack.models.replay import answering
+    from vtrack.detectors.network import Exported, load_facenet
+    from vtrack.models.engines.cuda_graphs import answering
 
     net = Exported(load_facenet(card, path)).to(device).eval()
     answers = answering(device, largest=_LARGEST)

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from detectors.keypoints import boxes_from_points
-from detectors.tiles import whole, windows
+from vtrack.detectors.geometry import suppress
+from vtrack.detectors.keypoints import boxes_from_points
+from vtrack.detectors.tiles import whole, windows
 from vtrack.errors import MissingExtraError, ModelError, UsageError
-from vtrack.models.faceboxes import suppress
 from vtrack.types import Detections, FloatArray, Frame, ImageArray
 
 # Box middle x, y and sides w, h from eyes, nose, mouth and ears: least squares over 3,519 finds of the full-range and the

@@ -10,14 +10,16 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from detectors.engines import load_engine
-from detectors.tiles import whole, windows
+from vtrack.detectors.engines import load_engine
+from vtrack.detectors.geometry import cells_of, decode, suppress, vote
+from vtrack.detectors.tiles import whole, windows
 from vtrack.errors import ModelError
-from vtrack.models.card import WEIGHTS, read_card
-from vtrack.models.faceboxes import cells_of, decode, suppress, vote
-from vtrack.planes import Pixels, Planes
+from vtrack.imaging.planes import Pixels, Planes
+from vtrack.models.card import read_card
 from vtrack.types import Detections, FloatArray, Frame, ImageArray
 
+NATIVE_CARD = Path(__file__).parent / "weights" / "native.json"
+"""The shipped detector; its network's files lie beside the card."""
 DEFAULT_SIZE = 640
 MULTIPLE = 32
 """The network halves its input five times."""
@@ -69,7 +71,7 @@ class NativeDetector:
         small_faces: bool = False,
         threads: int | None = None,
     ) -> None:
-        path = card or WEIGHTS / "native.json"
+        path = card or NATIVE_CARD
         content = read_card(path)
         if content.system != "detector":
             raise ModelError(f"{path}: this is the card of a {content.system!r} model, not of a detector")

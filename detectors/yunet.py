@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from detectors.keypoints import boxes_from_points
+from vtrack.detectors.keypoints import boxes_from_points
 from vtrack.errors import ModelError, UsageError
 from vtrack.types import Detections, Frame
 

@@ -1,0 +1,1 @@
+"""Smoothing in pure NumPy; knows nothing of faces."""

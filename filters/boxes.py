@@ -11,7 +11,7 @@ from copy import copy
 
 import numpy as np
 
-from filters.kalman import Groups, Kalman
+from vtrack.filters.kalman import Groups, Kalman
 from vtrack.types import FloatArray
 
 # In units of the box's longer side. At these densities crops trembled least on clips of still, moving and talking faces.

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import gamma
 
-from filters.motion import flat_transition, lively_noise, transition, unit_noise
+from vtrack.filters.motion import flat_transition, lively_noise, transition, unit_noise
 from vtrack.types import BoolArray, FloatArray
 
 

@@ -13,7 +13,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from filters.kalman import Step
+from vtrack.filters.kalman import Step
 from vtrack.types import BoolArray, FloatArray
 
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from filters.kalman import Groups, Kalman
-from filters.rts import FixedLag, Smoothed
+from vtrack.filters.kalman import Groups, Kalman
+from vtrack.filters.rts import FixedLag, Smoothed
 from vtrack.types import FloatArray
 
 

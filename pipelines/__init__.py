@@ -1,0 +1,1 @@
+"""What moves frames: sources, tracking, smoothing, outputs, live pictures and batches."""

@@ -16,15 +16,15 @@ from typing import TYPE_CHECKING, Any
 from vtrack._version import __version__ as __version__
 
 if TYPE_CHECKING:
-    from pipelines.video import track as track
     from vtrack.errors import VTrackError as VTrackError
+    from vtrack.pipelines.pipeline import track as track
     from vtrack.types import Face as Face
     from vtrack.types import Frame as Frame
     from vtrack.types import FrameResult as FrameResult
     from vtrack.types import Query as Query
 
 _HOMES = {
-    "track": "pipelines.video",
+    "track": "vtrack.pipelines.pipeline",
     "VTrackError": "vtrack.errors",
     "Face": "vtrack.types",
     "Frame": "vtrack.types",

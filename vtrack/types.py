@@ -14,7 +14,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
-from vtrack.planes import Pixels, Planes
+from vtrack.imaging.planes import Pixels, Planes
 
 Array = npt.NDArray[np.generic]
 FloatArray = npt.NDArray[np.floating]
@@ -49,7 +49,7 @@ class Frame:
     """Presentation timestamp in units of `time_base`."""
     time_base: Fraction
     cut: bool = False
-    """Whether a new scene begins with it; `pipelines.cuts.marked` finds out."""
+    """Whether a new scene begins with it; `vtrack.pipelines.sources.scene_cuts.marked` finds out."""
 
     def __post_init__(self) -> None:
         if isinstance(self.pixels, Planes):
@@ -220,7 +220,7 @@ class Face:
     measured: bool = True
     """False where the face was not seen in this frame and its points are the smoother's prediction."""
     measures: FloatArray | None = None
-    """(measures,) eye opening and the like where they were asked for, in the order of `pipelines.measures.MEASURES`."""
+    """(measures,) eye opening and the like where they were asked for, in the order of `measures.MEASURES`."""
 
     def __post_init__(self) -> None:
         count = len(self.query)

@@ -12,8 +12,8 @@ from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
-from pipelines.source import VIDEO_SUFFIXES, is_address, natural_key
 from vtrack.errors import SourceError, UsageError
+from vtrack.pipelines.sources.open import VIDEO_SUFFIXES, is_address, natural_key
 
 MARK = ".vtrack"
 """What the names of outputs hold, so that no output is ever taken for an input."""

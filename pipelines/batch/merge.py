@@ -8,10 +8,10 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipelines.batch.files import Video
-from pipelines.batch.ledger import Recipe
-from pipelines.sinks import PartFile, sidecar_path, write_sidecar
 from vtrack.errors import MissingExtraError, SinkError, UsageError
+from vtrack.pipelines.batch.files import Video
+from vtrack.pipelines.batch.state import Recipe
+from vtrack.pipelines.outputs.base import PartFile, sidecar_path, write_sidecar
 
 COLUMN = "video"
 _KINDS = {".csv": "csv", ".parquet": "parquet"}

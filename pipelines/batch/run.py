@@ -10,19 +10,19 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from pipelines.batch.cluster import Cluster
-from pipelines.batch.files import MARK, Video
-from pipelines.batch.ledger import Ledger, Outcome, fail, status_facts
-from pipelines.batch.lock import Held, locked
-from pipelines.batch.owner import Desk, Owner
-from pipelines.batch.pieces import Job, Piece
-from pipelines.batch.pool import Event, Finished, Pool, Started
-from pipelines.batch.schedule import Schedule
-from pipelines.batch.summary import write_summary
-from pipelines.batch.worker import Tracking
-from vtrack.cores import machine_cores
 from vtrack.errors import UsageError, VTrackError
 from vtrack.models import pick_device
+from vtrack.pipelines.batch.files import MARK, Video
+from vtrack.pipelines.batch.jobs import Job, Piece
+from vtrack.pipelines.batch.lock import Held, locked
+from vtrack.pipelines.batch.schedule import Schedule
+from vtrack.pipelines.batch.state import Ledger, Outcome, fail, status_facts
+from vtrack.pipelines.batch.summary import write_summary
+from vtrack.pipelines.batch.workers.cluster import Cluster
+from vtrack.pipelines.batch.workers.model_server import Desk, Owner
+from vtrack.pipelines.batch.workers.pool import Event, Finished, Pool, Started
+from vtrack.pipelines.batch.workers.worker import Tracking
+from vtrack.runtime.cores import machine_cores
 
 PATIENCE = 300.0
 """Seconds that a video may make no headway."""

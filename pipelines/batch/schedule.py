@@ -6,9 +6,9 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from pipelines.batch.files import Video
-from pipelines.batch.ledger import Outcome
-from pipelines.batch.pieces import Job, Join, Piece, Whole
+from vtrack.pipelines.batch.files import Video
+from vtrack.pipelines.batch.jobs import Job, Join, Piece, Whole
+from vtrack.pipelines.batch.state import Outcome
 
 SHORTEST = 30.0
 """Seconds of a piece, unless the user says otherwise; shorter ones would be lead-in for too large a part."""

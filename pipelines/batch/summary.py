@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
 
-from pipelines.batch.files import Video
-from pipelines.batch.ledger import Outcome
-from pipelines.sinks import PartFile
+from vtrack.pipelines.batch.files import Video
+from vtrack.pipelines.batch.state import Outcome
+from vtrack.pipelines.outputs.base import PartFile
 
 NAME = "summary.csv"
 

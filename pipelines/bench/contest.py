@@ -105,18 +105,18 @@ def ours(video: str, parts: str, device: str, faces: int, hwaccel: str, *, film:
     arguments += ["--video"] if film else []
     what = "decode, detect, follow, smooth with zero lag, write a table" + (" and an annotated video" if film else "")
     name = "vtrack --video" if film else "vtrack"
-    return Program(name, [sys.executable, "-m", "pipelines.bench.ours", video, *arguments], what)
+    return Program(name, [sys.executable, "-m", "vtrack.pipelines.bench.ours", video, *arguments], what)
 
 
 def decoder(video: str, hwaccel: str) -> Program:
     """The decoder of all of these, for nobody."""
-    return Program("decoder alone", [sys.executable, "-m", "pipelines.bench.decoder", video, hwaccel], "decode")
+    return Program("decoder alone", [sys.executable, "-m", "vtrack.pipelines.bench.decoder", video, hwaccel], "decode")
 
 
 def encoder(video: str) -> Program:
     """The encoder of annotated videos, on decoded pictures."""
     what = "encode pictures that are decoded already"
-    return Program("encoder alone", [sys.executable, "-m", "pipelines.bench.encoder", video], what)
+    return Program("encoder alone", [sys.executable, "-m", "vtrack.pipelines.bench.encoder", video], what)
 
 
 def facemesh(video: str, faces: int, python: str | None) -> Program:

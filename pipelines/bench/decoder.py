@@ -7,8 +7,8 @@ import time
 
 import av
 
-from pipelines.bench.told import tell
-from pipelines.source import open_source
+from vtrack.pipelines.bench.report import tell
+from vtrack.pipelines.sources.open import open_source
 
 
 def main() -> None:

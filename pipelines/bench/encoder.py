@@ -11,9 +11,9 @@ from typing import Any
 
 import av
 
-from pipelines.bench.told import tell
-from pipelines.writer import CODECS
-from vtrack.cores import cores
+from vtrack.pipelines.bench.report import tell
+from vtrack.pipelines.outputs.video import CODECS
+from vtrack.runtime.cores import cores
 
 PICTURES = 150
 """As many are held in memory, at most."""

@@ -8,11 +8,11 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
-from pipelines.bench.told import tell
-from pipelines.outputs import Looks, make_sinks
-from pipelines.source import open_source
-from pipelines.video import Pipeline, Settings, run
 from vtrack._version import __version__
+from vtrack.pipelines.bench.report import tell
+from vtrack.pipelines.outputs.registry import Looks, make_sinks
+from vtrack.pipelines.pipeline import Pipeline, Settings, run
+from vtrack.pipelines.sources.open import open_source
 from vtrack.query import parse_query
 from vtrack.types import FrameResult
 

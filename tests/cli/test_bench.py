@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.bench.chart import plot, report
-from pipelines.bench.contest import Program, Turn, contest
-from pipelines.bench.memory import peak_mb
-from pipelines.source import open_source
 from vtrack.cli.bench import model_table
 from vtrack.cli.main import main
 from vtrack.errors import VTrackError
-from vtrack.models.speed import TOGETHER, Row, measure, spread_query
+from vtrack.models.engines.speed import TOGETHER, Row, measure, spread_query
+from vtrack.pipelines.bench.chart import plot, report
+from vtrack.pipelines.bench.contest import Program, Turn, contest
+from vtrack.pipelines.bench.memory import peak_mb
+from vtrack.pipelines.sources.open import open_source
 
 ROOT = Path(__file__).parents[2]
 

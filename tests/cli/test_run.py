@@ -18,11 +18,11 @@ import numpy as np
 import pytest
 
 import vtrack
-from pipelines.source import open_source
 from tests.clips import damage, write_clip, write_joined
 from vtrack.cli.main import FAILED, INTERRUPTED, OK, main
 from vtrack.cli.run import default_output
 from vtrack.models import load_model
+from vtrack.pipelines.sources.open import open_source
 
 ROOT = Path(__file__).parents[2]
 SAMPLE = ROOT / "samples" / "sample.mp4"

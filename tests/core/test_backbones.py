@@ -10,8 +10,8 @@ from safetensors.torch import save_file
 
 from tests.core import published
 from vtrack.errors import ModelError
-from vtrack.models.backbones import FeaturePyramid, build_backbone
-from vtrack.models.pretrained import init_backbone
+from vtrack.models.backbones.pretrained import init_backbone
+from vtrack.models.backbones.registry import FeaturePyramid, build_backbone
 
 
 def millions(name: str, without: tuple[str, ...] = ("-",), levels: int = 4) -> float:

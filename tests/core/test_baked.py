@@ -11,9 +11,9 @@ import onnxruntime
 import pytest
 import torch
 
-from pipelines.source import open_source
 from vtrack.cli.main import main
 from vtrack.models import load_model
+from vtrack.pipelines.sources.open import open_source
 from vtrack.query import parse_query
 
 SAMPLE = Path(__file__).parents[2] / "samples" / "sample.mp4"

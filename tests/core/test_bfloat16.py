@@ -13,13 +13,14 @@ import numpy as np
 import pytest
 
 from tests.core.faces import noise
+from vtrack.detectors.native import NATIVE_CARD
 from vtrack.errors import ModelError
 from vtrack.layouts import load_layout
-from vtrack.models import bfloat16, load_model
-from vtrack.models.bfloat16 import Bfloat16Engine, bf16_pays, has_tiles
+from vtrack.models import load_model
 from vtrack.models.card import WEIGHTS, read_card
-from vtrack.models.engines import OnnxEngine, encoded
-from vtrack.models.openvino import parted
+from vtrack.models.engines.base import OnnxEngine, bfloat16, encoded
+from vtrack.models.engines.bfloat16 import Bfloat16Engine, bf16_pays, has_tiles
+from vtrack.models.engines.openvino import parted
 from vtrack.parts import GROUPS
 from vtrack.types import Query
 
@@ -228,7 +229,7 @@ def test_a_file_that_is_no_graph(tmp_path: Path) -> None:
 
 
 def test_a_graph_with_other_inputs(tmp_path: Path) -> None:
-    engine = Bfloat16Engine(read_card(WEIGHTS / "fast.json"), WEIGHTS / "native.onnx")
+    engine = Bfloat16Engine(read_card(WEIGHTS / "fast.json"), NATIVE_CARD.with_suffix(".onnx"))
     with pytest.raises(ModelError, match=r"fast: OpenVINO cannot run it here: (?!Exception from)\w+"):
         engine.predict(noise(engine, 1), FEW)
 
@@ -253,7 +254,7 @@ def test_many_threads_may_load_it_at_once() -> None:
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from vtrack.models import load_model
-from vtrack.models.openvino import core
+from vtrack.models.engines.openvino import core
 with ThreadPoolExecutor(8) as pool:
     models = list(pool.map(lambda _: load_model("fast", device="cpu", engine="bf16"), range(8)))
 print(len({id(model._core) for model in models}), any(name.startswith("openvino_telemetry") for name in sys.modules))

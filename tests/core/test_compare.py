@@ -11,10 +11,10 @@ from vtrack.data import load_dataset
 from vtrack.errors import UsageError
 from vtrack.evaluation.graphs import graph_sheet
 from vtrack.models.card import Card
-from vtrack.models.engines import TorchEngine
-from vtrack.models.systems import build_system, make_config
-from vtrack.training.compare import Comparison, Row, table, tables
-from vtrack.training.recipe import Recipe
+from vtrack.models.engines.base import TorchEngine
+from vtrack.models.systems.registry import build_system, make_config
+from vtrack.training.landmarks.recipe import Recipe
+from vtrack.training.studies.compare import Comparison, Row, table, tables
 
 MAPS = {"resolution": 16, "neck": "pyramid", "dim": 16, "visual": 8, "classes": 8}
 

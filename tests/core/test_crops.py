@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from vtrack.crops import Crops
+from vtrack.imaging.crops import Crops
+from vtrack.imaging.warp import warp
+from vtrack.imaging.warp_torch import warp_there
 from vtrack.types import ImageArray
-from vtrack.warp import warp
-from vtrack.warp_torch import warp_there
 
 
 def random_crops(count: int, seed: int = 0) -> Crops:

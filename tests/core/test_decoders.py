@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from vtrack.errors import UsageError
-from vtrack.models import heatmaps as hm
-from vtrack.models import multilateration
-from vtrack.models.decoders import DECODERS, decode
+from vtrack.models.decoding import heatmaps as hm
+from vtrack.models.decoding import multilateration
+from vtrack.models.decoding.registry import DECODERS, decode
 
 SIZES = (64, 32, 16, 8, 4)
 

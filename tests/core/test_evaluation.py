@@ -19,8 +19,8 @@ from vtrack.errors import DataError, SinkError, UsageError
 from vtrack.evaluation import Outcome, evaluate, metrics, summary
 from vtrack.evaluation.boxes import disturbed, overlaps
 from vtrack.evaluation.pictures import save_curves, sheet
+from vtrack.imaging.png import save_png
 from vtrack.layouts import load_layout
-from vtrack.pictures import save_png
 from vtrack.types import Detections, Frame
 
 

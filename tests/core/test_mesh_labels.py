@@ -15,7 +15,7 @@ from vtrack.errors import DataError
 from vtrack.layouts import load_layout
 from vtrack.parts import GROUPS, is_of_mesh
 from vtrack.query import parse_query
-from vtrack.training.loop import open_stores
+from vtrack.training.landmarks.loop import open_stores
 
 MESH = load_layout("mesh")
 

@@ -15,7 +15,7 @@ from vtrack.errors import ModelError, UsageError
 from vtrack.layouts import load_layout
 from vtrack.models import gpu_likely, load_model, pick_device, shipped
 from vtrack.models.card import WEIGHTS, Card, read_card
-from vtrack.models.replay import Plain, Replay
+from vtrack.models.engines.cuda_graphs import Plain, Replay
 from vtrack.types import Query
 
 QUERY = load_layout("300w").query
@@ -129,7 +129,7 @@ def test_a_shared_engine_takes_several_callers_and_says_the_same(monkeypatch: py
 def test_a_run_without_a_gpu_does_without_torch() -> None:
     program = """
 import sys
-from pipelines.video import Pipeline, Settings
+from vtrack.pipelines.pipeline import Pipeline, Settings
 from vtrack.query import parse_query
 Pipeline(Settings(parse_query("eyes")))
 print("torch" in sys.modules)

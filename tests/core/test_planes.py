@@ -9,14 +9,14 @@ import cv2
 import numpy as np
 import pytest
 
-from pipelines.cuts import CutDetector
-from pipelines.source import open_source
 from tests.clips import write_clip
-from vtrack.crops import Crops
-from vtrack.planes import BT601, BT709, Colours, Planes, rgb_of
+from vtrack.imaging.crops import Crops
+from vtrack.imaging.planes import BT601, BT709, Colours, Planes, rgb_of
+from vtrack.imaging.warp import warp
+from vtrack.imaging.warp_torch import warp_there
+from vtrack.pipelines.sources.open import open_source
+from vtrack.pipelines.sources.scene_cuts import CutDetector
 from vtrack.types import Frame
-from vtrack.warp import warp
-from vtrack.warp_torch import warp_there
 
 SAMPLE = Path(__file__).parents[2] / "samples" / "sample.mp4"
 

@@ -9,15 +9,15 @@ import numpy as np
 import onnx
 import pytest
 
-from pipelines.source import open_source
-from vtrack.crops import Crops
 from vtrack.errors import ModelError
+from vtrack.imaging.crops import Crops
+from vtrack.imaging.warp import warp
 from vtrack.layouts import load_layout
 from vtrack.models import load_model
 from vtrack.models.card import WEIGHTS
-from vtrack.models.engines import INT8, OnnxEngine, int8_pays
-from vtrack.models.quantise import quantise
-from vtrack.warp import warp
+from vtrack.models.engines.base import INT8, OnnxEngine, int8_pays
+from vtrack.models.export.quantise import quantise
+from vtrack.pipelines.sources.open import open_source
 
 QUERY = load_layout("300w").query
 SAMPLE = Path(__file__).parents[2] / "samples" / "sample.mp4"

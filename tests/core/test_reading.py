@@ -10,22 +10,22 @@ import torch
 from scipy.interpolate import CubicSpline
 
 from tests.core.faces import noise
-from vtrack.crops import Crops
 from vtrack.data import Dataset, load_dataset
 from vtrack.data.sources import layout_of
+from vtrack.imaging.crops import Crops
+from vtrack.imaging.warp import warp
 from vtrack.layouts import load_layout
 from vtrack.models import load_model, shipped
-from vtrack.models import reading as reading_module
-from vtrack.models.baked import Baked, export
 from vtrack.models.card import WEIGHTS, Card, read_card
-from vtrack.models.engines import encoded
+from vtrack.models.decoding import interpolation as reading_module
+from vtrack.models.decoding.interpolation import Taught, marks, reading
+from vtrack.models.engines.base import encoded
+from vtrack.models.engines.speed import spread_query
+from vtrack.models.export.other_programs import Baked, export
 from vtrack.models.networks import load_network
-from vtrack.models.reading import Taught, marks, reading
-from vtrack.models.speed import spread_query
 from vtrack.parts import ANCHORS
 from vtrack.query import parse_query
 from vtrack.types import FloatArray, ImageArray, LandmarkModel, Query
-from vtrack.warp import warp
 
 FAST = Taught.of(read_card(WEIGHTS / "fast.json"))
 TAUGHT = sorted({layout_of(name).name for name in read_card(WEIGHTS / "fast.json").data})

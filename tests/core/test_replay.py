@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from vtrack.models import load_model
-from vtrack.models.replay import Replay
+from vtrack.models.engines.cuda_graphs import Replay
 from vtrack.types import Query
 
 

@@ -16,12 +16,12 @@ from vtrack.errors import ModelError, UsageError
 from vtrack.models import load_model
 from vtrack.models.card import Card
 from vtrack.models.networks import save_weights
-from vtrack.models.systems import build_system, make_config
+from vtrack.models.systems.registry import build_system, make_config
 from vtrack.query import parse_query
-from vtrack.training.checkpoint import load_run, without_prefix
-from vtrack.training.loop import train
-from vtrack.training.publish import publish
-from vtrack.training.recipe import Recipe
+from vtrack.training.common.checkpoint import load_run, without_prefix
+from vtrack.training.landmarks.loop import train
+from vtrack.training.landmarks.publish import publish
+from vtrack.training.landmarks.recipe import Recipe
 
 pytestmark = pytest.mark.data
 

@@ -15,21 +15,21 @@ from vtrack.data.store import STORED_SIDE, Store, plain_batches
 from vtrack.errors import DataError, ModelError, UsageError
 from vtrack.layouts import load_layout
 from vtrack.models import load_model
-from vtrack.models.backbones import normalise
+from vtrack.models.backbones.registry import normalise
 from vtrack.models.card import read_card
-from vtrack.models.losses import landmark_loss, place_loss, spread_loss, wing
-from vtrack.models.output import Output
-from vtrack.models.reading import marks
-from vtrack.models.udfld import Udfld, UdfldConfig
-from vtrack.training.augment import Augmentation, make_augmentation
-from vtrack.training.average import average
-from vtrack.training.batches import draw_batch
-from vtrack.training.checkpoint import load_run, load_weights
-from vtrack.training.loop import CHECKPOINT, Run, open_stores, train
-from vtrack.training.publish import publish
-from vtrack.training.recipe import Recipe
-from vtrack.training.teacher import taught
-from vtrack.training.widen import widened
+from vtrack.models.decoding.interpolation import marks
+from vtrack.models.systems.losses import landmark_loss, place_loss, spread_loss, wing
+from vtrack.models.systems.output import Output
+from vtrack.models.systems.udfld import Udfld, UdfldConfig
+from vtrack.training.common.checkpoint import load_run, load_weights
+from vtrack.training.landmarks.augment import Augmentation, make_augmentation
+from vtrack.training.landmarks.average import average
+from vtrack.training.landmarks.batches import draw_batch
+from vtrack.training.landmarks.loop import CHECKPOINT, Run, open_stores, train
+from vtrack.training.landmarks.publish import publish
+from vtrack.training.landmarks.recipe import Recipe
+from vtrack.training.landmarks.teacher import taught
+from vtrack.training.landmarks.widen import widened
 
 CALM = Augmentation(angle=0.0, scale=0.0, shift=0.0, flip=False, picture=0.0)
 TINY = UdfldConfig(input_size=64, dim=32, heads=4, layers=1, hidden=32)
@@ -216,7 +216,7 @@ def test_a_wider_backbone_starts_as_the_narrow_one_and_its_copies_part_ways(
     data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "vtrack.training.precision.pays_on_cpu", lambda: False
+        "vtrack.training.common.precision.pays_on_cpu", lambda: False
     )  # half precision rounds either otherwise
     recipe = Recipe(data=(f"imm73:{data_dir}/imm73.zip",), model=TINY, steps=8, batch=4, every=8, rate=3e-3)
     train(recipe, tmp_path / "narrow")

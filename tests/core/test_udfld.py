@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from vtrack.errors import ModelError, UsageError
-from vtrack.models.udfld import TEXT_DIM, Attention, Udfld, UdfldConfig, initialise, place_code
+from vtrack.models.systems.udfld import TEXT_DIM, Attention, Udfld, UdfldConfig, initialise, place_code
 from vtrack.text import embed
-from vtrack.training.loop import open_stores
+from vtrack.training.landmarks.loop import open_stores
 
 
 @pytest.fixture(scope="module")

@@ -7,9 +7,9 @@ import math
 import pytest
 import torch
 
-from vtrack.models import heatmaps as hm
-from vtrack.models import vectors
-from vtrack.models.decoders import decode
+from vtrack.models.decoding import heatmaps as hm
+from vtrack.models.decoding import vectors
+from vtrack.models.decoding.registry import decode
 
 
 def crop(*cells: float, size: int = 64) -> torch.Tensor:

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from samples.portrait import POINTS, photograph
-from vtrack.training.detect_labels import COLLECTIONS, Photograph, box_of, read_photographs
+from vtrack.data.scenes.labels import COLLECTIONS, Photograph, box_of, read_photographs
 from vtrack.types import Detections, FloatArray, Frame, ImageArray
 
 

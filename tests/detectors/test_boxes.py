@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from detectors import load_detector
 from tests.detectors.pictures import frame
+from vtrack.detectors import load_detector
 from vtrack.errors import DataError
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from detectors.keypoints import boxes_from_points
-from detectors.tiles import whole, windows
-from vtrack.models.faceboxes import cells_of, decode, overlaps, suppress, vote
+from vtrack.detectors.geometry import cells_of, decode, overlaps, suppress, vote
+from vtrack.detectors.keypoints import boxes_from_points
+from vtrack.detectors.tiles import whole, windows
 
 
 def test_suppression_keeps_one_box_a_face_and_overlapping_faces() -> None:

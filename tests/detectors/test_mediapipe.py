@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from detectors import load_detector
 from tests.detectors.pictures import astronaut, frame, overlap, photographs
+from vtrack.data.scenes.labels import box_of
+from vtrack.detectors import load_detector
 from vtrack.errors import MissingExtraError, ModelError, UsageError
-from vtrack.training.detect_labels import box_of
 
 INSTALLED = importlib.util.find_spec("mediapipe") is not None
 needed = pytest.mark.skipif(not INSTALLED, reason="mediapipe is not installed")

@@ -9,22 +9,22 @@ import cv2
 import numpy as np
 import pytest
 
-from detectors import engines, load_detector
-from detectors.native import NativeDetector
 from tests.detectors.pictures import astronaut, frame, overlap, photographs
-from vtrack.crops import Crops
+from vtrack.data.scenes.labels import DOUBTFUL, box_of, upright
+from vtrack.data.scenes.validation import eval_scenes, validation_pictures
+from vtrack.detectors import engines, load_detector
+from vtrack.detectors.geometry import overlaps
+from vtrack.detectors.native import NATIVE_CARD, NativeDetector
 from vtrack.errors import ModelError, UsageError
-from vtrack.evaluation.detect import found_in, matched
-from vtrack.evaluation.scenes import eval_scenes, validation_pictures
+from vtrack.evaluation.detector import found_in, matched
+from vtrack.imaging.crops import Crops
+from vtrack.imaging.warp import warp
 from vtrack.layouts import load_layout
 from vtrack.models import load_model
-from vtrack.models.card import WEIGHTS, read_card
-from vtrack.models.faceboxes import overlaps
-from vtrack.training.detect_labels import DOUBTFUL, box_of, upright
+from vtrack.models.card import read_card
 from vtrack.types import Detections, Detector
-from vtrack.warp import warp
 
-NATIVE = WEIGHTS / "native.json"
+NATIVE = NATIVE_CARD
 
 
 @pytest.fixture(scope="module")
@@ -256,10 +256,10 @@ def test_a_higher_threshold_finds_no_more(native: Detector) -> None:
 def test_both_engines_agree() -> None:
     import torch
 
-    from detectors.engines import load_engine
-    from vtrack.models.facenet import Exported, load_facenet
+    from vtrack.detectors.engines import load_engine
+    from vtrack.detectors.network import Exported, load_facenet
 
-    path = WEIGHTS / "native.json"
+    path = NATIVE_CARD
     net = Exported(load_facenet(read_card(path), path.with_suffix(".safetensors")))
     onnx = load_engine(read_card(path), path, "cpu").run
     for shape in ((2, 96, 160, 3), (1, 320, 64, 3)):
@@ -269,11 +269,11 @@ def test_both_engines_agree() -> None:
 
 
 def test_weights_are_small() -> None:
-    assert sum(path.stat().st_size for path in WEIGHTS.glob("native.*")) < 8e6
+    assert sum(path.stat().st_size for path in NATIVE_CARD.parent.glob("native.*")) < 8e6
 
 
 def _copy(folder: Path) -> Path:
-    for path in WEIGHTS.glob("native.*"):
+    for path in NATIVE_CARD.parent.glob("native.*"):
         shutil.copy(path, folder)
     return folder / "native.json"
 
@@ -289,7 +289,7 @@ def test_missing_weights(tmp_path: Path) -> None:
 
 
 def test_truncated_weights(tmp_path: Path) -> None:
-    from vtrack.models.facenet import load_facenet
+    from vtrack.detectors.network import load_facenet
 
     card = _copy(tmp_path)
     for suffix in (".onnx", ".safetensors"):

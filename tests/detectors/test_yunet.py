@@ -9,8 +9,8 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from detectors import load_detector
 from tests.detectors.pictures import frame
+from vtrack.detectors import load_detector
 from vtrack.errors import ModelError
 
 SIDE = 64

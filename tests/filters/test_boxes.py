@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from filters.boxes import BoxFilter
+from vtrack.filters.boxes import BoxFilter
 
 
 def follow(boxes: np.ndarray, angles: np.ndarray | None = None, fps: float = 30.0) -> tuple[np.ndarray, np.ndarray]:

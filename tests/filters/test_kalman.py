@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from filters import rts
-from filters.kalman import Groups, Kalman
-from filters.motion import lively_noise
-from filters.zero_lag import ZeroLag
+from vtrack.filters import rts
+from vtrack.filters.kalman import Groups, Kalman
+from vtrack.filters.motion import lively_noise
+from vtrack.filters.zero_lag import ZeroLag
 
 DT, SIGMA, DENSITY = 1 / 30, 0.5, 0.01
 GROUPS = Groups(np.repeat([0, 1], 6))

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from filters.one_euro import OneEuro
+from vtrack.filters.one_euro import OneEuro
 
 
 def scalar(values: np.ndarray, steps: np.ndarray, cutoff: float, beta: float) -> list[float]:

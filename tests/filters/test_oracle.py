@@ -7,9 +7,9 @@ import pytest
 from filterpy.common import Q_discrete_white_noise
 from filterpy.kalman import KalmanFilter
 
-from filters import rts
-from filters.kalman import Kalman
-from filters.motion import transition, unit_noise
+from vtrack.filters import rts
+from vtrack.filters.kalman import Kalman
+from vtrack.filters.motion import transition, unit_noise
 
 TRACKS, POINTS, STEPS = 2, 5, 40
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from filters.rigid import Body, fit, normalised, to_complex, to_plane
+from vtrack.filters.rigid import Body, fit, normalised, to_complex, to_plane
 
 RNG = np.random.default_rng(0)
 SHAPE = RNG.normal(size=(1, 8)) + 1j * RNG.normal(size=(1, 8))

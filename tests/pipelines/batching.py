@@ -9,14 +9,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pipelines.batch.files import Filter, find_videos
-from pipelines.batch.ledger import Recipe
-from pipelines.batch.run import Batch, Plan
-from pipelines.batch.worker import Tracking
-from pipelines.outputs import Looks
-from pipelines.threads import interruptible
 from tests.clips import write_clip
 from tests.pipelines.toys import ToyDetector, ToyFace, ToyModel, painter
+from vtrack.pipelines.batch.files import Filter, find_videos
+from vtrack.pipelines.batch.run import Batch, Plan
+from vtrack.pipelines.batch.state import Recipe
+from vtrack.pipelines.batch.workers.worker import Tracking
+from vtrack.pipelines.outputs.registry import Looks
+from vtrack.runtime.threads import interruptible
 from vtrack.types import Query
 
 QUERY = Query(("jaw", "left_eye"), (0.5, 0.5))

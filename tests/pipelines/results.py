@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from pipelines.source import open_source
-from vtrack.planes import Pixels
+from vtrack.imaging.planes import Pixels
+from vtrack.pipelines.sources.open import open_source
 from vtrack.types import Face, Frame, FrameResult, Query
 
 QUERY = Query(("left_eye", "left_eye", "jaw"), (0.0, 0.5, 0.25))

@@ -17,14 +17,14 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.batch.ledger import Outcome
-from pipelines.batch.lock import locked
-from pipelines.batch.merge import merge
-from pipelines.batch.pool import Finished, Started
-from pipelines.outputs import Looks
 from tests.clips import damage, truncate, write_clip, write_sound
 from tests.pipelines.batching import batch, recipe, summary, tables, write_toys
 from vtrack.errors import SinkError, UsageError
+from vtrack.pipelines.batch.lock import locked
+from vtrack.pipelines.batch.merge import merge
+from vtrack.pipelines.batch.state import Outcome
+from vtrack.pipelines.batch.workers.pool import Finished, Started
+from vtrack.pipelines.outputs.registry import Looks
 
 ROOT = Path(__file__).parents[2]
 
@@ -190,7 +190,7 @@ def test_wrong_usage_ends_all(folder: Path, tmp_path: Path) -> None:
 
 
 def test_one_run_at_a_time(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipelines.batch.lock._PATIENCE", 0.2)
+    monkeypatch.setattr("vtrack.pipelines.batch.lock._PATIENCE", 0.2)
     with locked(tmp_path / "out"), pytest.raises(SinkError, match="another `vtrack batch` is at work"):
         batch(folder, tmp_path / "out").run()
     with pytest.raises(SinkError, match="cannot write into folder"):

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.batch.files import Filter, Video, find_videos, printable
 from vtrack.errors import SourceError, UsageError
+from vtrack.pipelines.batch.files import Filter, Video, find_videos, printable
 
 
 @pytest.fixture

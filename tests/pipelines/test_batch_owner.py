@@ -13,12 +13,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipelines.batch.owner import Owner, SharedModel, answers, batches
-from pipelines.batch.owner import Request as Asked
 from tests.pipelines.batching import batch, recipe, summary, tables, write_toys
 from tests.pipelines.toys import ToyModel
 from vtrack.errors import ModelError
 from vtrack.models import load_model
+from vtrack.pipelines.batch.workers.model_server import Owner, SharedModel, answers, batches
+from vtrack.pipelines.batch.workers.model_server import Request as Asked
 from vtrack.query import parse_query
 from vtrack.types import ImageArray, Prediction, Query
 
@@ -110,7 +110,7 @@ def test_a_model_that_cannot_be_loaded_is_told_by_name() -> None:
 
 def test_a_batch_with_one_model_for_all_makes_the_same_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[object] = []
-    monkeypatch.setattr("pipelines.batch.run.Owner", lambda *what: asked.append(what) or Owner(*what))
+    monkeypatch.setattr("vtrack.pipelines.batch.run.Owner", lambda *what: asked.append(what) or Owner(*what))
     for name in ("a.mp4", "b.mp4", "c.mp4"):
         write_toys(tmp_path / "in" / name)
     for share in (False, True):

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.batch.pool import Finished, Pool, Progress, Report, Started
 from vtrack.errors import ModelError
+from vtrack.pipelines.batch.workers.pool import Finished, Pool, Progress, Report, Started
 
 
 @dataclass(frozen=True)

@@ -11,19 +11,19 @@ from typing import Any
 
 import pytest
 
-from pipelines.batch.files import Filter, Video, find_videos
-from pipelines.batch.ledger import Outcome, Recipe
-from pipelines.batch.pieces import Join, Piece, Whole
-from pipelines.batch.pool import Finished, Started
-from pipelines.batch.recording import Recorder, Recording, facts_of
-from pipelines.batch.schedule import Schedule
-from pipelines.batch.worker import Tracking
-from pipelines.outputs import Looks
-from pipelines.source import open_source
 from tests.clips import damage, write_clip
 from tests.pipelines.batching import batch, recipe, summary
 from tests.pipelines.toys import ToyDetector, ToyFace, painter
 from vtrack.errors import SourceError, VTrackError
+from vtrack.pipelines.batch.files import Filter, Video, find_videos
+from vtrack.pipelines.batch.jobs import Join, Piece, Whole
+from vtrack.pipelines.batch.schedule import Schedule
+from vtrack.pipelines.batch.splitting.recording import Recorder, Recording, facts_of
+from vtrack.pipelines.batch.state import Outcome, Recipe
+from vtrack.pipelines.batch.workers.pool import Finished, Started
+from vtrack.pipelines.batch.workers.worker import Tracking
+from vtrack.pipelines.outputs.registry import Looks
+from vtrack.pipelines.sources.open import open_source
 from vtrack.query import parse_query
 from vtrack.types import Detections, Frame
 

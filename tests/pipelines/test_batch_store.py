@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.batch.files import Filter, find_videos
-from pipelines.batch.run import Batch, Plan
-from pipelines.batch.store import Store
-from pipelines.batch.worker import Tracking
 from tests.pipelines.batching import batch, recipe, summary, tables, write_toys
 from vtrack.errors import SinkError
+from vtrack.pipelines.batch.files import Filter, find_videos
+from vtrack.pipelines.batch.run import Batch, Plan
+from vtrack.pipelines.batch.store import Store
+from vtrack.pipelines.batch.workers.worker import Tracking
 
 pytest.importorskip("fsspec")
 ROOT = Path(__file__).parents[2]

@@ -7,7 +7,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from pipelines.cuts import CutDetector, marked
+from vtrack.pipelines.sources.scene_cuts import CutDetector, marked
 from vtrack.types import Frame
 
 

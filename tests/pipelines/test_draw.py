@@ -7,14 +7,14 @@ import time
 import numpy as np
 import pytest
 
-from pipelines.curves import curves_of
-from pipelines.draw import KINDS, Drawing, parse_kinds
-from pipelines.palette import part_color, track_color
 from tests.pipelines.results import make_face, make_result
 from vtrack.errors import UsageError
+from vtrack.imaging.planes import BT601, BT709, Colours, Planes, film_colours
 from vtrack.layouts import load_layout
 from vtrack.parts import PARTS
-from vtrack.planes import BT601, BT709, Colours, Planes, film_colours
+from vtrack.pipelines.outputs.drawing.curves import curves_of
+from vtrack.pipelines.outputs.drawing.drawing import KINDS, Drawing, parse_kinds
+from vtrack.pipelines.outputs.drawing.palette import part_color, track_color
 from vtrack.types import Face, FloatArray, ImageArray, Query
 
 GREY = 90

@@ -9,9 +9,9 @@ import cv2
 import numpy as np
 import pytest
 
-from pipelines.source import open_source
 from tests.clips import ORIENTATIONS, as_stored, index_image, read_index, write_clip
 from vtrack.errors import SourceError, UsageError
+from vtrack.pipelines.sources.open import open_source
 from vtrack.types import ImageArray
 
 

@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipelines import landmarks
-from pipelines.landmarks import Landmarker, Sighting, roll_of
 from tests.pipelines.toys import ToyFace, ToyModel, painter, true_points
-from vtrack.crops import Crops
+from vtrack.imaging.crops import Crops
+from vtrack.imaging.planes import Pixels
+from vtrack.imaging.warp import Places, warp
 from vtrack.parts import ANCHORS
-from vtrack.planes import Pixels
+from vtrack.pipelines.tracking import landmarks
+from vtrack.pipelines.tracking.landmarks import Landmarker, Sighting, roll_of
 from vtrack.types import Frame, ImageArray, Prediction, Query
-from vtrack.warp import Places, warp
 
 QUERY = Query(("jaw", "left_eye", "inner_lip"), (0.5, 0.5, 0.3))
 FACE = ToyFace((150, 95), 60, 0.3)

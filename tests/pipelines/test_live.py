@@ -17,25 +17,25 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipelines.camera import Camera, Player
-from pipelines.capture import Capture
-from pipelines.emit import bundles, open_emitter, osc_message
-from pipelines.live import Live, LiveResult, Worker, mirrored
-from pipelines.measures import MEASURES
-from pipelines.newest import Newest
-from pipelines.open_camera import camera_opener
-from pipelines.pace import PaceMeter
-from pipelines.recorder import Drawings, Recorder
-from pipelines.source import open_source
-from pipelines.tables import open_table
-from pipelines.video import Pipeline, Settings
-from pipelines.window import DRAWINGS, Window, has_display, labelled, next_drawing, save_snapshot
-from pipelines.writer import VideoSink
 from tests.clips import index_image, read_index, write_clip
 from tests.pipelines.results import QUERY, make_face, make_result
 from tests.pipelines.toys import ToyDetector, ToyFace, ToyModel, painter
 from vtrack.cli.main import FAILED, USAGE, main
 from vtrack.errors import SourceError, UsageError
+from vtrack.pipelines.live.camera import Camera, Player
+from vtrack.pipelines.live.capture import Capture
+from vtrack.pipelines.live.latency import PaceMeter
+from vtrack.pipelines.live.latest import Newest
+from vtrack.pipelines.live.open_camera import camera_opener
+from vtrack.pipelines.live.recorder import Drawings, Recorder
+from vtrack.pipelines.live.session import Live, LiveResult, Worker, mirrored
+from vtrack.pipelines.live.window import DRAWINGS, Window, has_display, labelled, next_drawing, save_snapshot
+from vtrack.pipelines.measures.measurer import MEASURES
+from vtrack.pipelines.outputs.streams import bundles, open_emitter, osc_message
+from vtrack.pipelines.outputs.tables.csv import open_table
+from vtrack.pipelines.outputs.video import VideoSink
+from vtrack.pipelines.pipeline import Pipeline, Settings
+from vtrack.pipelines.sources.open import open_source
 from vtrack.types import ImageArray, Query
 
 

@@ -9,7 +9,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from pipelines.lookout import Lookout
+from vtrack.pipelines.tracking.prefetch import Lookout
 from vtrack.types import Frame
 
 

@@ -8,9 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipelines.measures import _RIGID, MEAN_FACE, MEASURED, MEASURES, Measurer, head_pose, measure_of
-from pipelines.tables import WideTable
-from pipelines.video import Settings, track
 from samples.make_samples import CLIPS, shoot
 from tests.clips import write_clip
 from tests.pipelines.results import make_face, make_result
@@ -19,6 +16,9 @@ from tests.pipelines.toys import ToyDetector, ToyModel, painter
 from vtrack.cli.main import main
 from vtrack.data.sources import load_dataset
 from vtrack.layouts import load_layout
+from vtrack.pipelines.measures.measurer import _RIGID, MEAN_FACE, MEASURED, MEASURES, Measurer, head_pose, measure_of
+from vtrack.pipelines.outputs.tables.csv import WideTable
+from vtrack.pipelines.pipeline import Settings, track
 from vtrack.types import FloatArray
 
 SIZE = (640, 480)

@@ -18,12 +18,12 @@ ROOT = Path(__file__).parents[2]
 PROGRAM = """
 import sys
 from pathlib import Path
-from pipelines.bench.memory import peak_mb
-from pipelines.draw import Drawing, parse_kinds
-from pipelines.source import open_source
-from pipelines.tables import WideTable
-from pipelines.video import Pipeline, Settings, run
-from pipelines.writer import VideoSink
+from vtrack.pipelines.bench.memory import peak_mb
+from vtrack.pipelines.outputs.drawing.drawing import Drawing, parse_kinds
+from vtrack.pipelines.sources.open import open_source
+from vtrack.pipelines.outputs.tables.csv import WideTable
+from vtrack.pipelines.pipeline import Pipeline, Settings, run
+from vtrack.pipelines.outputs.video import VideoSink
 from tests.pipelines.toys import ToyDetector, ToyModel
 from vtrack.query import parse_query
 

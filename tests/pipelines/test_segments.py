@@ -10,13 +10,13 @@ from math import cos, hypot, pi, sin
 import numpy as np
 import pytest
 
-from pipelines.causal import CausalFollower
-from pipelines.cuts import marked
-from pipelines.follow import Followed, Follower
-from pipelines.landmarks import Landmarker, Sighting
-from pipelines.segments import SegmentFollower
-from pipelines.tracks import Candidate, Seed, Track
 from tests.pipelines.toys import Scene, ToyDetector, ToyFace, ToyModel, painter, true_points
+from vtrack.pipelines.sources.scene_cuts import marked
+from vtrack.pipelines.tracking.follower import Followed, Follower
+from vtrack.pipelines.tracking.landmarks import Landmarker, Sighting
+from vtrack.pipelines.tracking.offline import SegmentFollower
+from vtrack.pipelines.tracking.online import CausalFollower
+from vtrack.pipelines.tracking.tracks import Candidate, Seed, Track
 from vtrack.types import Detections, FloatArray, Frame, Query
 
 QUERY = Query(("jaw", "left_eye"), (0.5, 0.5))

@@ -17,17 +17,17 @@ import pytest
 
 aiohttp = pytest.importorskip("aiohttp", reason='the browser view needs aiohttp: pip install "vtrack[live]"')
 
-from pipelines.capture import Capture
-from pipelines.live import Live, Worker
-from pipelines.open_camera import camera_opener
-from pipelines.recorder import Drawings, Recordings
-from pipelines.server import FULL, Access, Server, query_of
-from pipelines.source import open_source
-from pipelines.video import Pipeline, Settings
 from tests.clips import write_clip
 from tests.pipelines.browser import CHROMIUM, Browser
 from tests.pipelines.toys import ToyDetector, ToyFace, ToyModel, painter
 from vtrack.errors import SinkError, UsageError
+from vtrack.pipelines.live.capture import Capture
+from vtrack.pipelines.live.open_camera import camera_opener
+from vtrack.pipelines.live.recorder import Drawings, Recordings
+from vtrack.pipelines.live.server import FULL, Access, Server, query_of
+from vtrack.pipelines.live.session import Live, Worker
+from vtrack.pipelines.pipeline import Pipeline, Settings
+from vtrack.pipelines.sources.open import open_source
 from vtrack.query import parse_query
 
 TOKEN = "a-good-long-token"

@@ -9,10 +9,10 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from pipelines.smooth import Smoother
-from pipelines.steady import LAG, Smoothing
 from vtrack.errors import UsageError
 from vtrack.parts import ANCHORS
+from vtrack.pipelines.smoothing.motion import LAG, Smoothing
+from vtrack.pipelines.smoothing.smoother import Smoother
 from vtrack.types import Face, Frame, FrameResult, Query
 
 QUERY = Query(("left_eye", "left_eye", "jaw"), (0.25, 0.75, 0.5)) + ANCHORS

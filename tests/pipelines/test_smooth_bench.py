@@ -8,10 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipelines import smooth_bench, smooth_clips, steady
-from pipelines.smooth_clips import CLIPS
 from vtrack.cli import bench
 from vtrack.cli.main import main
+from vtrack.pipelines.bench import smoothing as smooth_bench
+from vtrack.pipelines.bench import smoothing_clips as smooth_clips
+from vtrack.pipelines.bench.smoothing_clips import CLIPS
+from vtrack.pipelines.smoothing import motion as steady
 
 
 @pytest.fixture(scope="module")

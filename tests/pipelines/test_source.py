@@ -17,10 +17,6 @@ import numpy as np
 import pytest
 from av.codec.hwaccel import hwdevices_available
 
-from pipelines.clock import Clock
-from pipelines.source import is_address, open_source
-from pipelines.source_base import Source
-from pipelines.videofile import _planes_of
 from tests.clips import (
     ORIENTATIONS,
     as_stored,
@@ -34,6 +30,10 @@ from tests.clips import (
 )
 from vtrack.errors import SourceError, UsageError
 from vtrack.models import gpu_likely
+from vtrack.pipelines.sources.base import Source
+from vtrack.pipelines.sources.open import is_address, open_source
+from vtrack.pipelines.sources.timestamps import Clock
+from vtrack.pipelines.sources.video import _planes_of
 
 
 def read(source: Source) -> list[tuple[int, int, float]]:

@@ -12,13 +12,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipelines.exchange import DeepLabCutTable, OpenFaceTable, Places, likelihood
-from pipelines.records import JsonLines, ParquetTable
-from pipelines.sinks import NoSink, Sink
-from pipelines.tables import LongTable, WideTable, open_table
 from tests.pipelines.results import QUERY, make_face, make_result
 from vtrack.errors import MissingExtraError, UsageError
 from vtrack.layouts import load_layout
+from vtrack.pipelines.outputs.base import NoSink, Sink
+from vtrack.pipelines.outputs.tables.csv import LongTable, WideTable, open_table
+from vtrack.pipelines.outputs.tables.openface import DeepLabCutTable, OpenFaceTable, Places, likelihood
+from vtrack.pipelines.outputs.tables.parquet import JsonLines, ParquetTable
 from vtrack.types import FrameResult, Query
 
 TWO_FRAMES = [make_result(0, make_face()), make_result(1)]
@@ -191,7 +191,7 @@ def test_json_lines(tmp_path: Path) -> None:
 def test_parquet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     parquet = pytest.importorskip("pyarrow.parquet")
     path, wide = tmp_path / "a.parquet", tmp_path / "a.csv"
-    monkeypatch.setattr("pipelines.records.HELD_CELLS", 40)
+    monkeypatch.setattr("vtrack.pipelines.outputs.tables.parquet.HELD_CELLS", 40)
     results = [make_result(i, *([make_face(at=20 + i)] if i % 2 else [])) for i in range(7)]
     with ParquetTable(path, QUERY, ["inside"]) as sink:
         for result in results:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from pipelines.threads import Ahead, Behind, interruptible
+from vtrack.runtime.threads import Ahead, Behind, interruptible
 
 
 @pytest.fixture(autouse=True)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipelines.landmarks import Sighting
-from pipelines.tracks import Candidate, Seed, Track, Tracks, believable, contest, distinct, same_face
 from tests.pipelines.toys import ToyFace, true_points
 from vtrack.parts import ANCHORS, box_around
+from vtrack.pipelines.tracking.landmarks import Sighting
+from vtrack.pipelines.tracking.tracks import Candidate, Seed, Track, Tracks, believable, contest, distinct, same_face
 
 
 def sighting(x: float, y: float = 50.0, side: float = 40.0, presence: float = 0.99) -> Sighting:

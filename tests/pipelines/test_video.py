@@ -10,14 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipelines.smooth import Smoother
-from pipelines.source import open_source
-from pipelines.source_base import Selection, Source
-from pipelines.tables import WideTable
-from pipelines.video import Pipeline, Settings, run, track
 from tests.clips import write_clip
 from tests.pipelines.toys import ToyDetector, ToyFace, ToyModel, painter, true_points
 from vtrack.errors import SourceError, UsageError
+from vtrack.pipelines.outputs.tables.csv import WideTable
+from vtrack.pipelines.pipeline import Pipeline, Settings, run, track
+from vtrack.pipelines.smoothing.smoother import Smoother
+from vtrack.pipelines.sources.base import Selection, Source
+from vtrack.pipelines.sources.open import open_source
 from vtrack.types import Frame, FrameResult, ImageArray, Prediction, Query
 
 QUERY = Query(("jaw", "left_eye"), (0.5, 0.5))

@@ -15,12 +15,12 @@ import av
 import numpy as np
 import pytest
 
-from pipelines.source import open_source
-from pipelines.writer import VideoSink
 from tests.clips import read_index, write_clip
 from tests.pipelines.results import QUERY, make_result, results_of
 from vtrack.errors import UsageError
-from vtrack.planes import Planes
+from vtrack.imaging.planes import Planes
+from vtrack.pipelines.outputs.video import VideoSink
+from vtrack.pipelines.sources.open import open_source
 from vtrack.types import Frame, FrameResult, ImageArray
 
 Track = list[tuple[Fraction, bytes]]

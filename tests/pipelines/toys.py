@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import cv2
 import numpy as np
 
-from vtrack.crops import Crops
+from vtrack.imaging.crops import Crops
 from vtrack.parts import ANCHORS
 from vtrack.types import Detections, FloatArray, Frame, ImageArray, Prediction, Query
 

@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipelines.source import open_source
 from samples import make_samples
 from samples.make_samples import CLIPS, HEIGHT, WIDTH, shoot
 from samples.portrait import MASTER_SCALE, MIRROR, POINTS, Portrait, Pose
+from vtrack.pipelines.sources.open import open_source
 
 SAMPLES = Path(make_samples.__file__).parent
 needs_portrait = pytest.mark.skipif(

@@ -14,19 +14,13 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from detectors.native import NativeDetector
 from samples.portrait import POINTS, photograph
 from tests.detectors.pictures import frame
 from vtrack.cli.main import main
-from vtrack.errors import DataError
-from vtrack.evaluation.detect import evaluate_detector, report
-from vtrack.evaluation.scenes import EvalScene, eval_scenes, validation_pictures
-from vtrack.models.card import WEIGHTS, read_card
-from vtrack.models.faceboxes import STRIDES, cells_of
-from vtrack.models.facenet import FaceNet
-from vtrack.training import detect, detect_album, detect_labels, detect_refine, detect_scenes
-from vtrack.training.detect_export import calibrate
-from vtrack.training.detect_labels import (
+from vtrack.data.scenes import album as detect_album
+from vtrack.data.scenes import composer as detect_scenes
+from vtrack.data.scenes import labels as detect_labels
+from vtrack.data.scenes.labels import (
     AGREED,
     COLLECTIONS,
     DOUBTFUL,
@@ -36,6 +30,16 @@ from vtrack.training.detect_labels import (
     read_photographs,
     upright,
 )
+from vtrack.data.scenes.validation import EvalScene, eval_scenes, validation_pictures
+from vtrack.detectors.geometry import STRIDES, cells_of
+from vtrack.detectors.native import NATIVE_CARD, NativeDetector
+from vtrack.detectors.network import FaceNet
+from vtrack.errors import DataError
+from vtrack.evaluation.detector import evaluate_detector, report
+from vtrack.models.card import read_card
+from vtrack.training.detector import loop as detect
+from vtrack.training.detector import refine as detect_refine
+from vtrack.training.detector.export import calibrate
 from vtrack.types import Detections
 
 COUNTS = {"w68": 68, "ytf68": 68, "fgnet68": 68, "imm73": 73, "frl189": 189, "scut86": 86}
@@ -247,7 +251,7 @@ def test_training_runs_resumes_and_exports(
     assert main(export) == 1
     assert "finds no face yet" in capsys.readouterr().err
     # As if it had been trained for long: the shipped weights.
-    shutil.copy(WEIGHTS / "native.safetensors", further / detect.WEIGHTS)
+    shutil.copy(NATIVE_CARD.with_suffix(".safetensors"), further / detect.WEIGHTS)
     assert main([*export, "--overwrite"]) == 0
     assert "AP " in capsys.readouterr().out
     card = tmp_path / "models" / "mine.json"

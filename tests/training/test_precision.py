@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from vtrack.training import precision
+from vtrack.training.common import precision
 
 
 @pytest.fixture(autouse=True)

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from vtrack.training.checkpoint import load_run
-from vtrack.training.team import Team
+from vtrack.training.common.checkpoint import load_run
+from vtrack.training.common.team import Team
 
 SCRIPT = """
 import sys, torch
-from vtrack.training.team import Team
+from vtrack.training.common.team import Team
 
 team = Team("cpu")
 model = torch.nn.Sequential(torch.nn.Linear(2, 2, bias=False), torch.nn.BatchNorm1d(2), torch.nn.Linear(2, 2))

@@ -24,11 +24,11 @@ from vtrack.cli.run import (
 from vtrack.errors import UsageError
 
 if TYPE_CHECKING:
-    from pipelines.batch.files import Video
-    from pipelines.batch.ledger import Outcome, Recipe
-    from pipelines.batch.pool import Event
-    from pipelines.batch.run import Batch
-    from pipelines.batch.store import Store
+    from vtrack.pipelines.batch.files import Video
+    from vtrack.pipelines.batch.run import Batch
+    from vtrack.pipelines.batch.state import Outcome, Recipe
+    from vtrack.pipelines.batch.store import Store
+    from vtrack.pipelines.batch.workers.pool import Event
 
 EXAMPLES = """examples:
   vtrack batch videos -o out                         a table for each video below videos, and out/summary.csv
@@ -94,14 +94,14 @@ def add_parser(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Find, do what is left, and say what came of it."""
-    from pipelines.batch.files import Filter, find_videos
-    from pipelines.batch.merge import merge
-    from pipelines.batch.run import Batch
-    from pipelines.batch.summary import NAME as SUMMARY
-    from pipelines.batch.summary import total
-    from pipelines.batch.worker import Tracking
-    from pipelines.threads import interruptible
     from vtrack.cli.main import FAILED, OK
+    from vtrack.pipelines.batch.files import Filter, find_videos
+    from vtrack.pipelines.batch.merge import merge
+    from vtrack.pipelines.batch.run import Batch
+    from vtrack.pipelines.batch.summary import NAME as SUMMARY
+    from vtrack.pipelines.batch.summary import total
+    from vtrack.pipelines.batch.workers.worker import Tracking
+    from vtrack.runtime.threads import interruptible
 
     began = time.perf_counter()
     recipe, plan = _recipe(args), _plan(args)
@@ -131,7 +131,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _destination(args: argparse.Namespace, ends: ExitStack) -> tuple[Path, Store | None]:
     """The folder that outputs are made in, and the store they go to if `-o` is an address."""
-    from pipelines.batch.store import Store
+    from vtrack.pipelines.batch.store import Store
 
     if "://" in args.output:
         if args.merge is not None:
@@ -146,10 +146,10 @@ def _destination(args: argparse.Namespace, ends: ExitStack) -> tuple[Path, Store
 
 def _recipe(args: argparse.Namespace) -> Recipe:
     """What is done with every video."""
-    from pipelines.batch.ledger import Recipe
-    from pipelines.batch.merge import merged_kind
-    from pipelines.decode import check_hwaccel
-    from pipelines.outputs import TABLES
+    from vtrack.pipelines.batch.merge import merged_kind
+    from vtrack.pipelines.batch.state import Recipe
+    from vtrack.pipelines.outputs.registry import TABLES
+    from vtrack.pipelines.sources.decoder import check_hwaccel
     from vtrack.query import parse_query
 
     check_hwaccel(args.hwaccel)
@@ -174,7 +174,7 @@ def _split(text: str) -> float | None:
 
 
 def _plan(args: argparse.Namespace) -> Any:
-    from pipelines.batch.run import PATIENCE, Plan
+    from vtrack.pipelines.batch.run import PATIENCE, Plan
 
     if args.address and not args.cluster:
         raise UsageError("--address is of a cluster; add --cluster ray")
@@ -204,7 +204,7 @@ class _Silence:
 
     def show(self, event: Event | Sequence[Video], *, ending: bool) -> None:
         """Take note of what happened."""
-        from pipelines.batch.pool import Finished
+        from vtrack.pipelines.batch.workers.pool import Finished
 
         if isinstance(event, Finished):
             self.finished += 1
@@ -240,7 +240,7 @@ class _Bars(_Silence):
         """Move the bars."""
         from tqdm import tqdm
 
-        from pipelines.batch.pool import Progress, Started
+        from vtrack.pipelines.batch.workers.pool import Progress, Started
 
         super().show(event, ending=ending)
         if isinstance(event, Sequence):

@@ -15,8 +15,8 @@ from vtrack.cli.run import add_decoding_options
 from vtrack.errors import MissingExtraError, SinkError, UsageError
 
 if TYPE_CHECKING:
-    from pipelines.smooth_bench import Row, Speed
-    from vtrack.models.speed import Row as ModelRow
+    from vtrack.models.engines.speed import Row as ModelRow
+    from vtrack.pipelines.bench.smoothing import Row, Speed
 
 SAMPLE = Path(__file__).parents[2] / "samples" / "sample.mp4"
 """A filmed face of known motion."""
@@ -77,9 +77,9 @@ def run(args: argparse.Namespace) -> int:
 
 def _video(args: argparse.Namespace) -> int:
     """Whole programs on a video."""
-    from pipelines.bench.chart import plot, report
-    from pipelines.bench.contest import contest, decoder, encoder, facemesh, ours
-    from pipelines.source import open_source
+    from vtrack.pipelines.bench.chart import plot, report
+    from vtrack.pipelines.bench.contest import contest, decoder, encoder, facemesh, ours
+    from vtrack.pipelines.sources.open import open_source
     from vtrack.query import parse_query
 
     if args.rounds < 1 or args.faces < 1:
@@ -109,7 +109,7 @@ def _video(args: argparse.Namespace) -> int:
 
 def _model(args: argparse.Namespace) -> int:
     """A landmark model alone."""
-    from vtrack.models.speed import measure
+    from vtrack.models.engines.speed import measure
 
     rows = list(measure(args.model, args.device))
     print(json.dumps([dataclasses.asdict(row) for row in rows]) if args.json else model_table(args.model, rows))
@@ -118,8 +118,8 @@ def _model(args: argparse.Namespace) -> int:
 
 def _smooth(args: argparse.Namespace) -> int:
     """Every kind of smoothing."""
-    from pipelines.smooth_bench import bench, plot, speed
-    from pipelines.smooth_clips import filmed
+    from vtrack.pipelines.bench.smoothing import bench, plot, speed
+    from vtrack.pipelines.bench.smoothing_clips import filmed
 
     sample = SAMPLE if SAMPLE.exists() else None
     rows, film, pace = bench(), bench(filmed(sample)) if sample else [], speed()

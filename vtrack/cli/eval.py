@@ -96,8 +96,8 @@ def _run_landmarks(args: argparse.Namespace) -> int:
     from vtrack.evaluation.boxes import disturbed
     from vtrack.evaluation.graphs import graph_sheet
     from vtrack.evaluation.pictures import save_curves, sheet
+    from vtrack.imaging.png import check_free, save_png
     from vtrack.models import load_model
-    from vtrack.pictures import check_free, save_png
 
     for path in filter(None, (args.plot, args.sheet)):
         check_free(path, overwrite=args.overwrite)
@@ -136,9 +136,9 @@ def _run_detector(args: argparse.Namespace) -> int:
     """A face detector on composed scenes."""
     from dataclasses import asdict
 
+    from vtrack.data.scenes.validation import eval_scenes, validation_pictures
     from vtrack.errors import UsageError
-    from vtrack.evaluation.detect import evaluate_detector
-    from vtrack.evaluation.scenes import eval_scenes, validation_pictures
+    from vtrack.evaluation.detector import evaluate_detector
 
     if len(args.data) != 1:
         raise UsageError("--task detect takes one --data: the folder that holds the zips")
@@ -151,7 +151,7 @@ def _run_detector(args: argparse.Namespace) -> int:
 
 
 def _load_detector(args: argparse.Namespace, threshold: float | None = None) -> Detector:
-    from detectors import load_detector
+    from vtrack.detectors import load_detector
 
     return load_detector(
         args.detector,

@@ -63,8 +63,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _publish(args: argparse.Namespace) -> int:
-    from vtrack.training.detect import OPTIONS
-    from vtrack.training.publish import publish
+    from vtrack.training.detector.loop import OPTIONS
+    from vtrack.training.landmarks.publish import publish
 
     if not args.name:
         raise UsageError("--run needs a --name for the model")
@@ -80,8 +80,8 @@ def _publish(args: argparse.Namespace) -> int:
 
 def _detector(folder: Path, target: Path) -> int:
     """Publish a run of the face detector."""
-    from detectors import load_detector
-    from vtrack.training.detect_export import ship
+    from vtrack.detectors import load_detector
+    from vtrack.training.detector.export import ship
 
     target.parent.mkdir(parents=True, exist_ok=True)
     report = ship(folder, target, lambda card: load_detector("native", device="cpu", model_path=card, threshold=0.02))
@@ -91,7 +91,7 @@ def _detector(folder: Path, target: Path) -> int:
 
 
 def _bake(args: argparse.Namespace) -> int:
-    from vtrack.models.baked import SUFFIXES, export
+    from vtrack.models.export.other_programs import SUFFIXES, export
     from vtrack.query import parse_query
 
     format = args.format or "onnx"

@@ -41,7 +41,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 def run(args: argparse.Namespace) -> int:
     """List, draw, or compute."""
     from vtrack.facemap import draw_map
-    from vtrack.pictures import save_png
+    from vtrack.imaging.png import save_png
     from vtrack.query import parse_query
 
     query = parse_query(args.query) if args.query else None

@@ -16,9 +16,9 @@ from vtrack.errors import SinkError
 from vtrack.parts import GROUPS, PARTS
 
 if TYPE_CHECKING:
-    from pipelines.outputs import Looks
-    from pipelines.source_base import Source
-    from pipelines.video import Summary
+    from vtrack.pipelines.outputs.registry import Looks
+    from vtrack.pipelines.pipeline import Summary
+    from vtrack.pipelines.sources.base import Source
     from vtrack.types import FrameResult
 
 EXAMPLES = """examples:
@@ -143,13 +143,13 @@ def add_face_options(parser: argparse.ArgumentParser, *, smooth: str, choices: s
 
 def run(args: argparse.Namespace) -> int:
     """Track, write, and say what was done."""
-    from pipelines.outputs import make_sinks
-    from pipelines.sinks import check_outputs, write_sidecar
-    from pipelines.source import open_source
-    from pipelines.threads import interruptible
-    from pipelines.video import Pipeline, Settings
-    from pipelines.video import run as send
+    from vtrack.pipelines.outputs.base import check_outputs, write_sidecar
+    from vtrack.pipelines.outputs.registry import make_sinks
+    from vtrack.pipelines.pipeline import Pipeline, Settings
+    from vtrack.pipelines.pipeline import run as send
+    from vtrack.pipelines.sources.open import open_source
     from vtrack.query import parse_query
+    from vtrack.runtime.threads import interruptible
 
     query = parse_query(args.parts)
     settings = Settings(query, **tracking_settings(args))
@@ -202,7 +202,7 @@ def tracking_settings(args: argparse.Namespace) -> dict[str, Any]:
 
 def output_paths(args: argparse.Namespace) -> dict[str, Path]:
     """The path of each output, by its option. A table in CSV comes unless another table was asked for."""
-    from pipelines.outputs import SUFFIXES, TABLES
+    from vtrack.pipelines.outputs.registry import SUFFIXES, TABLES
 
     asked = {name: getattr(args, name) for name in SUFFIXES if getattr(args, name) is not None}
     if not any(table in asked for table in TABLES):
@@ -216,7 +216,7 @@ def output_paths(args: argparse.Namespace) -> dict[str, Path]:
 
 def default_output(source: str, folder: Path | None) -> Path:
     """Where outputs go, but for their suffix: beside the input, or in `folder`; for an address here."""
-    from pipelines.source import is_address
+    from vtrack.pipelines.sources.open import is_address
 
     if is_address(source):
         name, beside = Path(urlsplit(source).path).stem or "stream", Path()
@@ -230,7 +230,7 @@ def default_output(source: str, folder: Path | None) -> Path:
 
 def looks_of(args: argparse.Namespace) -> Looks:
     """The options of `add_looks_options` as the sinks take them."""
-    from pipelines.outputs import Looks
+    from vtrack.pipelines.outputs.registry import Looks
 
     return Looks(
         format=args.format,

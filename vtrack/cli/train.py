@@ -93,7 +93,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "(default: a thread does)")  # fmt: skip
     parser.add_argument("--in-memory", action="store_true", help="hold all faces in memory (0.3 MB each)")
     parser.add_argument("--cache", type=Path, default=Path("runs/detect"), metavar="DIR", help="where the detector's "
-        "labels are kept, made by python -m vtrack.training.detect_labels DATA DIR (default: %(default)s)")  # fmt: skip
+        "labels are kept, made by python -m vtrack.data.scenes.labels DATA DIR (default: %(default)s)")  # fmt: skip
     parser.set_defaults(run=run, unchanged={name: parser.get_default(name) for name in _OF_LANDMARKS})
 
 
@@ -112,7 +112,7 @@ def _given(args: argparse.Namespace, *names: str) -> dict[str, Any]:
 def _detector(args: argparse.Namespace) -> Path:
     """The face detector; the folder of its run."""
     from vtrack.errors import UsageError
-    from vtrack.training.detect import train_detector
+    from vtrack.training.detector.loop import train_detector
 
     foreign = [name.replace("_", "-") for name, default in args.unchanged.items() if getattr(args, name) != default]
     if foreign:
@@ -136,10 +136,10 @@ def _detector(args: argparse.Namespace) -> Path:
 def _landmarks(args: argparse.Namespace) -> Path:
     """A landmark model; its checkpoint."""
     from vtrack.errors import UsageError
-    from vtrack.models.systems import make_config
-    from vtrack.training.augment import make_augmentation
-    from vtrack.training.loop import train
-    from vtrack.training.recipe import Recipe
+    from vtrack.models.systems.registry import make_config
+    from vtrack.training.landmarks.augment import make_augmentation
+    from vtrack.training.landmarks.loop import train
+    from vtrack.training.landmarks.recipe import Recipe
 
     if not args.teacher and args.teacher_share != args.unchanged["teacher_share"]:
         raise UsageError("--teacher-share says how much of what is learned is a teacher's; name it by --teacher")

@@ -13,9 +13,9 @@ from vtrack.cli.run import add_face_options, tracking_settings
 from vtrack.errors import UsageError
 
 if TYPE_CHECKING:
-    from pipelines.live import LiveResult
-    from pipelines.recorder import Drawings
-    from pipelines.sinks import Sink
+    from vtrack.pipelines.live.recorder import Drawings
+    from vtrack.pipelines.live.session import LiveResult
+    from vtrack.pipelines.outputs.base import Sink
     from vtrack.types import Query
 
 EXAMPLES = """examples:
@@ -79,15 +79,15 @@ def add_parser(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Open the camera, show, write and send what it sees."""
-    from pipelines.capture import Capture
-    from pipelines.draw import parse_kinds
-    from pipelines.live import Live, Worker
-    from pipelines.open_camera import camera_opener
-    from pipelines.recorder import Drawings, Recorder, Recordings
-    from pipelines.threads import interruptible
-    from pipelines.video import Pipeline, Settings
-    from pipelines.window import Window
+    from vtrack.pipelines.live.capture import Capture
+    from vtrack.pipelines.live.open_camera import camera_opener
+    from vtrack.pipelines.live.recorder import Drawings, Recorder, Recordings
+    from vtrack.pipelines.live.session import Live, Worker
+    from vtrack.pipelines.live.window import Window
+    from vtrack.pipelines.outputs.drawing.drawing import parse_kinds
+    from vtrack.pipelines.pipeline import Pipeline, Settings
     from vtrack.query import parse_query
+    from vtrack.runtime.threads import interruptible
 
     if args.smooth == "rts":
         raise UsageError("--smooth rts looks into the future, which a camera does not know; use kalman")
@@ -101,7 +101,7 @@ def run(args: argparse.Namespace) -> int:
     films, tables = _sinks(args, query, draw)
     view = _choose_view(args.view)
     if view == "browser":
-        from pipelines.server import Access, Server
+        from vtrack.pipelines.live.server import Access, Server
 
         access = Access(args.host, args.port, args.viewers, args.token, args.cert, args.key)
     pipeline = Pipeline(settings)
@@ -136,10 +136,10 @@ def run(args: argparse.Namespace) -> int:
 
 def _sinks(args: argparse.Namespace, query: Query, draw: Drawings) -> tuple[list[Sink], list[Sink]]:
     """What gets the points that are shown, and what gets those that stay the same."""
-    from pipelines.emit import open_emitter
-    from pipelines.sinks import check_outputs
-    from pipelines.tables import open_table
-    from pipelines.writer import VideoSink
+    from vtrack.pipelines.outputs.base import check_outputs
+    from vtrack.pipelines.outputs.streams import open_emitter
+    from vtrack.pipelines.outputs.tables.csv import open_table
+    from vtrack.pipelines.outputs.video import VideoSink
 
     outputs = [path for path in (args.record, args.csv) if path is not None]
     check_outputs(outputs, source=args.camera, overwrite=args.overwrite)
@@ -152,7 +152,7 @@ def _sinks(args: argparse.Namespace, query: Query, draw: Drawings) -> tuple[list
 
 def _choose_view(asked: str) -> str:
     """The view to use."""
-    from pipelines.window import has_display
+    from vtrack.pipelines.live.window import has_display
 
     if asked == "window" and not has_display():
         raise UsageError("there is no screen here to show a window on; use --view browser")

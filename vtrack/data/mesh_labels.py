@@ -22,15 +22,15 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from vtrack.crops import Crops
 from vtrack.data.dataset import Dataset
 from vtrack.data.solutions import solution
 from vtrack.data.sources import load_dataset
 from vtrack.errors import UsageError
+from vtrack.imaging.crops import Crops
+from vtrack.imaging.warp import warp
 from vtrack.layouts import Layout, load_layout, points_of
 from vtrack.parts import plain
 from vtrack.types import FloatArray, ImageArray
-from vtrack.warp import warp
 
 log = logging.getLogger(__name__)
 

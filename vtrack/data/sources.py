@@ -8,14 +8,14 @@ from pathlib import Path
 
 import numpy as np
 
-from vtrack.data.coco import read_coco
 from vtrack.data.dataset import Dataset
-from vtrack.data.mats import read_aflw, read_cofw, read_cofw68
-from vtrack.data.pts import read_pts_tree
-from vtrack.data.tables import read_table
-from vtrack.data.texts import read_texts
-from vtrack.data.wflw import read_wflw
-from vtrack.data.zips import read_zip
+from vtrack.data.formats.coco import read_coco
+from vtrack.data.formats.mats import read_aflw, read_cofw, read_cofw68
+from vtrack.data.formats.pts import read_pts_tree
+from vtrack.data.formats.tables import read_table
+from vtrack.data.formats.texts import read_texts
+from vtrack.data.formats.wflw import read_wflw
+from vtrack.data.formats.zips import read_zip
 from vtrack.errors import DataError
 from vtrack.layouts import Layout, layout_names, load_layout, read_layout
 from vtrack.layouts.middles import SUFFIX, add_middles, with_middles

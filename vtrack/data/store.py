@@ -13,11 +13,11 @@ from pathlib import Path
 
 import numpy as np
 
-from vtrack.crops import Crops
 from vtrack.data import Dataset
+from vtrack.imaging.crops import Crops
+from vtrack.imaging.warp import warp
 from vtrack.layouts import Layout
 from vtrack.types import FloatArray, ImageArray
-from vtrack.warp import warp
 
 STORED_SIDE = 320
 STORED_MARGIN = 2.0

@@ -1,5 +1,5 @@
 """Evaluation of landmark models on annotated photographs."""
 
-from vtrack.evaluation.evaluate import Outcome as Outcome
-from vtrack.evaluation.evaluate import evaluate as evaluate
-from vtrack.evaluation.evaluate import summary as summary
+from vtrack.evaluation.landmarks import Outcome as Outcome
+from vtrack.evaluation.landmarks import evaluate as evaluate
+from vtrack.evaluation.landmarks import summary as summary

@@ -6,12 +6,12 @@ import cv2
 import numpy as np
 import torch
 
-from vtrack.crops import Crops
 from vtrack.data import Dataset
 from vtrack.errors import UsageError
-from vtrack.models.gcn import Gcn
+from vtrack.imaging.crops import Crops
+from vtrack.imaging.warp import warp
+from vtrack.models.systems.gcn import Gcn
 from vtrack.types import FloatArray, ImageArray, LandmarkModel
-from vtrack.warp import warp
 
 _SIDE, _GAP, _COLUMNS = 560, 8, 3
 # Drawing is done in eighths of a pixel.

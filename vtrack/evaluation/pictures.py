@@ -8,12 +8,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from vtrack.crops import Crops
 from vtrack.errors import MissingExtraError, SinkError
 from vtrack.evaluation import metrics
-from vtrack.evaluation.evaluate import Outcome
+from vtrack.evaluation.landmarks import Outcome
+from vtrack.imaging.crops import Crops
+from vtrack.imaging.warp import warp
 from vtrack.types import FloatArray, ImageArray
-from vtrack.warp import warp
 
 _TILE, _TITLE, _GAP, _COLUMNS = 320, 26, 6, 6
 # Drawing is done in fixed point, in eighths of a pixel.

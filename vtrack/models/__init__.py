@@ -78,14 +78,14 @@ def load_model(
     path = card_path(name)
     card = read_card(path)
     if settings:
-        from vtrack.models.systems import make_config
+        from vtrack.models.systems.registry import make_config
 
         if engine not in ("auto", "torch"):
             raise UsageError(f"{name}'s graph has its {', '.join(settings)} built in; use --engine torch")
         config = make_config(card.system, {**card.config, **settings})
         engine, card = "torch", replace(card, config=asdict(config))
-    from vtrack.models.bfloat16 import Bfloat16Engine, bf16_pays, has_tiles
-    from vtrack.models.engines import OnnxEngine, TorchEngine, graphs_of, int8_pays
+    from vtrack.models.engines.base import OnnxEngine, TorchEngine, graphs_of, int8_pays
+    from vtrack.models.engines.bfloat16 import Bfloat16Engine, bf16_pays, has_tiles
 
     graphs = graphs_of(path)
     device = pick_device(device)

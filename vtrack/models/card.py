@@ -31,7 +31,7 @@ class Card:
     """Each data set trained on, and its terms."""
     scores: Mapping[str, Any] = field(default_factory=dict)
     taught: Mapping[str, Mapping[str, Sequence[float]]] = field(default_factory=dict)
-    """Where its data mark points along each part, see `vtrack.models.reading`."""
+    """Where its data mark points along each part, see `vtrack.models.decoding.interpolation`."""
 
     def write(self, path: Path) -> None:
         """Save as JSON."""
@@ -46,7 +46,7 @@ def _one_line(found: re.Match[str]) -> str:
 
 def shipped() -> tuple[str, ...]:
     """Names of the landmark models that come with the package."""
-    return tuple(sorted(path.stem for path in WEIGHTS.glob("*.json") if read_card(path).system != "detector"))
+    return tuple(sorted(path.stem for path in WEIGHTS.glob("*.json")))
 
 
 def read_card(path: Path) -> Card:

@@ -15,10 +15,10 @@ from torch import Tensor, nn
 
 from vtrack.errors import MissingExtraError, ModelError, UsageError
 from vtrack.models.card import Card
-from vtrack.models.graphs import halve
-from vtrack.models.output import Output
-from vtrack.models.systems import build_system, make_config
-from vtrack.models.udfld import TEXT_DIM
+from vtrack.models.export.onnx_tools import halve
+from vtrack.models.systems.output import Output
+from vtrack.models.systems.registry import build_system, make_config
+from vtrack.models.systems.udfld import TEXT_DIM
 
 
 def build_network(card: Card) -> nn.Module:

@@ -1,0 +1,1 @@
+"""Long videos followed in pieces and joined again."""

@@ -1,0 +1,268 @@
+"""What is known of each video's work: a sidecar beside its outputs, so that a second run does only what is left to do.
+
+The sidecar `<outputs>.meta.json` is written twice: before the first output is touched, with the status `working`, and
+after the last one is whole, with `done` or `failed`. Whatever moment a run is killed at, what is not `done` is done again.
+"""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from vtrack._version import __version__
+from vtrack.detectors.native import NATIVE_CARD
+from vtrack.errors import SourceError
+from vtrack.models.card import read_card
+from vtrack.pipelines.batch.files import Video
+from vtrack.pipelines.batch.jobs import Piece
+from vtrack.pipelines.batch.store import Store
+from vtrack.pipelines.outputs.base import sidecar_path, write_sidecar
+from vtrack.pipelines.outputs.registry import SUFFIXES, Looks
+from vtrack.types import Query
+
+Status = Literal["waiting", "working", "done", "failed"]
+
+_CHUNK = 2**22
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of one video: a row of the summary."""
+
+    status: Status
+    frames: int = 0
+    frames_with_faces: int = 0
+    tracks: int = 0
+    seconds: float = 0.0
+    fps: float = 0.0
+    warnings: str = ""
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What is done with every video. Two runs with the same recipe make the same outputs."""
+
+    query: Query
+    settings: Mapping[str, Any]
+    """What `Settings` takes beside the query."""
+    selection: Mapping[str, Any]
+    """What `open_source` takes: start, stop, every."""
+    kinds: tuple[str, ...]
+    """Which outputs are wanted, by their keys in `SUFFIXES`."""
+    looks: Looks
+    hwaccel: str = "none"
+    """What decodes beside the CPU, as `open_source` takes it."""
+
+    def __post_init__(self) -> None:
+        self.looks.check(self.kinds)
+
+    def outputs(self, stem: Path) -> dict[str, Path]:
+        """The path of each output of a video."""
+        return {kind: stem.with_name(stem.name + SUFFIXES[kind]) for kind in SUFFIXES if kind in self.kinds}
+
+    def options(self) -> dict[str, Any]:
+        """All that decides what the outputs hold, as it stands in sidecars."""
+        settings = dict(self.settings)
+        points = zip(self.query.names, self.query.parts, self.query.positions, strict=True)
+        options = {
+            "points": [f"{name}: {part}@{at:.6g}" for name, part, at in points],
+            **{name: getattr(value, "name", value) for name, value in settings.items()},
+            **self.selection,
+            **({} if self.hwaccel == "none" else {"hwaccel": self.hwaccel}),
+            "outputs": list(self.kinds),
+            **asdict(self.looks),
+            "detector_sha256": _detector_digest(settings),
+        }
+        plain: dict[str, Any] = json.loads(json.dumps(options, default=str))
+        return plain
+
+    def model(self) -> dict[str, Any]:
+        """The card of the landmark model, without loading it."""
+        from vtrack.models import card_path
+
+        model = self.settings.get("model", "fast")
+        if not isinstance(model, str):
+            return {"name": model.name}
+        card: dict[str, Any] = json.loads(json.dumps(asdict(read_card(card_path(model)))))
+        return card
+
+
+class Ledger:
+    """Tells what is done, and remembers it."""
+
+    def __init__(self, recipe: Recipe, store: Store | None = None) -> None:
+        self.recipe = recipe
+        self._store = store
+        self._options, self._model = recipe.options(), recipe.model()
+
+    def known(self, video: Video, sizes: Mapping[Path, int] | None = None) -> Outcome | None:
+        """The outcome of an earlier run with the same recipe on the same video; None where there is work to do.
+
+        `sizes` are those of all files in the store, where there is one and they are known, for to ask takes time.
+        """
+        facts = self._read(video) if sizes is None else _read(video)
+        counts = facts.get("counts", {})
+        if counts.get("status") not in ("done", "failed") or not self._same_recipe(facts):
+            return None
+        if not _same_source(video, facts.get("source", {})):
+            return None
+        files = counts.get("files", {})
+        there = self._size if sizes is None else sizes.get
+        if any(there(video.outputs.parent / name) != size for name, size in files.items()):
+            return None
+        names = [field.name for field in fields(Outcome)]
+        try:
+            return Outcome(**{name: counts[name] for name in names})
+        except KeyError:
+            return None
+
+    def owns(self, video: Video) -> bool:
+        """Whether the outputs that are there were made, or begun, by this command."""
+        return "status" in self._read(video).get("counts", {})
+
+    def recording(self, piece: Piece) -> dict[str, Any]:
+        """All that decides what the recording of a piece holds."""
+        return {
+            "vtrack": __version__,
+            "options": self._options,
+            "model": self._model,
+            "source": status_facts(piece.video),
+            "bounds": piece.bounds,
+        }
+
+    def begin(self, video: Video) -> None:
+        """Note that work begins, and take away what an earlier run made or left half done."""
+        ours = {path.name for path in self.recipe.outputs(video.outputs).values()}
+        ours |= set(self._read(video).get("counts", {}).get("files", {}))
+        self._write(video, {}, Outcome("working"), dict.fromkeys(sorted(ours)))
+        self.discard(video)
+
+    def discard(self, video: Video) -> None:
+        """Take away what was begun and not finished."""
+        counts = _read(video).get("counts", {})
+        if counts.get("status") == "working":
+            for name in counts.get("files", {}):
+                # A name is a name: a sidecar from elsewhere must not point out of the folder, or at another video's.
+                if Path(name).name == name and name.startswith(video.outputs.name + "."):
+                    video.outputs.with_name(name).unlink(missing_ok=True)
+                    if self._store:
+                        self._store.remove(video.outputs.with_name(name))
+        for suffix in (*SUFFIXES.values(), ".meta.json"):
+            video.outputs.with_name(f".{video.outputs.name}{suffix}.part").unlink(missing_ok=True)
+
+    def end(self, video: Video, source: Mapping[str, Any], outcome: Outcome) -> None:
+        """Note what came of it."""
+        files: dict[str, int | None] = {}
+        if outcome.status == "done":
+            outputs = self.recipe.outputs(video.outputs).values()
+            files = {path.name: _size(path) for path in outputs}
+            if self._store:
+                for path in outputs:
+                    self._store.move(path)
+        else:
+            self.discard(video)
+        self._write(video, source, outcome, files)
+        for dots in (".", ".."):  # whole ones, and those that a worker died over
+            for piece in video.outputs.parent.glob(f"{dots}{glob.escape(video.outputs.name)}.piece-*"):
+                piece.unlink(missing_ok=True)
+
+    def _write(self, video: Video, source: Mapping[str, Any], outcome: Outcome, files: Mapping[str, Any]) -> None:
+        write_sidecar(
+            video.outputs,
+            options=self._options,
+            model=self._model,
+            source=source,
+            counts={**asdict(outcome), "files": files},
+        )
+        if self._store:
+            self._store.put(sidecar_path(video.outputs))
+
+    def _read(self, video: Video) -> dict[str, Any]:
+        if self._store:
+            self._store.fetch(sidecar_path(video.outputs))
+        return _read(video)
+
+    def _size(self, path: Path) -> int | None:
+        return self._store.size(path) if self._store else _size(path)
+
+    def _same_recipe(self, facts: Mapping[str, Any]) -> bool:
+        return bool(facts.get("options") == self._options and facts.get("model") == self._model)
+
+
+def fail(outcome: Outcome, error: str) -> Outcome:
+    """The outcome with an error, on one line."""
+    return replace(outcome, status="failed", error=" ".join(error.split()))
+
+
+def source_facts(video: Video, alive: Callable[[], object] = lambda: None) -> dict[str, Any]:
+    """Size, time of change and digest of a file; `alive` is called from time to time. Nothing for an address."""
+    if not video.is_file:
+        return {}
+    path, digest = Path(video.source), hashlib.sha256()
+    try:
+        status = path.stat()
+        if path.is_file():
+            with path.open("rb") as file:
+                while chunk := file.read(_CHUNK):
+                    digest.update(chunk)
+                    alive()
+    except FileNotFoundError as error:
+        raise SourceError(f"{video.source}: no such file or folder") from error
+    except OSError as error:
+        raise SourceError(f"{video.source}: cannot be read: {error.strerror}") from error
+    return {"size": status.st_size, "mtime_ns": status.st_mtime_ns, "sha256": digest.hexdigest()}
+
+
+def status_facts(video: Video) -> dict[str, Any]:
+    """Size and time of change of a file, as far as it is there; nothing for an address."""
+    try:
+        status = Path(video.source).stat() if video.is_file else None
+    except OSError:
+        status = None
+    return {} if status is None else {"size": status.st_size, "mtime_ns": status.st_mtime_ns}
+
+
+def unchanged(video: Video, facts: Mapping[str, Any]) -> bool:
+    """Whether a file still has the size and time of change that `source_facts` saw."""
+    return all(facts.get(name) == value for name, value in status_facts(video).items())
+
+
+def _same_source(video: Video, facts: Mapping[str, Any]) -> bool:
+    """Whether a source is what it was. A file that was only touched, or copied, has the same digest still."""
+    if unchanged(video, facts):
+        return True
+    if _size(Path(video.source)) != facts.get("size"):
+        return False
+    return source_facts(video)["sha256"] == facts.get("sha256")
+
+
+def _read(video: Video) -> dict[str, Any]:
+    """The video's sidecar; empty where there is none that can be read."""
+    try:
+        facts = json.loads(sidecar_path(video.outputs).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return facts if isinstance(facts, dict) and isinstance(facts.get("counts", {}), dict) else {}
+
+
+def _size(path: Path) -> int | None:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return None
+
+
+def _detector_digest(settings: Mapping[str, Any]) -> str | None:
+    """What the detector is read from; None where its name says all."""
+    path = settings.get("detector_options", {}).get("model_path")
+    if path is None and settings.get("detector", "auto") in ("auto", "native"):
+        path = NATIVE_CARD
+    if path is None or not Path(path).is_file():
+        return None
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()

@@ -1,0 +1,1 @@
+"""What faces do, in numbers: eyes, mouth, brows, head turn, blinks."""

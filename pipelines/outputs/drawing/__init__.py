@@ -1,0 +1,1 @@
+"""Faces drawn on frames: curves through the parts, colours, sheets of pixels."""

@@ -1,0 +1,121 @@
+"""Results for other programs while they come: a line of JSON for each frame, or OSC messages over UDP.
+
+OSC, for instruments and avatars: one bundle a frame with
+
+    /vtrack/frame                     int index, float seconds, int faces, int width, int height
+    /vtrack/face/<id>/<part>          float x, y of each point of the part, 0..1 over the frame
+    /vtrack/face/<id>/<measure>       float: left_eye_open, mouth_open, yaw ...
+
+A bundle that would not fit into one datagram is sent in several.
+"""
+
+from __future__ import annotations
+
+import math
+import socket
+import struct
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Any, TextIO
+
+from vtrack.errors import SinkError, UsageError
+from vtrack.pipelines.measures.measurer import MEASURES
+from vtrack.pipelines.outputs.base import Raised, Sink
+from vtrack.pipelines.outputs.tables.parquet import JsonLine
+from vtrack.types import FrameResult, Query
+
+FORMATS = ("ndjson", "osc")
+_PORT = 9000
+_DATAGRAM = 1400
+"""Bytes that pass through every network in one piece."""
+_BUNDLE = b"#bundle\0" + struct.pack(">Q", 1)  # time tag 1: at once
+
+
+class TextEmitter(Sink):
+    """One line of JSON a frame, to a stream such as stdout."""
+
+    def __init__(self, stream: TextIO, query: Query) -> None:
+        self._stream, self._line = stream, JsonLine(query, ["measures"])
+
+    def write(self, result: FrameResult) -> None:
+        self._stream.write(self._line(result))
+        self._stream.flush()
+
+    def __exit__(self, kind: Raised, error: BaseException | None, trace: TracebackType | None) -> None:
+        return None
+
+
+class Datagrams(Sink):
+    """Results over UDP, where nobody waits for anybody."""
+
+    def __init__(self, host: str, port: int, query: Query, format: str) -> None:
+        try:
+            family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
+        except OSError as error:
+            raise SinkError(f"cannot send to {host}:{port}: {error.strerror or error}") from error
+        self._address: tuple[Any, ...] = address
+        self._socket = socket.socket(family, socket.SOCK_DGRAM)
+        self._line = JsonLine(query, ["measures"]) if format == "ndjson" else None
+
+    def write(self, result: FrameResult) -> None:
+        datagrams = bundles(result) if self._line is None else iter([self._line(result).encode()])
+        for datagram in datagrams:
+            try:
+                self._socket.sendto(datagram, self._address)
+            except ConnectionRefusedError:
+                pass  # nobody listens yet; they may come later
+            except OSError as error:
+                raise SinkError(f"cannot send to {self._address[0]}:{self._address[1]}: {error.strerror}") from error
+
+    def __exit__(self, kind: Raised, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._socket.close()
+
+
+def open_emitter(format: str, to: str | None, query: Query, stdout: TextIO) -> Sink:
+    """Emits in one of `FORMATS`; `to` is HOST:PORT, or None for stdout (JSON) or this machine's port 9000 (OSC)."""
+    if format not in FORMATS:
+        raise UsageError(f"cannot emit {format!r}; choose from {', '.join(FORMATS)}")
+    if to is None and format == "ndjson":
+        return TextEmitter(stdout, query)
+    host, colon, port = (to or f"127.0.0.1:{_PORT}").rpartition(":")
+    if not colon or not host or not port.isdecimal() or not 0 < int(port) < 65536:
+        raise UsageError(f"--to takes HOST:PORT, for example 127.0.0.1:{_PORT}, got {to!r}")
+    return Datagrams(host.strip("[]"), int(port), query, format)
+
+
+def bundles(result: FrameResult) -> Iterator[bytes]:
+    """The OSC bundles of one frame."""
+    bundle = _BUNDLE
+    for message in _messages(result):
+        if len(bundle) > len(_BUNDLE) and len(bundle) + len(message) + 4 > _DATAGRAM:
+            yield bundle
+            bundle = _BUNDLE
+        bundle += struct.pack(">i", len(message)) + message
+    yield bundle
+
+
+def _messages(result: FrameResult) -> Iterator[bytes]:
+    size = result.frame.size
+    yield osc_message("/vtrack/frame", result.index, result.time, len(result.faces), *size)
+    for face in result.faces:
+        root = f"/vtrack/face/{face.id}"
+        for part in dict.fromkeys(face.query.parts):
+            places = (face[part] + 0.5) / size
+            yield osc_message(f"{root}/{part}", *map(float, places.ravel()))
+        if face.measures is not None:
+            for name, value in zip(MEASURES, face.measures.tolist(), strict=True):
+                if math.isfinite(value):
+                    yield osc_message(f"{root}/{name}", float(value))
+
+
+def osc_message(address: str, *values: float) -> bytes:
+    """An OSC 1.0 message of 32-bit integers and floats."""
+    tags = "," + "".join("i" if isinstance(value, int) else "f" for value in values)
+    packed = struct.pack(">" + tags[1:], *values)
+    return _padded(address) + _padded(tags) + packed
+
+
+def _padded(text: str) -> bytes:
+    """Ended by a zero and filled to a multiple of four bytes."""
+    data = text.encode("ascii", "replace") + b"\0"
+    return data + b"\0" * (-len(data) % 4)

@@ -1,0 +1,124 @@
+"""What the columns of a table are: they follow from the query and the groups asked for, never from the video.
+
+Wide tables begin with `frame,time_s`, then the face's own columns, then those of each point, then the extra groups. A
+group is a few fields for each point, or for each face; `EXTRAS` names those that `--columns` can add.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from vtrack.errors import UsageError
+from vtrack.pipelines.measures.measurer import MEASURES
+from vtrack.types import Face, FloatArray, Frame, Query
+
+PIXEL_DIGITS = 3
+TIME_DIGITS = 6
+SHARE_DIGITS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One column, or what is added to a point's name to make one."""
+
+    name: str
+    kind: Literal["int", "float", "bool"] = "float"
+    digits: int = PIXEL_DIGITS
+    """Decimals in text tables."""
+
+    @property
+    def text(self) -> str:
+        """How a value is written, as a `%` format."""
+        return f"%.{self.digits}f" if self.kind == "float" else "%d"
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Columns that come together."""
+
+    fields: Callable[[Query], tuple[Field, ...]]
+    """For a group of points: the endings of each point's columns. For a group of the face: its columns."""
+    values: Callable[[Face, Frame], FloatArray]
+    """(points, fields) for a group of points, (fields,) for one of the face; NaN leaves a cell empty."""
+    of_points: bool
+
+
+def _inside(face: Face, frame: Frame) -> FloatArray:
+    """(points, 1) 1 where a point lies on the frame's area; half a pixel reaches beyond the outer pixels' centres."""
+    points = face.points
+    reach = np.array(frame.size) - 0.5
+    return ((points >= -0.5) & (points < reach)).astype(np.float64).min(1, keepdims=True)
+
+
+def _measures(face: Face, frame: Frame) -> FloatArray:
+    """(measures,) of the face."""
+    if face.measures is None:
+        raise ValueError("the column group measures needs measured faces: Settings(..., measures=True)")
+    return face.measures
+
+
+def _kind_of(measure: str) -> Literal["int", "float", "bool"]:
+    return "bool" if measure == "blink" else "int" if measure == "blinks" else "float"
+
+
+HEAD = (Field("frame", "int"), Field("time_s", digits=TIME_DIGITS))
+BOX = tuple(Field(f"box_{side}") for side in "xywh")
+FACE = Group(
+    fields=lambda query: (Field("face", "int"), Field("presence", digits=SHARE_DIGITS), *BOX),
+    values=lambda face, frame: np.concatenate([(face.id, face.presence), face.box]),
+    of_points=False,
+)
+POINTS = Group(
+    fields=lambda query: (Field("x"), Field("y"), Field("sigma")),
+    values=lambda face, frame: np.column_stack([face.points, face.sigma]),
+    of_points=True,
+)
+EXTRAS: dict[str, Group] = {
+    "raw": Group(
+        fields=lambda query: (Field("raw_x"), Field("raw_y")),
+        values=lambda face, frame: face.raw,
+        of_points=True,
+    ),
+    "inside": Group(fields=lambda query: (Field("inside", "bool"),), values=_inside, of_points=True),
+    "measures": Group(
+        fields=lambda query: tuple(Field(name, _kind_of(name), SHARE_DIGITS) for name in MEASURES),
+        values=_measures,
+        of_points=False,
+    ),
+}
+
+
+def choose_groups(columns: Collection[str]) -> list[Group]:
+    """The face, the points and the extra groups asked for, in the order that is the same for everyone."""
+    unknown = [name for name in columns if name not in EXTRAS]
+    if unknown:
+        raise UsageError(f"unknown columns {', '.join(unknown)}; choose from {', '.join(EXTRAS)}")
+    return [FACE, POINTS, *(group for name, group in EXTRAS.items() if name in columns)]
+
+
+class Columns:
+    """The wide table's columns of one query, and the values of one face in them."""
+
+    def __init__(self, query: Query, columns: Collection[str] = ()) -> None:
+        self._groups = choose_groups(columns)
+        self.of_face = tuple(field for group in self._groups for field in _spread(group, query))
+        """All but `frame` and `time_s`."""
+
+    def values(self, face: Face, frame: Frame) -> list[float]:
+        """One number for each field of `of_face`."""
+        row: list[float] = np.concatenate([group.values(face, frame).ravel() for group in self._groups]).tolist()
+        return row
+
+
+def _spread(group: Group, query: Query) -> Iterator[Field]:
+    """The whole names of a group's columns."""
+    fields = group.fields(query)
+    if group.of_points:
+        for name in query.names:
+            yield from (Field(f"{name}_{field.name}", field.kind, field.digits) for field in fields)
+    else:
+        yield from fields

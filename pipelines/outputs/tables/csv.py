@@ -1,0 +1,101 @@
+"""Tables of results as CSV: wide (one row a face), long (one row a point), and what other programs' users read.
+
+UTF-8, comma, one header row, `.` as decimal point whatever the locale. Times have 6 decimals (microseconds), pixels 3,
+presence 4. Coordinates are pixels of the displayed frame. Every frame has its row: empty cells where there is no face.
+A row is one `%` of a format prepared for the whole row, so that a table keeps up with any model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from pathlib import Path
+
+import numpy as np
+
+from vtrack.errors import UsageError
+from vtrack.pipelines.outputs.base import NoSink, Sink
+from vtrack.pipelines.outputs.tables.columns import HEAD, Columns, choose_groups
+from vtrack.pipelines.outputs.tables.openface import DeepLabCutTable, OpenFaceTable
+from vtrack.pipelines.outputs.tables.text import TextSink, csv_line, row_format, without_nan
+from vtrack.types import FrameResult, Query
+
+FORMATS = ("wide", "long", "openface", "dlc")
+
+
+def open_table(
+    path: str | Path | None,
+    query: Query,
+    *,
+    format: str = "wide",
+    columns: Collection[str] = (),
+    max_faces: int | None = None,
+) -> Sink:
+    """The CSV sink of one of `FORMATS`; the sink that does nothing where `path` is None."""
+    if format not in FORMATS:
+        raise UsageError(f"unknown table format {format!r}; choose from {', '.join(FORMATS)}")
+    if format in ("openface", "dlc") and columns:
+        raise UsageError(f"a table of format {format} has no room for extra columns; use wide or long")
+    if path is None:
+        return NoSink()
+    if format == "wide":
+        return WideTable(path, query, columns)
+    if format == "long":
+        return LongTable(path, query, columns)
+    if format == "openface":
+        return OpenFaceTable(path, query)
+    return DeepLabCutTable(path, query, max_faces=max_faces or 1)
+
+
+class WideTable(TextSink):
+    """One row for each face of each frame."""
+
+    def __init__(self, path: str | Path, query: Query, columns: Collection[str] = ()) -> None:
+        super().__init__(path)
+        self._columns = Columns(query, columns)
+        fields = self._columns.of_face
+        self._row = row_format((*HEAD, *fields))
+        self._empty = row_format(HEAD, empty=len(fields))
+
+    def _head(self) -> str:
+        return csv_line(field.name for field in (*HEAD, *self._columns.of_face))
+
+    def _rows(self, result: FrameResult) -> str:
+        index, time = result.index, result.time
+        if not result.faces:
+            return self._empty % (index, time)
+        rows = (self._row % (index, time, *self._columns.values(face, result.frame)) for face in result.faces)
+        return without_nan("".join(rows))
+
+
+class LongTable(TextSink):
+    """One row for each point of each face of each frame: `part,position,point` say which, then the point's columns."""
+
+    def __init__(self, path: str | Path, query: Query, columns: Collection[str] = ()) -> None:
+        super().__init__(path)
+        groups = choose_groups(columns)
+        self._face_groups = [group for group in groups if not group.of_points]
+        self._point_groups = [group for group in groups if group.of_points]
+        self._face_fields = (*HEAD, *(field for group in self._face_groups for field in group.fields(query)))
+        self._point_fields = tuple(field for group in self._point_groups for field in group.fields(query))
+        points = zip(query.parts, query.positions, query.names, strict=True)
+        labels = (csv_line([part, f"{position:.4f}", name]).rstrip("\n") for part, position, name in points)
+        ending = row_format(self._point_fields)
+        # The face's own cells are the same on every line; "%%s" leaves their place open.
+        self._block = "".join(f"%s,{label.replace('%', '%%')},{ending}" for label in labels)
+        self._face = row_format(self._face_fields).rstrip("\n")
+        self._empty = row_format(HEAD, empty=len(self._face_fields) - len(HEAD) + 3 + len(self._point_fields))
+
+    def _head(self) -> str:
+        names = [field.name for field in self._face_fields]
+        return csv_line([*names, "part", "position", "point", *(field.name for field in self._point_fields)])
+
+    def _rows(self, result: FrameResult) -> str:
+        if not result.faces:
+            return self._empty % (result.index, result.time)
+        blocks = []
+        for face in result.faces:
+            of_face = np.concatenate([group.values(face, result.frame) for group in self._face_groups]).tolist()
+            prefix = self._face % (result.index, result.time, *of_face)
+            values = np.column_stack([group.values(face, result.frame) for group in self._point_groups]).tolist()
+            blocks.append(self._block % tuple(cell for row in values for cell in (prefix, *row)))
+        return without_nan("".join(blocks))

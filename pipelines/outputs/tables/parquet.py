@@ -1,0 +1,116 @@
+"""Tables of results for programs: Parquet, and JSON lines. Names and order of the columns are the wide CSV table's.
+
+Parquet: one row for each face of each frame, nulls where there is no face; `time_s` is a double, what is measured a
+float, `inside` a boolean. JSON lines: one object a frame, `{"frame": 0, "time_s": 0.0, "faces": [{"face": 1, ...}]}`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from vtrack.errors import MissingExtraError
+from vtrack.pipelines.outputs.base import FileSink
+from vtrack.pipelines.outputs.tables.columns import HEAD, Columns, Field
+from vtrack.pipelines.outputs.tables.text import TextSink
+from vtrack.types import FrameResult, Query
+
+HELD_CELLS = 2**19
+"""Cells kept before a row group is written: 4 MiB, whatever the number of columns or frames."""
+
+
+class JsonLine:
+    """Writes a frame as one line of JSON."""
+
+    def __init__(self, query: Query, columns: Collection[str] = ()) -> None:
+        self._columns = Columns(query, columns)
+        self._face = _object_format(self._columns.of_face)
+        self._frame = _object_format(HEAD).replace("}", ', "faces": [%s]}\n')
+
+    def __call__(self, result: FrameResult) -> str:
+        """The line, with its end."""
+        faces = [self._face % tuple(self._columns.values(face, result.frame)) for face in result.faces]
+        # JSON knows no NaN. A name cannot be taken for one: it stands in quotes, a number after ": ".
+        numbers = [face.replace(": nan", ": null") if ": nan" in face else face for face in faces]
+        return self._frame % (result.index, result.time, ", ".join(numbers))
+
+
+class JsonLines(TextSink):
+    """One JSON object a frame."""
+
+    def __init__(self, path: str | Path, query: Query, columns: Collection[str] = ()) -> None:
+        super().__init__(path)
+        self._line = JsonLine(query, columns)
+
+    def _head(self) -> str:
+        return ""
+
+    def _rows(self, result: FrameResult) -> str:
+        return self._line(result)
+
+
+def _object_format(fields: Collection[Field]) -> str:
+    """The `%` format of a JSON object with these fields."""
+    return "{" + ", ".join(f"{json.dumps(field.name).replace('%', '%%')}: {field.text}" for field in fields) + "}"
+
+
+class ParquetTable(FileSink):
+    """The wide table in Parquet, written in row groups."""
+
+    _stream: BinaryIO
+    _writer: Any
+
+    def __init__(self, path: str | Path, query: Query, columns: Collection[str] = ()) -> None:
+        super().__init__(path)
+        try:
+            import pyarrow
+            import pyarrow.parquet
+        except ImportError as error:
+            raise MissingExtraError('Parquet tables need pyarrow; pip install "vtrack[parquet]"') from error
+        self._arrow, self._parquet = pyarrow, pyarrow.parquet
+        self._columns = Columns(query, columns)
+        kinds = {"int": pyarrow.int64(), "float": pyarrow.float32(), "bool": pyarrow.bool_()}
+        of_face = [(field.name, kinds[field.kind]) for field in self._columns.of_face]
+        self._schema = pyarrow.schema([("frame", pyarrow.int64()), ("time_s", pyarrow.float64()), *of_face])
+        self._absent = [np.nan] * len(of_face)
+        # (rows, columns); NaN stands for a cell without a value.
+        self._cells = np.full((max(HELD_CELLS // len(self._schema), 1), len(self._schema)), np.nan)
+        self._held = 0
+
+    def _open(self) -> None:
+        # Python's own file tells what went wrong in fewer words than Arrow's.
+        self._stream = self.file.part.open("wb")
+        self._writer = self._parquet.ParquetWriter(self._stream, self._schema, compression="zstd")
+
+    def _write(self, result: FrameResult) -> None:
+        for values in [self._columns.values(face, result.frame) for face in result.faces] or [self._absent]:
+            row = self._cells[self._held]
+            row[0], row[1], row[2:] = result.index, result.time, values
+            self._held += 1
+            if self._held == len(self._cells):
+                self._write_rows()
+
+    def _finish(self, interrupted: bool) -> None:
+        self._write_rows()
+        self._writer.close()
+        self._stream.flush()
+
+    def _close(self) -> None:
+        with self._stream:
+            self._writer.close()
+
+    def _write_rows(self) -> None:
+        """The rows held so far as one row group."""
+        if self._held:
+            cells = self._cells[: self._held].T
+            absent = np.isnan(cells)
+            arrays = [
+                self._arrow.array(np.where(mask, 0, values).astype(kind.to_pandas_dtype()), mask=mask)
+                for values, mask, kind in zip(cells, absent, self._schema.types, strict=True)
+            ]
+            self._writer.write_table(self._arrow.Table.from_arrays(arrays, schema=self._schema))
+            self._held = 0

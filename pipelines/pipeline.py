@@ -1,0 +1,333 @@
+"""The whole product as one sentence: frames come from a source, faces in them are detected, tracked, cropped,
+landmarked, smoothed, and go to sinks.
+
+    for result in track("input.mp4", parts="eyes,lips"):
+        print(result.time, [face.id for face in result.faces])
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from vtrack.detectors import load_detector
+from vtrack.errors import UsageError
+from vtrack.models import load_model
+from vtrack.parts import ANCHORS
+from vtrack.pipelines.measures.measurer import MEASURED, Measurer
+from vtrack.pipelines.outputs.base import Sink
+from vtrack.pipelines.smoothing.smoother import Smoother
+from vtrack.pipelines.sources.base import Source
+from vtrack.pipelines.sources.open import open_source
+from vtrack.pipelines.sources.scene_cuts import marked
+from vtrack.pipelines.tracking.follower import DETECT_EVERY, Followed
+from vtrack.pipelines.tracking.landmarks import Landmarker, Sighting, once
+from vtrack.pipelines.tracking.offline import SegmentFollower
+from vtrack.query import parse_query
+from vtrack.runtime.cores import detector_cores
+from vtrack.runtime.stopwatch import Stopwatch, Waits
+from vtrack.runtime.threads import Ahead, Behind
+from vtrack.types import Detector, Face, Frame, FrameResult, LandmarkModel, Query
+
+_MEMORY = 48 * 2**20
+"""Bytes of pixels that wait between two threads at most, as RGB; the planes of most video take half of it."""
+_DEPTH = 32
+"""Frames that wait between two threads at most."""
+_LONGEST_DETECT_EVERY = 1.0
+"""Seconds; what happens faster is missed, and tracks live no longer without a sighting."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What to track and how. Strings name what is loaded; a model or detector of one's own may stand in their place."""
+
+    query: Query
+    model: str | LandmarkModel = "fast"
+    detector: str | Detector = "auto"
+    device: str = "auto"
+    engine: str = "auto"
+    detector_options: Mapping[str, Any] = field(default_factory=dict)
+    """What else `load_detector` takes."""
+    smooth: str = "rts"
+    """rts (no lag, for files), kalman or one-euro (both causal), none."""
+    strength: float | None = None
+    """Of smoothing, 0..1."""
+    strengths: Mapping[str, float] = field(default_factory=dict)
+    """Of single parts, groups or the `head`."""
+    max_faces: int | None = None
+    detect_every: float = DETECT_EVERY
+    """Seconds between detections."""
+    measures: bool = False
+    """Whether faces get their `measures`: eye opening, blinks, head turn and the like."""
+
+    def __post_init__(self) -> None:
+        if self.max_faces is not None and self.max_faces < 1:
+            raise UsageError(f"max_faces must be at least 1, got {self.max_faces}")
+        if not 0 <= self.detect_every <= _LONGEST_DETECT_EVERY:
+            raise UsageError(
+                f"detect_every is in seconds, 0 (every frame) to {_LONGEST_DETECT_EVERY:g}, got {self.detect_every:g}"
+            )
+        self.smoother()
+
+    @property
+    def asked(self) -> Query:
+        """The user's points, and those that the measures are taken from."""
+        return self.query + MEASURED if self.measures else self.query
+
+    @property
+    def known(self) -> Query:
+        """All points that the model is asked for: those, and the anchors that tell where the face is."""
+        return self.asked + ANCHORS
+
+    def smoother(self) -> Smoother:
+        """A fresh smoother for one video."""
+        return Smoother(self.known, self.smooth, self.strength, self.strengths)
+
+
+class Results(Protocol):
+    """Whatever makes results of a source."""
+
+    spent: float
+    """Seconds of work that went into them before."""
+
+    def results(
+        self,
+        source: Source,
+        *,
+        stop: threading.Event | None = None,
+        pixels: bool = True,
+        watch: Stopwatch | None = None,
+    ) -> Iterator[FrameResult]:
+        """One result for each frame, in order; see `Pipeline.results`."""
+        ...
+
+
+class Pipeline:
+    """Models, loaded once, that turn any number of videos into results."""
+
+    spent = 0.0
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        model, detector = settings.model, settings.detector
+        self.model = (
+            load_model(model, device=settings.device, engine=settings.engine, shared=True)
+            if isinstance(model, str)
+            else model
+        )
+        if prepare := getattr(self.model, "prepare", None):
+            prepare(once(settings.known)[0])
+        self.detector = (
+            load_detector(detector, device=settings.device, threads=detector_cores(), **settings.detector_options)
+            if isinstance(detector, str)
+            else detector
+        )
+
+    @property
+    def card(self) -> dict[str, Any]:
+        """What is known of the landmark model, its weights above all, and what runs it; of a model of one's own its name."""
+        card, engine = getattr(self.model, "card", None), getattr(self.model, "engine", None)
+        known = {"name": self.model.name} if card is None else asdict(card)
+        return known if engine is None else {**known, "engine": engine}
+
+    def results(
+        self,
+        source: Source,
+        *,
+        stop: threading.Event | None = None,
+        pixels: bool = True,
+        watch: Stopwatch | None = None,
+    ) -> Iterator[FrameResult]:
+        """One result for each frame of an opened source, in order.
+
+        Setting `stop` ends them early, after what was read until then. Without `pixels` the frames come without their
+        pictures, so that frames waiting for the smoother cost nothing. `watch` gets the seconds of each stage.
+        """
+        watch = watch or Stopwatch()
+        with (
+            Ahead(watch.each("decode", marked(source)), room(source), stop) as frames,
+            closing(self.follow(frames, watch)) as followed,
+        ):
+            yield from finished(self.settings, followed, pixels=pixels, watch=watch)
+            watch.waits("decoded", *frames.waits)
+
+    def follow(self, frames: Iterable[Frame], watch: Stopwatch | None = None) -> Generator[Followed]:
+        """Every frame with its faces by id, as the model saw them; scene cuts are where the frames say."""
+        settings = self.settings
+        follower = SegmentFollower(
+            self.detector,
+            Landmarker(self.model, settings.asked, watch=watch),
+            max_faces=settings.max_faces,
+            detect_every=settings.detect_every,
+        )
+        return follower.follow(frames)
+
+
+def finished(
+    settings: Settings,
+    followed: Iterable[Followed],
+    *,
+    pixels: bool = True,
+    watch: Stopwatch | None = None,
+) -> Iterator[FrameResult]:
+    """Results of frames whose faces are found: smoothed, measured, without the anchors."""
+    smoother, finish, watch, query = settings.smoother(), Finish(settings), watch or Stopwatch(), settings.known
+    for frame, sightings in followed:
+        kept = frame if pixels else frame.without_pixels()
+        with watch("smooth"):
+            results = [finish(one) for one in smoother.push(as_result(kept, sightings, query))]
+        yield from results
+    with watch("smooth"):
+        results = [finish(one) for one in smoother.flush()]
+    yield from results
+
+
+def track(
+    source: str | Path | Source,
+    parts: str | Query = "face",
+    *,
+    start: float | None = None,
+    stop: float | None = None,
+    every: int = 1,
+    **settings: Any,
+) -> Iterator[FrameResult]:
+    """Track faces through a video, lazily: one result for each frame, in order.
+
+    `source` is a file, folder, pattern or address, or an opened `Source`; `parts` are named as on the command line.
+    `start` and `stop` (seconds) and `every` (frames) choose what of it is read. For what else there is see `Settings`:
+    `model`, `detector`, `device`, `engine`, `smooth`, `strength`, `max_faces`, `detect_every`.
+
+    Raises `UsageError` at once for arguments that cannot be, `SourceError` on the first frame for what cannot be read.
+    """
+    if isinstance(source, Source) and (start, stop, every) != (None, None, 1):
+        raise UsageError("an opened source brings its own start, stop and every; give them to open_source")
+    chosen = Settings(parse_query(parts) if isinstance(parts, str) else parts, **settings)
+    return _track(source, chosen, {"start": start, "stop": stop, "every": every})
+
+
+def _track(source: str | Path | Source, settings: Settings, selection: Mapping[str, Any]) -> Iterator[FrameResult]:
+    with source if isinstance(source, Source) else open_source(source, **selection) as opened:
+        yield from Pipeline(settings).results(opened)
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What a run did."""
+
+    frames: int
+    frames_with_faces: int
+    tracks: int
+    seconds: float
+    damaged: int
+    """Packets or images of the source that could not be decoded."""
+    interrupted: bool
+    """Whether it was asked to stop before the source's end."""
+    stages: Mapping[str, float] = field(default_factory=dict)
+    """Seconds of work of each stage. Stages work side by side, and one that waits for a core is not at rest."""
+    waits: Mapping[str, Waits] = field(default_factory=dict)
+    """Seconds that threads waited at each of the queues between them."""
+
+    @property
+    def fps(self) -> float:
+        """Frames per second of work."""
+        return self.frames / self.seconds if self.seconds else 0.0
+
+
+def run(
+    pipeline: Results,
+    source: Source,
+    sinks: Sequence[Sink],
+    *,
+    stop: threading.Event | None = None,
+    progress: Callable[[FrameResult], object] = lambda result: None,
+    pixels: bool = True,
+) -> Summary:
+    """Send the results of a source to sinks, which work in a thread of their own.
+
+    When `stop` is set, what was read until then is finished and kept. Without `pixels` the sinks get frames without
+    their pictures.
+    """
+    began, frames, with_faces, ids, watch = time.perf_counter(), 0, 0, set[int](), Stopwatch()
+
+    def write(result: FrameResult) -> None:
+        with watch("write"):
+            for sink in sinks:
+                sink.write(result)
+
+    try:
+        with ExitStack() as outputs:
+            for sink in sinks:
+                outputs.enter_context(sink)
+            with Behind(write, room(source)) as out:
+                for result in pipeline.results(source, stop=stop, pixels=pixels, watch=watch):
+                    out.put(result)
+                    progress(result)
+                    frames += 1
+                    with_faces += bool(result.faces)
+                    ids.update(face.id for face in result.faces)
+            watch.waits("finished", *out.waits)
+            if stop is not None and stop.is_set():
+                # Sinks keep what they have when Ctrl-C comes by, and know then that more was to follow.
+                raise KeyboardInterrupt
+    except KeyboardInterrupt:
+        if stop is None or not stop.is_set():
+            raise
+    interrupted = stop is not None and stop.is_set()
+    seconds = time.perf_counter() - began
+    return Summary(frames, with_faces, len(ids), seconds, source.damaged, interrupted, watch.seconds, watch.waited)
+
+
+def room(source: Source) -> int:
+    """Frames of this source that may wait between two threads."""
+    return int(np.clip(_MEMORY // (source.info.width * source.info.height * 3), 2, _DEPTH))
+
+
+def as_result(frame: Frame, sightings: Mapping[int, Sighting], query: Query) -> FrameResult:
+    """A frame and its faces, with all points asked of the model."""
+    faces = tuple(
+        Face(
+            id=number,
+            box=seen.box,
+            presence=seen.presence,
+            points=seen.points,
+            sigma=seen.sigma,
+            raw=seen.points,
+            query=query,
+        )
+        for number, seen in sightings.items()
+    )
+    return FrameResult(frame, faces, query)
+
+
+class Finish:
+    """Makes of the smoother's results what the user asked for: measures if wanted, and no points but the user's."""
+
+    def __init__(self, settings: Settings, measurer: Measurer | None = None) -> None:
+        self._asked = settings.asked
+        self._measurer = measurer or Measurer() if settings.measures else None
+
+    def renewed(self, settings: Settings) -> Finish:
+        """The same for other settings; what is known of the faces goes on."""
+        return Finish(settings, self._measurer)
+
+    def __call__(self, result: FrameResult) -> FrameResult:
+        """The next result, without the anchors."""
+        result = only(result, self._asked)
+        return result if self._measurer is None else self._measurer(result)
+
+
+def only(result: FrameResult, query: Query) -> FrameResult:
+    """The result with the points of `query` alone, with which its own query begins."""
+    count = len(query)
+    faces = tuple(
+        replace(face, points=face.points[:count], sigma=face.sigma[:count], raw=face.raw[:count], query=query)
+        for face in result.faces
+    )
+    return FrameResult(result.frame, faces, query)

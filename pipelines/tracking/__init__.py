@@ -1,0 +1,1 @@
+"""Which faces are in each frame, where their landmarks are, and which face is which."""

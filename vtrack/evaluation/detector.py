@@ -1,0 +1,169 @@
+"""How good a face detector is: recall and precision by size, roll and cut, average precision, time per frame."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from vtrack.data.scenes.validation import HEIGHT, SMALLEST, WIDTH, EvalScene
+from vtrack.detectors.geometry import overlaps
+from vtrack.types import Detections, Detector, FloatArray
+
+SIZES = ((SMALLEST, 20), (20, 40), (40, 80), (80, 10_000))
+ROLLS = ((0, 15), (15, 45), (45, 100))
+PRECISION = 0.95
+"""Recalls are compared at this precision."""
+SAME = 0.5
+"""Overlap from which a find is a hit."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """One class of faces."""
+
+    name: str
+    faces: int
+    recall: float
+    """At the detector's own threshold."""
+    precision: float
+    recall_at: float
+    """At a threshold that gives this class a precision of `PRECISION`."""
+
+
+@dataclass(frozen=True)
+class DetectorReport:
+    """What `evaluate_detector` found."""
+
+    detector: str
+    lines: tuple[Line, ...]
+    average_precision: float
+    milliseconds: float
+    """Median of one frame at a time."""
+
+    def table(self) -> str:
+        """As text."""
+        head = (
+            f"{self.detector}: AP {self.average_precision:.3f}, {self.milliseconds:.1f} ms a frame of {WIDTH}x{HEIGHT}"
+        )
+        rows = [f"{'faces':<14}{'count':>7}{'recall':>9}{'precision':>11}{f'recall at P={PRECISION}':>18}"]
+        rows += [
+            f"{line.name:<14}{line.faces:>7}{line.recall:>9.3f}{line.precision:>11.3f}{line.recall_at:>18.3f}"
+            for line in self.lines
+        ]
+        return "\n".join([head, *rows])
+
+
+def evaluate_detector(detector: Detector, scenes: Sequence[EvalScene], threshold: float) -> DetectorReport:
+    """Run a detector on scenes. Give it a low threshold of its own, so that its whole curve shows; `threshold` is the
+    one it is used with."""
+    finds, milliseconds = found_in(scenes, detector)
+    return report(detector.name, scenes, finds, threshold, milliseconds)
+
+
+def found_in(scenes: Sequence[EvalScene], detector: Detector) -> tuple[list[Detections], float]:
+    """What a detector finds in each scene, one at a time, and the median milliseconds of a frame of `WIDTH` x `HEIGHT`."""
+    finds, seconds = [], []
+    for scene in scenes:
+        began = time.perf_counter()
+        finds.append(detector.detect([scene.frame])[0])
+        if scene.frame.size == (WIDTH, HEIGHT):
+            seconds.append(time.perf_counter() - began)
+    return finds, float(np.median(seconds) * 1e3)
+
+
+def report(
+    name: str, scenes: Sequence[EvalScene], finds: Sequence[Detections], threshold: float, milliseconds: float
+) -> DetectorReport:
+    """The figures from finds made before, possibly elsewhere."""
+    found, faces = matched(scenes, finds)
+    of_size = found["kind"] == "size"
+    face_of_size = faces["kind"] == "size"
+    longest = found["longest"]
+
+    def line(label: str, mine: np.ndarray, theirs: np.ndarray) -> Line:
+        hit, score = found["hit"][mine], found["score"][mine]
+        hit_face, best = faces["score"][theirs] > 0, faces["score"][theirs]
+        count = max(int(theirs.sum()), 1)
+        strong = score >= threshold
+        order = np.argsort(-score, kind="stable")
+        precise = hit[order].cumsum() / np.arange(1, len(hit) + 1)
+        enough = np.flatnonzero(precise >= PRECISION)
+        limit = score[order][enough[-1]] if len(enough) else np.inf
+        return Line(
+            label,
+            int(theirs.sum()),
+            float((hit_face & (best >= threshold)).sum() / count),
+            float(hit[strong].mean()) if strong.any() else 1.0,
+            float((hit_face & (best >= limit)).sum() / count),
+        )
+
+    lines = []
+    for low, high in SIZES:
+        label = f"{low}-{high} px" if high < 1000 else f"over {low} px"
+        mine, theirs = (
+            of_size & (longest >= low) & (longest < high),
+            face_of_size & (faces["longest"] >= low) & (faces["longest"] < high),
+        )
+        lines.append(line(label, mine, theirs))
+    turned = faces["kind"] == "roll"
+    for low, high in ROLLS[1:]:
+        theirs = turned & (faces["roll"] >= low) & (faces["roll"] < high)
+        lines.append(line(f"roll {low}-{high}", found["kind"] == "roll", theirs))
+    for label, kind in (("cut", "cut"), ("photographs", "photo")):
+        lines.append(line(label, found["kind"] == kind, faces["kind"] == kind))
+    lines.append(line("all", np.ones(len(longest), bool), np.ones(len(faces["score"]), bool)))
+
+    order = np.argsort(-found["score"], kind="stable")
+    hits = found["hit"][order]
+    recall = hits.cumsum() / max(len(faces["score"]), 1)
+    precision = np.maximum.accumulate((hits.cumsum() / np.arange(1, len(hits) + 1))[::-1])[::-1]
+    area = float((np.diff(recall, prepend=0.0) * precision).sum())
+    return DetectorReport(name, tuple(lines), area, milliseconds)
+
+
+def matched(
+    scenes: Sequence[EvalScene], finds: Sequence[Detections]
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Finds with whether each is a hit, and faces with the score of their find (0 for none); the ignored left out."""
+    found: dict[str, list[object]] = {"kind": [], "hit": [], "score": [], "longest": []}
+    faces: dict[str, list[object]] = {"kind": [], "roll": [], "score": [], "longest": []}
+    for scene, found_here in zip(scenes, finds, strict=True):
+        boxes = np.concatenate([found_here.boxes[:, :2], found_here.boxes[:, :2] + found_here.boxes[:, 2:]], 1)
+        shared = overlaps(boxes, scene.boxes)
+        best = np.zeros(len(scene.boxes))
+        for i in np.argsort(-found_here.scores, kind="stable"):
+            free = np.where((best == 0) & ~scene.ignored, shared[i], 0.0)
+            place = int(free.argmax()) if len(free) else 0
+            hit = bool(len(free) and free[place] >= SAME)
+            if hit:
+                best[place] = found_here.scores[i]
+            elif _ignorable(boxes[i], scene):
+                continue
+            for key, value in (
+                ("kind", scene.kind),
+                ("hit", hit),
+                ("score", found_here.scores[i]),
+                ("longest", (boxes[i, 2:] - boxes[i, :2]).max()),
+            ):
+                found[key].append(value)
+        for place in np.flatnonzero(~scene.ignored).tolist():
+            faces["kind"].append(scene.kind)
+            faces["roll"].append(abs(scene.rolls[place]))
+            faces["score"].append(best[place])
+            faces["longest"].append((scene.boxes[place, 2:] - scene.boxes[place, :2]).max())
+    return {key: np.array(value) for key, value in found.items()}, {
+        key: np.array(value) for key, value in faces.items()
+    }
+
+
+def _ignorable(box: FloatArray, scene: EvalScene) -> bool:
+    """True for a find on a face that does not count: mostly inside its box, or hardly bigger than the smallest class."""
+    if (box[2:] - box[:2]).max() < SMALLEST:
+        return True
+    others = scene.boxes[scene.ignored]
+    low, high = np.maximum(box[:2], others[:, :2]), np.minimum(box[2:], others[:, 2:])
+    shared = np.clip(high - low, 0, None).prod(1)
+    return bool((shared > 0.4 * (box[2:] - box[:2]).prod()).any())

@@ -1,0 +1,139 @@
+"""Run a landmark model over a data set, and sum up how it did."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from vtrack.data import Dataset
+from vtrack.errors import DataError
+from vtrack.evaluation import metrics
+from vtrack.imaging.crops import Crops
+from vtrack.imaging.warp import warp
+from vtrack.types import FloatArray, ImageArray, LandmarkModel
+
+LIMITS = (0.08, 0.10)
+
+Progress = Callable[[int], None]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Outcome:
+    """What a model said of each face of a data set. Faces that had no box are NaN."""
+
+    data: Dataset
+    points: FloatArray
+    """(faces, points, 2) in pixels of the photograph."""
+    sigma: FloatArray
+    """(faces, points) in pixels."""
+    presence: FloatArray
+    """(faces,) probability that this is a face."""
+
+    @property
+    def found(self) -> npt.NDArray[np.bool_]:
+        """(faces,) whether there was a box."""
+        return np.isfinite(self.presence)
+
+    def errors(self, kind: str) -> FloatArray:
+        """(faces, points) normalised errors."""
+        return metrics.distances(self.points, self.data.points) / metrics.scales(self.data, kind)[:, None]
+
+
+def evaluate(
+    model: LandmarkModel,
+    data: Dataset,
+    boxes: FloatArray | None = None,
+    *,
+    batch: int = 64,
+    progress: Progress | None = None,
+) -> Outcome:
+    """Predict every face of a data set from its box: (faces, 4), NaN where there is none; the true ones if not given."""
+    boxes = data.layout.face_box(data.points) if boxes is None else np.asarray(boxes, np.float64)
+    if boxes.shape != (len(data), 4):
+        raise DataError(f"{data.name}: boxes of shape {boxes.shape} do not fit {len(data)} faces")
+    query = data.layout.query
+    points = np.full((len(data), len(query), 2), np.nan)
+    sigma, presence = np.full(points.shape[:2], np.nan), np.full(len(data), np.nan)
+    for places, images in _batches(data, np.flatnonzero(np.isfinite(boxes).all(1)), batch):
+        crops = Crops.around(boxes[places], model.margin)
+        cut = warp(images, range(len(images)), crops, model.input_size)
+        prediction = model.predict(cut, query)
+        points[places] = crops.to_frame(prediction.points)
+        sigma[places] = prediction.sigma * crops.sides[:, None]
+        presence[places] = prediction.presence
+        if progress:
+            progress(len(places))
+    return Outcome(data, points, sigma, presence)
+
+
+def _batches(
+    data: Dataset, places: npt.NDArray[np.intp], batch: int
+) -> Iterator[tuple[npt.NDArray[np.intp], list[ImageArray]]]:
+    """Places of faces and their photographs, a batch at a time, so that memory stays constant."""
+    for start in range(0, len(places), batch):
+        chosen = places[start : start + batch]
+        yield chosen, [data.image(int(place)) for place in chosen]
+
+
+def summary(outcome: Outcome, kind: str | None = None) -> dict[str, Any]:
+    """All figures of a run: plain numbers, errors in percent, ready for JSON. `kind` normalises; the usual one if None."""
+    data, found = outcome.data, outcome.found
+    kinds = metrics.usable_scales(data)
+    kind = kinds[0] if kind is None else kind
+    errors = outcome.errors(kind)
+    faces = errors.mean(1)
+    figures: dict[str, Any] = {
+        "data": data.name,
+        "layout": data.layout.name,
+        "normalised_by": kind,
+        **_figures(faces),
+        "nme_by": {other: _percent(np.nanmean(outcome.errors(other))) for other in kinds} if found.any() else {},
+        "parts": {part: _percent(np.nanmean(errors[:, data.layout.query.indices(part)])) for part in _parts(data)}
+        if found.any()
+        else {},
+        "subsets": {name: _figures(faces[member]) for name, member in data.subsets.items()},
+    }
+    if found.any():
+        offsets = (outcome.points - data.points)[found]
+        figures["sigma"] = {
+            "within_1_percent": _percent(metrics.within(offsets, outcome.sigma[found])),
+            "within_2_percent": _percent(metrics.within(offsets, outcome.sigma[found], 2.0)),
+            "mean_percent": _percent(
+                np.mean(outcome.sigma[found] / metrics.scales(data, kind)[found, None]),
+            ),
+            "rank_correlation": _rank_correlation(outcome.sigma[found], np.linalg.norm(offsets, axis=-1)),
+        }
+        figures["presence_mean"] = round(float(outcome.presence[found].mean()), 4)
+    return figures
+
+
+def _figures(faces: FloatArray) -> dict[str, Any]:
+    """Figures of faces' errors (faces,)."""
+    known = faces[~np.isnan(faces)]
+    figures: dict[str, Any] = {"faces": len(faces), "missed": len(faces) - len(known)}
+    if len(known):
+        figures |= {"nme": _percent(known.mean()), "median": _percent(np.median(known)), "worst": _percent(known.max())}
+    for limit in LIMITS:
+        label = f"{limit * 100:g}"
+        figures[f"failures_{label}"] = _percent(metrics.failure_rate(faces, limit))
+        figures[f"auc_{label}"] = _percent(metrics.area_under_curve(faces, limit))
+    return figures
+
+
+def _parts(data: Dataset) -> list[str]:
+    """The parts of a data set in the order of its points."""
+    return list(dict.fromkeys(data.layout.query.parts))
+
+
+def _rank_correlation(one: FloatArray, other: FloatArray) -> float:
+    """Spearman's: does a larger sigma go with a larger error?"""
+    ranks = np.stack([np.argsort(np.argsort(values.ravel())) for values in (one, other)])
+    return round(float(np.atleast_2d(np.corrcoef(ranks))[0, 1]), 3)
+
+
+def _percent(value: float | np.floating) -> float:
+    return round(float(value) * 100, 3)

@@ -1,0 +1,40 @@
+"""Face crops cut out of pictures: on the CPU by OpenCV, on an accelerator by torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from vtrack.imaging.crops import Crops, cuts_of
+from vtrack.imaging.planes import Pixels, Planes, rgb_of
+
+Places = Sequence[int] | npt.NDArray[np.integer]
+"""Which image each crop is cut from."""
+
+
+def warp(images: Sequence[Pixels], which: Places, crops: Crops, size: int, device: str | None = None) -> Any:
+    """Cut each crop out of `images[which[i]]`: (crops, 3, size, size) uint8, black beyond the picture.
+
+    An array, or on a device other than the CPU a tensor there, with the same pixels within a few levels. A crop much
+    larger than `size` is averaged down first, since plain bilinear sampling would skip pixels and shimmer.
+    """
+    pictures = [images[place] for place in which]
+    if device is not None and not device.startswith("cpu"):
+        # Without a device torch is not needed, and importing it would cost more than a short clip does.
+        from vtrack.imaging.warp_torch import warp_there
+
+        return warp_there(pictures, crops, size, device)
+    out, cuts = np.empty((len(crops), 3, size, size), np.uint8), cuts_of(pictures, crops, size)
+    for i, (picture, place) in enumerate(zip(pictures, out, strict=True)):
+        if isinstance(picture, Planes):
+            for (plane, step, black), shown in zip(picture.each, place, strict=True):
+                cuts[step][i].make(plane, black, shown)
+            place[:] = rgb_of(place[None], picture.colours)[0]
+        else:
+            upright = np.empty((size, size, 3), np.uint8)
+            cuts[1][i].make(picture, 0, upright)
+            place[:] = upright.transpose(2, 0, 1)
+    return out

@@ -1,0 +1,1 @@
+"""Image encoders: a picture in, feature maps of falling resolution out."""

@@ -1,0 +1,116 @@
+"""Published weights for backbones: which file's tensor goes where.
+
+Known families: torchvision's ResNets, HRNets of the authors and of timm (classification, pose and face variants), timm's
+ViT-B/16, and CLIP's image encoder as FaRL publishes it. Heads and text encoders in such files are left alone.
+"""
+
+from __future__ import annotations
+
+import logging
+import pickle
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from vtrack.errors import ModelError
+from vtrack.models.backbones.blocks import Backbone
+
+log = logging.getLogger(__name__)
+
+# Wrappers around the state dict, and around the network within the names, outermost first.
+_WRAPPERS = ("state_dict", "model", "model_state_dict", "teacher")
+_PREFIXES = ("module.", "model.", "backbone.", "visual.", "encoder.")
+
+# Only the finest branch leaves the last exchange of the pose variants of HRNet.
+_OPTIONAL = re.compile(r"^stage4\.2\.fuse_layers\.[123]\.")
+
+_CLIP = (
+    (r"^class_embedding$", "cls_token"),
+    (r"^positional_embedding$", "pos_embed"),
+    (r"^conv1\.weight$", "patch_embed.proj.weight"),
+    (r"^ln_pre\.", "norm_pre."),
+    (r"^ln_post\.", "norm."),
+    (r"^transformer\.resblocks\.(\d+)\.ln_(\d)\.", r"blocks.\1.norm\2."),
+    (r"^transformer\.resblocks\.(\d+)\.attn\.in_proj_", r"blocks.\1.attn.qkv."),
+    (r"^transformer\.resblocks\.(\d+)\.attn\.out_proj\.", r"blocks.\1.attn.proj."),
+    (r"^transformer\.resblocks\.(\d+)\.mlp\.c_fc\.", r"blocks.\1.mlp.fc1."),
+    (r"^transformer\.resblocks\.(\d+)\.mlp\.c_proj\.", r"blocks.\1.mlp.fc2."),
+)
+
+
+def init_backbone(backbone: Backbone, file: Path) -> list[str]:
+    """Start a backbone from published weights; gives the names of its tensors that the file does not have.
+
+    `.safetensors` is read as such. Everything else is read by `torch.load(weights_only=True)`: published `.pth` files
+    are pickles, which could run code, and this way of reading lets nothing but tensors and plain containers through.
+    """
+    published = _renamed(_read(file))
+    wanted = backbone.state_dict()
+    for name, tensor in published.items():
+        if name in wanted:
+            published[name] = _fitted(name, tensor, wanted[name])
+    needed = [name for name in wanted if not name.startswith(backbone.own) and not name.endswith("num_batches_tracked")]
+    missing = [name for name in needed if name not in published and not _OPTIONAL.match(name)]
+    if missing:
+        raise ModelError(
+            f"{file}: these are not weights of this backbone: {len(missing)} of {len(needed)} tensors are absent, "
+            f"{missing[0]} for one; the file has {', '.join(list(published)[:3])} and so on"
+        )
+    wrong = [name for name in needed if name in published and published[name].shape != wanted[name].shape]
+    if wrong:
+        name = wrong[0]
+        raise ModelError(
+            f"{file}: {name} has shape {tuple(published[name].shape)} there and {tuple(wanted[name].shape)} here; "
+            f"the file is of another size of this backbone"
+        )
+    backbone.load_state_dict({name: tensor for name, tensor in published.items() if name in wanted}, strict=False)
+    fresh = [name for name in wanted if name not in published and not name.endswith("num_batches_tracked")]
+    if fresh:
+        log.info("%s: %d tensors start fresh, %s for one", file, len(fresh), fresh[0])
+    return fresh
+
+
+def _read(file: Path) -> dict[str, Tensor]:
+    """The tensors of a file, without the wrappers around them."""
+    try:
+        if file.suffix == ".safetensors":
+            return load_file(file)
+        content = torch.load(file, map_location="cpu", weights_only=True)
+    except (OSError, SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+        told = str(error).strip().partition("\n")[0]
+        raise ModelError(f"{file}: the weights cannot be read: {told}") from error
+    while isinstance(content, Mapping):
+        inner = next((content[key] for key in _WRAPPERS if isinstance(content.get(key), Mapping)), None)
+        if inner is None:
+            return {name: tensor for name, tensor in content.items() if isinstance(tensor, Tensor)}
+        content = inner
+    raise ModelError(f"{file}: no state dict in this file, but a {type(content).__name__}")
+
+
+def _renamed(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors under the names of our backbones."""
+    for prefix in _PREFIXES:
+        if any(name.startswith(prefix) for name in tensors):
+            tensors = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+    if "class_embedding" not in tensors:
+        return dict(tensors)
+    renamed = {}
+    for name, tensor in tensors.items():
+        for pattern, replacement in _CLIP:
+            new, changed = re.subn(pattern, replacement, name)
+            if changed:
+                renamed[new] = tensor
+                break
+    return renamed
+
+
+def _fitted(name: str, tensor: Tensor, wanted: Tensor) -> Tensor:
+    """CLIP's embeddings lack the axes of length one."""
+    if name in ("cls_token", "pos_embed") and tensor.ndim < wanted.ndim and tensor.numel() == wanted.numel():
+        return tensor.reshape(wanted.shape)
+    return tensor

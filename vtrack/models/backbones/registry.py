@@ -1,0 +1,94 @@
+"""Image encoders by name: a picture in, feature maps of falling resolution out.
+
+`build_backbone(name)` gives a module whose `forward` returns one map per entry of `strides`, finest first. Names of
+parameters follow the published networks, so their state dicts fit (`vtrack.models.backbones.pretrained`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from vtrack.errors import ModelError
+from vtrack.models.backbones.blocks import Backbone, BasicBlock, Bottleneck, constant
+from vtrack.models.backbones.hrnet import HRNet
+from vtrack.models.backbones.resnet import ResNet
+from vtrack.models.backbones.vit import ViT
+
+Network = TypeVar("Network", bound=nn.Module)
+
+BACKBONES: dict[str, Callable[..., Backbone]] = {
+    "resnet18-half": partial(ResNet, BasicBlock, (2, 2, 2, 2), width=32),
+    "resnet18-w48": partial(ResNet, BasicBlock, (2, 2, 2, 2), width=48),
+    "resnet18": partial(ResNet, BasicBlock, (2, 2, 2, 2)),
+    "resnet34": partial(ResNet, BasicBlock, (3, 4, 6, 3)),
+    "resnet50": partial(ResNet, Bottleneck, (3, 4, 6, 3)),
+    "resnet101": partial(ResNet, Bottleneck, (3, 4, 23, 3)),
+    "hrnet-w18": partial(HRNet, 18),
+    "hrnet-w32": partial(HRNet, 32),
+    "hrnet-w48": partial(HRNet, 48),
+    "vit-b16": ViT,
+    "vit-b16-clip": partial(ViT, kind="clip"),
+}
+
+STRIDES = (4, 8, 16, 32, 64)
+
+
+def build_backbone(name: str, *, stride: int = 4, levels: int = 4) -> Backbone:
+    """A fresh backbone with `channels` and `strides`.
+
+    `stride` is that of the finest map: more than 4 means that the picture is made small before the first stage, which
+    saves most of the work (paper 003). `levels` leaves out the coarsest maps and what only they need.
+    """
+    if name not in BACKBONES:
+        raise ModelError(f"no backbone {name!r}; choose from {', '.join(BACKBONES)}")
+    if stride not in STRIDES or not 1 <= levels <= 4:
+        raise ModelError(
+            f"a backbone has 1 to 4 maps, the finest at stride {STRIDES}; not {levels} from stride {stride}"
+        )
+    if not name.startswith("vit"):
+        return BACKBONES[name](stride=stride, levels=levels)
+    if (stride, levels) != (4, 4):
+        raise ModelError(f"{name} gives 4 maps from stride 4 on, nothing else; choose a ResNet or HRNet")
+    return BACKBONES[name]()
+
+
+class FeaturePyramid(nn.Module):
+    """Brings maps of several strides to one width and passes what the coarse ones know down to the fine ones."""
+
+    def __init__(self, channels: Sequence[int], width: int, smooth_from: int = 1) -> None:
+        super().__init__()
+        self.laterals = nn.ModuleList(nn.Conv2d(inside, width, 1) for inside in channels)
+        # Smoothing the finest map would cost as much as the whole backbone and its neighbour is smooth already.
+        self.smooth = nn.ModuleList(
+            nn.Conv2d(width, width, 3, padding=1) if level >= smooth_from else nn.Identity()
+            for level in range(len(channels))
+        )
+
+    def forward(self, maps: Sequence[Tensor]) -> list[Tensor]:
+        """(B, width, H_i, W_i) for each map, finest first."""
+        out: list[Tensor] = []
+        above: Tensor | None = None
+        for x, lateral, smooth in zip(reversed(maps), reversed(self.laterals), reversed(self.smooth), strict=True):
+            y = lateral(x)
+            if above is not None:
+                y = y + nn.functional.interpolate(above, size=y.shape[2:], mode="nearest")
+            above = smooth(y)
+            out.append(above)
+        return out[::-1]
+
+
+def normalise(crops: Tensor) -> Tensor:
+    """uint8 crops to floats about zero, with the mean and spread of the photographs most published encoders saw."""
+    mean = constant((123.675, 116.28, 103.53), crops.device).view(1, 3, 1, 1)
+    spread = constant((58.395, 57.12, 57.375), crops.device).view(1, 3, 1, 1)
+    return (crops.float() - mean) / spread
+
+
+def channels_last(network: Network) -> Network:
+    """The network with its convolutions laid out as the fast kernels of CPUs and GPUs want them."""
+    return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -1,0 +1,1 @@
+"""From what a network answers to points: heatmaps, vectors, distances, curves."""

@@ -1,0 +1,68 @@
+"""What training minimises."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from vtrack.models.systems.output import Output
+
+WING_WIDTH, WING_CURVE = 10.0, 2.0
+"""Wing loss, in pixels of a 256-pixel crop: beyond the width it is linear, within it logarithmic."""
+
+
+def wing(errors: Tensor) -> Tensor:
+    """Wing loss of coordinate errors in crop units, element by element."""
+    size = errors.abs() * 256.0
+    offset = WING_WIDTH - WING_WIDTH * math.log1p(WING_WIDTH / WING_CURVE)
+    return torch.where(size < WING_WIDTH, WING_WIDTH * torch.log1p(size / WING_CURVE), size - offset)
+
+
+def spread_loss(errors: Tensor, log_sigma: Tensor) -> Tensor:
+    """Negative log likelihood of a Laplace distribution; (B, L) from errors (B, L, 2).
+
+    The points are held fixed: the spread learns how wrong they are, it does not excuse them.
+    """
+    size = errors.detach().abs().sum(-1)
+    return 2 * log_sigma + size * torch.exp(-log_sigma)
+
+
+def place_loss(likeness: Tensor, targets: Tensor, known: Tensor) -> Tensor:
+    """Cross entropy of the start's softmax over a map, likeness (B, L, H, W), to where the points (B, L, 2) are.
+
+    A point is shared among the four nearest cells so that their mean is the point: the softmax that is best here has the
+    best expectation too. Coordinates alone say little to a network that has learned nothing yet: with this it needs
+    a third fewer faces at first. Points on the rim and beyond, which no mean of cells can reach, do not count.
+    """
+    height, width = likeness.shape[2:]
+    cells = targets * targets.new_tensor([width, height]) - 0.5
+    inside = known & (cells > 0).all(-1) & (cells[..., 0] < width - 1) & (cells[..., 1] < height - 1)  # (B, L)
+    cells = torch.where(inside[..., None], cells, torch.zeros_like(cells))
+    corner = cells.floor()
+    (x, y), (right, below) = corner.long().unbind(-1), (cells - corner).unbind(-1)
+    places = torch.stack([y * width + x, y * width + x + 1, (y + 1) * width + x, (y + 1) * width + x + 1], -1)
+    left, above = 1 - right, 1 - below
+    shares = torch.stack([above * left, above * right, below * left, below * right], -1)  # (B, L, 4)
+    surprise = -(likeness.flatten(2).log_softmax(-1).gather(-1, places) * shares).sum(-1)
+    return (surprise * inside).sum() / inside.sum().clamp(min=1)
+
+
+def landmark_loss(output: Output, points: Tensor, is_face: Tensor, trust: float) -> tuple[Tensor, dict[str, Tensor]]:
+    """Loss of a batch: Wing on every layer, the spread of the last, presence. `is_face` (B,) bool masks the points.
+
+    `points` (B, L, 2) may hold NaN where a data set has no label. `trust` weighs the labels of one data set.
+    """
+    known = torch.isfinite(points).all(-1) & is_face[:, None]  # (B, L)
+    target = torch.where(known[..., None], points, torch.zeros_like(points))
+    count = known.sum().clamp(min=1)
+    regression = torch.zeros((), device=points.device)
+    for predicted in output.points:
+        regression = regression + (wing(predicted - target).sum(-1) * known).sum() / count
+    spread = (spread_loss(output.points[-1] - target, output.log_sigma) * known).sum() / count
+    presence = functional.binary_cross_entropy_with_logits(output.presence, is_face.float())
+    total = trust * (0.1 * regression + 0.05 * spread) + 0.3 * presence
+    told = {"wing": regression / len(output.points), "spread": spread, "presence": presence}
+    return total, {name: value.detach() for name, value in told.items()}

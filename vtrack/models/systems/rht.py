@@ -1,0 +1,356 @@
+"""Reference Heatmap Transformer (paper 002): another face, whose landmarks are known, helps to draw the heatmaps.
+
+A backbone with a transformer encoder (as in TransPose) sees the crop. Beside it, crop, reference face and the reference's
+heatmaps go through small extractors at three scales. The soft transformation takes, for each place of the crop, the
+reference's heatmap features from the place that looks most alike, weighted by how alike it is. The hard transformation
+moves them as a whole by an affine map. Fusion blocks put both into the crop's features, at each scale on the way up to
+heatmaps of landmarks and of the face's boundaries.
+
+In training another face of the batch is the reference. Afterwards it comes from a small set that is kept with the weights;
+`reference` says how it is chosen. An exported graph always takes the neutral one, since SIFT is not part of a graph.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from vtrack.data.store import Store, plain_faces
+from vtrack.errors import ModelError
+from vtrack.models.backbones.blocks import conv_norm
+from vtrack.models.backbones.registry import build_backbone, normalise
+from vtrack.models.decoding import heatmaps as hm
+from vtrack.models.decoding.registry import DECODERS, decode
+from vtrack.models.systems.base import Doubt, Labelled, LayoutConfig, LayoutSystem, full_precision, precisely
+from vtrack.models.systems.outline import Outline
+from vtrack.models.systems.output import Output
+from vtrack.models.systems.references import CHOICES, References, representatives
+
+
+@dataclass(frozen=True)
+class RhtConfig(LayoutConfig):
+    """The paper's RHT-R and what its ablations turn. RHT-H has the backbone hrnet-w48 and heads 1."""
+
+    backbone: str = "resnet50"
+    widths: tuple[int, ...] = (256, 128, 64)
+    """Channels at an eighth, a quarter and half of the crop's resolution."""
+    encoder: bool = True
+    """The transformer encoder on the backbone."""
+    encoder_layers: int = 4
+    heads: int = 8
+    hidden: int = 1024
+    """Width inside the encoder's feed-forward blocks."""
+    soft: bool = True
+    hard: bool = True
+    """The two transformations."""
+    multiscale: bool = True
+    """Fusion at all three scales, not at the coarsest alone."""
+    boundaries: bool = True
+    balance: float = 0.1
+    """Lambda of equation 9: weight of the agreement of both transformations."""
+    patch: int = 3
+    """Side of the patches that are compared."""
+    references: int = 16
+    """Faces kept with the weights."""
+    reference: str = "sift"
+    coarse_reference: int = 1
+    """Show the reference this many times coarser (table VII)."""
+    sigma: float = 2.0
+    decoder: str = "two-hot"
+    kernel: int = 2
+    beyond: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "widths", tuple(self.widths))  # JSON knows lists only
+        self.choose("reference", *CHOICES)
+        self.choose("decoder", *DECODERS)
+        if len(self.widths) != 3 or self.input_size % 16:
+            raise ModelError(
+                f"rht needs three widths and crops of a multiple of 16, not {self.widths}, {self.input_size}"
+            )
+        if self.references < 1 or self.coarse_reference < 1 or self.patch % 2 == 0:
+            raise ModelError("rht keeps at least 1 reference, coarse_reference is at least 1 and patch is odd")
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What the network makes of crops."""
+
+    heatmaps: Tensor
+    """(B, L, n, n) of landmarks"""
+    boundaries: Tensor
+    """(B, P, n, n) of parts"""
+    disagreement: Tensor
+    """Equation 8: between the two transformations."""
+    presence: Tensor
+    """(B,) logit"""
+    labels: Tensor | None
+    """(B, L + P, n, n) what landmarks and boundaries should be, in training only: they are drawn once, and are the references'
+    heatmaps too."""
+
+
+class Rht(LayoutSystem):
+    """Mean squared error on heatmaps of landmarks and boundaries, and the two transformations' agreement."""
+
+    config: RhtConfig
+
+    def __init__(self, config: RhtConfig) -> None:
+        # As in TransPose: a ResNet's maps down to an eighth, an HRNet's first three stages.
+        hrnet = config.backbone.startswith("hrnet")
+        super().__init__(config, build_backbone(config.backbone, levels=3 if hrnet else 2))
+        taken, dim = (0, config.widths[2]) if hrnet else (1, config.widths[0])
+        self.taken = taken
+        self.reduce = nn.Conv2d(self.backbone.channels[taken], dim, 1)
+        layers = config.encoder_layers if config.encoder else 0
+        self.encoder = nn.ModuleList(EncoderLayer(dim, config.heads, config.hidden) for _ in range(layers))
+        self.bring = conv_norm(dim, config.widths[0], stride=2) if hrnet else nn.Identity()
+        self.outline = Outline(self.layout)
+        self.references = References(config.references, config.input_size // 2, len(self.layout))
+        count = len(self.layout) + (self.outline.count if config.boundaries else 0)
+        if config.soft or config.hard:
+            self.image_features = LocalFeatures(3, config.widths)
+            self.heatmap_features = LocalFeatures(count, config.widths)
+        if config.hard:
+            self.localise = Localisation(2 * config.widths[0])
+        sources = config.soft + config.hard
+        scales = (3 if config.multiscale else 1) if sources else 0
+        self.fusions = nn.ModuleList(Fusion(width, sources) for width in config.widths[:scales])
+        self.rises = nn.ModuleList(
+            Rise(inside, outside) for inside, outside in zip(config.widths, config.widths[1:], strict=False)
+        )
+        self.out = nn.Conv2d(config.widths[2], count, 1)
+        nn.init.normal_(self.out.weight, std=0.001)
+        self.doubt = Doubt(len(self.layout))
+
+    def prepare(self, stores: Sequence[Store]) -> None:
+        super().prepare(stores)
+        store, size = stores[0], self.config.input_size // 2
+        faces = np.array(representatives(store.points, self.config.references))
+        images, points, _ = plain_faces(store, faces, size, self.config.margin)
+        self.references.images.copy_(torch.from_numpy(images))
+        self.references.points.copy_(torch.from_numpy(points.astype(np.float32)))
+
+    def see(self, crops: Tensor, truth: Labelled | None = None) -> Seen:
+        config = self.config
+        maps = self.backbone(normalise(crops).contiguous(memory_format=torch.channels_last))
+        x = self.reduce(maps[self.taken])
+        if config.encoder:
+            x = self._encoded(x)
+        x = self.bring(x)
+        labels = None if truth is None else self._drawn(truth.targets)
+        transformed, disagreement = self._transformed(crops, truth, labels)
+        for scale in range(3):
+            if scale < len(self.fusions):
+                x = self.fusions[scale](x, [source[scale] for source in transformed])
+            if scale < 2:
+                x = self.rises[scale](x)
+        heatmaps = precisely(self.out, x)
+        # Split, not sliced: the gradients of two slices are two maps of zeros to fill and to add.
+        landmarks, boundaries = heatmaps.split([len(self.layout), heatmaps.shape[1] - len(self.layout)], 1)
+        return Seen(landmarks, boundaries, disagreement, self.presence(maps[-1]), labels)
+
+    def _drawn(self, points: Tensor) -> Tensor:
+        """(B, L + P, n, n) heatmaps of landmarks, and of boundaries if there are any, from points (B, L, 2)."""
+        size, sigma = self.config.input_size // 2, self.config.sigma
+        heatmaps = hm.encode(points, size, sigma)
+        return torch.cat([heatmaps, self.outline(points, size, sigma)], 1) if self.config.boundaries else heatmaps
+
+    def _encoded(self, x: Tensor) -> Tensor:
+        rows, columns = x.shape[2:]
+        tokens, places = x.flatten(2).transpose(1, 2), place_code(rows, columns, x.shape[1]).to(x.device)
+        for layer in self.encoder:
+            tokens = layer(tokens, places)
+        return tokens.transpose(1, 2).unflatten(2, (rows, columns))
+
+    def _transformed(
+        self, crops: Tensor, truth: Labelled | None, labels: Tensor | None
+    ) -> tuple[list[list[Tensor]], Tensor]:
+        """The reference's heatmap features at three scales by each transformation, and how far these disagree."""
+        config = self.config
+        nothing = torch.zeros((), device=crops.device)
+        if not (config.soft or config.hard):
+            return [], nothing
+        faces, heatmaps = self._reference(crops, truth, labels)
+        target = functional.avg_pool2d(normalise(crops), 2)
+        query, key = self.image_features(target)[0], self.image_features(faces)[0]
+        values = self.heatmap_features(heatmaps)
+        found, likeness = compare(query, key, config.patch)
+        soft = [take(value, found, likeness) for value in values] if config.soft else []
+        if not config.hard:
+            return [soft], nothing
+        hard = [move(value, self.localise(torch.cat([query, key], 1))) for value in values]
+        if not config.soft:
+            return [hard], nothing
+        with full_precision(crops):
+            gaps = [
+                (by_hard.float() * enlarged(likeness.float(), by_hard.shape[2]) - by_soft.float()).abs().mean()
+                for by_hard, by_soft in zip(hard, soft, strict=True)
+            ]
+        return [soft, hard], torch.stack(gaps).mean()
+
+    def _reference(self, crops: Tensor, truth: Labelled | None, labels: Tensor | None) -> tuple[Tensor, Tensor]:
+        """A face (B, 3, s, s), normalised, and its heatmaps (B, L + P, s, s), for each crop."""
+        if self.training and truth is not None and labels is not None:
+            faces = truth.is_face.nonzero()[:, 0]
+            shift = int(torch.randint(1, max(len(faces), 2), ()))
+            chosen = faces[(torch.arange(len(crops), device=crops.device) + shift) % len(faces)]
+            images, heatmaps = functional.avg_pool2d(normalise(crops[chosen]), 2), labels[chosen]
+        else:
+            # SIFT cannot be traced into an exported graph.
+            how = "neutral" if torch.compiler.is_compiling() else self.config.reference
+            chosen = self.references.choose(crops, how)
+            images, heatmaps = normalise(self.references.images[chosen]), self._drawn(self.references.points[chosen])
+        if self.config.coarse_reference > 1:
+            size = images.shape[-1]
+            small = functional.interpolate(
+                images, size=size // self.config.coarse_reference, mode="bicubic", antialias=True
+            )
+            images = functional.interpolate(small, size=size, mode="bicubic")
+        return images, heatmaps
+
+    def read(self, seen: Seen) -> Output:
+        config = self.config
+        heatmaps = seen.heatmaps.detach()  # what is read off them is not learned from
+        points = decode(heatmaps, config.decoder, sigma=config.sigma, kernel=config.kernel, beyond=config.beyond)
+        return Output([points], self.doubt(hm.spread(heatmaps, points, config.sigma)), seen.presence)
+
+    def objective(self, seen: Seen, output: Output, batch: Labelled) -> dict[str, Tensor]:
+        config, known = self.config, batch.known
+        assert seen.labels is not None
+        landmarks, lines = seen.labels.tensor_split([len(self.layout)], 1)
+        squares = ((seen.heatmaps - landmarks) ** 2).sum((-2, -1))
+        losses = {"heatmap": (squares * known).sum() / known.sum().clamp(min=1)}
+        if config.boundaries:
+            whole = known.all(1)  # a boundary through a missing point would be a wrong one
+            gaps = ((seen.boundaries - lines) ** 2).sum((-2, -1)).mean(1)
+            losses["boundary"] = (gaps * whole).sum() / whole.sum().clamp(min=1)
+        if config.soft and config.hard:
+            losses["agreement"] = config.balance * seen.disagreement
+        return losses
+
+
+class LocalFeatures(nn.Module):
+    """Features of a picture or of heatmaps at a quarter, half and all of their resolution."""
+
+    def __init__(self, inside: int, widths: Sequence[int]) -> None:
+        super().__init__()
+        coarse, middle, fine = widths
+        self.fine = nn.Sequential(conv_norm(inside, fine), conv_norm(fine, fine))
+        self.middle = nn.Sequential(conv_norm(fine, middle, stride=2), conv_norm(middle, middle))
+        self.coarse = nn.Sequential(conv_norm(middle, coarse, stride=2), conv_norm(coarse, coarse))
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """Coarsest first."""
+        fine = self.fine(x)
+        middle = self.middle(fine)
+        return [self.coarse(middle), middle, fine]
+
+
+def compare(query: Tensor, key: Tensor, patch: int) -> tuple[Tensor, Tensor]:
+    """Equations 1 and 2: for each place of the query (B, C, h, w) the most alike place of the key (B, h * w), and how
+    alike it is (B, 1, h, w): the inner product of their patches, each of length one."""
+    queries, keys = (
+        functional.normalize(functional.unfold(x, patch, padding=patch // 2), dim=1) for x in (query, key)
+    )  # (B, C * patch^2, h * w)
+    likeness, found = (queries.transpose(1, 2) @ keys).max(-1)
+    return found, likeness.unflatten(1, query.shape[2:])[:, None]
+
+
+def take(values: Tensor, found: Tensor, likeness: Tensor) -> Tensor:
+    """Equation 3: values (B, C, H, W) taken from the places found, times the likeness.
+
+    The places are those of the coarsest scale; of finer maps the whole block of cells under a place is taken.
+    """
+    blocks = values.shape[2] // likeness.shape[2]
+    cells = functional.pixel_unshuffle(values, blocks)  # (B, C * blocks^2, h, w)
+    taken = cells.flatten(2).gather(2, found[:, None].expand(-1, cells.shape[1], -1)).unflatten(2, cells.shape[2:])
+    return functional.pixel_shuffle(taken * likeness, blocks)
+
+
+def enlarged(likeness: Tensor, size: int) -> Tensor:
+    """(B, 1, size, size) the likeness of each cell's place."""
+    return functional.interpolate(likeness, size=(size, size), mode="nearest")
+
+
+class Localisation(nn.Module):
+    """A spatial transformer's network: six numbers of an affine map (B, 2, 3) from features of both faces."""
+
+    def __init__(self, inside: int, width: int = 64) -> None:
+        super().__init__()
+        self.look = nn.Sequential(
+            conv_norm(inside, width, stride=2), conv_norm(width, width, stride=2), nn.AdaptiveAvgPool2d(4), nn.Flatten()
+        )
+        self.tell = nn.Sequential(nn.Linear(16 * width, width), nn.ReLU(inplace=True), nn.Linear(width, 6))
+        last = self.tell[-1]
+        nn.init.zeros_(last.weight)  # type: ignore[arg-type]
+        last.bias.data = torch.tensor([1.0, 0, 0, 0, 1, 0])  # nothing moves at first
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.tell(self.look(x))
+        return out.float().unflatten(1, (2, 3))
+
+
+def move(values: Tensor, affine: Tensor) -> Tensor:
+    """Equation 4: values (B, C, h, w) sampled where affine maps (B, 2, 3) send each place of a regular grid."""
+    grid = functional.affine_grid(affine, list(values.shape), align_corners=False)
+    return functional.grid_sample(values.float(), grid, align_corners=False)
+
+
+class Fusion(nn.Module):
+    """Equation 5: the crop's features, plus a convolution of them with the transformed ones."""
+
+    def __init__(self, width: int, sources: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(width * (1 + sources), width, 3, padding=1)
+
+    def forward(self, x: Tensor, transformed: list[Tensor]) -> Tensor:
+        out: Tensor = x + self.conv(torch.cat([*transformed, x], 1))
+        return out
+
+
+class Rise(nn.Module):
+    """Equation 6: to the next scale by a transposed convolution."""
+
+    def __init__(self, inside: int, outside: int) -> None:
+        super().__init__()
+        self.conv = nn.ConvTranspose2d(inside, outside, 4, 2, 1, bias=False)
+        self.norm = nn.BatchNorm2d(outside)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.relu(self.norm(self.conv(x)))
+
+
+class EncoderLayer(nn.Module):
+    """Self-attention with places added to queries and keys, then two linear layers."""
+
+    def __init__(self, dim: int, heads: int, hidden: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.query, self.key, self.value, self.out = (nn.Linear(dim, dim) for _ in range(4))
+        self.feed_forward = nn.Sequential(nn.Linear(dim, hidden), nn.ReLU(inplace=True), nn.Linear(hidden, dim))
+        self.norm1, self.norm2 = nn.LayerNorm(dim), nn.LayerNorm(dim)
+
+    def forward(self, tokens: Tensor, places: Tensor) -> Tensor:
+        placed = tokens + places
+        query, key, value = (
+            x.unflatten(2, (self.heads, -1)).transpose(1, 2)
+            for x in (self.query(placed), self.key(placed), self.value(tokens))
+        )
+        mixed = functional.scaled_dot_product_attention(query, key, value)
+        tokens = self.norm1(tokens + self.out(mixed.transpose(1, 2).flatten(2)))
+        out: Tensor = self.norm2(tokens + self.feed_forward(tokens))
+        return out
+
+
+def place_code(rows: int, columns: int, dim: int) -> Tensor:
+    """(rows * columns, dim) sines and cosines of where a token is: half of them for y, half for x."""
+    waves = torch.exp(torch.arange(dim // 4) * (-math.log(10000.0) / (dim // 4)))
+    ys, xs = (torch.arange(count)[:, None] * 2 * math.pi / count * waves for count in (rows, columns))
+    down, across = (torch.cat([angles.sin(), angles.cos()], 1) for angles in (ys, xs))  # (count, dim / 2)
+    return torch.cat([down.repeat_interleave(columns, 0), across.repeat(rows, 1)], 1)

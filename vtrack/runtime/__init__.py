@@ -1,0 +1,1 @@
+"""What the process runs on: cores, threads that overlap work, and where the time goes."""

@@ -1,0 +1,1 @@
+"""What every training shares: checkpoints, half precision, several processes."""

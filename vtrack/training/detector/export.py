@@ -1,0 +1,119 @@
+"""From a finished training run to what the package ships: weights, their ONNX twin and a card with calibrated scores."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file
+from scipy.optimize import isotonic_regression
+
+from vtrack.data.scenes.labels import COLLECTIONS
+from vtrack.data.scenes.validation import eval_scenes, validation_pictures
+from vtrack.detectors.network import Exported, FaceNet
+from vtrack.errors import MissingExtraError, ModelError
+from vtrack.evaluation.detector import PRECISION, DetectorReport, found_in, matched, report
+from vtrack.models.card import Card
+from vtrack.models.export.onnx_tools import strip_notes
+from vtrack.training.detector.loop import OPTIONS, WEIGHTS
+from vtrack.training.landmarks.publish import TERMS
+from vtrack.types import Detections, Detector, FloatArray
+
+KNOTS = 25
+"""Of the calibration curve, evenly spaced: quantiles would put nearly all of them where nothing is a face."""
+SUMMARY = "Face detector: anchor-free, strides 4 to 32, 0.35 M parameters; landmark boxes, roll and calibrated scores."
+RECIPE = {
+    "scenes": "composed: mosaics, single photographs, pasted heads; faces of 8 px and more, rolled to 180 degrees, cut, "
+    "covered, blurred, dark, noisy, JPEG; captions, patterns, faceless areas and enlarged eyes and ears "
+    "between them",
+    "labels": "annotated faces; further faces where both of mediapipe 0.10.21's BlazeFace models (Apache-2.0) see one; "
+    "where only one does, the loss looks away",
+    "loss": "quality focal + 1.5 GIoU + 3 roll",
+    "optimiser": "AdamW, cosine; each stage starts from the weights of the one before",
+}
+
+
+def calibrate(scores: FloatArray, hits: np.ndarray) -> dict[str, list[float]]:
+    """A rising curve from the network's scores to the share of finds with that score that are faces."""
+    order = np.argsort(scores)
+    share = isotonic_regression(hits[order].astype(np.float64)).x
+    edges = np.linspace(scores.min(), scores.max(), KNOTS)
+    smooth = np.interp(edges, scores[order], np.convolve(np.pad(share, 25, "edge"), np.full(51, 1 / 51), "valid"))
+    # Strictly rising and through the corners, so that thresholds have one place on it.
+    knots = np.concatenate([[0.0], edges, [1.0]])
+    values = np.concatenate([[0.0], np.clip(smooth, 0.001, 0.999), [1.0]])
+    values = np.maximum.accumulate(values + np.arange(len(values)) * 1e-5)
+    return {"score": np.round(knots, 5).tolist(), "share": np.round(values / values[-1], 5).tolist()}
+
+
+def export_onnx(net: FaceNet, path: Path) -> None:
+    """The network as an ONNX graph for any number of pictures of any size in steps of 32."""
+    try:
+        import onnx
+        import onnxscript  # noqa: F401  torch's exporter needs it
+    except ImportError as error:
+        raise MissingExtraError("exporting needs the export extra: pip install 'vtrack[export]'") from error
+    batch, rows, columns = (torch.export.Dim(name) for name in ("batch", "rows", "columns"))
+    program = torch.onnx.export(
+        Exported(net).eval(),
+        (torch.zeros(2, 96, 160, 3, dtype=torch.uint8),),
+        dynamo=True,
+        opset_version=18,
+        input_names=["pictures"],
+        output_names=["cells"],
+        dynamic_shapes=({0: batch, 1: 32 * rows, 2: 32 * columns},),
+        verbose=False,
+    )
+    assert program is not None
+    model = program.model_proto
+    strip_notes(model)
+    onnx.save(model, str(path))
+
+
+def ship(run: Path, card: Path, load: Callable[[Path], Detector], threshold: float = 0.5) -> DetectorReport:
+    """Put a run's weights, their ONNX twin and a card with calibrated scores at `card` (.json); how good they are.
+
+    `load` makes a detector of a card, asked for all that it finds: scores are calibrated as they come in use.
+    """
+    options = json.loads((run / OPTIONS).read_text(encoding="utf-8"))
+    net = FaceNet(**options["net"])
+    net.load_state_dict(load_file(run / WEIGHTS))
+    shutil.copyfile(run / WEIGHTS, card.with_suffix(".safetensors"))
+    export_onnx(net, card.with_suffix(".onnx"))
+    content = Card(
+        card.stem,
+        "detector",
+        SUMMARY,
+        config={
+            "network": options["net"],
+            "calibration": {"score": [0.0, 1.0], "share": [0.0, 1.0]},
+            "threshold": threshold,
+        },
+        recipe={**RECIPE, "steps": options["step"], "size": options["size"]},
+        data={collection.name: TERMS[collection.name] for collection in COLLECTIONS},
+    )
+    content.write(card)
+    scenes = list(eval_scenes(validation_pictures(Path(options["data"]))))
+    finds, milliseconds = found_in(scenes, load(card))
+    found, _ = matched(scenes, finds)
+    if not len(found["score"]) or not found["hit"].any():
+        raise ModelError("scores cannot be calibrated: the run finds no face yet; train it for longer")
+    curve = calibrate(found["score"], found["hit"])
+    told = [
+        Detections(find.boxes, np.interp(find.scores, curve["score"], curve["share"]), find.angles) for find in finds
+    ]
+    figures = report(card.stem, scenes, told, threshold, milliseconds)
+    scores = {
+        "average_precision": round(figures.average_precision, 4),
+        "precision": PRECISION,
+        "recall_at_precision": {line.name: round(line.recall_at, 4) for line in figures.lines},
+        "recall_at_threshold": {line.name: round(line.recall, 4) for line in figures.lines},
+        "precision_at_threshold": {line.name: round(line.precision, 4) for line in figures.lines},
+    }
+    replace(content, config={**content.config, "calibration": curve}, scores=scores).write(card)
+    return figures

@@ -1,0 +1,293 @@
+"""Trains the face detector's network on composed scenes: `train_detector`.
+
+A cell is positive when it lies near the visible middle of a face of its stride's size. Its score learns how well its own
+box fits (quality focal loss), so that the best placed of several boxes on one face is the one that is kept.
+"""
+
+from __future__ import annotations
+
+import copy
+import csv
+import json
+import logging
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from fractions import Fraction
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from torch.utils.data import DataLoader, IterableDataset, get_worker_info
+
+from vtrack.data.scenes.album import Album
+from vtrack.data.scenes.composer import MOST_FACES, Composer, Scene
+from vtrack.data.scenes.validation import EvalScene
+from vtrack.detectors.geometry import STRIDES, UNIT, cells_of, suppress, vote
+from vtrack.detectors.geometry import decode as decode_cells
+from vtrack.detectors.network import FaceNet
+from vtrack.evaluation.detector import report
+from vtrack.training.common.checkpoint import (
+    load_run,
+    optimiser_tensors,
+    prefixed,
+    restore_optimiser,
+    save_run,
+    without_prefix,
+)
+from vtrack.training.common.precision import autocast
+from vtrack.types import Detections, Frame
+
+log = logging.getLogger(__name__)
+
+CHECKPOINT, WEIGHTS, OPTIONS = "last.safetensors", "weights.safetensors", "options.json"
+BOX, ROLL = 1.5, 3.0
+"""Weights of the box and roll losses beside the score's; with a small one the roll is not learned at all."""
+
+
+class Scenes(IterableDataset[dict[str, Tensor]]):
+    """Endless scenes, padded to `MOST_FACES`; every worker has its own stream of random numbers."""
+
+    def __init__(self, album: Album, size: int, seed: int) -> None:
+        self.composer, self.seed = Composer(album, size), seed
+
+    def __iter__(self) -> Iterator[dict[str, Tensor]]:
+        worker = get_worker_info()
+        cv2.setNumThreads(1)
+        rng = np.random.default_rng([self.seed, worker.id if worker else 0])
+        while True:
+            yield tensors(self.composer.scene(rng))
+
+
+def tensors(scene: Scene) -> dict[str, Tensor]:
+    """A scene as the loss takes it: `faces` (MOST_FACES, 8) are box, visible centre, roll, and 1 face, -1 doubtful, 0 none."""
+    faces = np.zeros((MOST_FACES, 8), np.float32)
+    state = np.where(scene.doubtful, -1, 1)
+    faces[: len(state)] = np.column_stack([scene.boxes, scene.centers, scene.angles, state])
+    return {"image": torch.from_numpy(np.ascontiguousarray(scene.image)), "faces": torch.from_numpy(faces)}
+
+
+def decode(cells: Tensor, middles: Tensor, strides: Tensor) -> Tensor:
+    """(..., cells, 4) x0, y0, x1, y1 from the network's (..., cells, 7)."""
+    centers = middles + cells[..., 1:3] * strides[:, None]
+    half = UNIT / 2 * strides[:, None] * cells[..., 3:5].clamp(-4, 4).exp()
+    return torch.cat([centers - half, centers + half], -1)
+
+
+def _giou(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """Overlap and generalised overlap of matching x0, y0, x1, y1 boxes."""
+    shared = (torch.minimum(a[:, 2:], b[:, 2:]) - torch.maximum(a[:, :2], b[:, :2])).clamp(min=0).prod(-1)
+    union = (a[:, 2:] - a[:, :2]).prod(-1) + (b[:, 2:] - b[:, :2]).prod(-1) - shared
+    hull = (torch.maximum(a[:, 2:], b[:, 2:]) - torch.minimum(a[:, :2], b[:, :2])).prod(-1)
+    overlap = shared / union.clamp(min=1e-6)
+    return overlap, overlap - (hull - union) / hull.clamp(min=1e-6)
+
+
+@torch.no_grad()
+def assign(faces: Tensor, middles: Tensor, strides: Tensor) -> tuple[Tensor, Tensor]:
+    """Which face (B, cells) each cell answers for (-1 none), and where the loss looks away (B, cells).
+
+    In a doubtful face only cells for faces of about its size are let off: an eye of a large one is no small face.
+    """
+    boxes, centers, state = faces[..., :4], faces[..., 4:6], faces[..., 7]
+    size = boxes[..., 2:].clamp(min=1).prod(-1).sqrt()
+    level = (size / (UNIT * STRIDES[0])).log2().clamp(0, len(STRIDES) - 1)
+    apart = (level[:, None] - (strides / STRIDES[0]).log2()[:, None]).abs()
+    fits = apart <= 0.75
+    distance = (middles[:, None] - centers[:, None]).norm(dim=-1)
+    radius = torch.maximum(0.2 * size[:, None], 0.75 * strides[:, None])
+    reach = torch.where(fits & (distance <= radius) & (state[:, None] == 1), distance / radius, torch.inf)
+    nearest, face = reach.min(-1)
+    face = torch.where(nearest.isfinite(), face, -1)
+    inside = (middles[:, None] >= boxes[:, None, :, :2]) & (
+        middles[:, None] <= boxes[:, None, :, :2] + boxes[:, None, :, 2:]
+    )
+    alike = apart <= 1.5
+    away = (inside.all(-1) & alike & (state[:, None] == -1)).any(-1) & (face < 0)
+    return face, away
+
+
+def losses(cells: Tensor, faces: Tensor, middles: Tensor, strides: Tensor) -> dict[str, Tensor]:
+    """Score, box and roll losses of a batch (B, 7, cells) against padded faces (B, MOST_FACES, 8)."""
+    cells = cells.float().transpose(1, 2)
+    face, away = assign(faces, middles, strides)
+    positive = face >= 0
+    picture, cell = positive.nonzero(as_tuple=True)
+    wanted = faces[picture, face[picture, cell]]
+    found = decode(cells, middles, strides)[picture, cell]
+    overlap, fit = _giou(found, torch.cat([wanted[:, :2], wanted[:, :2] + wanted[:, 2:4]], -1))
+    quality = torch.zeros_like(cells[..., 0])
+    quality[picture, cell] = overlap.detach().clamp(0, 1)
+    logits = cells[..., 0]
+    focal = (logits.sigmoid() - quality).square() * F.binary_cross_entropy_with_logits(
+        logits, quality, reduction="none"
+    )
+    # A mosaic has a hundred times the positive cells of a portrait: by the root both have a say.
+    counts = positive.sum(1).clamp(min=5).float()
+    share = counts.rsqrt() / counts.sqrt().sum()
+    roll, length = cells[picture, cell, 5:7], cells[picture, cell, 5:7].norm(dim=-1).clamp(min=1e-3)
+    aim = torch.stack([wanted[:, 6].cos(), wanted[:, 6].sin()], -1)
+    turn = 1 - (roll * aim).sum(-1) / length + 0.05 * (length - 1).square()
+    return {
+        "score": (focal.masked_fill(away, 0).sum(1) * share).sum(),
+        "box": ((1 - fit) * share[picture]).sum(),
+        "roll": (turn * share[picture]).sum(),
+    }
+
+
+class Average:
+    """Running mean of a network's weights: what is evaluated and shipped."""
+
+    def __init__(self, net: FaceNet, decay: float = 0.998) -> None:
+        self.net, self.decay, self.steps = copy.deepcopy(net).eval(), decay, 0
+
+    @torch.no_grad()
+    def update(self, net: FaceNet) -> None:
+        """Move a little towards the network as it is now."""
+        self.steps += 1
+        keep = min(self.decay, (1 + self.steps) / (10 + self.steps))
+        for mine, theirs in zip(self.net.state_dict().values(), net.state_dict().values(), strict=True):
+            if mine.dtype.is_floating_point:
+                mine.lerp_(theirs, 1 - keep)
+            else:
+                mine.copy_(theirs)
+
+
+@torch.inference_mode()
+def look(net: FaceNet, scene: EvalScene, floor: float = 0.05, most: int = 400) -> Detections:
+    """What the network finds in one scene whose sides are multiples of 32, scores as they come."""
+    image = torch.from_numpy(scene.frame.image).to(next(net.parameters()).device)
+    cells = net(image.permute(2, 0, 1)[None].float())[0].cpu().numpy()
+    scores = 1 / (1 + np.exp(-cells[0]))
+    best = np.argsort(-scores)[:most]
+    best = best[scores[best] > floor]
+    middles, strides = cells_of(*image.shape[:2])
+    boxes = decode_cells(cells[:, best], middles[best], strides[best])
+    kept, believed = suppress(boxes, scores[best])
+    corners, rolls = vote(boxes, scores[best], cells[5:7, best].T, kept)
+    xywh = np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], 1)
+    return Detections(xywh, believed, np.arctan2(rolls[:, 1], rolls[:, 0]))
+
+
+def average_precision(net: FaceNet, scenes: Sequence[EvalScene]) -> float:
+    """Area under precision over recall on scenes like those of training."""
+    return report("native", scenes, [look(net, scene) for scene in scenes], 0.5, 0.0).average_precision
+
+
+def train_detector(
+    data: Path,
+    out: Path,
+    *,
+    cache: Path = Path("runs/detect"),
+    steps: int = 6000,
+    batch: int = 16,
+    size: int = 320,
+    rate: float = 2e-3,
+    seed: int = 0,
+    device: str = "cpu",
+    threads: int = 1,
+    workers: int = 1,
+    every: int = 500,
+    start: Path | None = None,
+    tell: Callable[[str], None] = log.info,
+) -> Path:
+    """Train from the photographs in `data` and the labels in `cache`; return the folder of the finished run.
+
+    Resumes from the checkpoint in `out` when there is one. `start` is another run, whose weights are taken to begin with.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(seed)
+    torch.set_num_threads(threads)
+    place = torch.device(device)
+    net = FaceNet().to(place)
+    net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch does not declare it
+    if start is not None:
+        net.load_state_dict(load_file(start / WEIGHTS))
+    optimiser = torch.optim.AdamW(_groups(net), lr=rate, betas=(0.9, 0.99))
+    average, done = Average(net), 0
+    if (out / CHECKPOINT).is_file():
+        stored, state = load_run(out / CHECKPOINT)
+        net.load_state_dict(without_prefix("net", stored))
+        average.net.load_state_dict(without_prefix("average", stored))
+        restore_optimiser(net, optimiser, stored)
+        done = average.steps = int(state["step"])
+        tell(f"resumed at step {done}")
+    loader = iter(DataLoader(Scenes(Album(data, cache, "train"), size, seed + done), batch, num_workers=workers))
+    check = check_scenes(Album(data, cache, "val"), size)
+    middles, strides = (torch.from_numpy(array).to(place) for array in cells_of(size, size))
+
+    with (out / "log.csv").open("a", newline="") as table:
+        writer = csv.writer(table)
+        if done == 0:
+            writer.writerow(["step", "seconds", "rate", "score", "box", "roll", "val_ap"])
+        began, sums = time.monotonic(), np.zeros(3)
+        for step in range(done + 1, steps + 1):
+            for group in optimiser.param_groups:
+                group["lr"] = _rate(step, steps, rate)
+            examples = next(loader)
+            with autocast(place):
+                cells = net(examples["image"].to(place).permute(0, 3, 1, 2).float())
+            parts = losses(cells, examples["faces"].to(place), middles, strides)
+            optimiser.zero_grad(set_to_none=True)
+            (parts["score"] + BOX * parts["box"] + ROLL * parts["roll"]).backward()
+            torch.nn.utils.clip_grad_norm_(net.parameters(), 5.0)
+            optimiser.step()
+            average.update(net)
+            sums += [float(value.detach()) for value in parts.values()]
+            last = step == steps
+            if step % 50 == 0 or last:
+                count = step % 50 or 50
+                precision = average_precision(average.net, check) if step % every == 0 or last else math.nan
+                seconds = round(time.monotonic() - began)
+                row = [step, seconds, f"{_rate(step, steps, rate):.2e}", *(f"{value / count:.4f}" for value in sums)]
+                writer.writerow([*row, "" if math.isnan(precision) else f"{precision:.4f}"])
+                table.flush()
+                tell(
+                    f"step {step}, {seconds} s, score {row[3]}, box {row[4]}, roll {row[5]}, validation AP {precision:.4f}"
+                )
+                sums[:] = 0
+                if not math.isnan(precision):
+                    _save(out, net, average, optimiser, step, {"size": size, "data": str(data.resolve())})
+    return out
+
+
+def check_scenes(album: Album, size: int, count: int = 160) -> list[EvalScene]:
+    """The same scenes of the validation split at every check."""
+    composer, rng = Composer(album, size), np.random.default_rng(1)
+    scenes = []
+    for number in range(count):
+        scene = composer.scene(rng)
+        corners = np.concatenate([scene.boxes[:, :2], scene.boxes[:, :2] + scene.boxes[:, 2:]], 1)
+        frame = Frame(np.ascontiguousarray(scene.image), number, number, Fraction(1, 25))
+        scenes.append(EvalScene(frame, "size", corners, np.degrees(scene.angles), scene.doubtful))
+    return scenes
+
+
+def _groups(net: FaceNet) -> list[dict[str, object]]:
+    """Weight decay on convolutions, none on biases and normalisation."""
+    matrices, others = ([p for p in net.parameters() if (p.ndim > 1) is wide] for wide in (True, False))
+    return [{"params": matrices, "weight_decay": 0.02}, {"params": others, "weight_decay": 0.0}]
+
+
+def _rate(step: int, steps: int, peak: float) -> float:
+    """Short warm-up, then half a cosine down to a hundredth."""
+    warm = min(200, steps // 10 + 1)
+    if step < warm:
+        return peak * step / warm
+    along = (step - warm) / max(steps - warm, 1)
+    return peak * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * along)))
+
+
+def _save(
+    out: Path, net: FaceNet, average: Average, optimiser: torch.optim.Optimizer, step: int, about: dict[str, object]
+) -> None:
+    """What resuming needs, and the averaged weights with what shipping needs to know."""
+    state = prefixed("net", net.state_dict()) | prefixed("average", average.net.state_dict())
+    state |= optimiser_tensors(net, optimiser)
+    save_run(out / CHECKPOINT, state, {"step": step})
+    save_file({name: value.cpu().contiguous() for name, value in average.net.state_dict().items()}, out / WEIGHTS)
+    (out / OPTIONS).write_text(json.dumps({"net": net.options, "step": step, **about}))

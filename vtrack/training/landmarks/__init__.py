@@ -1,0 +1,1 @@
+"""Training of landmark models on any mix of annotated photographs."""

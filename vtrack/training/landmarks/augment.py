@@ -1,0 +1,162 @@
+"""What training does to a crop: other boxes, tilts and mirror images, worse light, worse cameras, things in the way.
+
+Everything random comes from the generator handed in, so that a step can be repeated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+
+import cv2
+import numpy as np
+
+from vtrack.errors import UsageError
+from vtrack.imaging.crops import Crops
+from vtrack.types import FloatArray, ImageArray
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How far training disturbs its crops.
+
+    Small networks are best served by little of it: with about twice as much, the error on `w68` was 5.6 instead of 4.5 %
+    after 40,000 crops.
+    """
+
+    angle: float = 18.0
+    """Standard deviation of the tilt in degrees, cut at twice that."""
+    scale: float = 0.12
+    """Standard deviation of the logarithm of the box's size: boxes are shrunk and grown."""
+    shift: float = 0.06
+    """Standard deviation of the box's displacement, in box sides, cut at 2.5 times that."""
+    flip: bool = True
+    picture: float = 0.4
+    """Strength of light, blur, noise and occlusion; 0 for none."""
+
+
+def make_augmentation(settings: Mapping[str, str]) -> Augmentation:
+    """From words like `shift=0.1`."""
+    calm = Augmentation()
+    for name, word in settings.items():
+        try:
+            default, value = asdict(calm)[name], float(word)
+        except (KeyError, ValueError):
+            allowed = ", ".join(f"{knob}={float(number):g}" for knob, number in asdict(calm).items())
+            raise UsageError(f"{name}={word} is no augmentation; there are {allowed}") from None
+        if not 0 <= value < 1e3:
+            raise UsageError(f"{name}={word}: must be a small positive number or 0")
+        calm = replace(calm, **{name: type(default)(value)})
+    return calm
+
+
+def jittered(count: int, side: float, how: Augmentation, rng: np.random.Generator) -> Crops:
+    """Where to cut: boxes of one unit about (0, 0), disturbed. Units are box sides."""
+    angles = np.radians(np.clip(rng.normal(0, how.angle, count), -2 * how.angle, 2 * how.angle))
+    sides = side * np.exp(np.clip(rng.normal(0, how.scale, count), -2.2 * how.scale, 2.2 * how.scale))
+    centers = np.clip(rng.normal(0, how.shift, (count, 2)), -2.5 * how.shift, 2.5 * how.shift)
+    return Crops(centers, sides, angles)
+
+
+def spoil(image: ImageArray, strength: float, rng: np.random.Generator) -> ImageArray:
+    """One crop (S, S, 3) as a worse camera in worse light would have seen it."""
+    chance = rng.random(8) / max(strength, 1e-6)
+    if chance[0] < 0.35:
+        image = hide(image, rng)
+    if chance[1] < 0.1:
+        image = _cut_by_edge(image, rng)
+    if chance[2] < 0.25:
+        image = _coarsen(image, rng)
+    if chance[3] < 0.15:
+        image = _blur(image, rng)
+    image = _relight(image, strength, rng)
+    if chance[4] < 0.15:
+        image = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+    if chance[5] < 0.2:
+        shape = (*image.shape[:2], 1 if rng.random() < 0.5 else 3)
+        noise = rng.standard_normal(shape, dtype=np.float32) * np.float32(rng.uniform(2, 14))
+        image = np.clip(image + noise, 0, 255).astype(np.uint8)
+    if chance[6] < 0.2:
+        quality = int(rng.integers(15, 70))
+        packed = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
+        image = np.asarray(cv2.imdecode(packed, cv2.IMREAD_COLOR), np.uint8)
+    return image
+
+
+def _relight(image: ImageArray, strength: float, rng: np.random.Generator) -> ImageArray:
+    """Brightness, contrast, gamma and tint by one table per channel."""
+    levels = np.arange(256, dtype=np.float32) / 255
+    gamma = np.exp(rng.normal(0, 0.2 * strength))
+    contrast = np.exp(rng.normal(0, 0.15 * strength))
+    lift = rng.normal(0, 0.05 * strength)
+    tint = np.exp(rng.normal(0, 0.06 * strength, 3))
+    curve = (levels**gamma - 0.5) * contrast + 0.5 + lift  # (256,)
+    table = np.clip(curve[:, None] * tint * 255, 0, 255).astype(np.uint8)  # (256, 3)
+    relit: ImageArray = cv2.LUT(image, table[None])
+    return relit
+
+
+def hide(image: ImageArray, rng: np.random.Generator) -> ImageArray:
+    """Lay a patch over the picture: a plain colour, noise, or another piece of the same picture (skin, hand, hair)."""
+    size = image.shape[0]
+    width, height = (rng.uniform(0.1, 0.5, 2) * size).astype(int)
+    x, y = int(rng.integers(0, size - width)), int(rng.integers(0, size - height))
+    kind = rng.random()
+    if kind < 0.4:
+        patch = np.broadcast_to(rng.integers(0, 256, 3, dtype=np.uint8), (height, width, 3))
+    elif kind < 0.6:
+        patch = rng.integers(0, 256, (height, width, 3), dtype=np.uint8)
+    else:
+        from_x, from_y = int(rng.integers(0, size - width)), int(rng.integers(0, size - height))
+        patch = image[from_y : from_y + height, from_x : from_x + width].copy()
+    mask = np.zeros((size, size), np.uint8)
+    turn = float(rng.uniform(0, 180))
+    if rng.random() < 0.5:
+        cv2.ellipse(mask, (x + width // 2, y + height // 2), (width // 2, height // 2), 0, 0, 360, 255, -1)
+    else:
+        box = cv2.boxPoints(((x + width / 2, y + height / 2), (width * 0.8, height * 0.8), turn))
+        cv2.fillConvexPoly(mask, box.astype(np.int32), 255)
+    layer = np.zeros_like(image)
+    layer[y : y + height, x : x + width] = patch
+    inside = np.zeros((size, size), bool)
+    inside[y : y + height, x : x + width] = mask[y : y + height, x : x + width] > 0
+    return np.where(inside[..., None], layer, image)
+
+
+def _cut_by_edge(image: ImageArray, rng: np.random.Generator) -> ImageArray:
+    """Black beyond a straight edge, as where a crop leaves its frame."""
+    size = image.shape[0]
+    depth = int(rng.uniform(0.05, 0.45) * size)
+    cut = np.rot90(image, k := int(rng.integers(0, 4))).copy()
+    cut[:depth] = 0
+    return np.ascontiguousarray(np.rot90(cut, -k))
+
+
+def _coarsen(image: ImageArray, rng: np.random.Generator) -> ImageArray:
+    """As if the face had been small."""
+    size = image.shape[0]
+    small = max(int(size * rng.uniform(0.15, 0.6)), 12)
+    down = cv2.resize(image, (small, small), interpolation=cv2.INTER_AREA)
+    way = (cv2.INTER_LINEAR, cv2.INTER_CUBIC, cv2.INTER_NEAREST)[int(rng.integers(0, 3))]
+    coarse: ImageArray = cv2.resize(down, (size, size), interpolation=way)
+    return coarse
+
+
+def _blur(image: ImageArray, rng: np.random.Generator) -> ImageArray:
+    """Out of focus, or moved while the shutter was open."""
+    if rng.random() < 0.5:
+        return cv2.GaussianBlur(image, (0, 0), float(rng.uniform(0.6, 2.5)))
+    length = int(rng.integers(3, 12))
+    kernel = np.zeros((length, length), np.float32)
+    kernel[length // 2] = 1.0 / length
+    turn = cv2.getRotationMatrix2D(((length - 1) / 2, (length - 1) / 2), float(rng.uniform(0, 180)), 1.0)
+    kernel = cv2.warpAffine(kernel, turn, (length, length))
+    moved: ImageArray = cv2.filter2D(image, -1, kernel / max(float(kernel.sum()), 1e-6))
+    return moved
+
+
+def mirrored(images: ImageArray, points: FloatArray, mirror: np.ndarray) -> tuple[ImageArray, FloatArray]:
+    """Images (B, S, S, 3) and points (B, L, 2) in crop units, flipped left to right."""
+    flipped = points[:, mirror].copy()
+    flipped[..., 0] = 1.0 - flipped[..., 0]
+    return images[:, :, ::-1], flipped

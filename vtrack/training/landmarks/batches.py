@@ -1,0 +1,95 @@
+"""What one step of training sees: random faces of a data set, disturbed, and crops without a face."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from vtrack.data.store import STORED_SIDE, Store, cut, scaled
+from vtrack.imaging.crops import Crops
+from vtrack.training.landmarks.augment import Augmentation, jittered, mirrored, spoil
+from vtrack.types import FloatArray, ImageArray, Query
+
+
+class Batch(NamedTuple):
+    """What one step trains on: crops of one data set, and crops without a face at the end."""
+
+    store: str
+    images: ImageArray
+    """(B, 3, S, S)"""
+    points: FloatArray
+    """(B, L, 2) in crop units; NaN for crops without a face."""
+    is_face: np.ndarray
+    """(B,) bool"""
+    chosen: np.ndarray
+    """(L,) places of the points in the data set's layout."""
+    query: Query
+    """What the chosen points are."""
+
+
+def draw_batch(
+    store: Store,
+    size: int,
+    margin: float,
+    count: int,
+    most_points: int | None,
+    how: Augmentation,
+    rng: np.random.Generator,
+    first_pixel: float = 0.0,
+    hold_out: bool = False,
+) -> Batch:
+    """`count` random faces of a store, disturbed, and an eighth as many crops that hold no face.
+
+    At most `most_points` of their points are asked for; None for always all; with `hold_out` never every second one.
+    `first_pixel` is what the labels call the centre of the first pixel: a mirrored label must stay as far to the right of
+    its point as it was.
+    """
+    faces = np.sort(rng.choice(len(store), count, replace=len(store) < count))
+    crops = scaled(jittered(count, margin, how, rng))
+    images = np.stack([cut(store.images[face], crops[i : i + 1], size) for i, face in enumerate(faces)])
+    points = crops.to_crop(store.points[faces] * STORED_SIDE - 0.5)  # (count, L, 2)
+    if how.flip:
+        flip = rng.random(count) < 0.5
+        images[flip], points[flip] = mirrored(images[flip], points[flip], store.layout.mirror)
+        points[flip, :, 0] += 2 * first_pixel * (store.pixels[faces] * STORED_SIDE / crops.sides)[flip, None]
+    chosen = np.flatnonzero(~store.layout.every_second) if hold_out else np.arange(points.shape[1])
+    if most_points is not None:
+        chosen = chosen[_choose(len(chosen), most_points, rng)]
+    empty = _empty(store, max(count // 8, 1), size, rng)
+    images = np.concatenate([images, empty])
+    if how.picture:
+        images = np.stack([spoil(image, how.picture, rng) for image in images])
+    asked = store.layout.query
+    nowhere = np.full((len(empty), len(chosen), 2), np.nan)
+    return Batch(
+        store.name,
+        np.ascontiguousarray(images.transpose(0, 3, 1, 2)),
+        np.concatenate([points[:, chosen], nowhere]).astype(np.float32),
+        np.arange(len(images)) < count,
+        chosen,
+        Query(tuple(asked.parts[i] for i in chosen), tuple(asked.positions[i] for i in chosen)),
+    )
+
+
+def _choose(total: int, most: int, rng: np.random.Generator) -> np.ndarray:
+    """Which points are asked for: mostly all that fit, at times a few, so that short queries are at home too."""
+    count = min(total, most)
+    if rng.random() < 0.3:
+        count = int(rng.integers(min(6, count), count + 1))
+    return np.sort(rng.choice(total, count, replace=False))
+
+
+def _empty(store: Store, count: int, size: int, rng: np.random.Generator) -> ImageArray:
+    """(count, size, size, 3) small pieces from the stored squares' rims, where there is no face; at times plain noise."""
+    sides = rng.uniform(0.12, 0.3, count)  # of the stored square; the face fills its middle half
+    along, across = rng.uniform(0, 1, count), sides / 2 * rng.uniform(0.6, 1.0, count)
+    edge = rng.integers(0, 4, count)
+    across = np.where(edge % 2 == 0, across, 1 - across)
+    centers = np.where((edge < 2)[:, None], np.stack([along, across], -1), np.stack([across, along], -1))
+    crops = Crops(centers * STORED_SIDE, sides * STORED_SIDE, rng.uniform(-0.5, 0.5, count))
+    faces = rng.integers(0, len(store), count)
+    images = np.stack([cut(store.images[face], crops[i : i + 1], size) for i, face in enumerate(faces)])
+    noisy = rng.random(count) < 0.15
+    images[noisy] = rng.integers(0, 256, images[noisy].shape, dtype=np.uint8)
+    return images

@@ -1,0 +1,302 @@
+"""Do the claims of papers 001-004 hold here? Trains all systems alike, turns the knobs that the papers turn, prints the tables.
+
+    python -m vtrack.training.studies.compare --data w68:../shared/data/w68.zip --out runs/compare --steps 4000
+
+One run for each network, all with the same backbone, crops, steps, batch and augmentation. What is done is kept in the
+folder, so the same command goes on where it was broken off. `--only gv` and the like make one table; tables that share no
+network can be made at the same time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from vtrack.data import Dataset, load_dataset
+from vtrack.evaluation import evaluate, summary
+from vtrack.evaluation.boxes import disturbed
+from vtrack.models.card import Card
+from vtrack.models.engines.base import TorchEngine, encoded
+from vtrack.models.systems.base import System
+from vtrack.models.systems.registry import build_system, make_config
+from vtrack.training.common.checkpoint import load_run, load_weights
+from vtrack.training.landmarks.augment import hide
+from vtrack.training.landmarks.loop import CHECKPOINT, train
+from vtrack.training.landmarks.recipe import Recipe
+from vtrack.training.studies.markdown import markdown
+from vtrack.types import ImageArray, Prediction, Query
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of a table: a network, trained once, looked at in one or more ways."""
+
+    name: str
+    system: str
+    knobs: Mapping[str, Any] = field(default_factory=dict)
+    start: str = ""
+    """The run it starts from."""
+    looks: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: {"NME": {}})
+    """For each column, knobs to turn after training, `as` for the system to read the network as, and `shrink` or `occluded`
+    for the faces shown."""
+
+    @property
+    def run(self) -> str:
+        """Folder of the run: rows of the same network share it."""
+        turned = "_".join(f"{knob}-{_word(value)}" for knob, value in sorted(self.knobs.items()))
+        return "_".join(part for part in (self.system, turned, f"from-{self.start}" if self.start else "") if part)
+
+
+def _word(value: Any) -> str:
+    return "-".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+MAPS = {"neck": "pyramid", "dim": 64}
+CLEAN_AND_OCCLUDED: dict[str, dict[str, Any]] = {"clean": {}, "occluded": {"occluded": True}}
+
+
+def _also(looks: Mapping[str, Mapping[str, Any]], knobs: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The looks with these knobs turned too."""
+    return {name: {**look, **knobs} for name, look in looks.items()}
+
+
+def tables(size: int) -> dict[str, list[Row]]:
+    """Every table, for crops of `size` pixels."""
+    side = size // 4
+    maps = MAPS | {"resolution": side}
+    # As wide at the finest scale as the other systems' maps: with 16 channels for 68 heatmaps it hardly learned at all.
+    rht = {"widths": (64, 64, 64), "heads": 4, "hidden": 128}
+    # The paper starts from a backbone that is trained already, and so lets it learn slowly; here it starts from nothing.
+    gcn = maps | {"backbone_rate": 1.0}
+    graph = Row("heatmap model of the graph", "gcn", gcn | {"graph_weight": 0.0})
+    resolutions = [side >> step for step in range(5) if side >> step >= 4]
+    # `keyposs` and the plain heatmap model are one network, `beyond` is a way to read one: each is trained once.
+    aware = {"as": "heatmap", "decoder": "distribution-aware"}
+    # Crops are 1.25 times as large as the box: only boxes that are shrunk by more than a fifth leave points outside.
+    shrunk = {"original box": {}, "shrunk 10 %": {"shrink": 0.1}, "shrunk 30 %": {"shrink": 0.3}}
+    return {
+        "systems": [
+            Row("regression", "regression"),
+            Row("heatmap, distribution-aware", "keyposs", maps, looks={"NME": aware}),
+            Row("gcn (001)", "gcn", gcn),
+            Row("rht (002)", "rht", rht),
+            Row("keyposs (003)", "keyposs", maps),
+            Row("gv (004)", "gv", maps),
+            Row("udfld (000)", "udfld"),
+        ],
+        "keyposs": [
+            Row(
+                f"{resolution} x {resolution}",
+                "keyposs",
+                MAPS | {"resolution": resolution} | encoding,
+                looks={f"{name} ({encoding.get('encoding', 'unbiased')})": {"decoder": name} for name in names},
+            )
+            for resolution in resolutions
+            for encoding, names in (
+                ({"encoding": "biased"}, ("one-hot", "two-hot", "keyposs")),
+                ({}, ("distribution-aware", "keyposs")),
+            )
+        ],
+        "gv": [
+            Row("heatmap", "keyposs", maps, looks=_also(shrunk, aware | {"decoder": "two-hot"})),
+            Row("gv", "gv", maps, looks=_also(shrunk, {"beyond": False})),
+            Row("gv, Beyond Box", "gv", maps, looks=shrunk),
+        ],
+        "gv-theta": [
+            Row(f"theta {theta}", "gv", maps if theta == 3 else maps | {"theta": float(theta)}) for theta in range(5)
+        ],
+        "gv-bandwidths": [
+            Row(f"l = {_word(widths)}", "gv", maps if widths == (3, 5) else maps | {"bandwidths": widths})
+            for widths in ((1,), (3,), (5,), (7,), (1, 3), (1, 5), (1, 7), (3, 5), (3, 7), (5, 7))
+        ],
+        "gv-beyond": [
+            Row(
+                f"tau {tau}",
+                "gv",
+                maps,
+                looks={f"sigma {s}": {"tau": tau, "beyond_sigma": s, "shrink": 0.3} for s in (1.0, 1.5, 2.0, 2.5, 3.0)},
+            )
+            for tau in (1.0, 1.5, 2.0, 2.5)
+        ],
+        "gcn": [
+            replace(graph, looks=_also(CLEAN_AND_OCCLUDED, {"as": "heatmap", "decoder": "two-hot"})),
+            *(
+                Row(
+                    f"{connectivity} connectivity",
+                    "gcn",
+                    maps | {"connectivity": connectivity, "frozen": True},
+                    start=graph.run,
+                    looks=CLEAN_AND_OCCLUDED,
+                )
+                for connectivity in ("parts", "shared", "learned")
+            ),
+            Row("learned connectivity, end to end", "gcn", gcn, looks=CLEAN_AND_OCCLUDED),
+        ],
+        "rht-modules": [
+            Row("backbone", "rht", rht | {"encoder": False, "soft": False, "hard": False}),
+            Row("+ encoder", "rht", rht | {"soft": False, "hard": False}),
+            Row("+ soft", "rht", rht | {"hard": False, "multiscale": False}),
+            Row("+ soft, multi-scale", "rht", rht | {"hard": False}),
+            Row("+ hard, multi-scale", "rht", rht | {"soft": False}),
+            Row("+ both, multi-scale (rht)", "rht", rht),
+            Row("rht without boundaries", "rht", rht | {"boundaries": False}),
+        ],
+        "rht-references": [
+            Row(
+                "rht",
+                "rht",
+                rht,
+                looks={
+                    **{how: {"reference": how} for how in ("sift", "neutral", "random", "worst")},
+                    "sift, half": {"coarse_reference": 2},
+                    "sift, quarter": {"coarse_reference": 4},
+                },
+            )
+        ],
+    }
+
+
+class Occluded:
+    """A model whose crops have something laid over them, the same thing on the same face for every model."""
+
+    def __init__(self, engine: TorchEngine) -> None:
+        self._engine, self.name = engine, engine.name
+        self.input_size, self.margin = engine.input_size, engine.margin
+        self._random = np.random.default_rng(0)
+
+    def predict(self, crops: ImageArray, query: Query) -> Prediction:
+        """What the model says of the hidden faces."""
+        covered = [hide(crop.transpose(1, 2, 0).copy(), self._random).transpose(2, 0, 1) for crop in crops]
+        return self._engine.predict(np.stack(covered), query)
+
+
+class Comparison:
+    """Runs and figures in one folder."""
+
+    def __init__(self, base: Recipe, shape: Mapping[str, Any], out: Path, data: Dataset) -> None:
+        self._base, self._shape, self._out, self._data = base, shape, out, data
+
+    def figure(self, row: Row, look: str, report: Callable[[str], None]) -> dict[str, float]:
+        """The figures of one cell, measured if they are not known yet."""
+        how, path = dict(row.looks[look]), self._out / row.run / "figures.json"
+        figures: dict[str, dict[str, float]] = json.loads(path.read_text()) if path.exists() else {}
+        key = json.dumps([how, self._base.steps])
+        if key not in figures:
+            self._train(row, report)
+            figures[key] = self._measure(row, how)
+            path.write_text(json.dumps(figures, indent=1))
+        return figures[key]
+
+    def _config(self, system: str, knobs: Mapping[str, Any]) -> Any:
+        return make_config(system, {**self._shape, **knobs})
+
+    def _train(self, row: Row, report: Callable[[str], None]) -> None:
+        done = self._out / row.run / CHECKPOINT
+        if done.exists() and load_run(done)[1]["step"] >= self._base.steps:
+            return
+        start = str(self._out / row.start) if row.start else ""
+        recipe = replace(self._base, model=self._config(row.system, row.knobs), start=start)
+        train(recipe, self._out / row.run, report=lambda line: report(f"{row.name}: {line}"))
+
+    def _measure(self, row: Row, how: dict[str, Any]) -> dict[str, float]:
+        shrink, occluded = how.pop("shrink", 0.0), how.pop("occluded", False)
+        system = how.pop("as", row.system)
+        weights = load_weights(self._out / row.run / CHECKPOINT)
+        knobs = dict(row.knobs)
+        if system != row.system:  # the heatmap model within
+            knobs = {knob: knobs[knob] for knob in (*MAPS, "resolution")}
+        config = self._config(system, {**knobs, **how})
+        network = build_system(system, config)
+        missing, _ = network.load_state_dict(weights, strict=system == row.system)
+        assert not missing
+        engine = TorchEngine(Card(row.name, system, "", asdict(config)), network, self._base.device)
+        boxes = disturbed(self._data.layout.face_box(self._data.points), shift=0.0, shrink=shrink, seed=0)
+        figures = summary(evaluate(Occluded(engine) if occluded else engine, self._data, boxes), "inter_ocular")
+        return {"nme": figures["nme"], "failures_8": figures["failures_8"], **size_of(network, engine)}
+
+
+def size_of(network: System, engine: TorchEngine) -> dict[str, float]:
+    """Millions of parameters, thousands of millions of multiply-adds, milliseconds for one face."""
+    crop = np.random.default_rng(0).integers(0, 256, (1, 3, engine.input_size, engine.input_size), dtype=np.uint8)
+    layout = getattr(network, "layout", None)
+    query = layout.query if layout is not None else Query(("jaw",) * 68, tuple(np.linspace(0, 1, 68)))
+    device = next(network.parameters()).device
+    parts, positions = (torch.from_numpy(array).to(device) for array in encoded(query))
+    with torch.inference_mode(), FlopCounterMode(display=False) as counter:
+        network(torch.from_numpy(crop).to(device), parts, positions)
+    times = []
+    for _ in range(12):
+        started = time.perf_counter()
+        engine.predict(crop, query)
+        times.append(time.perf_counter() - started)
+    return {
+        "parameters": sum(p.numel() for p in network.parameters()) / 1e6,
+        "operations": counter.get_total_flops() / 2e9,
+        "milliseconds": float(np.median(times[2:])) * 1000,
+    }
+
+
+def table(name: str, rows: list[Row], comparison: Comparison, report: Callable[[str], None]) -> str:
+    """One table as Markdown. Rows of one name share a line."""
+    cells: dict[str, dict[str, str]] = {}
+    for row in rows:
+        line = cells.setdefault(row.name, {})
+        for look in row.looks:
+            figures = comparison.figure(row, look, report)
+            line[look] = f"{figures['nme']:.2f}"
+            if name == "systems":
+                line["failures at 8 %"] = f"{figures['failures_8']:.2f}"
+                line["parameters"] = f"{figures['parameters']:.2f} M"
+                line["GFLOPs"] = f"{figures['operations']:.2f}"
+                line["ms per face"] = f"{figures['milliseconds']:.1f}"
+    heads = list(dict.fromkeys(head for line in cells.values() for head in line))
+    return markdown(name, heads, cells)
+
+
+def main() -> None:
+    """Make the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", required=True, metavar="NAME:PATH", help="a data set of the 68-point layout")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where runs and figures go")
+    parser.add_argument("--only", action="append", choices=list(tables(256)), help="make this table; repeat for more")
+    parser.add_argument("--backbone", default="resnet18-half", help="(default: %(default)s)")
+    parser.add_argument("--size", type=int, default=128, help="side of the crops (default: %(default)s)")
+    parser.add_argument("--init", default="", metavar="FILE", help="weights that every backbone starts from")
+    parser.add_argument("--steps", type=int, default=4000, help="(default: %(default)s)")
+    parser.add_argument("--batch", type=int, default=32, help="(default: %(default)s)")
+    parser.add_argument("--rate", type=float, default=1e-3, help="(default: %(default)s)")
+    parser.add_argument("--threads", type=int, default=1, help="(default: %(default)s)")
+    parser.add_argument("--device", default="cpu", help="(default: %(default)s)")
+    args = parser.parse_args()
+    base = Recipe(
+        data=(args.data,),
+        init=args.init,
+        steps=args.steps,
+        batch=args.batch,
+        rate=args.rate,
+        every=min(args.steps, 1000),
+        threads=args.threads,
+        in_memory=True,
+        device=args.device,
+    )
+    args.out.mkdir(parents=True, exist_ok=True)
+    shape = {"backbone": args.backbone, "input_size": args.size}
+    comparison = Comparison(base, shape, args.out, load_dataset(args.data, "val"))
+    for name in args.only or tables(args.size):
+        made = table(name, tables(args.size)[name], comparison, lambda line: print(line, file=sys.stderr, flush=True))  # noqa: T201
+        (args.out / f"{name}.md").write_text(made)
+        print(made, flush=True)  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()
