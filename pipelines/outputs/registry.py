@@ -38,7 +38,8 @@ class Looks:
 def make_sinks(outputs: Mapping[str, Path], looks: Looks, query: Query, source: Source) -> list[Sink]:
     """What writes the outputs; `outputs` has the path of each, by its key in `SUFFIXES`."""
     from vtrack.pipelines.outputs.tables.csv import open_table
-    from vtrack.pipelines.outputs.tables.parquet import JsonLines, ParquetTable
+    from vtrack.pipelines.outputs.tables.jsonl import JsonLines
+    from vtrack.pipelines.outputs.tables.parquet import ParquetTable
 
     sinks: list[Sink] = [
         open_table(outputs.get("csv"), query, format=looks.format, columns=looks.columns, max_faces=looks.max_faces)

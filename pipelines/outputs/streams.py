@@ -21,7 +21,7 @@ from typing import Any, TextIO
 from vtrack.errors import SinkError, UsageError
 from vtrack.pipelines.measures.measurer import MEASURES
 from vtrack.pipelines.outputs.base import Raised, Sink
-from vtrack.pipelines.outputs.tables.parquet import JsonLine
+from vtrack.pipelines.outputs.tables.jsonl import JsonLine
 from vtrack.types import FrameResult, Query
 
 FORMATS = ("ndjson", "osc")

@@ -12,7 +12,7 @@ import pytest
 from av.codec.hwaccel import hwdevices_available
 
 from tests.clips import write_clip
-from tests.pipelines.batching import batch, recipe, summary, write_toys
+from tests.pipelines.batch.batching import batch, recipe, summary, write_toys
 from vtrack.cli.main import FAILED, OK, USAGE, main
 from vtrack.errors import UsageError
 from vtrack.models import gpu_likely

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.core.faces import template_faces
+from tests.faces import template_faces
 from vtrack.errors import DataError, QueryError
 from vtrack.layouts import layout_names, load_layout, points_of, read_layout
 from vtrack.parts import PARTS, plain

@@ -84,8 +84,10 @@ def load_model(
             raise UsageError(f"{name}'s graph has its {', '.join(settings)} built in; use --engine torch")
         config = make_config(card.system, {**card.config, **settings})
         engine, card = "torch", replace(card, config=asdict(config))
-    from vtrack.models.engines.base import OnnxEngine, TorchEngine, graphs_of, int8_pays
+    from vtrack.models.engines.base import graphs_of, int8_pays
     from vtrack.models.engines.bfloat16 import Bfloat16Engine, bf16_pays, has_tiles
+    from vtrack.models.engines.onnx import OnnxEngine
+    from vtrack.models.engines.torch import TorchEngine
 
     graphs = graphs_of(path)
     device = pick_device(device)

@@ -15,7 +15,8 @@ import numpy as np
 from vtrack.errors import UsageError
 from vtrack.pipelines.outputs.base import NoSink, Sink
 from vtrack.pipelines.outputs.tables.columns import HEAD, Columns, choose_groups
-from vtrack.pipelines.outputs.tables.openface import DeepLabCutTable, OpenFaceTable
+from vtrack.pipelines.outputs.tables.dlc import DeepLabCutTable
+from vtrack.pipelines.outputs.tables.openface import OpenFaceTable
 from vtrack.pipelines.outputs.tables.text import TextSink, csv_line, row_format, without_nan
 from vtrack.types import FrameResult, Query
 

@@ -24,8 +24,9 @@ from vtrack.models.card import Card, read_card
 from vtrack.models.decoding.interpolation import Taught, reading
 from vtrack.models.engines.base import encoded
 from vtrack.models.engines.openvino import core, load_openvino
+from vtrack.models.export.onnx import Answer
 from vtrack.models.export.onnx_tools import strip_notes
-from vtrack.models.networks import Answer, load_network
+from vtrack.models.networks import load_network
 from vtrack.types import Query
 
 SUFFIXES = {"onnx": (".onnx",), "torchscript": (".pt",), "openvino": (".xml", ".bin")}

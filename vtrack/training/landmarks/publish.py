@@ -14,9 +14,12 @@ from vtrack.data.store import Store, plain_batches, plain_faces
 from vtrack.errors import ModelError
 from vtrack.layouts.middles import SUFFIX
 from vtrack.models.card import Card
-from vtrack.models.engines.base import INT8, OnnxEngine, TorchEngine
+from vtrack.models.engines.base import INT8
+from vtrack.models.engines.onnx import OnnxEngine
+from vtrack.models.engines.torch import TorchEngine
+from vtrack.models.export.onnx import export_onnx
 from vtrack.models.export.quantise import quantise
-from vtrack.models.networks import build_network, export_onnx, load_network, save_weights
+from vtrack.models.networks import build_network, load_network, save_weights
 from vtrack.training.common.checkpoint import load_run, whole_recipe, without_prefix
 from vtrack.training.landmarks.loop import CHECKPOINT, open_stores
 from vtrack.types import FloatArray, LandmarkModel

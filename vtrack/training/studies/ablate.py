@@ -22,7 +22,7 @@ from vtrack.evaluation.boxes import disturbed
 from vtrack.evaluation.landmarks import Outcome, evaluate
 from vtrack.models.card import Card
 from vtrack.models.decoding.interpolation import marks
-from vtrack.models.engines.base import TorchEngine
+from vtrack.models.engines.torch import TorchEngine
 from vtrack.models.systems.registry import build_system
 from vtrack.models.systems.udfld import UdfldConfig
 from vtrack.training.common.checkpoint import load_weights

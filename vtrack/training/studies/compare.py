@@ -26,7 +26,8 @@ from vtrack.data import Dataset, load_dataset
 from vtrack.evaluation import evaluate, summary
 from vtrack.evaluation.boxes import disturbed
 from vtrack.models.card import Card
-from vtrack.models.engines.base import TorchEngine, encoded
+from vtrack.models.engines.base import encoded
+from vtrack.models.engines.torch import TorchEngine
 from vtrack.models.systems.base import System
 from vtrack.models.systems.registry import build_system, make_config
 from vtrack.training.common.checkpoint import load_run, load_weights

@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from tests.core import published
+from tests.models import published
 from vtrack.errors import ModelError
 from vtrack.models.backbones.pretrained import init_backbone
 from vtrack.models.backbones.registry import FeaturePyramid, build_backbone

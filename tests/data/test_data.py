@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.core.faces import dataset, picture, template_faces, write_pts
+from tests.faces import dataset, picture, template_faces, write_pts
 from vtrack.data import Dataset, load_dataset, outliers
 from vtrack.errors import DataError, MissingExtraError
 from vtrack.layouts import load_layout

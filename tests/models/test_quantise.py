@@ -15,7 +15,8 @@ from vtrack.imaging.warp import warp
 from vtrack.layouts import load_layout
 from vtrack.models import load_model
 from vtrack.models.card import WEIGHTS
-from vtrack.models.engines.base import INT8, OnnxEngine, int8_pays
+from vtrack.models.engines.base import INT8, int8_pays
+from vtrack.models.engines.onnx import OnnxEngine
 from vtrack.models.export.quantise import quantise
 from vtrack.pipelines.sources.open import open_source
 

@@ -11,7 +11,7 @@ import pytest
 from samples.make_samples import CLIPS, shoot
 from tests.clips import write_clip
 from tests.pipelines.results import make_face, make_result
-from tests.pipelines.test_video import QUERY, scene
+from tests.pipelines.test_pipeline import QUERY, scene
 from tests.pipelines.toys import ToyDetector, ToyModel, painter
 from vtrack.cli.main import main
 from vtrack.data.sources import load_dataset

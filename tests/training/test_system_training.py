@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.core import published
+from tests.models import published
 from vtrack.errors import ModelError, UsageError
 from vtrack.models import load_model
 from vtrack.models.card import Card

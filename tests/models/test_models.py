@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.core.faces import noise
+from tests.faces import noise
 from vtrack.errors import ModelError, UsageError
 from vtrack.layouts import load_layout
 from vtrack.models import gpu_likely, load_model, pick_device, shipped

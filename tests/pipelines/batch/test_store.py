@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.pipelines.batching import batch, recipe, summary, tables, write_toys
+from tests.pipelines.batch.batching import batch, recipe, summary, tables, write_toys
 from vtrack.errors import SinkError
 from vtrack.pipelines.batch.files import Filter, find_videos
 from vtrack.pipelines.batch.run import Batch, Plan
@@ -17,7 +17,7 @@ from vtrack.pipelines.batch.store import Store
 from vtrack.pipelines.batch.workers.worker import Tracking
 
 pytest.importorskip("fsspec")
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def files(folder: Path) -> dict[str, bytes]:

@@ -22,13 +22,13 @@ os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 ray = pytest.importorskip("ray")
 
-from tests.pipelines.batching import batch, summary, tables, write_toys  # noqa: E402
+from tests.pipelines.batch.batching import batch, summary, tables, write_toys  # noqa: E402
 from vtrack.errors import ModelError, SinkError, VTrackError  # noqa: E402
 from vtrack.pipelines.batch.lock import locked  # noqa: E402
 from vtrack.pipelines.batch.workers.cluster import Cluster  # noqa: E402
 from vtrack.pipelines.batch.workers.pool import Finished, Progress, Report, Started  # noqa: E402
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(scope="module")

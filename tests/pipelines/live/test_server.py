@@ -18,7 +18,7 @@ import pytest
 aiohttp = pytest.importorskip("aiohttp", reason='the browser view needs aiohttp: pip install "vtrack[live]"')
 
 from tests.clips import write_clip
-from tests.pipelines.browser import CHROMIUM, Browser
+from tests.pipelines.live.browser import CHROMIUM, Browser
 from tests.pipelines.toys import ToyDetector, ToyFace, ToyModel, painter
 from vtrack.errors import SinkError, UsageError
 from vtrack.pipelines.live.capture import Capture

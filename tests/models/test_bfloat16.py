@@ -12,14 +12,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.core.faces import noise
+from tests.faces import noise
 from vtrack.detectors.native import NATIVE_CARD
 from vtrack.errors import ModelError
 from vtrack.layouts import load_layout
 from vtrack.models import load_model
 from vtrack.models.card import WEIGHTS, read_card
-from vtrack.models.engines.base import OnnxEngine, bfloat16, encoded
+from vtrack.models.engines import bfloat16
+from vtrack.models.engines.base import encoded
 from vtrack.models.engines.bfloat16 import Bfloat16Engine, bf16_pays, has_tiles
+from vtrack.models.engines.onnx import OnnxEngine
 from vtrack.models.engines.openvino import parted
 from vtrack.parts import GROUPS
 from vtrack.types import Query

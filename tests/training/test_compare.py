@@ -11,7 +11,7 @@ from vtrack.data import load_dataset
 from vtrack.errors import UsageError
 from vtrack.evaluation.graphs import graph_sheet
 from vtrack.models.card import Card
-from vtrack.models.engines.base import TorchEngine
+from vtrack.models.engines.torch import TorchEngine
 from vtrack.models.systems.registry import build_system, make_config
 from vtrack.training.landmarks.recipe import Recipe
 from vtrack.training.studies.compare import Comparison, Row, table, tables

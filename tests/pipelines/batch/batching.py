@@ -1,4 +1,4 @@
-"""Batches over toy faces; also a program, so that tests can kill it: `python -m tests.pipelines.batching IN OUT`."""
+"""Batches over toy faces; also a program, so that tests can kill it: `python -m tests.pipelines.batch.batching IN OUT`."""
 
 from __future__ import annotations
 

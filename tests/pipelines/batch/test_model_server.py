@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.pipelines.batching import batch, recipe, summary, tables, write_toys
+from tests.pipelines.batch.batching import batch, recipe, summary, tables, write_toys
 from tests.pipelines.toys import ToyModel
 from vtrack.errors import ModelError
 from vtrack.models import load_model

@@ -9,7 +9,7 @@ import pytest
 import torch
 from scipy.interpolate import CubicSpline
 
-from tests.core.faces import noise
+from tests.faces import noise
 from vtrack.data import Dataset, load_dataset
 from vtrack.data.sources import layout_of
 from vtrack.imaging.crops import Crops

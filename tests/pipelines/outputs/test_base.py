@@ -20,7 +20,8 @@ from vtrack import __version__
 from vtrack.errors import SinkError, UsageError
 from vtrack.pipelines.outputs.base import NoSink, PartFile, Sink, check_outputs, sidecar_path, write_sidecar
 from vtrack.pipelines.outputs.tables.csv import LongTable, WideTable
-from vtrack.pipelines.outputs.tables.parquet import JsonLines, ParquetTable
+from vtrack.pipelines.outputs.tables.jsonl import JsonLines
+from vtrack.pipelines.outputs.tables.parquet import ParquetTable
 from vtrack.pipelines.outputs.video import VideoSink
 
 NOISE = np.random.default_rng(0).integers(0, 255, (48, 64, 3), np.uint8)

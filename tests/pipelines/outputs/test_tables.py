@@ -17,8 +17,10 @@ from vtrack.errors import MissingExtraError, UsageError
 from vtrack.layouts import load_layout
 from vtrack.pipelines.outputs.base import NoSink, Sink
 from vtrack.pipelines.outputs.tables.csv import LongTable, WideTable, open_table
-from vtrack.pipelines.outputs.tables.openface import DeepLabCutTable, OpenFaceTable, Places, likelihood
-from vtrack.pipelines.outputs.tables.parquet import JsonLines, ParquetTable
+from vtrack.pipelines.outputs.tables.dlc import DeepLabCutTable, Places, likelihood
+from vtrack.pipelines.outputs.tables.jsonl import JsonLines
+from vtrack.pipelines.outputs.tables.openface import OpenFaceTable
+from vtrack.pipelines.outputs.tables.parquet import ParquetTable
 from vtrack.types import FrameResult, Query
 
 TWO_FRAMES = [make_result(0, make_face()), make_result(1)]

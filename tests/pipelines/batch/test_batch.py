@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from tests.clips import damage, truncate, write_clip, write_sound
-from tests.pipelines.batching import batch, recipe, summary, tables, write_toys
+from tests.pipelines.batch.batching import batch, recipe, summary, tables, write_toys
 from vtrack.errors import SinkError, UsageError
 from vtrack.pipelines.batch.lock import locked
 from vtrack.pipelines.batch.merge import merge
@@ -26,7 +26,7 @@ from vtrack.pipelines.batch.state import Outcome
 from vtrack.pipelines.batch.workers.pool import Finished, Started
 from vtrack.pipelines.outputs.registry import Looks
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(scope="module")
@@ -312,7 +312,7 @@ def undisturbed(many: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[P
 
 def start(folder: Path, out: Path) -> subprocess.Popen[bytes]:
     """A batch in a process of its own."""
-    command = [sys.executable, "-m", "tests.pipelines.batching", str(folder), str(out)]
+    command = [sys.executable, "-m", "tests.pipelines.batch.batching", str(folder), str(out)]
     # Unbuffered: `communicate` would not see lines that were read ahead by `wait_for`.
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0)
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from scipy.integrate import trapezoid
 
-from tests.core.faces import Template, dataset
+from tests.faces import Template, dataset
 from vtrack.cli.eval import _detected
 from vtrack.cli.main import main
 from vtrack.data import Dataset

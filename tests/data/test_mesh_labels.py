@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.core.faces import dataset, template_faces
+from tests.faces import dataset, template_faces
 from vtrack.data import load_dataset
 from vtrack.data.mesh_labels import CURVES, VERTICES, Mesh, judged, training_sets, write_labels
 from vtrack.errors import DataError

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.clips import damage, write_clip
-from tests.pipelines.batching import batch, recipe, summary
+from tests.pipelines.batch.batching import batch, recipe, summary
 from tests.pipelines.toys import ToyDetector, ToyFace, painter
 from vtrack.errors import SourceError, VTrackError
 from vtrack.pipelines.batch.files import Filter, Video, find_videos

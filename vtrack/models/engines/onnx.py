@@ -1,0 +1,37 @@
+"""A landmark network as an ONNX graph, run by onnxruntime on the CPU."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from vtrack.errors import ModelError
+from vtrack.models.card import Card
+from vtrack.models.engines.base import INT8, GraphEngine, encoded
+from vtrack.types import FloatArray, ImageArray, Query
+
+
+class OnnxEngine(GraphEngine):
+    """By onnxruntime. Alone, its threads stay awake between calls; in a `shared` process nobody waits awake."""
+
+    def __init__(self, card: Card, path: Path, *, shared: bool = False) -> None:
+        import onnxruntime
+
+        super().__init__(card, shared=shared)
+        self.engine = "int8" if path.name.endswith(INT8) else "onnx"
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = self._threads
+        options.inter_op_num_threads = 1
+        try:
+            self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        except Exception as error:
+            raise ModelError(f"{path}: not a model that onnxruntime can run: {_first_line(error)}") from error
+
+    def _run(self, crops: ImageArray, query: Query) -> Sequence[FloatArray]:
+        parts, positions = encoded(query)
+        answer: list[FloatArray] = self._session.run(None, {"crops": crops, "parts": parts, "positions": positions})
+        return answer
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().partition("\n")[0]
