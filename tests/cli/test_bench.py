@@ -12,10 +12,10 @@ import pytest
 from vtrack.cli.bench import model_table
 from vtrack.cli.main import main
 from vtrack.errors import VTrackError
-from vtrack.models.engines.speed import TOGETHER, Row, measure, spread_query
 from vtrack.pipelines.bench.chart import plot, report
 from vtrack.pipelines.bench.contest import Program, Turn, contest
 from vtrack.pipelines.bench.memory import peak_mb
+from vtrack.pipelines.bench.models import TOGETHER, Row, measure, spread_query
 from vtrack.pipelines.sources.open import open_source
 
 ROOT = Path(__file__).parents[2]

@@ -20,10 +20,10 @@ from vtrack.models.card import WEIGHTS, Card, read_card
 from vtrack.models.decoding import interpolation as reading_module
 from vtrack.models.decoding.interpolation import Taught, marks, reading
 from vtrack.models.engines.base import encoded
-from vtrack.models.engines.speed import spread_query
 from vtrack.models.export.other_programs import Baked, export
 from vtrack.models.networks import load_network
 from vtrack.parts import ANCHORS
+from vtrack.pipelines.bench.models import spread_query
 from vtrack.query import parse_query
 from vtrack.types import FloatArray, ImageArray, LandmarkModel, Query
 

@@ -13,9 +13,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from vtrack.errors import ModelError, UsageError
 from vtrack.layouts import load_layout
 from vtrack.models.decoding.curves import Curves
+from vtrack.models.decoding.outline import Outline
 from vtrack.models.systems import gcn, rht
 from vtrack.models.systems.base import Labelled, System
-from vtrack.models.systems.outline import Outline
 from vtrack.models.systems.references import References, representatives
 from vtrack.models.systems.registry import build_system, make_config, system_of
 from vtrack.template import load_template

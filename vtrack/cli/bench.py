@@ -15,7 +15,7 @@ from vtrack.cli.run import add_decoding_options
 from vtrack.errors import MissingExtraError, SinkError, UsageError
 
 if TYPE_CHECKING:
-    from vtrack.models.engines.speed import Row as ModelRow
+    from vtrack.pipelines.bench.models import Row as ModelRow
     from vtrack.pipelines.bench.smoothing import Row, Speed
 
 SAMPLE = Path(__file__).parents[2] / "samples" / "sample.mp4"
@@ -109,7 +109,7 @@ def _video(args: argparse.Namespace) -> int:
 
 def _model(args: argparse.Namespace) -> int:
     """A landmark model alone."""
-    from vtrack.models.engines.speed import measure
+    from vtrack.pipelines.bench.models import measure
 
     rows = list(measure(args.model, args.device))
     print(json.dumps([dataclasses.asdict(row) for row in rows]) if args.json else model_table(args.model, rows))

@@ -7,7 +7,7 @@ from pathlib import Path
 import cv2
 
 from vtrack.errors import SinkError
-from vtrack.types import ImageArray
+from vtrack.imaging.planes import ImageArray
 
 
 def check_free(path: Path, *, overwrite: bool) -> None:

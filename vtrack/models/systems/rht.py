@@ -26,9 +26,9 @@ from vtrack.errors import ModelError
 from vtrack.models.backbones.blocks import conv_norm
 from vtrack.models.backbones.registry import build_backbone, normalise
 from vtrack.models.decoding import heatmaps as hm
+from vtrack.models.decoding.outline import Outline
 from vtrack.models.decoding.registry import DECODERS, decode
 from vtrack.models.systems.base import Doubt, Labelled, LayoutConfig, LayoutSystem, full_precision, precisely
-from vtrack.models.systems.outline import Outline
 from vtrack.models.systems.output import Output
 from vtrack.models.systems.references import CHOICES, References, representatives
 
