@@ -26,7 +26,7 @@ from vtrack.pipelines.outputs.base import Sink
 from vtrack.pipelines.smoothing.smoother import Smoother
 from vtrack.pipelines.sources.base import Source
 from vtrack.pipelines.sources.open import open_source
-from vtrack.pipelines.sources.scene_cuts import marked
+from vtrack.pipelines.sources.scene_cuts import mark_cuts
 from vtrack.pipelines.tracking.follower import DETECT_EVERY, Followed
 from vtrack.pipelines.tracking.landmarks import Landmarker, Sighting, once
 from vtrack.pipelines.tracking.offline import SegmentFollower
@@ -152,7 +152,7 @@ class Pipeline:
         """
         watch = watch or Stopwatch()
         with (
-            Ahead(watch.each("decode", marked(source)), room(source), stop) as frames,
+            Ahead(watch.each("decode", mark_cuts(source)), room(source), stop) as frames,
             closing(self.follow(frames, watch)) as followed,
         ):
             yield from finished(self.settings, followed, pixels=pixels, watch=watch)

@@ -49,7 +49,7 @@ class Frame:
     """Presentation timestamp in units of `time_base`."""
     time_base: Fraction
     cut: bool = False
-    """Whether a new scene begins with it; `vtrack.pipelines.sources.scene_cuts.marked` finds out."""
+    """Whether a new scene begins with it; `vtrack.pipelines.sources.scene_cuts.mark_cuts` finds out."""
 
     def __post_init__(self) -> None:
         if isinstance(self.pixels, Planes):

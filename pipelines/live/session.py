@@ -19,7 +19,7 @@ import numpy as np
 from vtrack.pipelines.live.capture import Capture
 from vtrack.pipelines.live.latest import Newest
 from vtrack.pipelines.pipeline import Finish, Pipeline, Settings, as_result, only
-from vtrack.pipelines.sources.scene_cuts import marked
+from vtrack.pipelines.sources.scene_cuts import mark_cuts
 from vtrack.pipelines.tracking.landmarks import Landmarker
 from vtrack.pipelines.tracking.online import CausalFollower
 from vtrack.types import Face, FrameResult, Query
@@ -77,7 +77,7 @@ class Live:
             detect_every=settings.detect_every,
         )
         smoother, finish = settings.smoother(), Finish(settings)
-        with closing(follower.follow(marked(self.capture))) as followed:
+        with closing(follower.follow(mark_cuts(self.capture))) as followed:
             for frame, sightings in followed:
                 for smooth in smoother.push(as_result(frame, sightings, follower.landmarker.query)):
                     result = finish(smooth)

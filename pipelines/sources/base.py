@@ -1,4 +1,4 @@
-"""What a source of frames is: facts known before reading, the frames that are wanted, and the frames themselves, once."""
+"""The base class of frame sources, the facts known before reading, and the selection of frames."""
 
 from __future__ import annotations
 
@@ -13,45 +13,54 @@ from typing import Self
 from vtrack.errors import SourceError, UsageError
 from vtrack.types import Frame
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class SourceInfo:
-    """What is known of a source before its frames are read; None for what is not."""
+    """Facts about a source that are known before its frames are read; None where unknown."""
 
     name: str
     """Short name for messages and tables: the file's name, or the address without its password."""
     path: str
-    """What was opened: a path, pattern or address. The video sink opens it again to copy sound and subtitles."""
+    """The path, pattern or address that was opened. The video sink opens it again to copy sound and subtitles."""
     width: int
     """Displayed width of every frame, in square pixels."""
     height: int
-    """Displayed height."""
+    """Displayed height of every frame, in square pixels."""
     time_base: Fraction
-    """Unit of `Frame.pts`."""
+    """Unit of `Frame.pts`, in seconds."""
     average_rate: Fraction | None
-    """Frames per second on average."""
+    """Average frames per second."""
     frames: int | None
-    """How many frames the whole source has, by its header; an estimate."""
+    """Number of frames in the whole source according to its header; an estimate."""
     start_time: float
-    """Seconds at which the whole source starts, on its own clock, which is that of `Frame.time`."""
+    """Start of the whole source in seconds, on the same clock as `Frame.time`."""
     duration: float | None
-    """Seconds of the whole source."""
+    """Duration of the whole source in seconds."""
     has_audio: bool = False
     has_subtitles: bool = False
     is_live: bool = False
-    """Whether it may be impossible to open again and read the same, as with a stream or a camera."""
+    """True for streams and cameras, which cannot be opened again to read the same frames."""
 
     @property
     def size(self) -> tuple[int, int]:
-        """Displayed width and height."""
+        """Displayed width and height in pixels."""
         return self.width, self.height
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Which frames are wanted: start <= time < stop on the source's own clock, every n-th of those."""
+    """Which frames to read: start <= time < stop on the source's own clock, and of these every n-th.
+
+    Args:
+        start: First time in seconds; None for the beginning.
+        stop: End in seconds, excluded; None for the end.
+        every: Take every n-th frame; 1 takes all.
+
+    Raises:
+        UsageError: `every` is below 1, or `stop` does not come after `start`.
+    """
 
     start: float | None = None
     stop: float | None = None
@@ -64,7 +73,7 @@ class Selection:
             raise UsageError(f"stop ({self.stop:g} s) must come after start ({self.start:g} s)")
 
     def count(self, info: SourceInfo) -> int | None:
-        """How many frames to expect, for a progress bar; None where nobody knows."""
+        """Estimate the number of selected frames, for a progress bar; None where it is unknown."""
         if info.frames is None:
             return None
         frames: float = info.frames
@@ -77,7 +86,19 @@ class Selection:
 
 
 class Source(ABC):
-    """Frames in order, once. A context manager; reading to the end, breaking off and errors close it as well."""
+    """Base class of sources: an iterable of frames in display order, which can be read once.
+
+    A source is a context manager. It also closes itself at the end of the frames, when the reader stops early, and on
+    errors. Subclasses set `info` and implement `damaged`, `_frames` and `close`.
+
+    Args:
+        selection: Which frames to read.
+
+    Example:
+        with open_source("input.mp4") as source:
+            for frame in source:
+                print(frame.time)
+    """
 
     info: SourceInfo
     selection: Selection
@@ -88,32 +109,33 @@ class Source(ABC):
 
     @property
     def expected(self) -> int | None:
-        """About how many frames will be delivered; None where nobody knows."""
+        """Estimated number of frames that will be read; None where it is unknown."""
         return self.selection.count(self.info)
 
     @property
     @abstractmethod
     def damaged(self) -> int:
-        """How many packets or images could not be decoded so far."""
+        """Number of packets or images that could not be decoded so far."""
 
     def __iter__(self) -> Iterator[Frame]:
         if self._read:
-            raise SourceError(f"{self.info.name}: a source is read once; open it again to read it again")
+            raise SourceError(f"{self.info.name}: a source can be read only once; open it again to read it again")
         self._read = True
         try:
             yield from self._frames()
         finally:
             self.close()
         if self.damaged:
-            logger.warning("%s: damage in %d places; what was readable was read", self.info.name, self.damaged)
+            places = "1 place" if self.damaged == 1 else f"{self.damaged} places"
+            log.warning("%s: skipped damaged data in %s", self.info.name, places)
 
     @abstractmethod
     def _frames(self) -> Iterator[Frame]:
-        """The frames of the selection."""
+        """Yield the frames of the selection."""
 
     @abstractmethod
     def close(self) -> None:
-        """Let go of files and connections; may be called more than once."""
+        """Close files and connections; may be called more than once."""
 
     def __enter__(self) -> Self:
         return self

@@ -1,4 +1,4 @@
-"""Pictures out of a video file or stream with PyAV, whatever state it is in."""
+"""Decoding a video file or stream with PyAV, damaged or not."""
 
 from __future__ import annotations
 
@@ -16,42 +16,52 @@ from av.codec.hwaccel import HWAccel, hwdevices_available
 from av.stream import Disposition
 
 from vtrack.errors import SourceError, UsageError
-from vtrack.pipelines.sources.timestamps import Clock
+from vtrack.pipelines.sources.timestamps import TimestampRepair
 from vtrack.runtime.cores import cores
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
-# A damaged container may report errors for ever; after so many in a row it is at its end.
+# A damaged container may report errors without end; reading stops after this many in a row.
 MAX_ERRORS_IN_A_ROW = 100
-# Seconds. Seeking goes by decoding time, which differs from display time by a few frames; this is more than that.
+# Seconds to seek before the wanted time: seeking uses decoding times, which differ from display times by a few frames.
 SEEK_LEAD = 1.0
-# Codecs in which not every packet is a picture to show, so that packets cannot be counted in place of pictures.
+# Codecs in which some packets hold no frame for display, so that frames cannot be counted by their packets.
 UNCOUNTABLE_CODECS = frozenset({"vp8"})
-# First boxes of an MP4 or MOV file.
+# Types of the boxes that an MP4 or MOV file may begin with.
 MP4_BOXES = frozenset({b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip"})
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Picture:
-    """A decoded picture, not converted yet."""
+class DecodedFrame:
+    """A decoded frame, not converted to RGB yet."""
 
     index: int
-    """How many pictures of the stream are shown before it."""
+    """Number of frames of the stream that are displayed before it."""
     pts: int
     frame: av.VideoFrame
 
 
 class Decoder:
-    """The pictures of a file's or address's video stream in display order. Damaged packets are skipped and counted."""
+    """Decodes the video stream of a file or address, in display order. Damaged packets are skipped and counted.
+
+    Args:
+        source: Path of a file, or a network address as a string.
+        timeout: Seconds that a network source may stay silent.
+        hwaccel: Name of a hardware decoder, or "none" for the CPU.
+
+    Raises:
+        UsageError: PyAV has no such hardware decoder.
+        SourceError: The source cannot be opened or holds no video; the message says why in one line.
+    """
 
     def __init__(self, source: str | Path, timeout: float, hwaccel: str = "none") -> None:
         self.is_network = isinstance(source, str)
-        # An absolute path, for FFmpeg would take a file called "concat:a|b" for a protocol.
+        # An absolute path: FFmpeg would read a file name such as "concat:a|b" as a protocol.
         self.path = source if isinstance(source, str) else str(source.absolute())
-        self.label = _without_secrets(source) if isinstance(source, str) else str(source)
+        self.label = _without_credentials(source) if isinstance(source, str) else str(source)
         self.damaged = 0
         self._timeout = timeout
-        self._chip = hwaccel
+        self._hwaccel = hwaccel
         self._open()
 
     def close(self) -> None:
@@ -60,26 +70,26 @@ class Decoder:
 
     @property
     def start_time(self) -> float:
-        """Seconds at which the stream starts."""
+        """Start of the stream in seconds."""
         return float((self.stream.start_time or 0) * self.time_base)
 
     @property
     def duration(self) -> float | None:
-        """Seconds that the stream lasts by its header; the whole file's where it does not say."""
+        """Duration of the stream in seconds by its header; that of the whole file where the stream has none."""
         if self.stream.duration:
             return float(self.stream.duration * self.time_base)
         if not self.container.duration:
             return None
-        # Matroska counts from 0, the others from their start.
+        # Matroska states the end on a clock from 0; other formats state the time from start to end.
         from_zero = self.container.format.name.startswith("matroska")
         return self.container.duration / av.time_base - (self.start_time if from_zero else 0.0)
 
-    def pictures(self, start: float | None = None) -> Iterator[Picture]:
-        """All pictures from the first one, or from some key frame before `start` seconds."""
+    def frames(self, start: float | None = None) -> Iterator[DecodedFrame]:
+        """Yield all frames from the first one, or from a key frame before `start` seconds."""
         index, frames = self._from_start() if start is None else self._from_before(start)
-        clock = Clock(self.time_base, self.stream.average_rate, self.stream.start_time or 0)
+        repair = TimestampRepair(self.time_base, self.stream.average_rate, self.stream.start_time or 0)
         for frame in frames:
-            yield Picture(index, clock(frame.pts), frame)
+            yield DecodedFrame(index, repair(frame.pts), frame)
             index += 1
 
     # Opening
@@ -88,9 +98,9 @@ class Decoder:
         if not self.is_network and Path(self.path).stat().st_size == 0:
             raise SourceError(f"{self.label}: the file is empty (0 bytes)")
         try:
-            self.container = self._opened(self._chip)
+            self.container = self._open_container(self._hwaccel)
         except (av.FFmpegError, OSError) as error:
-            raise SourceError(f"{self.label}: {self._why_not_open(error)}") from error
+            raise SourceError(f"{self.label}: {self._open_failure(error)}") from error
         try:
             self.stream = self._best_stream()
             self.stream.thread_type = "AUTO"
@@ -100,46 +110,50 @@ class Decoder:
             self.close()
             raise
 
-    def _opened(self, chip: str) -> av.container.InputContainer:
+    def _open_container(self, hwaccel: str) -> av.container.InputContainer:
         options = {"rtsp_transport": "tcp"} if self.path.lower().startswith("rtsp") else {}
         timeout = (self._timeout, self._timeout) if self.is_network else None
-        return av.open(self.path, options=options, timeout=timeout, metadata_errors="replace", hwaccel=_hwaccel(chip))
+        return av.open(
+            self.path, options=options, timeout=timeout, metadata_errors="replace", hwaccel=_hwaccel(hwaccel)
+        )
 
     def _best_stream(self) -> av.VideoStream:
         streams = self.container.streams
-        if self.container.format.name == "tty":  # FFmpeg can show any text as a terminal's picture
-            raise SourceError(f"{self.label}: not a video but text")
-        moving = [stream for stream in streams.video if not stream.disposition & Disposition.attached_pic]
-        if not moving:
+        if self.container.format.name == "tty":  # FFmpeg renders any text file as a terminal's screen
+            raise SourceError(f"{self.label}: a text file, not a video")
+        # An attached picture is a cover image, not a video.
+        videos = [stream for stream in streams.video if not stream.disposition & Disposition.attached_pic]
+        if not videos:
             kinds = " and ".join(sorted({stream.type for stream in streams} - {"video"}))
             raise SourceError(f"{self.label}: no video stream" + (f", only {kinds}" if kinds else ""))
         best = streams.best("video")
-        stream = best if best in moving else moving[0]
+        stream = best if best in videos else videos[0]
         if stream.codec_context is None:
-            raise SourceError(f"{self.label}: no decoder for this kind of video")
+            raise SourceError(f"{self.label}: FFmpeg has no decoder for this video codec")
         return stream
 
-    def _why_not_open(self, error: Exception) -> str:
+    def _open_failure(self, error: Exception) -> str:
+        """Say why the source cannot be opened."""
         if self.is_network:
             if isinstance(error, av.error.ExitError | TimeoutError):
                 return f"no answer within {self._timeout:g} s"
-            if not self._opens_plainly():
+            if not self._opens_on_cpu():
                 return f"cannot be reached or is not a video ({_reason(error)})"
         elif isinstance(error, PermissionError) and not os.access(self.path, os.R_OK):
-            return "no permission to read it"
-        elif not self._opens_plainly():
+            return "no permission to read this file"
+        elif not self._opens_on_cpu():
             with Path(self.path).open("rb") as file:
                 if file.read(8)[4:] in MP4_BOXES:
-                    return "this MP4 or MOV lacks its index or has a damaged one; the recording or copy was cut off"
+                    return "its MP4 or MOV index is missing or damaged; the recording or copy was cut off"
             return "not a video, or its header is damaged"
-        return f"there is no {self._chip} to decode on here ({_reason(error)})"
+        return f"cannot decode with {self._hwaccel} on this machine ({_reason(error)})"
 
-    def _opens_plainly(self) -> bool:
-        """Whether it was for the chip's sake that it could not be opened."""
-        if self._chip == "none":
+    def _opens_on_cpu(self) -> bool:
+        """Return whether the source opens without the hardware decoder, which is then the cause of the failure."""
+        if self._hwaccel == "none":
             return False
         try:
-            self._opened("none").close()
+            self._open_container("none").close()
         except (av.FFmpegError, OSError):
             return False
         return True
@@ -150,7 +164,7 @@ class Decoder:
         return 0, self._frames()
 
     def _from_before(self, start: float) -> tuple[int, Iterator[av.VideoFrame]]:
-        """The index of the first frame that comes after seeking, and the frames."""
+        """Seek before `start` seconds; return the index of the first frame after seeking, and the frames."""
         stream = self.stream
         countable = not self.is_network and stream.codec_context.name not in UNCOUNTABLE_CODECS and not self._is_avi
         target = round((start - SEEK_LEAD) / self.time_base)
@@ -164,7 +178,7 @@ class Decoder:
             if first is not None and first.pts is not None and first.pts * self.time_base <= start:
                 index = self._count_before(first.pts)
         except av.FFmpegError as error:
-            logger.debug("%s: cannot seek (%s)", self.label, error)
+            log.debug("%s: cannot seek (%s)", self.label, error)
         if first is None or index is None:
             self.close()
             self.damaged = 0
@@ -173,7 +187,7 @@ class Decoder:
         return index, chain([first], frames)
 
     def _count_before(self, pts: int) -> int | None:
-        """How many pictures are shown before `pts`, by their packets alone; None if packets do not say when."""
+        """Count the frames displayed before `pts` by their packets alone; None if a packet has no timestamp."""
         count = 0
         with av.open(self.path, metadata_errors="replace") as container:
             for packet in container.demux(container.streams[self.stream.index]):
@@ -187,6 +201,7 @@ class Decoder:
         return count
 
     def _frames(self) -> Iterator[av.VideoFrame]:
+        """Yield the frames that follow in the container."""
         first_dts, last_pts = None, None
         expected = 0
         for frame, packets in self._decode(self.container, self.stream):
@@ -195,7 +210,7 @@ class Decoder:
                 continue
             expected -= 1
             if self._is_avi and frame.dts is not None:
-                # AVI has no display times; FFmpeg's guesses step back. Decoding times are even, from 0.
+                # AVI has no display times, and FFmpeg's guesses step back. Decoding times are even, from 0.
                 first_dts = frame.dts if first_dts is None else first_dts
                 frame.pts = frame.dts - first_dts
             last_pts = frame.pts
@@ -204,10 +219,10 @@ class Decoder:
             yield from self._tail(last_pts, expected)
 
     def _tail(self, after: int, expected: int) -> Iterator[av.VideoFrame]:
-        """Frames shown after `after`, decoded again without threads.
+        """Decode the frames displayed after `after` again, without frame threads.
 
-        A decoder with frame threads that meets a damaged packet while it is emptied gives up the good pictures that it
-        still holds, so a video that was cut off would lose its last ones.
+        A decoder with frame threads that meets a damaged packet while it is flushed drops the good frames that it still
+        holds, so a video that was cut off would lose its last ones.
         """
         damaged = self.damaged
         with av.open(self.path, metadata_errors="replace") as container:
@@ -218,29 +233,29 @@ class Decoder:
                 if frame is not None and frame.pts is not None and frame.pts > after:
                     expected -= 1
                     yield frame
-        # Damage before the tail has been counted already.
+        # Damage before the tail is counted already.
         self.damaged = damaged + (max(expected, 0) if self.damaged > damaged else 0)
 
     def _decode(
         self, container: av.container.InputContainer, stream: av.VideoStream
     ) -> Iterator[tuple[av.VideoFrame | None, int]]:
-        """Frames, or None where a packet gives none yet; with each, how many more pictures the decoder now owes."""
+        """Yield (frame, 0) for each frame, and (None, number of frames that the packet adds) for each packet."""
         for packet in chain(self._packets(container, stream), [None]):
-            owed = int(packet is not None and not packet.is_discard)
+            added = int(packet is not None and not packet.is_discard)
             damaged = packet is not None and packet.is_corrupt
             frames: list[av.VideoFrame] = []
             try:
                 frames = stream.decode(packet)
             except av.FFmpegError as error:
-                damaged, owed = True, owed - 1
-                logger.debug("%s: %s", self.label, error)
+                damaged, added = True, added - 1
+                log.debug("%s: %s", self.label, error)
             self.damaged += damaged
-            yield None, owed
+            yield None, added
             for frame in frames:
                 yield frame, 0
 
     def _packets(self, container: av.container.InputContainer, stream: av.VideoStream) -> Iterator[av.Packet]:
-        """Packets that hold data; an empty one would tell the decoder that the video is over."""
+        """Yield the packets that hold data; an empty packet would flush the decoder."""
         errors = 0
         while errors < MAX_ERRORS_IN_A_ROW:
             try:
@@ -252,10 +267,10 @@ class Decoder:
             except av.error.InvalidDataError as error:
                 errors += 1
                 self.damaged += 1
-                logger.debug("%s: %s", self.label, error)
+                log.debug("%s: %s", self.label, error)
             except av.FFmpegError as error:
                 self.damaged += 1
-                logger.warning("%s: reading ended early (%s)", self.label, error.strerror or error)
+                log.warning("%s: reading stopped early (%s)", self.label, error.strerror or error)
                 return
 
     @property
@@ -264,26 +279,31 @@ class Decoder:
 
 
 def check_hwaccel(name: str) -> None:
-    """Raise for a chip that this build of FFmpeg does not know."""
-    known = hwdevices_available()
-    if name != "none" and name not in known:
-        raise UsageError(
-            f"there is no {name!r} to decode on; this build of PyAV knows none, {', '.join(sorted(known))}"
-        )
+    """Check that this build of PyAV has a hardware decoder.
+
+    Args:
+        name: Name of the hardware decoder, or "none" for the CPU.
+
+    Raises:
+        UsageError: PyAV does not know it; the message lists what it knows.
+    """
+    available = ["none", *sorted(hwdevices_available())]
+    if name not in available:
+        raise UsageError(f"unknown hardware decoder {name!r}; this build of PyAV has {', '.join(available)}")
 
 
 def _hwaccel(name: str) -> HWAccel | None:
-    """FFmpeg's decoding on a chip of this name; what that cannot decode the CPU does."""
+    """Return PyAV's hardware decoder of this name; the CPU decodes what it cannot."""
     check_hwaccel(name)
     return None if name == "none" else HWAccel(name, allow_software_fallback=True)
 
 
 def _reason(error: Exception) -> str:
-    """What the system says of it."""
+    """Return the system's message for an error."""
     return str(getattr(error, "strerror", None) or error)
 
 
-def _without_secrets(address: str) -> str:
-    """The address without user, password and query, which may hold keys."""
+def _without_credentials(address: str) -> str:
+    """Return the address without user, password and query, which may hold keys."""
     parts = urlsplit(address)
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"

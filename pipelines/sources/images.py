@@ -1,4 +1,4 @@
-"""Images as a source: each file one frame, in natural order."""
+"""Image sequences as a source: each file is one frame, in natural order."""
 
 from __future__ import annotations
 
@@ -14,21 +14,35 @@ from vtrack.errors import SourceError, UsageError
 from vtrack.pipelines.sources.base import Selection, Source, SourceInfo
 from vtrack.types import Frame, ImageArray
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 
 def read_image(path: Path) -> ImageArray | None:
-    """(H, W, 3) RGB, upright by its EXIF orientation; None where the file holds no readable picture."""
+    """Read an image file as (H, W, 3) RGB, upright by its EXIF orientation; None if it cannot be decoded."""
     try:
-        data = np.fromfile(path, np.uint8)  # OpenCV's own reading fails on names that are not plain ASCII on Windows
+        data = np.fromfile(path, np.uint8)  # cv2.imread fails on non-ASCII names on Windows
         image = cv2.imdecode(data, cv2.IMREAD_COLOR_RGB) if data.size else None
     except (OSError, cv2.error):
         return None
     return None if image is None else image.astype(np.uint8, copy=False)
 
 
-class ImageFolder(Source):
-    """Frame i is file i, at i / fps seconds; a file that cannot be read leaves a gap. All get the first one's size."""
+class ImageSequence(Source):
+    """A list of image files as a source.
+
+    Frame i is file i, displayed at i / fps seconds. A file that cannot be decoded leaves a gap in the frame indices.
+    All images are scaled to the size of the first.
+
+    Args:
+        path: Folder, pattern or file that the images belong to, for messages.
+        files: The image files in order.
+        selection: Which frames to read.
+        fps: Frames per second.
+
+    Raises:
+        UsageError: `fps` is not above 0.
+        SourceError: The selection holds no image, or none can be decoded.
+    """
 
     def __init__(self, path: Path, files: Sequence[Path], selection: Selection, fps: float = 25) -> None:
         super().__init__(selection)
@@ -44,10 +58,10 @@ class ImageFolder(Source):
             and (selection.stop is None or i * seconds < selection.stop)
         ][:: selection.every]
         if not self._files:
-            raise SourceError(f"{path}: no image from start to stop; {len(files)} at {fps:g} per second end at "
+            raise SourceError(f"{path}: no image between start and stop; its {len(files)} images at {fps:g} fps end at "
                               f"{len(files) * seconds:g} s")  # fmt: skip
         self._damaged = 0
-        self._rest = iter(self._files)
+        self._remaining = iter(self._files)
         self._first = self._next()
         if self._first is None:
             raise SourceError(f"{path}: none of {len(self._files)} images could be read")
@@ -66,43 +80,44 @@ class ImageFolder(Source):
 
     @property
     def expected(self) -> int:
-        """How many images will be read."""
+        """Number of images that will be read."""
         return len(self._files)
 
     @property
     def damaged(self) -> int:
-        """Images that could not be read so far."""
+        """Number of images that could not be decoded so far."""
         return self._damaged
 
     def _next(self) -> Frame | None:
-        """The next image that can be read."""
-        for index, file in self._rest:
+        """Return the next image that can be decoded."""
+        for index, file in self._remaining:
             image = read_image(file)
             if image is not None:
                 return Frame(image, index, index, self._time_base)
             self._damaged += 1
-            logger.debug("%s: cannot be read as an image", file)
+            log.debug("%s: cannot decode this image", file)
         return None
 
     def _frames(self) -> Iterator[Frame]:
         frame, self._first = self._first, None
         while frame is not None:
-            yield self._fitted(frame)
+            yield self._scaled(frame)
             frame = self._next()
 
-    def _fitted(self, frame: Frame) -> Frame:
+    def _scaled(self, frame: Frame) -> Frame:
+        """Return the frame at the size of the first one."""
         if frame.size == self.info.size:
             return frame
         if not self._warned:
             self._warned = True
-            logger.warning(
-                "%s: images differ in size; all are scaled to the first one's %dx%d", self.info.name, *self.info.size
+            log.warning(
+                "%s: images differ in size; scaling all to the first image's %dx%d", self.info.name, *self.info.size
             )
         smaller = frame.size[0] > self.info.width
         image = cv2.resize(frame.image, self.info.size, interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR)
         return Frame(image.astype(np.uint8, copy=False), frame.index, frame.pts, frame.time_base)
 
     def close(self) -> None:
-        """Files are open only while they are read."""
-        self._rest = iter(())
+        """Skip the remaining images; each file is open only while it is decoded."""
+        self._remaining = iter(())
         self._first = None

@@ -1,4 +1,4 @@
-"""How a stored picture is turned and mirrored before it is shown."""
+"""Orientation of stored images: how to rotate and mirror them for display."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from vtrack.types import ImageArray
 
 @dataclass(frozen=True, slots=True)
 class Orientation:
-    """One of the eight ways to show a picture: transpose first, then mirror."""
+    """One of the eight orientations of an image: transpose first, then mirror."""
 
     transposed: bool = False
     mirrored_x: bool = False
@@ -22,17 +22,17 @@ class Orientation:
 
     @classmethod
     def of(cls, frame: VideoFrame) -> Orientation:
-        """From the frame's display matrix; upright where it has none.
+        """Read the orientation from the frame's display matrix; upright where there is none.
 
-        The matrix takes a stored point to where it is shown: x' = a x + c y, y' = b x + d y, in 16.16
-        fixed point. Angles between quarter turns, which no player shows well, go to the nearest of the eight.
+        The matrix maps a stored point to where it is displayed: x' = a x + c y, y' = b x + d y, in 16.16 fixed point.
+        Angles between quarter turns, which no player displays well, are rounded to the nearest of the eight.
         """
         try:
-            # Not `frame.side_data`: what that returns and the frame hold on to each other, and with them every picture that the
-            # decoder has room for, until Python searches all memory for such circles.
+            # Not `frame.side_data`: its result and the frame refer to each other. The cycle keeps all pictures of the
+            # decoder's pool in memory until the garbage collector runs.
             matrix = SideDataContainer(frame).get("DISPLAYMATRIX")  # type: ignore[call-arg]
-        except ValueError:  # PyAV does not know a kind of side data that this frame also carries; the angle it does.
-            return cls._turned(frame.rotation)
+        except ValueError:  # PyAV does not know another kind of side data of this frame; the angle still works.
+            return cls._from_angle(frame.rotation)
         if matrix is None:
             return cls()
         a, b, _, c, d = np.frombuffer(matrix, np.int32)[:5].tolist()
@@ -41,17 +41,17 @@ class Orientation:
         return cls(False, a < 0, d < 0)
 
     @classmethod
-    def _turned(cls, degrees: int) -> Orientation:
-        """Shown after a turn counter-clockwise, to the nearest quarter."""
+    def _from_angle(cls, degrees: int) -> Orientation:
+        """Return the orientation after a counter-clockwise turn, rounded to quarter turns."""
         quarters = round(degrees / 90) % 4
         return (cls(), cls(True, False, True), cls(False, True, True), cls(True, True, False))[quarters]
 
     def size(self, width: int, height: int) -> tuple[int, int]:
-        """Displayed width and height of a stored picture."""
+        """Return the displayed width and height of an image stored in this size."""
         return (height, width) if self.transposed else (width, height)
 
     def apply(self, image: ImageArray) -> ImageArray:
-        """The picture as displayed, contiguous."""
+        """Return the image as displayed, C-contiguous."""
         if self.transposed:
             image = np.asarray(cv2.transpose(image), np.uint8)
         if self.mirrored_x or self.mirrored_y:

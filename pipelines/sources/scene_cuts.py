@@ -1,4 +1,4 @@
-"""Scene cuts, told from the brightness of a few hundred pixels of each frame."""
+"""Scene cut detection from the brightness of a few hundred pixels of each frame."""
 
 from __future__ import annotations
 
@@ -14,59 +14,60 @@ from vtrack.imaging.planes import BT601, Pixels, Planes
 from vtrack.types import FloatArray, Frame
 
 _ROWS, _COLUMNS = 18, 32
-_CHANGE = 24.0
-"""Mean change of brightness, of 255, from one frame to the next that a cut has at least ..."""
-_OUTSTANDING = 4.0
-"""... and how many times the usual change of the last frames; fast motion changes much, but in every frame."""
-_MEMORY = 12
-_SHARES = np.array([BT601[0], 1 - sum(BT601), BT601[1]], np.float32)
-"""Of red, green and blue in brightness."""
+"""Grid of sampled pixels."""
+_MIN_CHANGE = 24.0
+"""A cut changes the mean absolute brightness by more than this, of 255 ..."""
+_MIN_RATIO = 4.0
+"""... and by more than this many times the median change of the last frames: fast motion changes much in every frame."""
+_HISTORY = 12
+"""Number of frames whose change is remembered."""
+_LUMA_WEIGHTS = np.array([BT601[0], 1 - sum(BT601), BT601[1]], np.float32)
+"""Weights of red, green and blue in brightness."""
 
 
-def marked(frames: Iterable[Frame]) -> Iterator[Frame]:
-    """The same frames; each that a new scene begins with says so."""
+def mark_cuts(frames: Iterable[Frame]) -> Iterator[Frame]:
+    """Yield the same frames; the first frame of each new scene gets `cut=True`."""
     detector = CutDetector()
     for frame in frames:
         yield replace(frame, cut=True) if detector.is_cut(frame.pixels) else frame
 
 
 class CutDetector:
-    """Says of each picture whether a new scene begins with it."""
+    """Compares each image of a video with the one before and reports scene cuts."""
 
     def __init__(self) -> None:
         self._last: FloatArray | None = None
-        self._changes: deque[float] = deque(maxlen=_MEMORY)
+        self._changes: deque[float] = deque(maxlen=_HISTORY)
 
     def is_cut(self, image: Pixels) -> bool:
-        """Compare this picture with the one before. The first is no cut."""
-        small = _glance(image)
-        last, self._last = self._last, small
+        """Return whether a new scene begins with this image; False for the first image."""
+        brightness = _brightness(image)
+        last, self._last = self._last, brightness
         if last is None:
             return False
-        change = float(np.abs(small - last).mean())
-        cut = change > _CHANGE and change > _OUTSTANDING * self._usual()
+        change = float(np.abs(brightness - last).mean())
+        cut = change > _MIN_CHANGE and change > _MIN_RATIO * self._median_change()
         if cut:
             self._changes.clear()
         else:
             self._changes.append(change)
         return cut
 
-    def _usual(self) -> float:
-        """The usual change of the last pictures."""
+    def _median_change(self) -> float:
         return float(np.median(self._changes)) if self._changes else 0.0
 
 
-def _glance(image: Pixels) -> FloatArray:
+def _brightness(image: Pixels) -> FloatArray:
     """(rows, columns) brightness, 0 to 255, of evenly spread pixels."""
-    places = _places(*image.shape[:2])
+    grid = _grid(*image.shape[:2])
     if isinstance(image, Planes):
-        return image.brightness(*places)
-    return np.dot(image[places].astype(np.float32), _SHARES)
+        return image.brightness(*grid)
+    return np.dot(image[grid].astype(np.float32), _LUMA_WEIGHTS)
 
 
 @lru_cache(maxsize=8)
-def _places(height: int, width: int) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
-    """Rows (rows, 1) and columns (1, columns) of the pixels that are looked at."""
+def _grid(height: int, width: int) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+    """Rows (rows, 1) and columns (1, columns) of the sampled pixels."""
     rows = ((np.arange(_ROWS) + 0.5) * height / _ROWS).astype(np.intp)
     columns = ((np.arange(_COLUMNS) + 0.5) * width / _COLUMNS).astype(np.intp)
     return rows[:, None], columns[None]

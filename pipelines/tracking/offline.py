@@ -51,7 +51,7 @@ class SegmentFollower(Follower):
         """Every frame with its faces by id, once; frames come out two segments later than they go in.
 
         They come while the model works on the next, so that the reader has something to do meanwhile. Scenes begin where
-        the frames say so (`vtrack.pipelines.sources.scene_cuts.marked`).
+        the frames say so (`vtrack.pipelines.sources.scene_cuts.mark_cuts`).
         """
         self._found: defaultdict[int, list[Candidate]] = defaultdict(list)
         self._settled: list[Followed] = []

@@ -40,7 +40,7 @@ def test_a_chip_that_nobody_knows_is_refused_before_anything_is_written(
 ) -> None:
     write_clip(tmp_path / "a.mp4", 3)
     assert main(["batch", str(tmp_path / "a.mp4"), "-o", str(tmp_path / "out"), "--hwaccel", "abacus"]) == USAGE
-    assert "no 'abacus' to decode on" in capsys.readouterr().err
+    assert "unknown hardware decoder 'abacus'" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 
@@ -49,13 +49,13 @@ def test_a_chip_to_decode_on(tmp_path: Path) -> None:
     folder = tmp_path / "in"
     write_toys(folder / "a.mp4")
     write_toys(folder / "b.mp4")
-    with pytest.raises(UsageError, match="no 'abacus' to decode on"):
+    with pytest.raises(UsageError, match="unknown hardware decoder 'abacus'"):
         batch(folder, tmp_path / "out", replace(recipe(), hwaccel="abacus")).run()
     absent = next((name for name in hwdevices_available() if name != "cuda" or not gpu_likely()), None)
     if absent is not None:
         batch(folder, tmp_path / "absent", replace(recipe(), hwaccel=absent)).run()
         rows = summary(tmp_path / "absent").values()
-        assert any(f"there is no {absent} to decode on here" in row["error"] for row in rows)
+        assert any(f"cannot decode with {absent} on this machine" in row["error"] for row in rows)
         assert all(row["status"] == "failed" for row in rows)
 
 

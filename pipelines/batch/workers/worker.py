@@ -120,7 +120,7 @@ class Tracking:
         from vtrack.pipelines.pipeline import room
         from vtrack.pipelines.sources.base import Selection
         from vtrack.pipelines.sources.open import open_source
-        from vtrack.pipelines.sources.scene_cuts import marked
+        from vtrack.pipelines.sources.scene_cuts import mark_cuts
         from vtrack.runtime.threads import Ahead
 
         path, wanted = Path(piece.video.source), Selection(**self.recipe.selection)
@@ -129,7 +129,7 @@ class Tracking:
         recorder = Recorder(len(pipeline.settings.known))
         with open_source(path, start=start, stop=stop, every=wanted.every, hwaccel=self.recipe.hwaccel) as source:
             expected = source.expected
-            with Ahead(marked(source), room(source)) as frames, closing(pipeline.follow(frames)) as followed:
+            with Ahead(mark_cuts(source), room(source)) as frames, closing(pipeline.follow(frames)) as followed:
                 for count, (frame, sightings) in enumerate(followed, start=1):
                     recorder.add(frame, sightings)
                     report(count, expected)

@@ -106,7 +106,7 @@ def test_damaged_images_leave_gaps(folder: Path, caplog: pytest.LogCaptureFixtur
     with open_source(folder) as source:
         assert [frame.index for frame in source] == [1, 2, 3, 5, 6, 7, 8, 9, 10, 11]
     assert source.damaged == 2
-    assert "damage in 2 places" in caplog.text
+    assert "skipped damaged data in 2 places" in caplog.text
 
 
 def test_errors(tmp_path: Path) -> None:
@@ -115,7 +115,7 @@ def test_errors(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="nothing matches this pattern"):
         open_source(tmp_path / "*.png")
     write_clip(tmp_path / "clip.mp4", 3)
-    with pytest.raises(SourceError, match=r"a folder of 1 video, not of images; try `vtrack batch .*`"):
+    with pytest.raises(SourceError, match=r"holds 1 video, no images; try `vtrack batch .*`"):
         open_source(tmp_path)
     with pytest.raises(SourceError, match=r"matches no images; .*`vtrack batch`"):
         open_source(tmp_path / "*.mp4")
@@ -123,7 +123,7 @@ def test_errors(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="none of 1 images could be read"):
         open_source(tmp_path)
     save(tmp_path / "a.png", index_image(0, 160, 96))
-    with pytest.raises(SourceError, match=r"no image from start to stop; 1 at 25 per second end at 0\.04 s"):
+    with pytest.raises(SourceError, match=r"no image between start and stop; its 1 images at 25 fps end at 0\.04 s"):
         open_source(tmp_path, start=1)
     with pytest.raises(UsageError, match="fps must be above 0, got 0"):
         open_source(tmp_path, fps=0)

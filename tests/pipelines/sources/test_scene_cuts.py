@@ -7,7 +7,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from vtrack.pipelines.sources.scene_cuts import CutDetector, marked
+from vtrack.pipelines.sources.scene_cuts import CutDetector, mark_cuts
 from vtrack.types import Frame
 
 
@@ -30,7 +30,7 @@ def test_frames_say_where_scenes_begin_and_keep_it_without_their_pixels() -> Non
             yield Frame(picture(i // 30), i, i, Fraction(1, 30))
 
     given = list(frames())
-    got = list(marked(given))
+    got = list(mark_cuts(given))
     assert [frame.index for frame in got if frame.cut] == [30, 60]
     assert [frame.without_pixels().cut for frame in got] == [frame.cut for frame in got]
     assert all(one is other for one, other in zip(got, given, strict=True) if not one.cut)

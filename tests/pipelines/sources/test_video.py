@@ -32,8 +32,8 @@ from vtrack.errors import SourceError, UsageError
 from vtrack.models import gpu_likely
 from vtrack.pipelines.sources.base import Source
 from vtrack.pipelines.sources.open import is_address, open_source
-from vtrack.pipelines.sources.timestamps import Clock
-from vtrack.pipelines.sources.video import _planes_of
+from vtrack.pipelines.sources.timestamps import TimestampRepair
+from vtrack.pipelines.sources.video import _split_planes
 
 
 def read(source: Source) -> list[tuple[int, int, float]]:
@@ -163,9 +163,9 @@ def test_selection_that_cannot_be(tmp_path: Path) -> None:
         open_source(path, every=0)
     with pytest.raises(UsageError, match=r"stop \(1 s\) must come after start \(2 s\)"):
         open_source(path, start=2, stop=1)
-    with pytest.raises(SourceError, match=r"no frame at or after 60 s; its last one is at 3\.76 s"):
+    with pytest.raises(SourceError, match=r"no frame at or after 60 s; its last frame is at 3\.76 s"):
         open_source(path, start=60)
-    with pytest.raises(SourceError, match="no frame before 1 s; its first one is at 3 s"):
+    with pytest.raises(SourceError, match="no frame before 1 s; its first frame is at 3 s"):
         open_source(path, stop=1)
     with pytest.raises(SourceError, match=r"no frame from 3\.01 s to 3\.02 s"):
         open_source(path, start=3.01, stop=3.02)
@@ -195,7 +195,7 @@ def test_size_that_changes(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> 
         frames = list(source)
     assert [read_index(frame.image) for frame in frames] == list(range(30))
     assert {frame.size for frame in frames} == {(160, 96)}
-    assert sum("changes its size" in record.message for record in caplog.records) == 1
+    assert sum("frame size changes" in record.message for record in caplog.records) == 1
 
 
 def test_missing_timestamps_follow_the_rate(tmp_path: Path) -> None:
@@ -217,10 +217,10 @@ def test_avi_times_are_even(tmp_path: Path) -> None:
     assert [time for _, _, time in rows] == sorted({time for _, _, time in rows})
 
 
-def test_clock() -> None:
+def test_timestamp_repair() -> None:
     def run(*stamps: int | None) -> list[int]:
-        clock = Clock(Fraction(1, 100), Fraction(25))
-        return [clock(stamp) for stamp in stamps]
+        repair = TimestampRepair(Fraction(1, 100), Fraction(25))
+        return [repair(stamp) for stamp in stamps]
 
     assert run(3, 7, 20, 21) == [3, 7, 20, 21]
     assert run(None, None, None) == [0, 4, 8]
@@ -275,7 +275,7 @@ def test_damaged_middle_costs_only_itself(tmp_path: Path, caplog: pytest.LogCapt
     assert [number for _, number, _ in rows][:25] == list(range(25))
     assert [(number, round(time * 25)) for _, number, time in rows][-30:] == [(i, i) for i in range(30, 60)]
     assert [index for index, _, _ in rows] == list(range(58))
-    assert sum("damage in 2 places" in record.message for record in caplog.records) == 1
+    assert sum("skipped damaged data in 2 places" in record.message for record in caplog.records) == 1
 
 
 @pytest.mark.parametrize("last", [1, 2, 3])
@@ -309,7 +309,7 @@ def test_file_cut_off_is_reported(tmp_path: Path, name: str, caplog: pytest.LogC
     with open_source(path) as source:
         list(source)
     assert source.damaged > 0
-    assert any("before its header says" in record.message for record in caplog.records)
+    assert any("earlier than its header says" in record.message for record in caplog.records)
 
 
 def test_whole_file_is_not_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -337,7 +337,7 @@ def test_files_that_are_no_video(tmp_path: Path) -> None:
     assert error_of(empty).endswith("empty.mp4: the file is empty (0 bytes)")
     assert "not a video" in error_of(text)
     assert "not a video" in error_of(named)
-    assert "not a video but text" in error_of(log)
+    assert "a text file, not a video" in error_of(log)
     assert error_of(tmp_path / "absent.mp4").endswith("absent.mp4: no such file or folder")
     assert error_of(tmp_path / "absent" / "a.mp4").endswith("a.mp4: no such file or folder")
     assert error_of(write_sound(tmp_path / "sound.m4a")).endswith("sound.m4a: no video stream, only audio")
@@ -500,23 +500,23 @@ def test_a_source_that_is_closed_leaves_no_picture_behind(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("size", [(160, 96), (158, 90)])
-def test_pictures_of_a_chip_have_the_planes_of_any_other(size: tuple[int, int]) -> None:
+def test_pictures_of_a_chip_have_the_split_planes_any_other(size: tuple[int, int]) -> None:
     """NV12 keeps both colour differences in one plane, in turns."""
     rgb = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
     usual = av.VideoFrame.from_ndarray(rgb, "rgb24").reformat(format="yuv420p")
-    for one, other in zip(_planes_of(usual), _planes_of(usual.reformat(format="nv12")), strict=True):
+    for one, other in zip(_split_planes(usual), _split_planes(usual.reformat(format="nv12")), strict=True):
         assert np.array_equal(one, other)
 
 
 def test_chips_that_are_not_here(tmp_path: Path, server: str) -> None:
     path = write_clip(tmp_path / "clip.mp4", 3)
-    with pytest.raises(UsageError, match="no 'abacus' to decode on; this build of PyAV knows none, "):
+    with pytest.raises(UsageError, match="unknown hardware decoder 'abacus'; this build of PyAV has none, "):
         open_source(path, hwaccel="abacus")
     absent = [name for name in hwdevices_available() if name != "cuda" or not gpu_likely()]
     for name in absent[:1]:
-        with pytest.raises(SourceError, match=f"clip.mp4: there is no {name} to decode on here"):
+        with pytest.raises(SourceError, match=f"clip.mp4: cannot decode with {name} on this machine"):
             open_source(path, hwaccel=name)
-        with pytest.raises(SourceError, match=f"clip.mp4: there is no {name} to decode on here"):
+        with pytest.raises(SourceError, match=f"clip.mp4: cannot decode with {name} on this machine"):
             open_source(f"{server}/clip.mp4", hwaccel=name)
         with pytest.raises(SourceError, match=r"absent\.mp4: cannot be reached or is not a video"):
             open_source(f"{server}/absent.mp4", hwaccel=name)

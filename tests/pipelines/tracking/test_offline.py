@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from tests.pipelines.toys import Scene, ToyDetector, ToyFace, ToyModel, painter, true_points
-from vtrack.pipelines.sources.scene_cuts import marked
+from vtrack.pipelines.sources.scene_cuts import mark_cuts
 from vtrack.pipelines.tracking.follower import Followed, Follower
 from vtrack.pipelines.tracking.landmarks import Landmarker, Sighting
 from vtrack.pipelines.tracking.offline import SegmentFollower
@@ -35,7 +35,7 @@ def follow(
 ) -> tuple[list[Followed], ToyDetector]:
     detector = options.pop("detector", None) or ToyDetector()
     follower = kind(detector, Landmarker(ToyModel(), QUERY), **options)  # type: ignore[arg-type]
-    return list(follower.follow(marked(frames_of(scene, count, rate)))), detector  # type: ignore[attr-defined]
+    return list(follower.follow(mark_cuts(frames_of(scene, count, rate)))), detector  # type: ignore[attr-defined]
 
 
 def error(sighting: Sighting, face: ToyFace) -> float:
@@ -231,7 +231,7 @@ def test_after_a_cut_only_a_face_in_the_same_place_is_the_same(kind: type[Follow
     cut = 31
     scene = two_scenes(ToyFace((100, 90)), ToyFace((100 + shift, 90), blue=60 if same else 180), cut)
     follower = kind(ToyDetector(), Landmarker(ToyModel(), QUERY))
-    results = list(follower.follow(marked(backdrop(frames_of(scene, 60), cut))))  # type: ignore[attr-defined]
+    results = list(follower.follow(mark_cuts(backdrop(frames_of(scene, 60), cut))))  # type: ignore[attr-defined]
     assert all(list(faces) == [0] for _, faces in results[:cut])
     assert all(list(faces) == [0 if same else 1] for _, faces in results[cut:])
 
@@ -319,7 +319,7 @@ def test_no_face_is_looked_for_beyond_a_cut(monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.setattr(landmarker, "begin", noted)
     scene = two_scenes(ToyFace((100, 90), 60), ToyFace((220, 90), 60), cut)
-    frames = marked(backdrop(frames_of(scene, 120), cut))
+    frames = mark_cuts(backdrop(frames_of(scene, 120), cut))
     results = list(SegmentFollower(ToyDetector(), landmarker, max_faces=1).follow(frames))
     assert results[cut][0].cut
     assert all(len(faces) == 1 for _, faces in results)
