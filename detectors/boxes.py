@@ -1,4 +1,4 @@
-"""Known boxes from a table: for videos whose faces were found, or drawn, by somebody else."""
+"""Boxes from a table: for videos whose faces were detected by another program, or drawn by hand."""
 
 from __future__ import annotations
 
@@ -13,16 +13,24 @@ import numpy as np
 from vtrack.errors import DataError, UsageError
 from vtrack.types import Detections, Frame
 
-_NEEDED = ("frame", "x", "y", "w", "h")
-_OURS = {"box_x": "x", "box_y": "y", "box_w": "w", "box_h": "h", "presence": "score"}
-"""The columns of vtrack's own tables, so that one run's table gives the next one's boxes."""
+_REQUIRED = ("frame", "x", "y", "w", "h")
+_VTRACK_COLUMNS = {"box_x": "x", "box_y": "y", "box_w": "w", "box_h": "h", "presence": "score"}
+"""Columns of vtrack's own tables and what they stand for here, so that the table of one run gives boxes to the next."""
 
 
 class BoxesDetector:
-    """Reads CSV columns `frame,x,y,w,h` and, if there, `score`; other columns may stand beside them.
+    """Boxes from a CSV table with the columns `frame,x,y,w,h` and, optionally, `score`; other columns are ignored.
 
-    `frame` is the frame's index from 0, boxes are pixels of the displayed frame, tight about the face's landmarks. A row
-    with an empty box is a frame without a face.
+    `frame` is the frame's index from 0. Boxes are in pixels of the displayed frame, tight around the face's landmarks. A
+    row with an empty box is a frame without a face.
+
+    Args:
+        path: The table, UTF-8.
+        threshold: Score, 0 to 1, from which a box is taken.
+
+    Raises:
+        UsageError: No table was given.
+        DataError: The table cannot be read, lacks a column or has a bad value.
     """
 
     name = "boxes"
@@ -35,14 +43,14 @@ class BoxesDetector:
         for index, values in _read(path):
             if values[4] >= threshold:
                 rows[index].append(values)
-        self._found: dict[int, Detections] = {}
+        self._detections: dict[int, Detections] = {}
         for index, faces in rows.items():
             table = np.array(sorted(faces, key=lambda face: -face[4]), np.float32)
-            self._found[index] = Detections(table[:, :4], table[:, 4], np.zeros(len(table), np.float32))
+            self._detections[index] = Detections(table[:, :4], table[:, 4], np.zeros(len(table), np.float32))
 
     def detect(self, frames: Sequence[Frame]) -> list[Detections]:
-        """The table's boxes for each frame."""
-        return [self._found.get(frame.index, Detections.none()) for frame in frames]
+        """Give the table's boxes for each frame."""
+        return [self._detections.get(frame.index, Detections.none()) for frame in frames]
 
 
 def _read(path: Path) -> list[tuple[int, tuple[float, ...]]]:
@@ -50,14 +58,14 @@ def _read(path: Path) -> list[tuple[int, tuple[float, ...]]]:
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file, skipinitialspace=True)
-            columns = [_OURS.get(name, name) for name in reader.fieldnames or ()]
-            missing = [name for name in _NEEDED if name not in columns]
+            columns = [_VTRACK_COLUMNS.get(name, name) for name in reader.fieldnames or ()]
+            missing = [name for name in _REQUIRED if name not in columns]
             if missing:
                 raise DataError(
-                    f"{path}: no column {', '.join(missing)}; needed are {', '.join(_NEEDED)}, and score if known"
+                    f"{path}: no column {', '.join(missing)}; required are {', '.join(_REQUIRED)}, and score is optional"
                 )
             reader.fieldnames = columns
-            return [found for row in reader if (found := _box(path, reader.line_num, row)) is not None]
+            return [box for row in reader if (box := _box(path, reader.line_num, row)) is not None]
     except OSError as error:
         raise DataError(f"{path}: the table of boxes cannot be read: {error.strerror}") from error
     except (UnicodeDecodeError, csv.Error) as error:
@@ -65,7 +73,8 @@ def _read(path: Path) -> list[tuple[int, tuple[float, ...]]]:
 
 
 def _box(path: Path, line: int, row: dict[str, str]) -> tuple[int, tuple[float, ...]] | None:
-    cells = [(row[name] or "").strip() for name in _NEEDED]
+    """(frame, (x, y, w, h, score)) of one row; None if its box is empty."""
+    cells = [(row[name] or "").strip() for name in _REQUIRED]
     if not any(cells[1:]):
         return None
     try:

@@ -1,4 +1,4 @@
-"""What runs the detector's network: onnxruntime on a CPU, torch on a GPU."""
+"""Engines of the native detector's network: onnxruntime on a CPU, torch on a GPU."""
 
 from __future__ import annotations
 
@@ -14,35 +14,45 @@ from vtrack.types import FloatArray, ImageArray
 
 
 @dataclass(frozen=True)
-class Engine:
-    """A network ready to run."""
+class DetectorEngine:
+    """The detector's network, ready to run on a device."""
 
     run: Callable[[ImageArray], FloatArray]
-    """From pictures (B, H, W, 3), sides multiples of 32, to cells (B, 7, cells) with scores as probabilities."""
+    """From `uint8` images (B, H, W, 3), sides multiples of 32, to cells (B, 7, cells) with scores as probabilities."""
     pixels: int
-    """Input pixels that are best, and safely, run at a time."""
+    """Input pixels per call that are fastest and fit into memory."""
 
 
-ONE_PICTURE = 1
-"""A CPU is up to twice as fast picture by picture: what one picture leaves behind still fits its caches."""
-MANY = 64 * 640 * 640
-_USUAL = 384, 640
-"""Height and width of what the detector makes of a frame of 16 by 9."""
-_LARGEST = 8
-"""Pictures in a recorded graph: enough for a GPU, and little memory."""
-MOST_THREADS = 4
-"""The network is small: more threads wait for each other longer than they work."""
+CPU_PIXELS = 1
+"""One image per call: a CPU is up to twice as fast image by image, since the activations of one fit its caches."""
+GPU_PIXELS = 64 * 640 * 640
+_WIDESCREEN = 384, 640
+"""Height and width of the network's input for a frame of 16:9."""
+_GRAPH_IMAGES = 8
+"""Images in a CUDA graph: enough to keep a GPU busy, in little memory."""
+MAX_THREADS = 4
+"""The network is small: more threads spend more time waiting for each other than working."""
 
 
-def load_engine(card: Card, path: Path, device: str, threads: int | None = None) -> Engine:
-    """The engine for a device, with the weights beside the card at `path`. `threads` are the CPU's."""
+def load_engine(card: Card, path: Path, device: str, threads: int | None = None) -> DetectorEngine:
+    """The engine for a device.
+
+    Args:
+        card: The detector's model card.
+        path: Where the card lies; the weights (`.onnx`, `.safetensors`) lie beside it.
+        device: `auto`, `cpu`, `cuda`, `cuda:1`, `mps`.
+        threads: CPU threads of one call; by default all cores, at most `MAX_THREADS`.
+
+    Raises:
+        ModelError: The weights are missing or damaged.
+    """
     place = pick_device(device)
     if place == "cpu":
-        return _onnx(path.with_suffix(".onnx"), threads or min(cores(), MOST_THREADS))
+        return _onnx(path.with_suffix(".onnx"), threads or min(cores(), MAX_THREADS))
     return _torch(card, path.with_suffix(".safetensors"), place)
 
 
-def _onnx(path: Path, threads: int) -> Engine:
+def _onnx(path: Path, threads: int) -> DetectorEngine:
     import onnxruntime
 
     if not path.is_file():
@@ -52,7 +62,7 @@ def _onnx(path: Path, threads: int) -> Engine:
     options.inter_op_num_threads = 1
     # Waiting threads would otherwise spin on cores that decoding and encoding need.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    # What a run leaves free is given back: it is for a few runs a second, and else as much memory again would be kept.
+    # Free memory after each call: there are only a few calls a second, and the arena would double the memory in use.
     options.enable_cpu_mem_arena = False
     options.log_severity_level = 3
     try:
@@ -60,21 +70,21 @@ def _onnx(path: Path, threads: int) -> Engine:
     except Exception as error:
         raise ModelError(f"{path}: not a network that onnxruntime can run: {str(error).splitlines()[0]}") from error
 
-    def run(pictures: ImageArray) -> FloatArray:
-        cells: FloatArray = session.run(None, {"pictures": pictures})[0]
+    def run(images: ImageArray) -> FloatArray:
+        cells: FloatArray = session.run(None, {"pictures": images})[0]
         return cells
 
-    return Engine(run, ONE_PICTURE)
+    return DetectorEngine(run, CPU_PIXELS)
 
 
-def _torch(card: Card, path: Path, device: str) -> Engine:
+def _torch(card: Card, path: Path, device: str) -> DetectorEngine:
     import torch
 
-    from vtrack.detectors.network import Exported, load_facenet
+    from vtrack.detectors.network import FaceNetGraph, load_facenet
     from vtrack.models.engines.cuda_graphs import answering
 
-    net = Exported(load_facenet(card, path)).to(device).eval()
-    answers = answering(device, largest=_LARGEST)
-    # CUDA takes seconds to load what a network's first run needs: better before the first frame.
-    answers.prepare((1, *_USUAL, 3), None, net)
-    return Engine(lambda pictures: answers(torch.from_numpy(pictures), None, net).numpy(), MANY)
+    net = FaceNetGraph(load_facenet(card, path)).to(device).eval()
+    answers = answering(device, largest=_GRAPH_IMAGES)
+    # The first run on CUDA loads kernels for seconds: do it before the first frame comes.
+    answers.prepare((1, *_WIDESCREEN, 3), None, net)
+    return DetectorEngine(lambda images: answers(torch.from_numpy(images), None, net).numpy(), GPU_PIXELS)

@@ -1,6 +1,6 @@
-"""mediapipe's BlazeFace, in both of its generations.
+"""mediapipe's BlazeFace detector, through either of mediapipe's two interfaces.
 
-Versions before 0.10.30 carry the full-range model; later ones carry none and take a model file.
+Versions before 0.10.30 contain the full-range model; later ones contain none and need a model file.
 """
 
 from __future__ import annotations
@@ -10,15 +10,13 @@ from pathlib import Path
 
 import numpy as np
 
-from vtrack.detectors.geometry import suppress
-from vtrack.detectors.keypoints import boxes_from_points
-from vtrack.detectors.tiles import whole, windows
+from vtrack.detectors.geometry import boxes_from_keypoints, inside_tile, suppress, tiles, xywh_to_corners
 from vtrack.errors import MissingExtraError, ModelError, UsageError
 from vtrack.types import Detections, FloatArray, Frame, ImageArray
 
-# Box middle x, y and sides w, h from eyes, nose, mouth and ears: least squares over 3,519 finds of the full-range and the
-# short-range model on w68's train split; on its validation split the boxes overlap the true ones by 0.86 (mean, full
-# range) and 0.87 (short range), where the models' own boxes reach 0.69 and 0.81.
+# Box middle x, y and sides w, h from eyes, nose, mouth and ears: least squares over 3,519 detections of the full-range and
+# the short-range model on w68's train split; on its validation split the mean IoU with the true boxes is 0.86 (full
+# range) and 0.87 (short range), against 0.69 and 0.81 for the models' own boxes.
 _WEIGHTS = np.array(
     [
         [0.019, 0.116, 0.466, 0.733],
@@ -37,14 +35,25 @@ _WEIGHTS = np.array(
     ]
 )
 TILE, OVERLAP = 384, 128
-"""Full range shrinks what it sees to 192 pixels and finds faces from about 12 of them."""
+"""Side and overlap of tiles, in pixels. The full-range model shrinks its input to 192 pixels and finds faces from about 12."""
 
-Look = Callable[[ImageArray], FloatArray]
-"""From a picture to rows (faces, 13): score and six points, 0..1 over the picture."""
+_BlazeFace = Callable[[ImageArray], FloatArray]
+"""From an image to rows (faces, 13): score and six points, 0..1 over the image."""
 
 
 class MediapipeDetector:
-    """BlazeFace on whole frames and, for small faces, on tiles; one picture at a time, as mediapipe has it."""
+    """mediapipe's BlazeFace on whole frames and, for small faces, on tiles; one image at a time.
+
+    Args:
+        model: A face detection model file (`.tflite`); needed with mediapipe 0.10.30 and later.
+        threshold: Score, 0 to 1, from which a face is reported.
+        small_faces: Also search tiles of the frame, for faces too small in the whole one.
+
+    Raises:
+        MissingExtraError: mediapipe is not installed.
+        UsageError: This version of mediapipe needs a model file and none was given.
+        ModelError: The model file is missing or does not fit.
+    """
 
     name = "mediapipe"
     sure = 0.5
@@ -58,57 +67,57 @@ class MediapipeDetector:
             ) from error
         self._small_faces = small_faces
         if model is not None:
-            self._look = _tasks(model, threshold)
+            self._blazeface = _tasks(model, threshold)
         elif hasattr(mediapipe, "solutions"):
-            self._look = _solutions(threshold)
+            self._blazeface = _solutions(threshold)
         else:
             raise UsageError(
-                f"mediapipe {mediapipe.__version__} carries no face model: give its file with --detector-model, "
-                "or install one that does: pip install 'mediapipe<0.10.30'"
+                f"mediapipe {mediapipe.__version__} contains no face model: give its file with --detector-model, "
+                "or install a version that does: pip install 'mediapipe<0.10.30'"
             )
 
     def detect(self, frames: Sequence[Frame]) -> list[Detections]:
-        """Faces of each frame."""
-        return [self._faces(frame) for frame in frames]
+        """Find the faces of each frame."""
+        return [self._detections(frame) for frame in frames]
 
-    def _faces(self, frame: Frame) -> Detections:
+    def _detections(self, frame: Frame) -> Detections:
         width, height = frame.size
         views = np.array([[0, 0, width, height]])
         if self._small_faces and max(frame.size) > TILE:
-            views = np.concatenate([views, windows(width, height, TILE, OVERLAP)])
+            views = np.concatenate([views, tiles(width, height, TILE, OVERLAP)])
         boxes, scores, angles = [], [], []
-        for place, view in enumerate(views):
+        for number, view in enumerate(views):
             x, y, w, h = view
-            rows = self._look(np.ascontiguousarray(frame.image[y : y + h, x : x + w]))
+            rows = self._blazeface(np.ascontiguousarray(frame.image[y : y + h, x : x + w]))
             points = rows[:, 1:].reshape(-1, 6, 2) * (w, h) + (x - 0.5, y - 0.5)
-            found, roll = boxes_from_points(points, [3], _WEIGHTS)
-            good = whole(found, view, width, height) if place else np.ones(len(rows), bool)
-            boxes.append(found[good])
-            scores.append(rows[good, 0])
-            angles.append(roll[good])
+            xywh, rolls = boxes_from_keypoints(points, [3], _WEIGHTS)
+            kept = inside_tile(xywh, view, width, height) if number else np.ones(len(rows), bool)
+            boxes.append(xywh[kept])
+            scores.append(rows[kept, 0])
+            angles.append(rolls[kept])
         box, score, angle = (np.concatenate(parts).astype(np.float32) for parts in (boxes, scores, angles))
-        # Its own scores are already those of single faces: they are kept as they are.
-        kept, _ = suppress(np.concatenate([box[:, :2], box[:, :2] + box[:, 2:]], 1), score)
+        # mediapipe has suppressed duplicates itself, so its scores are not lowered.
+        kept, _ = suppress(xywh_to_corners(box), score)
         return Detections(box[kept], score[kept], angle[kept])
 
 
-def _solutions(threshold: float) -> Look:
-    """The full-range model that mediapipe before 0.10.30 carries."""
+def _solutions(threshold: float) -> _BlazeFace:
+    """The full-range model that mediapipe before 0.10.30 contains."""
     from mediapipe.python.solutions.face_detection import FaceDetection
 
     net = FaceDetection(model_selection=1, min_detection_confidence=threshold)
 
-    def look(picture: ImageArray) -> FloatArray:
+    def detect(image: ImageArray) -> FloatArray:
         rows = [
-            [found.score[0], *(value for key in found.location_data.relative_keypoints for value in (key.x, key.y))]
-            for found in net.process(picture).detections or []
+            [face.score[0], *(value for key in face.location_data.relative_keypoints for value in (key.x, key.y))]
+            for face in net.process(image).detections or []
         ]
         return np.array(rows, np.float64).reshape(-1, 13)
 
-    return look
+    return detect
 
 
-def _tasks(model: Path, threshold: float) -> Look:
+def _tasks(model: Path, threshold: float) -> _BlazeFace:
     """A model file, through the interface of mediapipe 0.10 and 1.x."""
     import mediapipe
     from mediapipe.tasks.python import BaseOptions, vision
@@ -125,16 +134,16 @@ def _tasks(model: Path, threshold: float) -> Look:
             f"{model}: not a face detection model for mediapipe {mediapipe.__version__}: {error}"
         ) from error
 
-    def look(picture: ImageArray) -> FloatArray:
+    def detect(image: ImageArray) -> FloatArray:
         try:
-            found = net.detect(mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=picture)).detections
+            faces = net.detect(mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=image)).detections
         except RuntimeError as error:
             raise ModelError(
                 f"{model}: does not fit mediapipe {mediapipe.__version__}'s face detector: {error}"
             ) from error
         rows = [
-            [face.categories[0].score, *(value for key in face.keypoints for value in (key.x, key.y))] for face in found
+            [face.categories[0].score, *(value for key in face.keypoints for value in (key.x, key.y))] for face in faces
         ]
         return np.array(rows, np.float64).reshape(-1, 13)
 
-    return look
+    return detect

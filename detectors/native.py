@@ -1,4 +1,4 @@
-"""vtrack's own face detector: shipped weights, batches, any frame size, small and rolled and cut-off faces."""
+"""vtrack's own face detector: weights in the package, batches of frames of any size, small, rolled and cut-off faces."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ import cv2
 import numpy as np
 
 from vtrack.detectors.engines import load_engine
-from vtrack.detectors.geometry import cells_of, decode, suppress, vote
-from vtrack.detectors.tiles import whole, windows
+from vtrack.detectors.geometry import cell_grid, corners_to_xywh, decode_boxes, inside_tile, suppress, tiles, vote
 from vtrack.errors import ModelError
 from vtrack.imaging.planes import Pixels, Planes
 from vtrack.models.card import read_card
@@ -21,29 +20,31 @@ from vtrack.types import Detections, FloatArray, Frame, ImageArray
 NATIVE_CARD = Path(__file__).parent / "weights" / "native.json"
 """The shipped detector; its network's files lie beside the card."""
 DEFAULT_SIZE = 640
+"""Pixels of the longer side that frames are resized to."""
 MULTIPLE = 32
-"""The network halves its input five times."""
-CANDIDATES = 400
-"""Most cells looked at per view, best first: far more than faces that anybody tracks."""
+"""Sides of the network's input are multiples of this: it halves its input five times."""
+MAX_CANDIDATES = 400
+"""Cells per view that become boxes, best first: far more than the faces that anybody tracks."""
 TILE, OVERLAP = 640, 96
-"""Full-sized windows for small faces, and what they share: a face smaller than that is whole in one of them."""
+"""Side and overlap of the tiles for small faces, in pixels: a face smaller than the overlap is whole in one of them."""
 SMALL = 32
-"""Faces up to this size in the shrunken frame are taken from tiles: in a tile, half of a large face can look like one."""
-ENLARGE = 2.0
-"""Frames smaller than the detector's size are enlarged up to this: small frames have small faces."""
+"""Faces up to this size in the resized frame are taken from tiles: in a tile, half of a large face can look like one."""
+MAX_ENLARGEMENT = 2.0
+"""Factor by which small frames are enlarged at most: small frames have small faces."""
 
 
 @dataclass(frozen=True)
 class _View:
-    """A window of one frame as the network sees it."""
+    """One frame, or a tile of it, as the network gets it."""
 
-    place: int
-    """Which frame of the batch."""
+    frame: int
+    """Index of the frame within the batch."""
     window: np.ndarray
     """x, y, w, h in the frame."""
     width: int
+    """Width that the window is resized to, in pixels."""
     height: int
-    """Shrunken size in pixels."""
+    """Height that the window is resized to, in pixels."""
 
     @property
     def canvas(self) -> tuple[int, int]:
@@ -52,12 +53,29 @@ class _View:
 
     @property
     def scale(self) -> FloatArray:
-        """Frame pixels for one of the network's, across and down."""
+        """(2,) frame pixels per input pixel, horizontally and vertically."""
         return self.window[2:] / np.array([self.width, self.height])
 
 
 class NativeDetector:
-    """An anchor-free convolutional network on CPU (ONNX) or GPU (torch)."""
+    """vtrack's own detector: an anchor-free convolutional network, on the CPU by onnxruntime, on a GPU by torch.
+
+    Args:
+        card: JSON card of a detector of your own, with its weights beside it; by default the shipped detector.
+        device: `auto`, `cpu`, `cuda`, `cuda:1`, `mps`.
+        size: Pixels of the longer side that frames are resized to. Larger finds smaller faces and takes longer.
+        threshold: Score, 0 to 1, from which a face is reported; by default the card's.
+        small_faces: Also search full-sized tiles of the frame, for faces too small in the resized one.
+        threads: CPU threads; by default all cores, at most 4.
+
+    Raises:
+        ModelError: The card or its weights cannot be read, or the card is not a detector's.
+
+    Example:
+        >>> detector = NativeDetector(size=1280)
+        >>> [detections] = detector.detect([frame])
+        >>> detections.boxes  # (faces, 4) x, y, w, h
+    """
 
     name = "native"
     sure = 0.95
@@ -78,83 +96,83 @@ class NativeDetector:
         self._engine = load_engine(content, path, device, threads)
         self._size, self._small_faces = size, small_faces
         self._threshold = content.config["threshold"] if threshold is None else threshold
-        # Scores of the network and the share of them that were faces on the validation split.
+        # Calibration curve: scores of the network, and the share of boxes with that score that were faces (validation split).
         self._raw, self._share = (np.array(content.config["calibration"][key]) for key in ("score", "share"))
 
     def detect(self, frames: Sequence[Frame]) -> list[Detections]:
-        """Faces of each frame; frames of one size go through the network together."""
-        found: list[list[FloatArray]] = [[] for _ in frames]
+        """Find the faces of each frame; frames of one size go through the network together."""
+        candidates: list[list[FloatArray]] = [[] for _ in frames]
         groups: defaultdict[tuple[int, int], list[_View]] = defaultdict(list)
-        for place, frame in enumerate(frames):
-            for view in self._views(place, frame):
+        for index, frame in enumerate(frames):
+            for view in self._views(index, frame):
                 groups[view.canvas].append(view)
         for (height, width), views in groups.items():
-            most = max(self._engine.pixels // (height * width), 1)
-            for start in range(0, len(views), most):
-                batch = views[start : start + most]
-                pictures = np.zeros((len(batch), height, width, 3), np.uint8)
-                for picture, view in zip(pictures, batch, strict=True):
-                    _shrink(frames[view.place].pixels, view, picture)
-                for cells, view in zip(self._engine.run(pictures), batch, strict=True):
-                    found[view.place].append(self._candidates(cells, view, frames[view.place].size))
-        return [self._faces(np.concatenate(rows)) if rows else Detections.none() for rows in found]
+            batch_size = max(self._engine.pixels // (height * width), 1)
+            for start in range(0, len(views), batch_size):
+                batch = views[start : start + batch_size]
+                images = np.zeros((len(batch), height, width, 3), np.uint8)
+                for image, view in zip(images, batch, strict=True):
+                    _resize(frames[view.frame].pixels, view, image)
+                for cells, view in zip(self._engine.run(images), batch, strict=True):
+                    candidates[view.frame].append(self._candidates(cells, view, frames[view.frame].size))
+        return [self._detections(np.concatenate(rows)) if rows else Detections.none() for rows in candidates]
 
-    def _views(self, place: int, frame: Frame) -> list[_View]:
-        """The whole frame, shrunken; for small faces also full-sized tiles."""
+    def _views(self, index: int, frame: Frame) -> list[_View]:
+        """The whole frame, resized; for small faces also its tiles at full size."""
         width, height = frame.size
         if not width or not height:
             return []
-        scale = min(ENLARGE, self._size / max(frame.size))
+        scale = min(MAX_ENLARGEMENT, self._size / max(frame.size))
         views = [
-            _View(place, np.array([0, 0, width, height]), max(round(width * scale), 1), max(round(height * scale), 1))
+            _View(index, np.array([0, 0, width, height]), max(round(width * scale), 1), max(round(height * scale), 1))
         ]
         if self._small_faces and scale < 1:
-            views += [_View(place, window, *window[2:]) for window in windows(width, height, TILE, OVERLAP)]
+            views += [_View(index, tile, *tile[2:]) for tile in tiles(width, height, TILE, OVERLAP)]
         return views
 
     def _candidates(self, cells: FloatArray, view: _View, size: tuple[int, int]) -> FloatArray:
-        """(n, 7) x0, y0, x1, y1 in the frame, score, roll's cosine and sine, of the cells that may be faces."""
-        good = np.flatnonzero(cells[0] > self._floor)
-        if len(good) > CANDIDATES:
-            good = good[np.argpartition(-cells[0, good], CANDIDATES)[:CANDIDATES]]
-        middles, strides = cells_of(*view.canvas)
-        picked = cells[:, good]
-        boxes = decode(picked, middles[good], strides[good])
+        """(n, 7) x0, y0, x1, y1 in the frame, score, cosine and sine of the roll, of the cells that may be faces."""
+        chosen = np.flatnonzero(cells[0] > self._raw_threshold)
+        if len(chosen) > MAX_CANDIDATES:
+            chosen = chosen[np.argpartition(-cells[0, chosen], MAX_CANDIDATES)[:MAX_CANDIDATES]]
+        centers, strides = cell_grid(*view.canvas)
+        chosen_cells = cells[:, chosen]
+        boxes = decode_boxes(chosen_cells, centers[chosen], strides[chosen])
         corners = (boxes.reshape(-1, 2, 2) + 0.5) * view.scale - 0.5 + view.window[:2]
-        rows = np.concatenate([corners.reshape(-1, 4), picked[[0, 5, 6]].T], 1)
+        rows = np.concatenate([corners.reshape(-1, 4), chosen_cells[[0, 5, 6]].T], 1)
         if tuple(view.window[2:]) != size:
-            xywh = np.concatenate([rows[:, :2], rows[:, 2:4] - rows[:, :2]], 1)
+            xywh = corners_to_xywh(rows[:, :4])
             small = xywh[:, 2:].max(1) * self._size < SMALL * max(size)
-            rows = rows[small & whole(xywh, view.window, *size)]
+            rows = rows[small & inside_tile(xywh, view.window, *size)]
         return rows
 
     @property
-    def _floor(self) -> float:
-        """The network's score at the threshold."""
+    def _raw_threshold(self) -> float:
+        """The threshold as an uncalibrated score of the network."""
         return float(np.interp(self._threshold, self._share, self._raw))
 
-    def _faces(self, rows: FloatArray) -> Detections:
+    def _detections(self, rows: FloatArray) -> Detections:
         """One box for each face from all candidates of a frame."""
         if not len(rows):
             return Detections.none()
         boxes, scores, rolls = rows[:, :4], rows[:, 4], rows[:, 5:]
-        kept, believed = suppress(boxes, scores)
-        kept, believed = kept[believed > self._floor], believed[believed > self._floor]
+        kept, lowered = suppress(boxes, scores)
+        above = lowered > self._raw_threshold
+        kept, lowered = kept[above], lowered[above]
         boxes, rolls = vote(boxes, scores, rolls, kept)
-        xywh = np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], 1)
-        calibrated = np.interp(believed, self._raw, self._share)
+        calibrated = np.interp(lowered, self._raw, self._share)
         return Detections(
-            xywh.astype(np.float32),
+            corners_to_xywh(boxes).astype(np.float32),
             calibrated.astype(np.float32),
             np.arctan2(rolls[:, 1], rolls[:, 0]).astype(np.float32),
         )
 
 
-def _shrink(image: Pixels, view: _View, out: ImageArray) -> None:
-    """Draw a view into the top-left of its canvas."""
+def _resize(image: Pixels, view: _View, out: ImageArray) -> None:
+    """Write the resized window of a view into the top-left of its canvas."""
     x, y, w, h = view.window
     if isinstance(image, Planes):
-        # Planes are cut at even pixels only. The whole frame starts at 0, and a tile is not shrunk.
+        # Planes are cut at even pixels only. The whole frame starts at 0, and a tile is not resized.
         dx, dy = x % 2, y % 2
         wider = image.part(x - dx, y - dy, w + dx, h + dy).shrunk((view.width + dx, view.height + dy))
         out[: view.height, : view.width] = wider[dy:, dx:]

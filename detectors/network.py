@@ -1,7 +1,7 @@
-"""The face detector's network: a small convolutional pyramid that says at every cell whether a face is centred there.
+"""The native detector's network: a small, anchor-free convolutional feature pyramid.
 
-No anchors: each cell of the strides 4, 8, 16 and 32 gives a score, a box about its own middle and the face's roll as a
-vector. One head serves all strides, so what is learned of a face at one size holds at every size.
+Each cell of the strides 4, 8, 16 and 32 gives a score, a box relative to its own centre, and the face's roll as a vector.
+All strides share one head, so what is learned about faces of one size holds for every size.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def _conv(inputs: int, outputs: int, size: int = 1, stride: int = 1, groups: int
 
 
 class Separable(nn.Module):
-    """A depthwise and a pointwise convolution, with a way round them where the shape stays."""
+    """A depthwise and a pointwise convolution, with a residual connection where the shape stays the same."""
 
     def __init__(self, inputs: int, outputs: int, stride: int = 1) -> None:
         super().__init__()
@@ -44,9 +44,9 @@ class Separable(nn.Module):
 
 
 class Head(nn.Module):
-    """Two separable convolutions and the answer. All levels share the weights, but each has its own normalisation.
+    """Two separable convolutions and the output. All levels share the weights, but each has its own batch norms.
 
-    In training every level is normalised by its own statistics; one running average for all would fit none of them.
+    Their statistics differ from level to level; one running average for all would fit none of them.
     """
 
     def __init__(self, width: int, depth: int = 2) -> None:
@@ -57,7 +57,7 @@ class Head(nn.Module):
         self.answer = nn.Conv2d(width, CHANNELS, 1)
         nn.init.normal_(self.answer.weight, std=0.01)
         assert self.answer.bias is not None
-        # Faces are rare among cells: begin by saying "no" (1 %), and upright.
+        # Few cells hold a face: start with a score of 1 % and an upright face.
         self.answer.bias.data = torch.tensor([-math.log(99.0), 0.0, 0.0, 0.0, 0.0, 1.0, 0.0])
 
     def forward(self, x: Tensor, level: int) -> Tensor:
@@ -70,7 +70,11 @@ class Head(nn.Module):
 
 
 class FaceNet(nn.Module):
-    """RGB images (B, 3, H, W), 0..255, sides multiples of 32, to (B, 7, cells): the cells of every stride, rows first."""
+    """The detector's network.
+
+    Takes RGB images (B, 3, H, W), 0 to 255, sides multiples of 32. Gives (B, 7, cells): the cells of every stride, row by
+    row, see `CHANNELS`.
+    """
 
     def __init__(
         self, widths: Sequence[int] = (16, 32, 64, 160, 256), depths: Sequence[int] = (2, 3, 4, 3), neck: int = 48
@@ -105,20 +109,24 @@ class FaceNet(nn.Module):
         return torch.cat(cells[::-1], 2)
 
 
-class Exported(nn.Module):
-    """The network as engines run it: uint8 pictures (B, H, W, 3) in, the score channel as a probability out."""
+class FaceNetGraph(nn.Module):
+    """The network as engines run it: `uint8` images (B, H, W, 3) in, cells with scores as probabilities out."""
 
     def __init__(self, net: FaceNet) -> None:
         super().__init__()
         self.net = net
 
-    def forward(self, pictures: Tensor) -> Tensor:
-        cells = self.net(pictures.permute(0, 3, 1, 2).float())
+    def forward(self, images: Tensor) -> Tensor:
+        cells = self.net(images.permute(0, 3, 1, 2).float())
         return torch.cat([cells[:, :1].sigmoid(), cells[:, 1:]], 1)
 
 
 def load_facenet(card: Card, path: Path) -> FaceNet:
-    """The network that a card describes, with the weights of a safetensors file."""
+    """The network that a card describes, with the weights of a safetensors file.
+
+    Raises:
+        ModelError: The file is missing, damaged or of another network.
+    """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 

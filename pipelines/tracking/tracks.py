@@ -16,6 +16,7 @@ from types import MappingProxyType
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
+from vtrack.detectors.geometry import iou, xywh_to_corners
 from vtrack.filters.boxes import BoxFilter
 from vtrack.pipelines.tracking.landmarks import PRESENT, Sighting
 from vtrack.types import FloatArray
@@ -162,8 +163,8 @@ class Tracks:
             np.stack([track.anchors(time) for track in tracks]), np.stack([seed.sighting.anchors for seed in seeds])
         ) / _sides([track.last for track in tracks], [seed.sighting for seed in seeds])
         boxes = np.stack([track.boxes.predict(time)[0] for track in tracks])
-        overlaps = _overlaps(boxes, np.stack([seed.sighting.box for seed in seeds]))
-        cost = distances + 0.5 * (1 - overlaps)
+        seed_boxes = np.stack([seed.sighting.box for seed in seeds])
+        cost = distances + 0.5 * (1 - iou(xywh_to_corners(boxes), xywh_to_corners(seed_boxes)))
         # Of two tracks equally near, the older: a hair's breadth per rank decides ties only.
         cost += 1e-3 * np.arange(len(tracks))[:, None]
         within = distances < np.array([reach or track.reach(time) for track in tracks])[:, None]
@@ -300,11 +301,3 @@ def _distances(one: FloatArray, other: FloatArray) -> FloatArray:
 def _sides(one: Sequence[Sighting], other: Sequence[Sighting]) -> FloatArray:
     """(n, m) the larger side of each pair."""
     return np.maximum([[sighting.side] for sighting in one], [[sighting.side for sighting in other]])
-
-
-def _overlaps(one: FloatArray, other: FloatArray) -> FloatArray:
-    """(n, 4) and (m, 4) boxes to their intersection over union (n, m)."""
-    corner = np.maximum(one[:, None, :2], other[None, :, :2])
-    far = np.minimum((one[:, :2] + one[:, 2:])[:, None], (other[:, :2] + other[:, 2:])[None])
-    common = np.maximum(far - corner, 0).prod(-1)
-    return common / (one[:, 2:].prod(-1)[:, None] + other[:, 2:].prod(-1)[None] - common)

@@ -5,9 +5,18 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from vtrack.detectors.geometry import cells_of, decode, overlaps, suppress, vote
-from vtrack.detectors.keypoints import boxes_from_points
-from vtrack.detectors.tiles import whole, windows
+from vtrack.detectors.geometry import (
+    boxes_from_keypoints,
+    cell_grid,
+    corners_to_xywh,
+    decode_boxes,
+    inside_tile,
+    iou,
+    suppress,
+    tiles,
+    vote,
+    xywh_to_corners,
+)
 
 
 def test_suppression_keeps_one_box_a_face_and_overlapping_faces() -> None:
@@ -34,27 +43,35 @@ def test_votes_come_from_the_same_face_only() -> None:
     np.testing.assert_allclose(roll, [[0.75, 0.25], [-1, 0]])
 
 
-def test_overlaps_of_empty_and_degenerate_boxes() -> None:
-    assert overlaps(np.zeros((0, 4)), np.ones((3, 4))).shape == (0, 3)
-    assert overlaps(np.array([[5.0, 5, 5, 5]]), np.array([[5.0, 5, 5, 5]]))[0, 0] == 0
+def test_iou_of_boxes_that_overlap_touch_or_lie_apart() -> None:
+    xywh = np.array([[0.0, 0, 10, 10], [5, 0, 10, 10], [10, 0, 5, 5], [50, 50, 1, 1]])
+    corners = xywh_to_corners(xywh)
+    np.testing.assert_allclose(iou(corners, corners)[0], [1, 50 / 150, 0, 0])
+    np.testing.assert_array_equal(iou(corners, corners), iou(corners, corners).T)
+    np.testing.assert_array_equal(corners_to_xywh(corners), xywh)
+
+
+def test_iou_of_empty_and_degenerate_boxes() -> None:
+    assert iou(np.zeros((0, 4)), np.ones((3, 4))).shape == (0, 3)
+    assert iou(np.array([[5.0, 5, 5, 5]]), np.array([[5.0, 5, 5, 5]]))[0, 0] == 0
 
 
 def test_cells_lie_in_the_middle_of_what_they_cover() -> None:
-    middles, strides = cells_of(64, 96)
-    assert len(middles) == 24 * 16 + 12 * 8 + 6 * 4 + 3 * 2
-    np.testing.assert_allclose(middles[0], 1.5)
-    np.testing.assert_allclose(middles[-1], [79.5, 47.5])
+    centers, strides = cell_grid(64, 96)
+    assert len(centers) == 24 * 16 + 12 * 8 + 6 * 4 + 3 * 2
+    np.testing.assert_allclose(centers[0], 1.5)
+    np.testing.assert_allclose(centers[-1], [79.5, 47.5])
     cells = np.zeros((7, 1))
     np.testing.assert_allclose(
-        decode(cells, middles[-1:], strides[-1:]), [[79.5 - 96, 47.5 - 96, 79.5 + 96, 47.5 + 96]]
+        decode_boxes(cells, centers[-1:], strides[-1:]), [[79.5 - 96, 47.5 - 96, 79.5 + 96, 47.5 + 96]]
     )
 
 
 @pytest.mark.parametrize("size", [(640, 480), (641, 700), (3840, 2160), (100, 2000)])
 def test_tiles_cover_the_frame_and_share_enough(size: tuple[int, int]) -> None:
-    tiles = windows(*size, 640, 96)
+    windows = tiles(*size, 640, 96)
     covered = np.zeros(size[::-1], int)
-    for x, y, w, h in tiles:
+    for x, y, w, h in windows:
         assert x >= 0 and y >= 0 and x + w <= size[0] and y + h <= size[1]
         assert max(w, h) <= 640
         covered[y : y + h, x : x + w] += 1
@@ -62,12 +79,12 @@ def test_tiles_cover_the_frame_and_share_enough(size: tuple[int, int]) -> None:
     # A 90-pixel face anywhere is whole in some tile.
     for corner in np.random.default_rng(0).uniform(0, np.maximum(np.array(size) - 90, 1), (50, 2)):
         box = np.array([[*corner, 90, 90]])
-        assert any(whole(box, tile, *size)[0] and (corner >= tile[:2] - 1).all() for tile in tiles)
+        assert any(inside_tile(box, tile, *size)[0] and (corner >= tile[:2] - 1).all() for tile in windows)
 
 
-def test_whole_lets_faces_leave_the_frame_but_not_the_tile() -> None:
+def test_faces_may_leave_the_frame_but_not_the_tile() -> None:
     boxes = np.array([[-10.0, 5, 30, 30], [90, 5, 30, 30]])
-    assert whole(boxes, np.array([0, 0, 100, 100]), 400, 100).tolist() == [True, False]
+    assert inside_tile(boxes, np.array([0, 0, 100, 100]), 400, 100).tolist() == [True, False]
 
 
 @pytest.mark.parametrize("turn", [0.0, 0.7, -1.6, 3.0])
@@ -78,8 +95,8 @@ def test_boxes_turn_and_scale_with_their_points(turn: float) -> None:
     face = np.array([[[-10.0, -10], [10, -10], [0, 3], [-6, 11], [6, 9]]])
     cos, sin = np.cos(turn), np.sin(turn)
     rotation = np.array([[cos, -sin], [sin, cos]])
-    boxes, rolls = boxes_from_points(face, [3, 4], weights)
-    turned, turned_rolls = boxes_from_points(face @ rotation.T * 1.7 + 40, [3, 4], weights)
+    boxes, rolls = boxes_from_keypoints(face, [3, 4], weights)
+    turned, turned_rolls = boxes_from_keypoints(face @ rotation.T * 1.7 + 40, [3, 4], weights)
     assert np.angle(np.exp(1j * (turned_rolls - rolls - turn)))[0] == pytest.approx(0, abs=1e-6)
     middle = (boxes[:, :2] + boxes[:, 2:] / 2) @ rotation.T * 1.7 + 40
     np.testing.assert_allclose(turned[:, :2] + turned[:, 2:] / 2, middle, atol=1e-6)
@@ -88,6 +105,6 @@ def test_boxes_turn_and_scale_with_their_points(turn: float) -> None:
 
 
 def test_no_points_no_boxes() -> None:
-    boxes, rolls = boxes_from_points(np.zeros((0, 6, 2)), [3], np.zeros((13, 4)))
+    boxes, rolls = boxes_from_keypoints(np.zeros((0, 6, 2)), [3], np.zeros((13, 4)))
     assert boxes.shape == (0, 4)
     assert rolls.shape == (0,)

@@ -23,7 +23,7 @@ def bundled(name: str) -> Path:
 
     path = Path(mediapipe.__file__).parent / "modules" / "face_detection" / name
     if not path.is_file():
-        pytest.skip(f"mediapipe {mediapipe.__version__} carries no {name}")
+        pytest.skip(f"mediapipe {mediapipe.__version__} contains no {name}")
     return path
 
 
@@ -42,7 +42,7 @@ def test_says_what_to_install() -> None:
 @needed
 def test_full_range_finds_the_landmark_box() -> None:
     if not carries_models():
-        with pytest.raises(UsageError, match="carries no face model"):
+        with pytest.raises(UsageError, match="contains no face model"):
             load_detector("mediapipe")
         return
     picture, box = astronaut()
@@ -56,7 +56,7 @@ def test_full_range_finds_the_landmark_box() -> None:
 @needed
 def test_tiles_find_small_faces() -> None:
     if not carries_models():
-        pytest.skip("this mediapipe carries no full-range model")
+        pytest.skip("this mediapipe contains no full-range model")
     picture, box = astronaut(scale=40 / 91, size=(1280, 720))
     [shrunken] = load_detector("mediapipe").detect([frame(picture)])
     [tiled] = load_detector("mediapipe", small_faces=True).detect([frame(picture)])
@@ -70,7 +70,7 @@ def test_converted_boxes_fit_annotated_faces(data_dir: Path) -> None:
     known = photographs(data_dir, 40)
     detector = load_detector("mediapipe") if carries_models() else None
     if detector is None:
-        pytest.skip("this mediapipe carries no full-range model")
+        pytest.skip("this mediapipe contains no full-range model")
     found = detector.detect([frame(photograph.image) for photograph in known])
     shared = [overlap(faces, box_of(photograph.points)) for faces, photograph in zip(found, known, strict=True)]
     assert np.median(shared) > 0.8

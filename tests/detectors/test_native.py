@@ -13,7 +13,7 @@ from tests.detectors.pictures import astronaut, frame, overlap, photographs
 from vtrack.data.scenes.labels import DOUBTFUL, box_of, upright
 from vtrack.data.scenes.validation import eval_scenes, validation_pictures
 from vtrack.detectors import engines, load_detector
-from vtrack.detectors.geometry import overlaps
+from vtrack.detectors.geometry import iou
 from vtrack.detectors.native import NATIVE_CARD, NativeDetector
 from vtrack.errors import ModelError, UsageError
 from vtrack.evaluation.detector import found_in, matched
@@ -123,11 +123,11 @@ def test_real_faces_that_overlap_are_both_kept(native: Detector, data_dir: Path)
     found, pairs = 0, 0
     for picture in validation_pictures(data_dir):
         boxes = np.concatenate([picture.hulls.min(1), picture.hulls.max(1)], 1)[picture.kinds != DOUBTFUL]
-        one, other = np.nonzero(np.triu(overlaps(boxes, boxes), 1) > 0.02)
+        one, other = np.nonzero(np.triu(iou(boxes, boxes), 1) > 0.02)
         if len(one):
             [faces] = native.detect([frame(picture.levels[0])])
             corners = np.concatenate([faces.boxes[:, :2], faces.boxes[:, :2] + faces.boxes[:, 2:]], 1)
-            seen = (overlaps(boxes, corners) > 0.5).any(1)
+            seen = (iou(boxes, corners) > 0.5).any(1)
             pairs, found = pairs + len(one), found + int((seen[one] & seen[other]).sum())
     assert pairs >= 5
     assert found >= 0.8 * pairs
@@ -257,10 +257,10 @@ def test_both_engines_agree() -> None:
     import torch
 
     from vtrack.detectors.engines import load_engine
-    from vtrack.detectors.network import Exported, load_facenet
+    from vtrack.detectors.network import FaceNetGraph, load_facenet
 
     path = NATIVE_CARD
-    net = Exported(load_facenet(read_card(path), path.with_suffix(".safetensors")))
+    net = FaceNetGraph(load_facenet(read_card(path), path.with_suffix(".safetensors")))
     onnx = load_engine(read_card(path), path, "cpu").run
     for shape in ((2, 96, 160, 3), (1, 320, 64, 3)):
         pictures = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
@@ -327,6 +327,6 @@ def test_options_that_cannot_be(options: dict[str, object], message: str) -> Non
 
 
 def test_auto_is_native_and_says_so(caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level("INFO", logger="detectors"):
+    with caplog.at_level("INFO", logger="vtrack.detectors"):
         assert load_detector("auto", device="cpu").name == "native"
     assert "detector: native" in caplog.text

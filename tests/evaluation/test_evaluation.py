@@ -17,7 +17,7 @@ from vtrack.cli.main import main
 from vtrack.data import Dataset
 from vtrack.errors import DataError, SinkError, UsageError
 from vtrack.evaluation import Outcome, evaluate, metrics, summary
-from vtrack.evaluation.boxes import disturbed, overlaps
+from vtrack.evaluation.boxes import disturbed
 from vtrack.evaluation.pictures import save_curves, sheet
 from vtrack.imaging.png import save_png
 from vtrack.layouts import load_layout
@@ -159,11 +159,6 @@ def test_disturbed_boxes() -> None:
         disturbed(boxes, shift=-1, shrink=0, seed=0)
     with pytest.raises(UsageError, match="shrink"):
         disturbed(boxes, shift=0, shrink=1, seed=0)
-
-
-def test_overlaps() -> None:
-    boxes = np.array([[0.0, 0.0, 10.0, 10.0], [5.0, 0.0, 10.0, 10.0], [50.0, 50.0, 1.0, 1.0]])
-    assert overlaps(boxes, boxes[0]) == pytest.approx([1, 50 / 150, 0])
 
 
 # Pictures

@@ -31,7 +31,7 @@ from vtrack.data.scenes.labels import (
     upright,
 )
 from vtrack.data.scenes.validation import EvalScene, eval_scenes, validation_pictures
-from vtrack.detectors.geometry import STRIDES, cells_of
+from vtrack.detectors.geometry import STRIDES, cell_grid
 from vtrack.detectors.native import NATIVE_CARD, NativeDetector
 from vtrack.detectors.network import FaceNet
 from vtrack.errors import DataError
@@ -183,50 +183,50 @@ def padded(*faces: tuple[float, ...]) -> torch.Tensor:
 
 
 def test_faces_go_to_the_stride_of_their_size() -> None:
-    middles, strides = map(torch.from_numpy, cells_of(256, 256))
+    centers, strides = map(torch.from_numpy, cell_grid(256, 256))
     for size, stride in ((12, 4), (48, 8), (96, 16), (190, 32)):
         face, away = detect.assign(
-            padded((128 - size / 2, 128 - size / 2, size, size, 128, 128, 0, 1)), middles, strides
+            padded((128 - size / 2, 128 - size / 2, size, size, 128, 128, 0, 1)), centers, strides
         )
         chosen = (face >= 0).nonzero()[:, 1]
         assert stride in strides[chosen].tolist()
         assert set(strides[chosen].tolist()) <= {float(s) for s in STRIDES if 0.5 <= s / stride <= 2}
-        assert (middles[chosen] - 128).norm(dim=1).max() <= max(0.2 * size, 0.75 * strides[chosen].max())
+        assert (centers[chosen] - 128).norm(dim=1).max() <= max(0.2 * size, 0.75 * strides[chosen].max())
         assert not away.any()
 
 
 def test_doubtful_faces_are_neither_wanted_nor_punished() -> None:
-    middles, strides = map(torch.from_numpy, cells_of(64, 64))
+    centers, strides = map(torch.from_numpy, cell_grid(64, 64))
     faces = padded((10, 10, 30, 30, 25, 25, 0, -1))
-    face, away = detect.assign(faces, middles, strides)
+    face, away = detect.assign(faces, centers, strides)
     assert (face < 0).all()
-    inside = ((middles >= 10) & (middles <= 40)).all(1) & (strides <= 8)
+    inside = ((centers >= 10) & (centers <= 40)).all(1) & (strides <= 8)
     assert torch.equal(away[0], inside)
-    cells = torch.zeros(1, 7, len(middles))
+    cells = torch.zeros(1, 7, len(centers))
     cells[:, 0] = -20.0
     cells[:, 0, inside] = 20.0
-    assert detect.losses(cells, faces, middles, strides)["score"] == pytest.approx(0, abs=1e-6)
+    assert detect.losses(cells, faces, centers, strides)["score"] == pytest.approx(0, abs=1e-6)
 
 
 def test_a_doubtful_face_excuses_only_faces_of_its_size() -> None:
-    middles, strides = map(torch.from_numpy, cells_of(256, 256))
-    _, away = detect.assign(padded((20, 20, 200, 200, 120, 120, 0, -1)), middles, strides)
+    centers, strides = map(torch.from_numpy, cell_grid(256, 256))
+    _, away = detect.assign(padded((20, 20, 200, 200, 120, 120, 0, -1)), centers, strides)
     assert away[0, strides >= 16].any()
     # An eye in a large face, taken for a small face, is still a mistake.
     assert not away[0, strides <= 8].any()
 
 
 def test_a_perfect_answer_costs_nothing() -> None:
-    middles, strides = map(torch.from_numpy, cells_of(64, 64))
+    centers, strides = map(torch.from_numpy, cell_grid(64, 64))
     faces = padded((20, 16, 24, 28, 32, 30, 0.7, 1))
-    face, _ = detect.assign(faces, middles, strides)
-    cells = torch.zeros(1, 7, len(middles))
+    face, _ = detect.assign(faces, centers, strides)
+    cells = torch.zeros(1, 7, len(centers))
     cells[:, 0] = -20.0
     cells[0, 0, face[0] >= 0] = 20.0
-    cells[0, 1:3] = ((torch.tensor([32.0, 30.0]) - middles) / strides[:, None]).T
+    cells[0, 1:3] = ((torch.tensor([32.0, 30.0]) - centers) / strides[:, None]).T
     cells[0, 3], cells[0, 4] = (24 / 6 / strides).log(), (28 / 6 / strides).log()
     cells[0, 5], cells[0, 6] = np.cos(0.7), np.sin(0.7)
-    for name, loss in detect.losses(cells, faces, middles, strides).items():
+    for name, loss in detect.losses(cells, faces, centers, strides).items():
         assert loss == pytest.approx(0, abs=1e-4), name
 
 

@@ -169,14 +169,14 @@ def _detected(finder: Detector, data: Dataset) -> FloatArray:
 
     import numpy as np
 
-    from vtrack.evaluation.boxes import overlaps
+    from vtrack.detectors.geometry import iou, xywh_to_corners
     from vtrack.types import Frame
 
     boxes = np.full((len(data), 4), np.nan)
     for place, true in enumerate(data.layout.face_box(data.points)):
         frame = Frame(data.image(place), index=place, pts=place, time_base=Fraction(1))
         found = finder.detect([frame])[0].boxes
-        shared = overlaps(found, true)
+        shared = iou(xywh_to_corners(found), xywh_to_corners(true)[None])[:, 0]
         if len(found) and shared.max() > 0.3:
             boxes[place] = found[int(shared.argmax())]
     return boxes

@@ -18,11 +18,3 @@ def disturbed(boxes: FloatArray, *, shift: float, shrink: float, seed: int) -> F
     way = np.stack([np.cos(directions), np.sin(directions)], -1) * boxes[:, 2:].max(-1, keepdims=True) * shift
     size = boxes[:, 2:] * (1.0 - shrink)
     return np.concatenate([boxes[:, :2] + way + (boxes[:, 2:] - size) / 2, size], -1)
-
-
-def overlaps(boxes: FloatArray, other: FloatArray) -> FloatArray:
-    """(n,) intersection over union of boxes (n, 4) with one other (4,)."""
-    low = np.maximum(boxes[:, :2], other[:2])
-    high = np.minimum(boxes[:, :2] + boxes[:, 2:], other[:2] + other[2:])
-    shared = np.clip(high - low, 0.0, None).prod(-1)
-    return shared / (boxes[:, 2:].prod(-1) + other[2:].prod() - shared)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from vtrack.data.scenes.validation import HEIGHT, SMALLEST, WIDTH, EvalScene
-from vtrack.detectors.geometry import overlaps
+from vtrack.detectors.geometry import intersections, iou, xywh_to_corners
 from vtrack.types import Detections, Detector, FloatArray
 
 SIZES = ((SMALLEST, 20), (20, 40), (40, 80), (80, 10_000))
@@ -131,8 +131,8 @@ def matched(
     found: dict[str, list[object]] = {"kind": [], "hit": [], "score": [], "longest": []}
     faces: dict[str, list[object]] = {"kind": [], "roll": [], "score": [], "longest": []}
     for scene, found_here in zip(scenes, finds, strict=True):
-        boxes = np.concatenate([found_here.boxes[:, :2], found_here.boxes[:, :2] + found_here.boxes[:, 2:]], 1)
-        shared = overlaps(boxes, scene.boxes)
+        boxes = xywh_to_corners(found_here.boxes)
+        shared = iou(boxes, scene.boxes)
         best = np.zeros(len(scene.boxes))
         for i in np.argsort(-found_here.scores, kind="stable"):
             free = np.where((best == 0) & ~scene.ignored, shared[i], 0.0)
@@ -164,6 +164,5 @@ def _ignorable(box: FloatArray, scene: EvalScene) -> bool:
     if (box[2:] - box[:2]).max() < SMALLEST:
         return True
     others = scene.boxes[scene.ignored]
-    low, high = np.maximum(box[:2], others[:, :2]), np.minimum(box[2:], others[:, 2:])
-    shared = np.clip(high - low, 0, None).prod(1)
+    shared = intersections(box[None], others)[0]
     return bool((shared > 0.4 * (box[2:] - box[:2]).prod()).any())

@@ -23,6 +23,7 @@ import cv2
 import numpy as np
 
 from vtrack.data.solutions import solution
+from vtrack.detectors.geometry import iou, xywh_to_corners
 from vtrack.errors import DataError, UsageError
 from vtrack.types import FloatArray, ImageArray
 
@@ -127,12 +128,9 @@ def box_of(points: FloatArray) -> FloatArray:
     return np.concatenate([low, high - low], -1)
 
 
-def overlaps(a: FloatArray, b: FloatArray) -> FloatArray:
-    """(len(a), len(b)) intersection over union of x, y, w, h boxes."""
-    low = np.maximum(a[:, None, :2], b[None, :, :2])
-    high = np.minimum(a[:, None, :2] + a[:, None, 2:], b[None, :, :2] + b[None, :, 2:])
-    shared = np.clip(high - low, 0, None).prod(-1)
-    return shared / np.maximum(a[:, 2:].prod(-1)[:, None] + b[:, 2:].prod(-1)[None] - shared, 1e-9)
+def _overlaps(boxes: FloatArray, box: FloatArray) -> FloatArray:
+    """(n,) IoU of boxes (n, 4) x, y, w, h with another (4,)."""
+    return iou(xywh_to_corners(boxes), xywh_to_corners(box)[None])[:, 0]
 
 
 def upright(anchors: FloatArray) -> FloatArray:
@@ -207,7 +205,7 @@ def agree(found: FloatArray, points: FloatArray, size: tuple[int, int]) -> list[
     order = list(np.argsort(-(score + whole)))
     faces = []
     while order:
-        same = [i for i in order if overlaps(boxes[order[0], None], boxes[i, None])[0, 0] > 0.4]
+        same = [i for i in order if _overlaps(boxes[i, None], boxes[order[0]])[0] > 0.4]
         order = [i for i in order if i not in same]
         best = [[score[i] for i in same if found[i, 0] == model] for model in (0, 1)]
         far, near = (max(b, default=0.0) for b in best)
@@ -251,7 +249,7 @@ def label(data: Path, out: Path) -> None:
             if not len(found):
                 continue
             converted = np.stack([conversions[int(row[0])](row[None])[0] for row in found])
-            near = overlaps(box_of(converted[:, :68]), box_of(points)[None])[:, 0] > 0.2
+            near = _overlaps(box_of(converted[:, :68]), box_of(points)) > 0.2
             centre = box_of(points)[:2] + box_of(points)[2:] / 2
             near |= (np.abs(converted[:, :68].mean(1) - centre) < 0.4 * box_of(points)[2:]).all(1)
             for kind, face in agree(found[~near], converted[~near], size):
@@ -275,7 +273,7 @@ def _learn(
     pairs: list[list[tuple[FloatArray, FloatArray]]] = [[], []]
     for (_, split, points, anchors), found in zip(entries, looks, strict=True):
         if split == "train" and len(found):
-            shared = overlaps(found[:, 6:10], box_of(points)[None])[:, 0]
+            shared = _overlaps(found[:, 6:10], box_of(points))
             for row in found[(shared > 0.4) & (found[:, 1] > 0.6)]:
                 pairs[int(row[0])].append((row, np.concatenate([points, anchors])))
     learned = []

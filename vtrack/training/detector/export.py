@@ -15,7 +15,7 @@ from scipy.optimize import isotonic_regression
 
 from vtrack.data.scenes.labels import COLLECTIONS
 from vtrack.data.scenes.validation import eval_scenes, validation_pictures
-from vtrack.detectors.network import Exported, FaceNet
+from vtrack.detectors.network import FaceNet, FaceNetGraph
 from vtrack.errors import MissingExtraError, ModelError
 from vtrack.evaluation.detector import PRECISION, DetectorReport, found_in, matched, report
 from vtrack.models.card import Card
@@ -60,7 +60,7 @@ def export_onnx(net: FaceNet, path: Path) -> None:
         raise MissingExtraError("exporting needs the export extra: pip install 'vtrack[export]'") from error
     batch, rows, columns = (torch.export.Dim(name) for name in ("batch", "rows", "columns"))
     program = torch.onnx.export(
-        Exported(net).eval(),
+        FaceNetGraph(net).eval(),
         (torch.zeros(2, 96, 160, 3, dtype=torch.uint8),),
         dynamo=True,
         opset_version=18,

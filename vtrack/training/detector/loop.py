@@ -27,8 +27,16 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 from vtrack.data.scenes.album import Album
 from vtrack.data.scenes.composer import MOST_FACES, Composer, Scene
 from vtrack.data.scenes.validation import EvalScene
-from vtrack.detectors.geometry import STRIDES, UNIT, cells_of, suppress, vote
-from vtrack.detectors.geometry import decode as decode_cells
+from vtrack.detectors.geometry import (
+    STRIDES,
+    UNIT,
+    cell_grid,
+    corners_to_xywh,
+    decode_boxes,
+    suppress,
+    vote,
+    xywh_to_corners,
+)
 from vtrack.detectors.network import FaceNet
 from vtrack.evaluation.detector import report
 from vtrack.training.common.checkpoint import (
@@ -40,11 +48,14 @@ from vtrack.training.common.checkpoint import (
     without_prefix,
 )
 from vtrack.training.common.precision import autocast
+from vtrack.training.common.running_mean import update_mean
 from vtrack.types import Detections, Frame
 
 log = logging.getLogger(__name__)
 
 CHECKPOINT, WEIGHTS, OPTIONS = "last.safetensors", "weights.safetensors", "options.json"
+DECAY = 0.998
+"""Share of the running mean of the weights, which is evaluated and shipped, that each step keeps."""
 BOX, ROLL = 1.5, 3.0
 """Weights of the box and roll losses beside the score's; with a small one the roll is not learned at all."""
 
@@ -71,57 +82,57 @@ def tensors(scene: Scene) -> dict[str, Tensor]:
     return {"image": torch.from_numpy(np.ascontiguousarray(scene.image)), "faces": torch.from_numpy(faces)}
 
 
-def decode(cells: Tensor, middles: Tensor, strides: Tensor) -> Tensor:
-    """(..., cells, 4) x0, y0, x1, y1 from the network's (..., cells, 7)."""
-    centers = middles + cells[..., 1:3] * strides[:, None]
+def _decoded(cells: Tensor, centers: Tensor, strides: Tensor) -> Tensor:
+    """(..., cells, 4) x0, y0, x1, y1 from the network's (..., cells, 7): `decode_boxes` with gradients."""
+    middles = centers + cells[..., 1:3] * strides[:, None]
     half = UNIT / 2 * strides[:, None] * cells[..., 3:5].clamp(-4, 4).exp()
-    return torch.cat([centers - half, centers + half], -1)
+    return torch.cat([middles - half, middles + half], -1)
 
 
-def _giou(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-    """Overlap and generalised overlap of matching x0, y0, x1, y1 boxes."""
+def _iou_and_giou(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """(n,) IoU and generalised IoU of pairs of x0, y0, x1, y1 boxes (n, 4), with gradients."""
     shared = (torch.minimum(a[:, 2:], b[:, 2:]) - torch.maximum(a[:, :2], b[:, :2])).clamp(min=0).prod(-1)
     union = (a[:, 2:] - a[:, :2]).prod(-1) + (b[:, 2:] - b[:, :2]).prod(-1) - shared
     hull = (torch.maximum(a[:, 2:], b[:, 2:]) - torch.minimum(a[:, :2], b[:, :2])).prod(-1)
-    overlap = shared / union.clamp(min=1e-6)
-    return overlap, overlap - (hull - union) / hull.clamp(min=1e-6)
+    iou = shared / union.clamp(min=1e-6)
+    return iou, iou - (hull - union) / hull.clamp(min=1e-6)
 
 
 @torch.no_grad()
-def assign(faces: Tensor, middles: Tensor, strides: Tensor) -> tuple[Tensor, Tensor]:
+def assign(faces: Tensor, centers: Tensor, strides: Tensor) -> tuple[Tensor, Tensor]:
     """Which face (B, cells) each cell answers for (-1 none), and where the loss looks away (B, cells).
 
     In a doubtful face only cells for faces of about its size are let off: an eye of a large one is no small face.
     """
-    boxes, centers, state = faces[..., :4], faces[..., 4:6], faces[..., 7]
+    boxes, faces_at, state = faces[..., :4], faces[..., 4:6], faces[..., 7]
     size = boxes[..., 2:].clamp(min=1).prod(-1).sqrt()
     level = (size / (UNIT * STRIDES[0])).log2().clamp(0, len(STRIDES) - 1)
     apart = (level[:, None] - (strides / STRIDES[0]).log2()[:, None]).abs()
     fits = apart <= 0.75
-    distance = (middles[:, None] - centers[:, None]).norm(dim=-1)
+    distance = (centers[:, None] - faces_at[:, None]).norm(dim=-1)
     radius = torch.maximum(0.2 * size[:, None], 0.75 * strides[:, None])
     reach = torch.where(fits & (distance <= radius) & (state[:, None] == 1), distance / radius, torch.inf)
     nearest, face = reach.min(-1)
     face = torch.where(nearest.isfinite(), face, -1)
-    inside = (middles[:, None] >= boxes[:, None, :, :2]) & (
-        middles[:, None] <= boxes[:, None, :, :2] + boxes[:, None, :, 2:]
+    inside = (centers[:, None] >= boxes[:, None, :, :2]) & (
+        centers[:, None] <= boxes[:, None, :, :2] + boxes[:, None, :, 2:]
     )
     alike = apart <= 1.5
     away = (inside.all(-1) & alike & (state[:, None] == -1)).any(-1) & (face < 0)
     return face, away
 
 
-def losses(cells: Tensor, faces: Tensor, middles: Tensor, strides: Tensor) -> dict[str, Tensor]:
+def losses(cells: Tensor, faces: Tensor, centers: Tensor, strides: Tensor) -> dict[str, Tensor]:
     """Score, box and roll losses of a batch (B, 7, cells) against padded faces (B, MOST_FACES, 8)."""
     cells = cells.float().transpose(1, 2)
-    face, away = assign(faces, middles, strides)
+    face, away = assign(faces, centers, strides)
     positive = face >= 0
     picture, cell = positive.nonzero(as_tuple=True)
     wanted = faces[picture, face[picture, cell]]
-    found = decode(cells, middles, strides)[picture, cell]
-    overlap, fit = _giou(found, torch.cat([wanted[:, :2], wanted[:, :2] + wanted[:, 2:4]], -1))
+    boxes = _decoded(cells, centers, strides)[picture, cell]
+    iou, giou = _iou_and_giou(boxes, torch.cat([wanted[:, :2], wanted[:, :2] + wanted[:, 2:4]], -1))
     quality = torch.zeros_like(cells[..., 0])
-    quality[picture, cell] = overlap.detach().clamp(0, 1)
+    quality[picture, cell] = iou.detach().clamp(0, 1)
     logits = cells[..., 0]
     focal = (logits.sigmoid() - quality).square() * F.binary_cross_entropy_with_logits(
         logits, quality, reduction="none"
@@ -134,27 +145,9 @@ def losses(cells: Tensor, faces: Tensor, middles: Tensor, strides: Tensor) -> di
     turn = 1 - (roll * aim).sum(-1) / length + 0.05 * (length - 1).square()
     return {
         "score": (focal.masked_fill(away, 0).sum(1) * share).sum(),
-        "box": ((1 - fit) * share[picture]).sum(),
+        "box": ((1 - giou) * share[picture]).sum(),
         "roll": (turn * share[picture]).sum(),
     }
-
-
-class Average:
-    """Running mean of a network's weights: what is evaluated and shipped."""
-
-    def __init__(self, net: FaceNet, decay: float = 0.998) -> None:
-        self.net, self.decay, self.steps = copy.deepcopy(net).eval(), decay, 0
-
-    @torch.no_grad()
-    def update(self, net: FaceNet) -> None:
-        """Move a little towards the network as it is now."""
-        self.steps += 1
-        keep = min(self.decay, (1 + self.steps) / (10 + self.steps))
-        for mine, theirs in zip(self.net.state_dict().values(), net.state_dict().values(), strict=True):
-            if mine.dtype.is_floating_point:
-                mine.lerp_(theirs, 1 - keep)
-            else:
-                mine.copy_(theirs)
 
 
 @torch.inference_mode()
@@ -165,12 +158,11 @@ def look(net: FaceNet, scene: EvalScene, floor: float = 0.05, most: int = 400) -
     scores = 1 / (1 + np.exp(-cells[0]))
     best = np.argsort(-scores)[:most]
     best = best[scores[best] > floor]
-    middles, strides = cells_of(*image.shape[:2])
-    boxes = decode_cells(cells[:, best], middles[best], strides[best])
-    kept, believed = suppress(boxes, scores[best])
+    centers, strides = cell_grid(*image.shape[:2])
+    boxes = decode_boxes(cells[:, best], centers[best], strides[best])
+    kept, kept_scores = suppress(boxes, scores[best])
     corners, rolls = vote(boxes, scores[best], cells[5:7, best].T, kept)
-    xywh = np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], 1)
-    return Detections(xywh, believed, np.arctan2(rolls[:, 1], rolls[:, 0]))
+    return Detections(corners_to_xywh(corners), kept_scores, np.arctan2(rolls[:, 1], rolls[:, 0]))
 
 
 def average_precision(net: FaceNet, scenes: Sequence[EvalScene]) -> float:
@@ -208,17 +200,17 @@ def train_detector(
     if start is not None:
         net.load_state_dict(load_file(start / WEIGHTS))
     optimiser = torch.optim.AdamW(_groups(net), lr=rate, betas=(0.9, 0.99))
-    average, done = Average(net), 0
+    mean, done = copy.deepcopy(net).eval(), 0
     if (out / CHECKPOINT).is_file():
         stored, state = load_run(out / CHECKPOINT)
         net.load_state_dict(without_prefix("net", stored))
-        average.net.load_state_dict(without_prefix("average", stored))
+        mean.load_state_dict(without_prefix("average", stored))
         restore_optimiser(net, optimiser, stored)
-        done = average.steps = int(state["step"])
+        done = int(state["step"])
         tell(f"resumed at step {done}")
     loader = iter(DataLoader(Scenes(Album(data, cache, "train"), size, seed + done), batch, num_workers=workers))
     check = check_scenes(Album(data, cache, "val"), size)
-    middles, strides = (torch.from_numpy(array).to(place) for array in cells_of(size, size))
+    centers, strides = (torch.from_numpy(array).to(place) for array in cell_grid(size, size))
 
     with (out / "log.csv").open("a", newline="") as table:
         writer = csv.writer(table)
@@ -231,17 +223,17 @@ def train_detector(
             examples = next(loader)
             with autocast(place):
                 cells = net(examples["image"].to(place).permute(0, 3, 1, 2).float())
-            parts = losses(cells, examples["faces"].to(place), middles, strides)
+            parts = losses(cells, examples["faces"].to(place), centers, strides)
             optimiser.zero_grad(set_to_none=True)
             (parts["score"] + BOX * parts["box"] + ROLL * parts["roll"]).backward()
             torch.nn.utils.clip_grad_norm_(net.parameters(), 5.0)
             optimiser.step()
-            average.update(net)
+            update_mean(mean, net, step, DECAY)
             sums += [float(value.detach()) for value in parts.values()]
             last = step == steps
             if step % 50 == 0 or last:
                 count = step % 50 or 50
-                precision = average_precision(average.net, check) if step % every == 0 or last else math.nan
+                precision = average_precision(mean, check) if step % every == 0 or last else math.nan
                 seconds = round(time.monotonic() - began)
                 row = [step, seconds, f"{_rate(step, steps, rate):.2e}", *(f"{value / count:.4f}" for value in sums)]
                 writer.writerow([*row, "" if math.isnan(precision) else f"{precision:.4f}"])
@@ -251,7 +243,7 @@ def train_detector(
                 )
                 sums[:] = 0
                 if not math.isnan(precision):
-                    _save(out, net, average, optimiser, step, {"size": size, "data": str(data.resolve())})
+                    _save(out, net, mean, optimiser, step, {"size": size, "data": str(data.resolve())})
     return out
 
 
@@ -261,9 +253,8 @@ def check_scenes(album: Album, size: int, count: int = 160) -> list[EvalScene]:
     scenes = []
     for number in range(count):
         scene = composer.scene(rng)
-        corners = np.concatenate([scene.boxes[:, :2], scene.boxes[:, :2] + scene.boxes[:, 2:]], 1)
         frame = Frame(np.ascontiguousarray(scene.image), number, number, Fraction(1, 25))
-        scenes.append(EvalScene(frame, "size", corners, np.degrees(scene.angles), scene.doubtful))
+        scenes.append(EvalScene(frame, "size", xywh_to_corners(scene.boxes), np.degrees(scene.angles), scene.doubtful))
     return scenes
 
 
@@ -283,11 +274,11 @@ def _rate(step: int, steps: int, peak: float) -> float:
 
 
 def _save(
-    out: Path, net: FaceNet, average: Average, optimiser: torch.optim.Optimizer, step: int, about: dict[str, object]
+    out: Path, net: FaceNet, mean: FaceNet, optimiser: torch.optim.Optimizer, step: int, about: dict[str, object]
 ) -> None:
     """What resuming needs, and the averaged weights with what shipping needs to know."""
-    state = prefixed("net", net.state_dict()) | prefixed("average", average.net.state_dict())
+    state = prefixed("net", net.state_dict()) | prefixed("average", mean.state_dict())
     state |= optimiser_tensors(net, optimiser)
     save_run(out / CHECKPOINT, state, {"step": step})
-    save_file({name: value.cpu().contiguous() for name, value in average.net.state_dict().items()}, out / WEIGHTS)
+    save_file({name: value.cpu().contiguous() for name, value in mean.state_dict().items()}, out / WEIGHTS)
     (out / OPTIONS).write_text(json.dumps({"net": net.options, "step": step, **about}))

@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 
 from vtrack.data.scenes.album import Album
 from vtrack.data.scenes.labels import AGREED, DOUBTFUL, HULL, TRUTH
-from vtrack.detectors.geometry import cells_of, decode, overlaps, suppress
+from vtrack.detectors.geometry import areas, cell_grid, decode_boxes, intersections, iou, suppress
 from vtrack.detectors.network import FaceNet
 from vtrack.errors import UsageError
 from vtrack.types import FloatArray, ImageArray
@@ -38,15 +38,15 @@ def look(net: FaceNet, image: ImageArray) -> tuple[FloatArray, FloatArray]:
     cells = net(torch.from_numpy(canvas).permute(2, 0, 1)[None].float())[0].numpy()
     score = 1 / (1 + np.exp(-cells[0]))
     good = np.flatnonzero(score > 0.1)
-    middles, strides = cells_of(height, width)
-    boxes = decode(cells[:, good], middles[good], strides[good])
-    kept, believed = suppress(boxes, score[good])
-    return boxes[kept], believed
+    centers, strides = cell_grid(height, width)
+    boxes = decode_boxes(cells[:, good], centers[good], strides[good])
+    kept, scores = suppress(boxes, score[good])
+    return boxes[kept], scores
 
 
 def settle(kinds: np.ndarray, boxes: FloatArray, found: FloatArray, score: FloatArray) -> np.ndarray:
     """(faces,) the kinds of one photograph's faces after a third opinion; -1 where there is none after all."""
-    shared = overlaps(boxes, found) > 0.35
+    shared = iou(boxes, found) > 0.35
     opinion = np.where(shared, score, 0.0).max(1, initial=0.0)
     settled = kinds.copy()
     settled[(kinds == AGREED) & (opinion < SELDOM)] = DOUBTFUL
@@ -57,9 +57,8 @@ def settle(kinds: np.ndarray, boxes: FloatArray, found: FloatArray, score: Float
 
 def missed(boxes: FloatArray, found: FloatArray, score: FloatArray, size: tuple[int, int]) -> np.ndarray:
     """Indices of finds that may be faces without a label: apart from labelled ones, and sure, or cut by the edge."""
-    low, high = np.maximum(found[:, None, :2], boxes[None, :, :2]), np.minimum(found[:, None, 2:], boxes[None, :, 2:])
-    areas = [(these[:, 2:] - these[:, :2]).prod(-1) for these in (found, boxes)]
-    apart = (np.clip(high - low, 0, None).prod(-1) < 0.3 * np.minimum(areas[0][:, None], areas[1][None])).all(1)
+    smaller = np.minimum(areas(found)[:, None], areas(boxes)[None])
+    apart = (intersections(found, boxes) < 0.3 * smaller).all(1)
     cut = (found[:, :2] < 1).any(1) | (found[:, 2:] > np.array(size) - 2).any(1)
     return np.flatnonzero(apart & (score > np.where(cut, AT_EDGE, SURE)))
 

@@ -39,6 +39,7 @@ from vtrack.training.common.checkpoint import (
     without_prefix,
 )
 from vtrack.training.common.precision import autocast
+from vtrack.training.common.running_mean import update_mean
 from vtrack.training.common.team import Team
 from vtrack.training.landmarks.batches import Batch, draw_batch
 from vtrack.training.landmarks.feed import fed
@@ -228,19 +229,8 @@ class Run:
         nn.utils.clip_grad_norm_(self.model.parameters(), 5.0)
         self.optimiser.step()
         self.step += 1
-        self._follow()
+        update_mean(self.mean, self.model, self.step, self.recipe.average)
         return told
-
-    def _follow(self) -> None:
-        """Move the running mean; early on it follows faster, so that it does not remember the first weights."""
-        keep = min(self.recipe.average, (1 + self.step) / (10 + self.step))
-        with torch.no_grad():
-            pairs = list(zip(self.mean.state_dict().values(), self.model.state_dict().values(), strict=True))
-            floats = [(mean, now) for mean, now in pairs if mean.is_floating_point()]
-            torch._foreach_lerp_([mean for mean, _ in floats], [now for _, now in floats], 1 - keep)
-            for mean, now in pairs:
-                if not mean.is_floating_point():
-                    mean.copy_(now)
 
     def _encoded(self, query: Query) -> tuple[Tensor, Tensor]:
         """Text vectors and positions of a query on the device."""
