@@ -17,10 +17,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from vtrack.anchors import ANCHORS
 from vtrack.detectors import load_detector
 from vtrack.errors import UsageError
 from vtrack.models import load_model
-from vtrack.parts import ANCHORS
 from vtrack.pipelines.measures.measurer import MEASURED, Measurer
 from vtrack.pipelines.outputs.base import Sink
 from vtrack.pipelines.smoothing.smoother import Smoother

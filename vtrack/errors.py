@@ -18,6 +18,12 @@ class QueryError(UsageError):
     """A part, position or layout that does not exist or cannot be read."""
 
 
+class NameNotAskedError(QueryError, KeyError):
+    """A part, group or measure that a result does not hold, because it was not asked for or does not exist."""
+
+    __str__ = Exception.__str__  # KeyError shows its message in quotes
+
+
 class SourceError(VTrackError, OSError):
     """Video or images that cannot be opened or decoded."""
 

@@ -6,7 +6,7 @@ of the top-left pixel at (0, 0). Boxes are `x, y, w, h`. Time is in seconds and 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Protocol, runtime_checkable
@@ -14,7 +14,9 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
+from vtrack.errors import NameNotAskedError
 from vtrack.imaging.planes import Pixels, Planes
+from vtrack.parts import GROUPS, nearest
 
 Array = npt.NDArray[np.generic]
 FloatArray = npt.NDArray[np.floating]
@@ -105,6 +107,9 @@ class Detections:
     def __len__(self) -> int:
         return len(self.boxes)
 
+    def __repr__(self) -> str:
+        return f"Detections({len(self)} faces, scores={[round(float(score), 3) for score in self.scores]})"
+
     @classmethod
     def none(cls) -> Detections:
         """No faces."""
@@ -154,8 +159,15 @@ class Query:
         return len(self.parts)
 
     def indices(self, part: str) -> list[int]:
-        """Places of the points of one part within this query."""
-        return [i for i, name in enumerate(self.parts) if name == part]
+        """Places of the points of one part, or of a group's parts, within this query."""
+        wanted = GROUPS.get(part, (part, f'"{part}"'))
+        return [i for i, name in enumerate(self.parts) if name in wanted]
+
+    def __repr__(self) -> str:
+        counts = {part: self.parts.count(part) for part in dict.fromkeys(self.parts)}
+        shown = ", ".join(f"{part}:{count}" for part, count in list(counts.items())[:6])
+        more = f" and {len(counts) - 6} more parts" if len(counts) > 6 else ""
+        return f"Query({len(self)} points: {shown}{more})" if counts else "Query(0 points)"
 
     def __add__(self, other: Query) -> Query:
         """This query's points, then the other's; names are kept where given and must stay apart."""
@@ -178,6 +190,9 @@ class Prediction:
         _check_shape("sigma", self.sigma, *self.points.shape[:2])
         _check_shape("presence", self.presence, self.points.shape[0])
 
+    def __repr__(self) -> str:
+        return f"Prediction({self.points.shape[0]} crops, {self.points.shape[1]} points)"
+
 
 @runtime_checkable
 class LandmarkModel(Protocol):
@@ -199,9 +214,54 @@ class LandmarkModel(Protocol):
         ...
 
 
+@dataclass(frozen=True, eq=False, slots=True, repr=False)
+class Measures(Mapping[str, float]):
+    """The measures of one face in one frame, by name: eye opening, blinks, head turn and the like. Read-only.
+
+    Examples:
+        >>> import vtrack
+        >>> result = next(vtrack.track("samples/sample.mp4", measures=True))
+        >>> face = result.faces[0]
+        >>> sorted(face.measures)[:3]
+        ['blink', 'blinks', 'left_brow_raise']
+        >>> 0 < face.measures["left_eye_open"] < 1
+        True
+    """
+
+    names: tuple[str, ...]
+    array: FloatArray
+    """(measures,) the values, in the order of `names`."""
+
+    def __post_init__(self) -> None:
+        _check_shape("measures", self.array, len(self.names))
+
+    def __getitem__(self, name: str) -> float:
+        if name not in self.names:
+            see = f"the measures are {', '.join(self.names)}"
+            raise NameNotAskedError(f"there is no measure {name!r}; {nearest(name, self.names, see=see)}")
+        return float(self.array[self.names.index(name)])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __repr__(self) -> str:
+        return f"Measures({', '.join(f'{name}={value:.4g}' for name, value in self.items())})"
+
+
 @dataclass(frozen=True, eq=False, slots=True)
 class Face:
-    """One tracked face in one frame."""
+    """One tracked face in one frame.
+
+    Examples:
+        >>> import vtrack
+        >>> result = next(vtrack.track("samples/sample.mp4", parts="eyes,lips:20"))
+        >>> face = result.faces[0]
+        >>> face["left_eye"].shape, face["eyes"].shape, face["lips"].shape
+        ((8, 2), (16, 2), (20, 2))
+    """
 
     id: int
     """Identity of the track; never reused within a run."""
@@ -219,8 +279,8 @@ class Face:
     """What the points are."""
     measured: bool = True
     """False where the face was not seen in this frame and its points are the smoother's prediction."""
-    measures: FloatArray | None = None
-    """(measures,) eye opening and the like where they were asked for, in the order of `measures.MEASURES`."""
+    measures: Measures | None = None
+    """Eye opening, blinks and the like by name, where they were asked for: `face.measures["blink"]`."""
 
     def __post_init__(self) -> None:
         count = len(self.query)
@@ -230,20 +290,34 @@ class Face:
         _check_shape("raw", self.raw, count, 2)
 
     def __getitem__(self, part: str) -> FloatArray:
-        """(n, 2) points of one part, in the query's order."""
+        """(n, 2) points of a part, or of those parts of a group that were asked for, in the query's order."""
         places = self.query.indices(part)
         if not places:
-            raise KeyError(f"{part!r} was not asked for; the parts are {sorted(set(self.query.parts))}")
+            asked = tuple(dict.fromkeys(self.query.parts))
+            see = f"the parts are {', '.join(asked)}"
+            raise NameNotAskedError(f"{part!r} was not asked for; {nearest(part, asked, see=see)}")
         return self.points[places]
+
+    def __repr__(self) -> str:
+        box = ", ".join(f"{side:.1f}" for side in self.box)
+        return f"Face(id={self.id}, presence={self.presence:.3f}, box=({box}), points={len(self.query)})"
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class FrameResult:
-    """One frame and the faces tracked in it; `faces` is empty where there are none."""
+    """One frame and the faces tracked in it.
+
+    Examples:
+        >>> import vtrack
+        >>> next(vtrack.track("samples/sample.mp4", parts="eyes"))
+        FrameResult(index=0, time=0.000000, faces=1)
+    """
 
     frame: Frame
     faces: tuple[Face, ...]
+    """By id; empty where there are none."""
     query: Query
+    """What the points of the faces are."""
 
     @property
     def index(self) -> int:
@@ -254,3 +328,6 @@ class FrameResult:
     def time(self) -> float:
         """Seconds from the source's own clock."""
         return self.frame.time
+
+    def __repr__(self) -> str:
+        return f"FrameResult(index={self.index}, time={self.time:.6f}, faces={len(self.faces)})"

@@ -15,11 +15,11 @@ import numpy as np
 from filterpy.common import Q_discrete_white_noise
 from filterpy.kalman import KalmanFilter
 
+from vtrack.anchors import ANCHORS
 from vtrack.filters.kalman import Kalman
 from vtrack.filters.motion import transition
 from vtrack.filters.rigid import ComplexArray, to_complex, to_plane
 from vtrack.layouts import load_layout
-from vtrack.parts import ANCHORS
 from vtrack.pipelines.bench.smoothing_clips import CLIPS, FPS, LIDS, Clip, blink_times, clip
 from vtrack.pipelines.smoothing.motion import MODES
 from vtrack.pipelines.smoothing.smoother import Smoother

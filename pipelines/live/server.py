@@ -10,6 +10,7 @@ import asyncio
 import hmac
 import ipaddress
 import json
+import math
 import secrets
 import ssl
 import threading
@@ -28,11 +29,10 @@ from vtrack.pipelines.live.latency import PaceMeter
 from vtrack.pipelines.live.latest import Newest
 from vtrack.pipelines.live.recorder import Drawings, Recordings
 from vtrack.pipelines.live.session import Live, LiveResult, mirrored
-from vtrack.pipelines.measures.measurer import MEASURES
 from vtrack.pipelines.outputs.drawing.drawing import parse_kinds
 from vtrack.pipelines.smoothing.motion import Smoothing
 from vtrack.query import parse_query
-from vtrack.types import FrameResult, Query
+from vtrack.types import Face, FrameResult, Query
 
 if TYPE_CHECKING:
     from vtrack.pipelines.live.webrtc import Peer
@@ -275,7 +275,7 @@ class Server:
                 {
                     "id": face.id,
                     "points": np.round(face.points, 1).ravel().tolist(),
-                    "measures": dict(zip(MEASURES, _numbers(face.measures), strict=True)),
+                    "measures": _measures(face),
                 }
                 for face in result.faces
             ],
@@ -433,6 +433,7 @@ def _chips_of(query: Query) -> list[str]:
     return [chip for chip in CHIPS if set(GROUPS.get(chip, (chip,))) & set(query.parts)]
 
 
-def _numbers(measures: Any) -> list[float | None]:
-    """JSON knows no NaN."""
-    return [round(value, 4) if np.isfinite(value) else None for value in measures.tolist()]
+def _measures(face: Face) -> dict[str, float | None]:
+    """The measures of a face by name; JSON knows no NaN."""
+    measures = () if face.measures is None else face.measures.items()
+    return {name: round(value, 4) if math.isfinite(value) else None for name, value in measures}

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
-from vtrack.types import Face, FloatArray, FrameResult, Query
+from vtrack.types import FloatArray, FrameResult, Measures, Query
 
 MEASURES = (
     *("left_eye_open", "right_eye_open", "blink", "blinks", "mouth_open", "smile_width"),
@@ -185,7 +185,7 @@ class Measurer:
                 sigma=face.sigma[:count],
                 raw=face.raw[:count],
                 query=query,
-                measures=row,
+                measures=Measures(MEASURES, row),
             )
             for face, row in zip(result.faces, values, strict=True)
         )
@@ -200,10 +200,3 @@ class Measurer:
         blinks = [state.blinks for state in states]
         mouth, smile = mouth_opening(points, unit), smile_width(points)
         return np.column_stack([eyes, blink, blinks, mouth, smile, brows, angles])
-
-
-def measure_of(face: Face, name: str) -> float:
-    """One measure of a face by its name."""
-    if face.measures is None:
-        raise ValueError("this face was not measured; track with measures=True")
-    return float(face.measures[MEASURES.index(name)])

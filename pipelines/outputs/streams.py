@@ -19,7 +19,6 @@ from types import TracebackType
 from typing import Any, TextIO
 
 from vtrack.errors import SinkError, UsageError
-from vtrack.pipelines.measures.measurer import MEASURES
 from vtrack.pipelines.outputs.base import Raised, Sink
 from vtrack.pipelines.outputs.tables.jsonl import JsonLine
 from vtrack.types import FrameResult, Query
@@ -103,9 +102,9 @@ def _messages(result: FrameResult) -> Iterator[bytes]:
             places = (face[part] + 0.5) / size
             yield osc_message(f"{root}/{part}", *map(float, places.ravel()))
         if face.measures is not None:
-            for name, value in zip(MEASURES, face.measures.tolist(), strict=True):
+            for name, value in face.measures.items():
                 if math.isfinite(value):
-                    yield osc_message(f"{root}/{name}", float(value))
+                    yield osc_message(f"{root}/{name}", value)
 
 
 def osc_message(address: str, *values: float) -> bytes:

@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from vtrack.anchors import ANCHORS, box_around
 from vtrack.imaging.crops import Crops
 from vtrack.imaging.planes import Pixels
 from vtrack.imaging.warp import warp
-from vtrack.parts import ANCHORS, box_around
 from vtrack.runtime.stopwatch import Stopwatch
 from vtrack.types import FloatArray, Frame, LandmarkModel, Prediction, Query
 

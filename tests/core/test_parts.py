@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from vtrack.anchors import ANCHORS, box_around
 from vtrack.data import load_dataset
 from vtrack.errors import QueryError
-from vtrack.parts import ANCHORS, GROUPS, PARTS, box_around, find_part, is_of_mesh, nearest
+from vtrack.parts import GROUPS, PARTS, find_part, is_of_mesh, nearest
 from vtrack.query import parse_query
 from vtrack.template import load_template
 

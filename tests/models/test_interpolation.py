@@ -10,6 +10,7 @@ import torch
 from scipy.interpolate import CubicSpline
 
 from tests.faces import noise
+from vtrack.anchors import ANCHORS
 from vtrack.data import Dataset, load_dataset
 from vtrack.data.sources import layout_of
 from vtrack.imaging.crops import Crops
@@ -22,7 +23,6 @@ from vtrack.models.decoding.interpolation import Taught, marks, reading
 from vtrack.models.engines.base import encoded
 from vtrack.models.export.other_programs import Baked, export
 from vtrack.models.networks import load_network
-from vtrack.parts import ANCHORS
 from vtrack.pipelines.bench.models import spread_query
 from vtrack.query import parse_query
 from vtrack.types import FloatArray, ImageArray, LandmarkModel, Query

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 import cv2
 import numpy as np
 
+from vtrack.anchors import ANCHORS
 from vtrack.imaging.crops import Crops
-from vtrack.parts import ANCHORS
 from vtrack.types import Detections, FloatArray, Frame, ImageArray, Prediction, Query
 
 WIDTH, HEIGHT = 0.8, 1.0

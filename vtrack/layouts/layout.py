@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from vtrack.parts import widened_box
+from vtrack.anchors import widened_box
 from vtrack.types import FloatArray, Query
 
 

@@ -58,7 +58,7 @@ def _measures(face: Face, frame: Frame) -> FloatArray:
     """(measures,) of the face."""
     if face.measures is None:
         raise ValueError("the column group measures needs measured faces: Settings(..., measures=True)")
-    return face.measures
+    return face.measures.array
 
 
 def _kind_of(measure: str) -> Literal["int", "float", "bool"]:

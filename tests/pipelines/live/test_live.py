@@ -36,7 +36,7 @@ from vtrack.pipelines.outputs.tables.csv import open_table
 from vtrack.pipelines.outputs.video import VideoSink
 from vtrack.pipelines.pipeline import Pipeline, Settings
 from vtrack.pipelines.sources.open import open_source
-from vtrack.types import ImageArray, Query
+from vtrack.types import ImageArray, Measures, Query
 
 
 class Flaky(Camera):
@@ -292,7 +292,7 @@ def test_osc_messages_are_what_the_standard_says() -> None:
 
 def test_osc_bundles_fit_into_datagrams() -> None:
     query = Query(("jaw",) * 400 + ("left_eye",) * 2, (*np.linspace(0, 1, 400).tolist(), 0.0, 0.5))
-    face = make_face(query, measures=np.arange(len(MEASURES)) / 8)
+    face = make_face(query, measures=Measures(MEASURES, np.arange(len(MEASURES)) / 8))
     sent = list(bundles(make_result(3, face, query=query)))
     assert len(sent) > 1 and all(bundle.startswith(b"#bundle\0") and len(bundle) % 4 == 0 for bundle in sent)
     everything = b"".join(sent)
@@ -304,7 +304,7 @@ def test_datagrams_arrive() -> None:
         ear.bind(("127.0.0.1", 0))
         ear.settimeout(5)
         to = f"127.0.0.1:{ear.getsockname()[1]}"
-        result = make_result(3, make_face(measures=np.zeros(len(MEASURES))))
+        result = make_result(3, make_face(measures=Measures(MEASURES, np.zeros(len(MEASURES)))))
         with open_emitter("ndjson", to, QUERY, StringIO()) as emitter:
             emitter.write(result)
         line = json.loads(ear.recv(65536))

@@ -9,8 +9,8 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
+from vtrack.anchors import ANCHORS
 from vtrack.errors import UsageError
-from vtrack.parts import ANCHORS
 from vtrack.pipelines.smoothing.motion import LAG, Smoothing
 from vtrack.pipelines.smoothing.smoother import Smoother
 from vtrack.types import Face, Frame, FrameResult, Query

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from tests.pipelines.toys import ToyFace, ToyModel, painter, true_points
+from vtrack.anchors import ANCHORS
 from vtrack.imaging.crops import Crops
 from vtrack.imaging.planes import Pixels
 from vtrack.imaging.warp import Places, warp
-from vtrack.parts import ANCHORS
 from vtrack.pipelines.tracking import landmarks
 from vtrack.pipelines.tracking.landmarks import Landmarker, Sighting, roll_of
 from vtrack.types import Frame, ImageArray, Prediction, Query

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.pipelines.toys import ToyFace, true_points
-from vtrack.parts import ANCHORS, box_around
+from vtrack.anchors import ANCHORS, box_around
 from vtrack.pipelines.tracking.landmarks import Sighting
 from vtrack.pipelines.tracking.tracks import Candidate, Seed, Track, Tracks, believable, contest, distinct, same_face
 
