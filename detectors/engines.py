@@ -53,7 +53,7 @@ def load_engine(card: Card, path: Path, device: str, threads: int | None = None)
 
 
 def _onnx(path: Path, threads: int) -> DetectorEngine:
-    import onnxruntime
+    import onnxruntime  # only the CPU needs it
 
     if not path.is_file():
         raise ModelError(f"{path}: the detector's weights are not there; reinstall vtrack or export them again")
@@ -78,6 +78,7 @@ def _onnx(path: Path, threads: int) -> DetectorEngine:
 
 
 def _torch(card: Card, path: Path, device: str) -> DetectorEngine:
+    # Torch is slow to import, and the CPU does without it.
     import torch
 
     from vtrack.detectors.network import FaceNetGraph, load_facenet

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from vtrack.detectors.geometry import boxes_from_keypoints, inside_tile, suppress, tiles, xywh_to_corners
+from vtrack.detectors.geometry import boxes_from_keypoints, inside_tile, suppress, tiles
 from vtrack.errors import MissingExtraError, ModelError, UsageError
+from vtrack.imaging.boxes import xywh_to_corners
 from vtrack.types import Detections, FloatArray, Frame, ImageArray
 
 # Box middle x, y and sides w, h from eyes, nose, mouth and ears: least squares over 3,519 detections of the full-range and

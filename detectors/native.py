@@ -11,8 +11,9 @@ import cv2
 import numpy as np
 
 from vtrack.detectors.engines import load_engine
-from vtrack.detectors.geometry import cell_grid, corners_to_xywh, decode_boxes, inside_tile, suppress, tiles, vote
+from vtrack.detectors.geometry import cell_grid, decode_boxes, inside_tile, suppress, tiles, vote
 from vtrack.errors import ModelError
+from vtrack.imaging.boxes import corners_to_xywh
 from vtrack.imaging.planes import Pixels, Planes
 from vtrack.models.card import read_card
 from vtrack.types import Detections, FloatArray, Frame, ImageArray

@@ -13,6 +13,8 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from vtrack.detectors.geometry import STRIDES
@@ -127,9 +129,6 @@ def load_facenet(card: Card, path: Path) -> FaceNet:
     Raises:
         ModelError: The file is missing, damaged or of another network.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
     if not path.is_file():
         raise ModelError(f"{path}: the detector's weights are not there; reinstall vtrack or export them again")
     net = FaceNet(**card.config["network"])

@@ -49,8 +49,6 @@ LAZY_ROOMS = ("vtrack.cli",)
 
 LAZY_UNEXPLAINED = {
     "detectors/__init__.py",
-    "detectors/engines.py",
-    "detectors/network.py",
     "pipelines/batch/state.py",
     "pipelines/batch/workers/model_server.py",
     "pipelines/batch/workers/worker.py",
@@ -70,7 +68,6 @@ LAZY_UNEXPLAINED = {
 SAME_NAMES = {
     "Batch",
     "Curves",
-    "Engine",
     "Outcome",
     "Picture",
     "Recipe",

@@ -16,8 +16,8 @@ from types import MappingProxyType
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from vtrack.detectors.geometry import iou, xywh_to_corners
 from vtrack.filters.boxes import BoxFilter
+from vtrack.imaging.boxes import iou, xywh_to_corners
 from vtrack.pipelines.tracking.landmarks import PRESENT, Sighting
 from vtrack.types import FloatArray
 

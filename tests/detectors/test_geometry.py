@@ -8,14 +8,11 @@ import pytest
 from vtrack.detectors.geometry import (
     boxes_from_keypoints,
     cell_grid,
-    corners_to_xywh,
     decode_boxes,
     inside_tile,
-    iou,
     suppress,
     tiles,
     vote,
-    xywh_to_corners,
 )
 
 
@@ -41,19 +38,6 @@ def test_votes_come_from_the_same_face_only() -> None:
     voted, roll = vote(boxes, np.array([0.75, 0.25, 0.5]), rolls, np.array([0, 2]))
     np.testing.assert_allclose(voted, [[2.5, 0, 102.5, 100], [200, 0, 300, 100]])
     np.testing.assert_allclose(roll, [[0.75, 0.25], [-1, 0]])
-
-
-def test_iou_of_boxes_that_overlap_touch_or_lie_apart() -> None:
-    xywh = np.array([[0.0, 0, 10, 10], [5, 0, 10, 10], [10, 0, 5, 5], [50, 50, 1, 1]])
-    corners = xywh_to_corners(xywh)
-    np.testing.assert_allclose(iou(corners, corners)[0], [1, 50 / 150, 0, 0])
-    np.testing.assert_array_equal(iou(corners, corners), iou(corners, corners).T)
-    np.testing.assert_array_equal(corners_to_xywh(corners), xywh)
-
-
-def test_iou_of_empty_and_degenerate_boxes() -> None:
-    assert iou(np.zeros((0, 4)), np.ones((3, 4))).shape == (0, 3)
-    assert iou(np.array([[5.0, 5, 5, 5]]), np.array([[5.0, 5, 5, 5]]))[0, 0] == 0
 
 
 def test_cells_lie_in_the_middle_of_what_they_cover() -> None:

@@ -13,10 +13,10 @@ from tests.detectors.pictures import astronaut, frame, overlap, photographs
 from vtrack.data.scenes.labels import DOUBTFUL, box_of, upright
 from vtrack.data.scenes.validation import eval_scenes, validation_pictures
 from vtrack.detectors import engines, load_detector
-from vtrack.detectors.geometry import iou
 from vtrack.detectors.native import NATIVE_CARD, NativeDetector
 from vtrack.errors import ModelError, UsageError
 from vtrack.evaluation.detector import found_in, matched
+from vtrack.imaging.boxes import iou
 from vtrack.imaging.crops import Crops
 from vtrack.imaging.warp import warp
 from vtrack.layouts import load_layout

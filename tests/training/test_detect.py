@@ -91,7 +91,7 @@ def test_photographs_and_their_faces(data: Path) -> None:
 
 
 def test_an_album_without_labels_says_how_to_make_them(data: Path, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="detect_labels"):
+    with pytest.raises(DataError, match=r"vtrack\.data\.scenes\.labels"):
         detect_album.Album(data, tmp_path, "train")
 
 

@@ -169,7 +169,7 @@ def _detected(finder: Detector, data: Dataset) -> FloatArray:
 
     import numpy as np
 
-    from vtrack.detectors.geometry import iou, xywh_to_corners
+    from vtrack.imaging.boxes import iou, xywh_to_corners
     from vtrack.types import Frame
 
     boxes = np.full((len(data), 4), np.nan)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from vtrack.data.scenes.validation import HEIGHT, SMALLEST, WIDTH, EvalScene
-from vtrack.detectors.geometry import intersections, iou, xywh_to_corners
+from vtrack.imaging.boxes import intersections, iou, xywh_to_corners
 from vtrack.types import Detections, Detector, FloatArray
 
 SIZES = ((SMALLEST, 20), (20, 40), (40, 80), (80, 10_000))

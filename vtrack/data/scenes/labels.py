@@ -23,8 +23,8 @@ import cv2
 import numpy as np
 
 from vtrack.data.solutions import solution
-from vtrack.detectors.geometry import iou, xywh_to_corners
 from vtrack.errors import DataError, UsageError
+from vtrack.imaging.boxes import iou, xywh_to_corners
 from vtrack.types import FloatArray, ImageArray
 
 log = logging.getLogger(__name__)

@@ -27,18 +27,10 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 from vtrack.data.scenes.album import Album
 from vtrack.data.scenes.composer import MOST_FACES, Composer, Scene
 from vtrack.data.scenes.validation import EvalScene
-from vtrack.detectors.geometry import (
-    STRIDES,
-    UNIT,
-    cell_grid,
-    corners_to_xywh,
-    decode_boxes,
-    suppress,
-    vote,
-    xywh_to_corners,
-)
+from vtrack.detectors.geometry import STRIDES, UNIT, cell_grid, decode_boxes, suppress, vote
 from vtrack.detectors.network import FaceNet
 from vtrack.evaluation.detector import report
+from vtrack.imaging.boxes import corners_to_xywh, xywh_to_corners
 from vtrack.training.common.checkpoint import (
     load_run,
     optimiser_tensors,

@@ -16,9 +16,10 @@ from safetensors.torch import load_file
 
 from vtrack.data.scenes.album import Album
 from vtrack.data.scenes.labels import AGREED, DOUBTFUL, HULL, TRUTH
-from vtrack.detectors.geometry import areas, cell_grid, decode_boxes, intersections, iou, suppress
+from vtrack.detectors.geometry import cell_grid, decode_boxes, suppress
 from vtrack.detectors.network import FaceNet
 from vtrack.errors import UsageError
+from vtrack.imaging.boxes import areas, intersections, iou
 from vtrack.types import FloatArray, ImageArray
 
 log = logging.getLogger(__name__)
