@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 MEDIAPIPE_VENV ?= .venv-mediapipe
 MEDIAPIPE_READY := $(MEDIAPIPE_VENV)/.ready
 
-.PHONY: demo test test-mediapipe lint wheel clean
+.PHONY: demo test test-mediapipe lint docs wheel clean
 
 demo: $(READY)
 	$(BIN)/vtrack run samples/sample.mp4 --parts eyes,brows,lips,nose,jaw --video --overwrite -o out
@@ -25,6 +25,10 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# The documentation as a site in build/site; open build/site/index.html. A broken link or docstring is an error.
+docs: $(READY)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 wheel: $(READY)
 	rm -rf build dist
