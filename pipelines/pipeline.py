@@ -27,9 +27,9 @@ from vtrack.pipelines.smoothing.smoother import Smoother
 from vtrack.pipelines.sources.base import Source
 from vtrack.pipelines.sources.open import open_source
 from vtrack.pipelines.sources.scene_cuts import mark_cuts
-from vtrack.pipelines.tracking.follower import DETECT_EVERY, Followed
-from vtrack.pipelines.tracking.landmarks import Landmarker, Sighting, once
-from vtrack.pipelines.tracking.offline import SegmentFollower
+from vtrack.pipelines.tracking.follower import DETECT_EVERY, TrackedFrame
+from vtrack.pipelines.tracking.landmarks import Landmarker, Sighting, unique_points
+from vtrack.pipelines.tracking.offline import OfflineFollower
 from vtrack.query import parse_query
 from vtrack.runtime.cores import detector_cores
 from vtrack.runtime.stopwatch import Stopwatch, Waits
@@ -123,7 +123,7 @@ class Pipeline:
             else model
         )
         if prepare := getattr(self.model, "prepare", None):
-            prepare(once(settings.known)[0])
+            prepare(unique_points(settings.known)[0])
         self.detector = (
             load_detector(detector, device=settings.device, threads=detector_cores(), **settings.detector_options)
             if isinstance(detector, str)
@@ -158,10 +158,10 @@ class Pipeline:
             yield from finished(self.settings, followed, pixels=pixels, watch=watch)
             watch.waits("decoded", *frames.waits)
 
-    def follow(self, frames: Iterable[Frame], watch: Stopwatch | None = None) -> Generator[Followed]:
+    def follow(self, frames: Iterable[Frame], watch: Stopwatch | None = None) -> Generator[TrackedFrame]:
         """Every frame with its faces by id, as the model saw them; scene cuts are where the frames say."""
         settings = self.settings
-        follower = SegmentFollower(
+        follower = OfflineFollower(
             self.detector,
             Landmarker(self.model, settings.asked, watch=watch),
             max_faces=settings.max_faces,
@@ -172,7 +172,7 @@ class Pipeline:
 
 def finished(
     settings: Settings,
-    followed: Iterable[Followed],
+    followed: Iterable[TrackedFrame],
     *,
     pixels: bool = True,
     watch: Stopwatch | None = None,

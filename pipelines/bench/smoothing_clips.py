@@ -17,7 +17,7 @@ from vtrack.models import load_model
 from vtrack.pipelines.sources.open import open_source
 from vtrack.pipelines.sources.scene_cuts import mark_cuts
 from vtrack.pipelines.tracking.landmarks import Landmarker
-from vtrack.pipelines.tracking.offline import SegmentFollower
+from vtrack.pipelines.tracking.offline import OfflineFollower
 from vtrack.types import FloatArray, Frame
 
 FPS = 30
@@ -154,7 +154,7 @@ def filmed(video: Path) -> list[Clip]:
     for name in ("still", video.stem):
         with open_source(video) as source:
             frames = _still(first) if name == "still" else source
-            seen = list(SegmentFollower(detector, Landmarker(model, query), max_faces=1).follow(mark_cuts(frames)))
+            seen = list(OfflineFollower(detector, Landmarker(model, query), max_faces=1).follow(mark_cuts(frames)))
         if any(len(sightings) != 1 for _, sightings in seen):
             raise SourceError(f"{video}: the face must be there in every frame, and be found")
         sightings = [next(iter(sightings.values())) for _, sightings in seen]

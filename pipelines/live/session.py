@@ -21,7 +21,7 @@ from vtrack.pipelines.live.latest import Newest
 from vtrack.pipelines.pipeline import Finish, Pipeline, Settings, as_result, only
 from vtrack.pipelines.sources.scene_cuts import mark_cuts
 from vtrack.pipelines.tracking.landmarks import Landmarker
-from vtrack.pipelines.tracking.online import CausalFollower
+from vtrack.pipelines.tracking.online import OnlineFollower
 from vtrack.types import Face, FrameResult, Query
 
 
@@ -70,7 +70,7 @@ class Live:
         """A result for each frame that there was time for, until the capture ends."""
         settings, shown, kept = self._options()
         pipeline = self.pipeline
-        follower = CausalFollower(
+        follower = OnlineFollower(
             pipeline.detector,
             Landmarker(pipeline.model, settings.asked),
             max_faces=settings.max_faces,

@@ -1,4 +1,4 @@
-"""What every way of following faces shares: finding new ones, and finding known ones a frame further on."""
+"""The base class of both ways to follow faces: detecting new faces, and locating known ones in the next frame."""
 
 from __future__ import annotations
 
@@ -7,20 +7,17 @@ from collections.abc import Sequence
 import numpy as np
 
 from vtrack.pipelines.tracking.landmarks import Landmarker, Sighting
-from vtrack.pipelines.tracking.prefetch import Lookout
-from vtrack.pipelines.tracking.tracks import (
-    STILL,
+from vtrack.pipelines.tracking.matching import (
     Candidate,
     Match,
-    Seed,
-    Track,
-    Tracks,
-    believable,
-    contest,
-    distinct,
-    is_face,
+    deduplicate,
+    is_plausible,
+    resolve_conflicts,
     same_face,
 )
+from vtrack.pipelines.tracking.prefetch import Prefetcher
+from vtrack.pipelines.tracking.track import Detection, Track
+from vtrack.pipelines.tracking.tracks import Tracks
 from vtrack.types import Detector, Frame
 
 DETECT_EVERY = 0.3
@@ -30,13 +27,22 @@ On four sample clips with known points (moving, crossing, leaving and talking fa
 of the frames instead of 13 %, misses no face either, and makes errors 1 % and jitter 8 % larger.
 """
 
+_CUT_REACH = 0.15
+"""Distance in box sides within which a face after a scene cut is the same as before."""
 
-Followed = tuple[Frame, dict[int, Sighting]]
-"""A frame and the faces that were found in it, by id."""
+TrackedFrame = tuple[Frame, dict[int, Sighting]]
+"""A frame and the sightings in it by track id."""
 
 
 class Follower:
-    """A detector that finds faces, a landmark model that follows them, and the tracks they make."""
+    """A detector that finds faces, a landmark model that follows them, and their tracks.
+
+    Args:
+        detector: Face detector.
+        landmarker: Locates the landmarks of faces.
+        max_faces: Largest number of faces to follow; None for no limit.
+        detect_every: Seconds between two detections.
+    """
 
     def __init__(
         self,
@@ -46,61 +52,66 @@ class Follower:
         max_faces: int | None = None,
         detect_every: float = DETECT_EVERY,
     ) -> None:
-        self.lookout = Lookout(self._search)
+        self.prefetcher = Prefetcher(self._detect)
         self._detector = detector
         self.landmarker = landmarker
-        self.tracks = Tracks(max_faces, sure=detector.sure)
+        self.tracks = Tracks(max_faces, min_score=detector.sure)
         self.detect_every = detect_every
 
     def close(self) -> None:
-        """End all threads; `follow` does when it ends."""
-        self.lookout.close()
+        """End all threads; `follow` calls this when it ends."""
+        self.prefetcher.close()
         self.landmarker.close()
 
-    def seek(self, frame: Frame) -> list[Seed]:
-        """The faces of a frame: detected, looked at by the landmark model, each once."""
-        return self.lookout.found(frame)
+    def detect(self, frame: Frame) -> list[Detection]:
+        """Return the faces of a frame, detected, located by the landmark model, and each only once."""
+        return self.prefetcher.result(frame)
 
-    def _search(self, frame: Frame) -> list[Seed]:
+    def _detect(self, frame: Frame) -> list[Detection]:
         with self.landmarker.watch("detect"):
-            found = self._detector.detect([frame])[0]
-        sightings = self.landmarker.look([frame], [0] * len(found), found.boxes, found.angles)
-        pairs = zip(sightings, found.scores, strict=True)
-        return distinct([Seed(sighting, float(score)) for sighting, score in pairs if is_face(sighting)])
+            faces = self._detector.detect([frame])[0]
+        sightings = self.landmarker.locate([frame], [0] * len(faces), faces.boxes, faces.angles)
+        pairs = zip(sightings, faces.scores, strict=True)
+        detections = [Detection(sighting, float(score)) for sighting, score in pairs]
+        return deduplicate([detection for detection in detections if detection.is_face])
 
-    def step(self, tracks: Sequence[Track], frame: Frame, taken: Sequence[Candidate] = ()) -> list[Candidate]:
-        """Look for tracks' faces in a frame close to their newest, where their motion points.
+    def locate(self, tracks: Sequence[Track], frame: Frame, others: Sequence[Candidate] = ()) -> list[Candidate]:
+        """Locate the faces of tracks in a frame soon after their last sighting, where their motion predicts them.
 
-        A face that is already `taken` by another track is not theirs.
+        Args:
+            tracks: The tracks, oldest first.
+            frame: The frame to search.
+            others: Candidates of other tracks in this frame, whose faces are not available.
         """
         if not tracks:
             return []
-        expected = [track.boxes.predict(frame.time) for track in tracks]
-        boxes, angles = np.stack([box for box, _ in expected]), np.array([angle for _, angle in expected])
-        sightings = self.landmarker.look([frame], [0] * len(tracks), boxes, angles)
-        candidates = [Candidate(*seen) for seen in zip(tracks, sightings, boxes, strict=True)]
-        free = [one for one in candidates if not any(same_face(one.sighting, other.sighting) for other in taken)]
-        return self.claimed(free, frame)
+        predictions = [track.boxes.predict(frame.time) for track in tracks]
+        boxes, angles = np.stack([box for box, _ in predictions]), np.array([angle for _, angle in predictions])
+        sightings = self.landmarker.locate([frame], [0] * len(tracks), boxes, angles)
+        candidates = [Candidate(*fields) for fields in zip(tracks, sightings, boxes, strict=True)]
+        free = [one for one in candidates if not any(same_face(one.sighting, other.sighting) for other in others)]
+        return self.resolve(free, frame)
 
-    def claimed(self, candidates: Sequence[Candidate], frame: Frame) -> list[Candidate]:
-        """Those that are the faces of their tracks, each face once."""
-        return contest([one for one in candidates if believable(one.track, one.sighting, frame.time)])
+    def resolve(self, candidates: Sequence[Candidate], frame: Frame) -> list[Candidate]:
+        """Return the candidates that are plausible for their tracks, one for each face."""
+        return resolve_conflicts([one for one in candidates if is_plausible(one.track, one.sighting, frame.time)])
 
-    def settle(self, seeds: Sequence[Seed], frame: Frame) -> list[Seed]:
-        """Look at new faces again, where their own points are: a detector's boxes are not cut like a track's."""
-        boxes = np.array([seed.sighting.box for seed in seeds]).reshape(-1, 4)
-        angles = np.array([seed.sighting.angle for seed in seeds])
-        sightings = self.landmarker.look([frame], [0] * len(seeds), boxes, angles)
-        return [
-            Seed(sighting, seed.score) if is_face(sighting) else seed
-            for seed, sighting in zip(seeds, sightings, strict=True)
+    def refine(self, detections: Sequence[Detection], frame: Frame) -> list[Detection]:
+        """Locate new faces again from crops around their own points: detector boxes are not placed like a track's."""
+        boxes = np.array([detection.sighting.box for detection in detections]).reshape(-1, 4)
+        angles = np.array([detection.sighting.angle for detection in detections])
+        sightings = self.landmarker.locate([frame], [0] * len(detections), boxes, angles)
+        refined = [
+            Detection(sighting, detection.score) for sighting, detection in zip(sightings, detections, strict=True)
         ]
+        return [new if new.is_face else old for new, old in zip(refined, detections, strict=True)]
 
-    def cross(self, frame: Frame) -> Match:
-        """The faces of a new scene. One that is exactly where it was is still the same, all others have left.
+    def cross_cut(self, frame: Frame) -> Match:
+        """Match the faces of the first frame after a scene cut, and end the tracks of all others.
 
-        It takes more than a place nearby to be the same person after a cut; but what looks like a cut may be a flash.
+        Only a face in exactly the same place continues its track: being near is no evidence after a cut, but what looks
+        like a cut may be a flash.
         """
-        match = self.tracks.match(self.seek(frame), frame.time, reach=STILL)
+        match = self.tracks.match(self.detect(frame), frame.time, reach=_CUT_REACH)
         self.tracks.end(match.lost)
         return match

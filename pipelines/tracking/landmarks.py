@@ -1,8 +1,8 @@
-"""From boxes in frames to landmarks in frames: crops, the model in batches, and a second look where a box was wrong.
+"""Landmarks of faces in frames: crops around boxes, the landmark model in batches, and new crops where a box was wrong.
 
-Boxes are always a little wrong. The model points beyond its crop too, so its points say where the face really is: a
-face that lies far from where its crop was taken for, or whose presence is doubtful, is cropped again around its own
-points, and all such faces of a batch are looked at again together.
+Boxes are always a little wrong. The model also places points outside its crop, so the points show where the face really
+is. A face far from where its crop was taken, or with low presence, is cropped again around its own points; all such faces
+of a batch are predicted again together.
 """
 
 from __future__ import annotations
@@ -23,22 +23,24 @@ from vtrack.imaging.warp import warp
 from vtrack.runtime.stopwatch import Stopwatch
 from vtrack.types import FloatArray, Frame, LandmarkModel, Prediction, Query
 
-PRESENT = 0.5
-"""Presence from which a crop counts as showing a face without doubt."""
+PRESENCE_THRESHOLD = 0.5
+"""Presence from which a crop shows a face."""
 
-_SHOWN = 0.1
-"""Share of a face's box that must lie in the picture: nobody is seen beyond its edge, whatever a model says of black crops."""
+_MIN_VISIBLE = 0.1
+"""Share of a face's box that must lie in the frame; models also report faces in the black area outside it."""
 
-_LOOKS = 3
-"""How often a face is cropped at most."""
-_SHIFT, _STRETCH, _TURN = 0.12, 0.18, 0.30
-"""How wrong a box may be: offset in box sides, logarithm of the size, radians."""
+_MAX_CROPS = 3
+"""Largest number of crops of one face in one frame."""
+_MAX_SHIFT, _MAX_LOG_SCALE, _MAX_TURN = 0.12, 0.18, 0.30
+"""Largest error of a box before the face is cropped again: offset in box sides, logarithm of the size, radians."""
+_PRESENCE_MARGIN = 0.1
+"""A new crop replaces the one before unless its presence is lower by this much."""
 
 _CPU_BATCH, _GPU_BATCH = 32, 256
 
-_BEGINNING = 1e-4
-"""Seconds in which a thread begins with what it was given. It would else wait for Python's lock, for milliseconds, while
-whoever gave it something goes on in small steps."""
+_THREAD_START_TIME = 1e-4
+"""Seconds to sleep after submitting a batch, so that its thread can start. Without it the thread waits milliseconds for
+the global interpreter lock while the submitting thread continues in small steps."""
 
 _EYES = [i for i, part in enumerate(ANCHORS.parts) if part in ("left_eye", "right_eye")]
 _MOUTH = [i for i, part in enumerate(ANCHORS.parts) if part == "outer_lip"]
@@ -46,15 +48,16 @@ _MOUTH = [i for i, part in enumerate(ANCHORS.parts) if part == "outer_lip"]
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Sighting:
-    """One face as the model saw it in one frame."""
+    """One face in one frame, as located by the landmark model."""
 
     points: FloatArray
-    """(points, 2) in frame pixels: the user's, then the anchors."""
+    """(points, 2) in frame pixels: the user's points, then the anchors."""
     sigma: FloatArray
-    """(points,) in frame pixels."""
+    """(points,) standard deviation of each coordinate, in frame pixels."""
     presence: float
+    """Probability that the crop shows a face, 0..1."""
     box: FloatArray
-    """(4,) the tight box around the face, by its anchors."""
+    """(4,) x, y, w, h in frame pixels: the tight box around the face, from its anchors."""
     angle: float
     """Roll in radians, clockwise on screen."""
 
@@ -65,20 +68,20 @@ class Sighting:
 
     @property
     def center(self) -> FloatArray:
-        """(2,) middle of the box."""
+        """(2,) center of the box."""
         return self.box[:2] + self.box[2:] / 2
 
     @property
     def side(self) -> float:
-        """Longer side of the box."""
+        """Longer side of the box in pixels."""
         return float(self.box[2:].max())
 
 
 def roll_of(anchors: FloatArray) -> FloatArray:
-    """(..., anchors, 2) to the roll (...): how far the face is turned from upright, clockwise on screen.
+    """Return the roll (...) of faces in radians, clockwise on screen, from their anchors (..., anchors, 2).
 
-    The line through the eyes is short in profile and the line from eyes to mouth is short when the head nods, so both
-    speak, each by its length.
+    The line through the eyes is short in profile and the line from eyes to mouth is short when the head nods. So both
+    lines count, each weighted by its length.
     """
     eyes = anchors[..., _EYES, :]
     half = len(_EYES) // 2
@@ -87,19 +90,32 @@ def roll_of(anchors: FloatArray) -> FloatArray:
     return np.arctan2(across[..., 1] - down[..., 0], across[..., 0] + down[..., 1])
 
 
-def once(query: Query) -> tuple[Query, npt.NDArray[np.integer]]:
-    """Each place that a query asks for, once, and where among them each of its points is.
+def unique_points(query: Query) -> tuple[Query, npt.NDArray[np.integer]]:
+    """Remove repeated points from a query: many anchors are also among the user's points.
 
-    Many anchors are among the user's points, and the model need not be asked twice.
+    Args:
+        query: Any query.
+
+    Returns:
+        The query of the distinct points, and the index in it of each point of `query`.
     """
-    wanted = list(zip(query.parts, query.positions, strict=True))
-    places = list(dict.fromkeys(wanted))
-    asked = Query(tuple(part for part, _ in places), tuple(position for _, position in places))
-    return asked, np.array([places.index(place) for place in wanted])
+    points = list(zip(query.parts, query.positions, strict=True))
+    distinct = list(dict.fromkeys(points))
+    unique = Query(tuple(part for part, _ in distinct), tuple(position for _, position in distinct))
+    return unique, np.array([distinct.index(point) for point in points])
 
 
 class Landmarker:
-    """Looks at faces in frames: the user's points and the anchors, in frame pixels. Close it when there are no more."""
+    """Locates the landmarks of faces in frames: the user's points and the anchors, in frame pixels.
+
+    Close it after use, to end its threads.
+
+    Args:
+        model: Landmark model.
+        query: The user's points; the anchors are added.
+        batch: Largest number of crops for one call of the model; None for the default of its device.
+        watch: Stopwatch for the stages "crop" and "landmarks".
+    """
 
     def __init__(
         self, model: LandmarkModel, query: Query, *, batch: int | None = None, watch: Stopwatch | None = None
@@ -107,113 +123,124 @@ class Landmarker:
         self.model = model
         self.watch = watch or Stopwatch()
         self.query = query + ANCHORS
-        self._once, self._places = once(self.query)
+        self._unique, self._indices = unique_points(self.query)
         self.device: str | None = getattr(model, "device", None)
-        # A CPU gains nothing from larger batches, and each crop takes megabytes on its way through a network.
+        # Larger batches do not help a CPU, and each crop takes megabytes on its way through a network.
         self.batch = batch or (_CPU_BATCH if self.device in (None, "cpu") else _GPU_BATCH)
         self._callers: int = getattr(model, "callers", 1)
         self._grain: int = getattr(model, "grain", 1)
-        self._helpers = ThreadPoolExecutor(self._callers, "vtrack-model")
+        self._threads = ThreadPoolExecutor(self._callers, "vtrack-model")
 
     def close(self) -> None:
-        """End its threads; it cannot look any more then."""
-        self._helpers.shutdown(cancel_futures=True)
+        """End its threads; it cannot be used any more."""
+        self._threads.shutdown(cancel_futures=True)
 
-    def look(
-        self, frames: Sequence[Frame], places: Sequence[int], boxes: FloatArray, angles: FloatArray
+    def locate(
+        self, frames: Sequence[Frame], frame_indices: Sequence[int], boxes: FloatArray, angles: FloatArray
     ) -> list[Sighting]:
-        """The face in each box (n, 4), turned by its angle (n,), of the frame at its place."""
-        return self.begin(frames, places, boxes, angles)()
+        """Locate one face in each box.
 
-    def begin(
-        self, frames: Sequence[Frame], places: Sequence[int], boxes: FloatArray, angles: FloatArray
+        Args:
+            frames: The frames that hold the faces.
+            frame_indices: (n,) the index in `frames` of each box's frame.
+            boxes: (n, 4) x, y, w, h in frame pixels.
+            angles: (n,) roll of each face in radians.
+        """
+        return self.submit(frames, frame_indices, boxes, angles)()
+
+    def submit(
+        self, frames: Sequence[Frame], frame_indices: Sequence[int], boxes: FloatArray, angles: FloatArray
     ) -> Callable[[], list[Sighting]]:
-        """The same, not waited for: a function that is called for the faces once there is nothing else to do."""
-        if not len(places):
+        """Start to locate faces, see `locate`; return a function that waits for the sightings."""
+        if not len(frame_indices):
             return list
         pictures = [frame.pixels for frame in frames]
-        where, used, turned = np.asarray(places), np.array(boxes, np.float64), np.array(angles, np.float64)
-        sizes = np.array([frame.size for frame in frames])[where]
-        first = self._predict(pictures, where, used, turned)
+        indices = np.asarray(frame_indices)
+        crop_boxes, crop_angles = np.array(boxes, np.float64), np.array(angles, np.float64)
+        sizes = np.array([frame.size for frame in frames])[indices]
+        first_prediction = self._predict(pictures, indices, crop_boxes, crop_angles)
 
-        def seen() -> list[Sighting]:
-            points, sigma, presence = first()
-            for _ in range(_LOOKS - 1):
-                found, rolls = box_around(points[:, -len(ANCHORS) :]), roll_of(points[:, -len(ANCHORS) :])
-                slipped = _slipped(used, turned, found, rolls)
-                again = np.flatnonzero(_sane(found, used) & (slipped | (presence < PRESENT)))
+        def result() -> list[Sighting]:
+            points, sigma, presence = first_prediction()
+            for _ in range(_MAX_CROPS - 1):
+                face_boxes, rolls = box_around(points[:, -len(ANCHORS) :]), roll_of(points[:, -len(ANCHORS) :])
+                wrong = _misplaced(crop_boxes, crop_angles, face_boxes, rolls) | (presence < PRESENCE_THRESHOLD)
+                again = np.flatnonzero(_plausible(face_boxes, crop_boxes) & wrong)
                 if not len(again):
                     break
-                used[again], turned[again] = found[again], rolls[again]
+                crop_boxes[again], crop_angles[again] = face_boxes[again], rolls[again]
                 new_points, new_sigma, new_presence = self._predict(
-                    pictures, where[again], used[again], turned[again]
+                    pictures, indices[again], crop_boxes[again], crop_angles[again]
                 )()
-                # A second look is better placed; it counts unless it finds the face less likely by far.
-                better = new_presence > presence[again] - 0.1
+                # The new crop is better placed: it counts unless the model finds a face much less likely in it.
+                better = new_presence > presence[again] - _PRESENCE_MARGIN
                 points[again[better]], sigma[again[better]] = new_points[better], new_sigma[better]
                 presence[again[better]] = new_presence[better]
-            found, rolls = box_around(points[:, -len(ANCHORS) :]), roll_of(points[:, -len(ANCHORS) :])
-            # What is not a number or not in the picture is not a face, and must not become the place of the next crop.
-            presence = np.where(np.isfinite(points).all((1, 2)) & (_shown(found, sizes) >= _SHOWN), presence, 0.0)
+            face_boxes, rolls = box_around(points[:, -len(ANCHORS) :]), roll_of(points[:, -len(ANCHORS) :])
+            # A face that is not finite or not in the frame is none, and must not become the place of the next crop.
+            valid = np.isfinite(points).all((1, 2)) & (_visible_share(face_boxes, sizes) >= _MIN_VISIBLE)
+            presence = np.where(valid, presence, 0.0)
             return [
-                Sighting(points[i], sigma[i], float(presence[i]), found[i], float(rolls[i])) for i in range(len(where))
+                Sighting(points[i], sigma[i], float(presence[i]), face_boxes[i], float(rolls[i]))
+                for i in range(len(indices))
             ]
 
-        return seen
+        return result
 
     def _predict(
-        self, pictures: Sequence[Pixels], where: npt.NDArray[np.integer], boxes: FloatArray, angles: FloatArray
+        self, pictures: Sequence[Pixels], indices: npt.NDArray[np.integer], boxes: FloatArray, angles: FloatArray
     ) -> Callable[[], tuple[FloatArray, FloatArray, FloatArray]]:
-        """One look, not waited for: points (n, L, 2) and sigma (n, L) in frame pixels, presence (n,)."""
+        """Start one prediction; return a function that waits for points (n, L, 2) and sigma (n, L) in frame pixels, and
+        presence (n,)."""
         crops = Crops.around(boxes, self.model.margin, angles)
-        answers: list[Future[Prediction]] = []
-        for part in self._parts(len(crops)):
-            if len(answers) >= 2 * self._callers:  # the crops of a crowd are too many to wait all at once
-                answers[-2 * self._callers].result()
-            # Cut here, not in the threads: short calls from many threads would keep each other waiting for Python's lock.
+        futures: list[Future[Prediction]] = []
+        for batch in self._batches(len(crops)):
+            if len(futures) >= 2 * self._callers:  # the crops of a crowd take too much memory to wait all at once
+                futures[-2 * self._callers].result()
+            # Warped here, not in the threads: short calls from many threads would make each other wait for the lock.
             with self.watch("crop"):
-                cut = warp(pictures, where[part], crops[part], self.model.input_size, self.device)
-            answers.append(self._helpers.submit(self._ask, cut))
-            time.sleep(_BEGINNING)
+                images = warp(pictures, indices[batch], crops[batch], self.model.input_size, self.device)
+            futures.append(self._threads.submit(self._run_model, images))
+            time.sleep(_THREAD_START_TIME)
 
-        def gathered() -> tuple[FloatArray, FloatArray, FloatArray]:
-            told = [answer.result() for answer in answers]
+        def result() -> tuple[FloatArray, FloatArray, FloatArray]:
+            predictions = [future.result() for future in futures]
             points, sigma, presence = (
-                np.concatenate([getattr(one, name) for one in told]) for name in ("points", "sigma", "presence")
+                np.concatenate([getattr(one, name) for one in predictions]) for name in ("points", "sigma", "presence")
             )
-            return crops.to_frame(points[:, self._places]), sigma[:, self._places] * crops.sides[:, None], presence
+            return crops.to_frame(points[:, self._indices]), sigma[:, self._indices] * crops.sides[:, None], presence
 
-        return gathered
+        return result
 
-    def _ask(self, cut: Any) -> Prediction:
+    def _run_model(self, images: Any) -> Prediction:
         with self.watch("landmarks"):
-            return self.model.predict(cut, self._once)
+            return self.model.predict(images, self._unique)
 
-    def _parts(self, count: int) -> list[slice]:
-        """So many crops in batches: if it is worth it, one for each thread."""
+    def _batches(self, count: int) -> list[slice]:
+        """Split `count` crops into batches: one for each thread where there are enough crops for all."""
         shares = max(min(self._callers, count // max(self._grain, 2)), 1)
         share = -(-count // shares)
         size = min(self.batch, round(share / self._grain) * self._grain if shares > 1 else count)
         return [slice(start, start + size) for start in range(0, count, size)]
 
 
-def _slipped(boxes: FloatArray, angles: FloatArray, found: FloatArray, rolls: FloatArray) -> np.ndarray:
-    """(n,) whether the face lies elsewhere, is of another size or is turned otherwise than its crop was taken for."""
-    sides, found_sides = boxes[:, 2:].max(1), found[:, 2:].max(1)
-    shift = np.abs(boxes[:, :2] + boxes[:, 2:] / 2 - found[:, :2] - found[:, 2:] / 2).max(1) / sides
-    stretch = np.abs(np.log(np.maximum(found_sides, 1e-6) / sides))
+def _misplaced(boxes: FloatArray, angles: FloatArray, face_boxes: FloatArray, rolls: FloatArray) -> np.ndarray:
+    """(n,) whether position, size or roll of the face differ from those its crop was taken for."""
+    sides, face_sides = boxes[:, 2:].max(1), face_boxes[:, 2:].max(1)
+    shift = np.abs(boxes[:, :2] + boxes[:, 2:] / 2 - face_boxes[:, :2] - face_boxes[:, 2:] / 2).max(1) / sides
+    log_scale = np.abs(np.log(np.maximum(face_sides, 1e-6) / sides))
     turn = np.abs(np.remainder(rolls - angles + np.pi, 2 * np.pi) - np.pi)
-    return (shift > _SHIFT) | (stretch > _STRETCH) | (turn > _TURN)
+    return (shift > _MAX_SHIFT) | (log_scale > _MAX_LOG_SCALE) | (turn > _MAX_TURN)
 
 
-def _shown(boxes: FloatArray, sizes: npt.NDArray[np.integer]) -> FloatArray:
-    """(n,) what share of each box (n, 4) lies in its picture, of sizes (n, 2); NaN where a box is none."""
+def _visible_share(boxes: FloatArray, sizes: npt.NDArray[np.integer]) -> FloatArray:
+    """(n,) share of each box (n, 4) that lies in its frame, of sizes (n, 2); NaN where a box is not finite."""
     inside = np.minimum(boxes[:, :2] + boxes[:, 2:], sizes) - np.maximum(boxes[:, :2], 0)
     share: FloatArray = np.maximum(inside, 0).prod(1) / np.maximum(boxes[:, 2:].prod(1), 1e-9)
     return share
 
 
-def _sane(found: FloatArray, boxes: FloatArray) -> np.ndarray:
-    """(n,) whether the points make a box worth a second look: finite, and neither a dot nor several times the crop."""
-    sides, found_sides = boxes[:, 2:].max(1), found[:, 2:].max(1)
-    return np.isfinite(found).all(1) & (found_sides > sides / 3) & (found_sides < 3 * sides)
+def _plausible(face_boxes: FloatArray, boxes: FloatArray) -> np.ndarray:
+    """(n,) whether the points make a box worth a new crop: finite, and within a factor of three of the crop's box."""
+    sides, face_sides = boxes[:, 2:].max(1), face_boxes[:, 2:].max(1)
+    return np.isfinite(face_boxes).all(1) & (face_sides > sides / 3) & (face_sides < 3 * sides)

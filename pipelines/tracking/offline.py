@@ -1,12 +1,12 @@
-"""Following faces through a file: detections on key frames, the frames between them from both sides.
+"""Following faces through a file: detections on key frames, and the frames between them from both sides.
 
-A segment runs from one key frame to the next. Faces found at both ends are looked for on the way from one to the other,
-all in one batch. A face that is only there at the start is followed forwards until it is gone, one that is only there
-at the end backwards. Where both happen at once, or a face seems to have leapt, a detection in the middle halves the
-segment until things are clear.
+A segment runs from one key frame to the next. A face found at both ends is located in all frames between, on the way
+from one end to the other, in one batch. A face found only at the start is followed forwards until it is gone; one found
+only at the end is followed backwards. Where both happen in one segment, or a face seems to have jumped, a detection in
+the middle halves the segment.
 
-Key frames go by the recording's own clock, not by the time since the last one. So a video that is read from its middle
-has them on the same frames, and after a moment the same faces in the same places: what pieces of a video are joined by.
+Key frames follow the recording's own clock, not the time since the last one. So a video that is read from its middle has
+the same key frames, and after a moment the same faces in the same places; pieces of a video are joined by this.
 """
 
 from __future__ import annotations
@@ -18,255 +18,263 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vtrack.pipelines.tracking.follower import Followed, Follower
+from vtrack.pipelines.tracking.follower import Follower, TrackedFrame
 from vtrack.pipelines.tracking.landmarks import Sighting
-from vtrack.pipelines.tracking.tracks import Candidate, Match, Seed, Track, same_face
+from vtrack.pipelines.tracking.matching import Candidate, Match, same_face
+from vtrack.pipelines.tracking.track import Detection, Track
 from vtrack.types import Frame
 
 _MEMORY = 64 * 2**20
-"""Bytes of pixels that a segment holds at most; large frames make short segments."""
-_LONGEST = 32
-"""Frames that a segment holds at most."""
-_RENEWED = 4
-"""Turns of the detection clock after which tracks forget all but their newest detections."""
-_MISSES = 2
-"""Frames in a row that a face is looked for in vain before it is given up until the next key frame."""
+"""Largest number of bytes of pixels in a segment; large frames make short segments."""
+_MAX_FRAMES = 32
+"""Largest number of frames in a segment."""
+_REBUILD_PERIODS = 4
+"""Detection periods after which tracks forget all but their newest detections."""
+_MAX_MISSES = 2
+"""Frames in a row without a lost face before its search pauses until the next key frame."""
 
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A stretch of a video."""
+    """The frames from one key frame to the next."""
 
     frames: list[Frame]
     opens: bool
-    """Whether a scene begins with its first frame, of which nothing is known yet; else the last segment ended there."""
+    """Whether a scene begins with its first frame; otherwise the segment before ended there, and its faces are known."""
     closes: bool
     """Whether a scene ends with its last frame."""
 
 
-class SegmentFollower(Follower):
-    """Follows the faces of a video whose future is at hand."""
+class OfflineFollower(Follower):
+    """Follows the faces of a file, whose next frames can be read; see `Follower` for its arguments."""
 
-    def follow(self, frames: Iterable[Frame]) -> Generator[Followed]:
-        """Every frame with its faces by id, once; frames come out two segments later than they go in.
+    def follow(self, frames: Iterable[Frame]) -> Generator[TrackedFrame]:
+        """Yield every frame once with its sightings by track id, two segments later than it is read.
 
-        They come while the model works on the next, so that the reader has something to do meanwhile. Scenes begin where
-        the frames say so (`vtrack.pipelines.sources.scene_cuts.mark_cuts`).
+        The frames of one segment come while the model works on the next, so that the reader can work meanwhile. Scenes
+        begin at frames with `Frame.cut` (`vtrack.pipelines.sources.scene_cuts.mark_cuts`).
         """
-        self._found: defaultdict[int, list[Candidate]] = defaultdict(list)
-        self._settled: list[Followed] = []
-        self._glimpsed: dict[int, list[Candidate]] = {}
-        self._keys = 0
+        self._candidates: defaultdict[int, list[Candidate]] = defaultdict(list)
+        """Candidates by frame index."""
+        self._finished: list[TrackedFrame] = []
+        """Frames whose sightings are final."""
+        self._previews: dict[int, list[Candidate]] = {}
+        """Candidates of the next key frame by its index, located together with the segment before it."""
+        self._key_frames = 0
         with closing(self):
             segments = self._segments(frames)
             segment = next(segments, None)
             while segment is not None:
                 following = next(segments, None)
-                self._foresee(segment, following)
-                yield from self._followed(segment, following)
+                self._prefetch(segment, following)
+                yield from self._follow_segment(segment, following)
                 segment = following
-            yield from self._ready()
+            yield from self._pop_finished()
 
     def _segments(self, frames: Iterable[Frame]) -> Iterator[Segment]:
-        """The video in segments. The last frame of one is the first of the next as well, unless a scene ends there."""
-        held: list[Frame] = []
+        """Split the video. The last frame of a segment is also the first of the next, unless a scene ends there."""
+        members: list[Frame] = []
         opens = True
         for frame in frames:
-            if frame.cut and held:
-                yield Segment(held, opens, closes=True)
-                held, opens = [], True
-            held.append(frame)
-            if len(held) > 1 and (self._turn(frame) != self._turn(held[0]) or len(held) > _room(frame)):
-                yield Segment(held, opens, closes=False)
-                held, opens = [frame], False
-        if held:
-            yield Segment(held, opens, closes=True)
+            if frame.cut and members:
+                yield Segment(members, opens, closes=True)
+                members, opens = [], True
+            members.append(frame)
+            new_period = self._period(frame) != self._period(members[0])
+            if len(members) > 1 and (new_period or len(members) > _capacity(frame)):
+                yield Segment(members, opens, closes=False)
+                members, opens = [frame], False
+        if members:
+            yield Segment(members, opens, closes=True)
 
-    def _foresee(self, segment: Segment, following: Segment | None) -> None:
-        """Have the detector begin with what will be wanted of it while this segment is followed, and soon after."""
+    def _prefetch(self, segment: Segment, following: Segment | None) -> None:
+        """Request the detections that this segment and the following one will need."""
         if segment.opens:
-            self.lookout.ask(segment.frames[0])
-        due = not self.tracks.complete(segment.frames[-1].time, self.detect_every)
+            self.prefetcher.request(segment.frames[0])
+        due = not self.tracks.needs_no_detection(segment.frames[-1].time, self.detect_every)
         if due and len(segment.frames) > 1:
-            self.lookout.ask(segment.frames[-1])
+            self.prefetcher.request(segment.frames[-1])
         if following is None:
             return
         if following.opens:
-            self.lookout.ask(following.frames[0])
-        elif not (due and self.tracks.full) and not self.tracks.complete(following.frames[-1].time, self.detect_every):
-            self.lookout.ask(following.frames[-1])
+            self.prefetcher.request(following.frames[0])
+        elif not (due and self.tracks.full) and not self.tracks.needs_no_detection(
+            following.frames[-1].time, self.detect_every
+        ):
+            self.prefetcher.request(following.frames[-1])
 
-    def _followed(self, segment: Segment, following: Segment | None) -> Iterator[Followed]:
-        """Find the faces of a segment; gives the frames of the one before."""
+    def _follow_segment(self, segment: Segment, following: Segment | None) -> Iterator[TrackedFrame]:
+        """Locate the faces of a segment; yield the frames of the segment before."""
         frames = segment.frames
         if segment.opens:
-            self._enter(frames[0])
+            self._open_scene(frames[0])
         if len(frames) > 1:
-            yield from self._finish(frames, self._beyond(frames, following))
-        yield from self._ready()
-        # A last frame that the next segment begins with waits for it: it may add what it tells of this one's births.
-        self._settle(frames if segment.closes else frames[:-1])
+            yield from self._solve(frames, self._detections(frames[-1]), self._preview_frame(frames, following))
+            if self._rebuilds(frames):
+                for track in self.tracks.live:
+                    track.rebuild_filter()
+        yield from self._pop_finished()
+        # The next segment may still add new faces to a last frame that it begins with, so that frame is not final.
+        self._finish(frames if segment.closes else frames[:-1])
 
-    def _beyond(self, frames: Sequence[Frame], following: Segment | None) -> Frame | None:
-        """The key frame after these frames, if faces can be glimpsed there already.
+    def _preview_frame(self, frames: Sequence[Frame], following: Segment | None) -> Frame | None:
+        """Return the key frame after these frames if its faces can be located together with theirs.
 
-        Not where tracks are renewed now, and so forget their first second: what was glimpsed before would remember it.
+        Not where box filters are rebuilt, and so forget their first second: the preview's boxes would depend on it.
         """
-        if following is None or following.opens or len(following.frames) == 1 or self._renews(frames):
+        if following is None or following.opens or len(following.frames) == 1 or self._rebuilds(frames):
             return None
         return following.frames[-1]
 
-    def _renews(self, segment: Sequence[Frame]) -> bool:
-        return self._turn(segment[0]) // _RENEWED != self._turn(segment[-1]) // _RENEWED
+    def _rebuilds(self, frames: Sequence[Frame]) -> bool:
+        """Return whether tracks rebuild their box filters at the end of these frames."""
+        return self._period(frames[0]) // _REBUILD_PERIODS != self._period(frames[-1]) // _REBUILD_PERIODS
 
-    def _ready(self) -> Iterator[Followed]:
-        """Frames about which nothing more will be learnt, once."""
-        ready, self._settled = self._settled, []
-        yield from ready
+    def _pop_finished(self) -> Iterator[TrackedFrame]:
+        """Yield the final frames, each once."""
+        frames, self._finished = self._finished, []
+        yield from frames
 
-    def _turn(self, frame: Frame) -> int:
-        """In which turn of the detection clock a frame is; the first of each is a key frame."""
+    def _period(self, frame: Frame) -> int:
+        """Return the number of the detection period of a frame; the first frame of each period is a key frame."""
         return int((frame.time + 1e-6) // self.detect_every) if self.detect_every else frame.index
 
-    def _enter(self, frame: Frame) -> None:
-        """The faces of the first frame of a scene."""
-        self._keys += 1
-        match = self.cross(frame)
-        for track, seed in match.pairs:
-            track.believe(frame.time, seed)
-            self._record(frame, Candidate(track, seed.sighting, seed.sighting.box))
-        for track in self.tracks.begin(self.settle(match.new, frame), frame.time):
-            self._record(frame, Candidate(track, track.last, track.last.box), new=False)
+    def _open_scene(self, frame: Frame) -> None:
+        """Find the faces of the first frame of a scene."""
+        self._key_frames += 1
+        match = self.cross_cut(frame)
+        for track, detection in match.pairs:
+            track.add_detection(frame.time, detection)
+            self._add_to_track(frame, Candidate(track, detection.sighting, detection.sighting.box))
+        for track in self.tracks.start(self.refine(match.new, frame), frame.time):
+            self._record(frame, Candidate(track, track.last, track.last.box))
 
-    def _finish(self, segment: Sequence[Frame], beyond: Frame | None) -> Iterator[Followed]:
-        """Find the faces of a segment, which ends with a key frame; `beyond` is the next if they can be glimpsed there."""
-        yield from self._solve(segment, self._seeds(segment[-1]), beyond)
-        if self._renews(segment):
-            for track in self.tracks.live:
-                track.renew()
+    def _detections(self, frame: Frame) -> list[Detection]:
+        """Find the faces of a key frame: where their tracks predict them if no others may be followed, else detected."""
+        preview = self._previews.pop(frame.index, [])
+        if self.tracks.needs_no_detection(frame.time, self.detect_every):
+            complete = {one.track for one in preview} == set(self.tracks.live)
+            candidates = self.resolve(preview, frame) if complete else self.locate(self.tracks.live, frame)
+            if len(candidates) == len(self.tracks.live):
+                self.prefetcher.cancel(frame)
+                return [Detection(one.sighting, one.sighting.presence, from_detector=False) for one in candidates]
+        return self.detect(frame)
 
-    def _seeds(self, frame: Frame) -> list[Seed]:
-        """The faces of a key frame: where their tracks expect them if no others may be followed, else detected."""
-        glimpsed = self._glimpsed.pop(frame.index, [])
-        if self.tracks.complete(frame.time, self.detect_every):
-            known = {one.track for one in glimpsed} == set(self.tracks.live)
-            found = self.claimed(glimpsed, frame) if known else self.step(self.tracks.live, frame)
-            if len(found) == len(self.tracks.live):
-                self.lookout.forget(frame)
-                return [Seed(one.sighting, one.sighting.presence, detected=False) for one in found]
-        return self.seek(frame)
-
-    def _solve(self, frames: Sequence[Frame], seeds: Sequence[Seed], beyond: Frame | None = None) -> Iterator[Followed]:
-        """Find every face in all frames but the first, which is known; `seeds` are those of the last."""
-        self._keys += 1
+    def _solve(
+        self, frames: Sequence[Frame], detections: Sequence[Detection], preview: Frame | None = None
+    ) -> Iterator[TrackedFrame]:
+        """Locate every face in all frames but the first, which is done; `detections` are those of the last frame."""
+        self._key_frames += 1
         start, end = frames[0], frames[-1]
-        match = self.tracks.match(seeds, end.time)
+        match = self.tracks.match(detections, end.time)
         vanished = any(track.seen == start.time for track in match.lost)
-        if len(frames) > 2 and (match.strained or (vanished and match.new)):
+        if len(frames) > 2 and (match.uncertain or (vanished and match.new)):
             middle = len(frames) // 2
-            yield from self._solve(frames[: middle + 1], self.seek(frames[middle]))
-            yield from self._solve(frames[middle:], seeds, beyond)
+            yield from self._solve(frames[: middle + 1], self.detect(frames[middle]))
+            yield from self._solve(frames[middle:], detections, preview)
             return
-        yield from self._fill(frames, match, beyond)
-        self._forwards(frames, match)
-        self._births(frames, match)
-        self.tracks.bury(end.time)
+        yield from self._locate_between(frames, match, preview)
+        self._follow_forwards(frames, match)
+        self._follow_backwards(frames, match)
+        self.tracks.end_stale(end.time)
 
-    def _fill(self, frames: Sequence[Frame], match: Match, beyond: Frame | None) -> Iterator[Followed]:
-        """Faces that are there at both ends: all frames after the first at once.
+    def _locate_between(self, frames: Sequence[Frame], match: Match, preview: Frame | None) -> Iterator[TrackedFrame]:
+        """Locate faces that are there at both ends, in all frames after the first at once.
 
-        The last is among them: its faces were looked at where the detector put them, and crops taken otherwise than
-        those of the frames before would make the points twitch on every key frame. So is the key frame `beyond` where they
-        alone will be wanted there: a look at it later would cost a call of the model.
+        The last frame is among them: its faces were located in the detector's boxes, and crops placed in another way than
+        in the frames before would make the points twitch on every key frame. So is the key frame `preview` where only
+        these faces will be needed there: locating them later would cost another call of the model.
         """
         end = frames[-1]
-        places = range(1, len(frames))
-        times = [frames[place].time for place in places]
-        ways = [
-            (track, *track.boxes.way(end.time, seed.sighting.box, seed.sighting.angle, times))
-            for track, seed in match.pairs
+        indices = range(1, len(frames))
+        times = [frames[i].time for i in indices]
+        paths = [
+            (track, *track.boxes.way(end.time, detection.sighting.box, detection.sighting.angle, times))
+            for track, detection in match.pairs
         ]
-        wanted = [
-            (place, track, boxes[place - 1], angles[place - 1]) for place in places for track, boxes, angles in ways
-        ]
-        detected = {track: end.time for track, seed in match.pairs if seed.detected}
-        if beyond is not None and self.tracks.complete(beyond.time, self.detect_every, detected):
-            frames = [*frames, beyond]
-            for track, seed in match.pairs:
-                then = track.boxes.after(end.time, seed.sighting.box, seed.sighting.angle)
-                wanted.append((len(places) + 1, track, *then.predict(beyond.time)))
-        sightings = self.landmarker.begin(
+        requests = [(i, track, boxes[i - 1], angles[i - 1]) for i in indices for track, boxes, angles in paths]
+        detected = {track: end.time for track, detection in match.pairs if detection.from_detector}
+        if preview is not None and self.tracks.needs_no_detection(preview.time, self.detect_every, detected):
+            frames = [*frames, preview]
+            for track, detection in match.pairs:
+                boxes = track.boxes.after(end.time, detection.sighting.box, detection.sighting.angle)
+                requests.append((len(indices) + 1, track, *boxes.predict(preview.time)))
+        sightings = self.landmarker.submit(
             frames,
-            [place for place, *_ in wanted],
-            np.array([box for *_, box, _ in wanted]).reshape(-1, 4),
-            np.array([angle for *_, angle in wanted]),
+            [i for i, *_ in requests],
+            np.array([box for *_, box, _ in requests]).reshape(-1, 4),
+            np.array([angle for *_, angle in requests]),
         )
-        yield from self._ready()
+        yield from self._pop_finished()
         candidates: list[list[Candidate]] = [[] for _ in frames]
-        for (place, track, box, _), sighting in zip(wanted, sightings(), strict=True):
-            candidates[place].append(Candidate(track, sighting, box))
-        if frames[-1] is beyond:
-            self._glimpsed = {beyond.index: candidates[-1]}
-        for place in places:
-            for candidate in self.claimed(candidates[place], frames[place]):
-                self._record(frames[place], candidate)
-        for track, seed in match.pairs:
-            track.believe(end.time, seed)
+        for (i, track, box, _), sighting in zip(requests, sightings(), strict=True):
+            candidates[i].append(Candidate(track, sighting, box))
+        if frames[-1] is preview:
+            self._previews = {preview.index: candidates[-1]}
+        for i in indices:
+            for candidate in self.resolve(candidates[i], frames[i]):
+                self._add_to_track(frames[i], candidate)
+        for track, detection in match.pairs:
+            track.add_detection(end.time, detection)
             if track.seen != end.time:
-                self._record(end, Candidate(track, seed.sighting, seed.sighting.box))
+                self._add_to_track(end, Candidate(track, detection.sighting, detection.sighting.box))
 
-    def _forwards(self, frames: Sequence[Frame], match: Match) -> None:
-        """Faces that the detector no longer finds: frame by frame, while they are there."""
-        misses = {track: 0 if track.seen == frames[0].time else _MISSES for track in match.lost}
+    def _follow_forwards(self, frames: Sequence[Frame], match: Match) -> None:
+        """Follow faces that the detector no longer finds, frame by frame, as long as they are there."""
+        misses = {track: 0 if track.seen == frames[0].time else _MAX_MISSES for track in match.lost}
         for frame in frames[1:]:
-            tracks = [track for track in match.lost if misses[track] < _MISSES or frame is frames[-1]]
-            found = self.step(tracks, frame, self._found[frame.index])
+            tracks = [track for track in match.lost if misses[track] < _MAX_MISSES or frame is frames[-1]]
+            candidates = self.locate(tracks, frame, self._candidates[frame.index])
             for track in tracks:
                 misses[track] += 1
-            for candidate in found:
+            for candidate in candidates:
                 misses[candidate.track] = 0
-                self._record(frame, candidate)
+                self._add_to_track(frame, candidate)
 
-    def _births(self, frames: Sequence[Frame], match: Match) -> None:
-        """Faces that the detector newly finds: backwards, to where they came from."""
+    def _follow_backwards(self, frames: Sequence[Frame], match: Match) -> None:
+        """Follow faces that are new in the last frame backwards, to where they came from."""
         end = frames[-1]
-        known = self._found[end.index]
-        new = [seed for seed in match.new if not any(same_face(seed.sighting, one.sighting) for one in known)]
-        begun = self.tracks.begin(self.settle(new, end), end.time)
-        walkers: dict[Track, Track] = {}
-        pasts: dict[Track, list[tuple[float, Sighting]]] = {track: [] for track in begun}
-        for track in begun:
-            self._record(end, Candidate(track, track.last, track.last.box), new=False)
-            walker = Track(end.time)
-            walker.add(end.time, track.last)
-            walkers[walker] = track
+        others = self._candidates[end.index]
+        new = [one for one in match.new if not any(same_face(one.sighting, other.sighting) for other in others)]
+        started = self.tracks.start(self.refine(new, end), end.time)
+        # A track's filter runs in one direction of time, so a temporary track follows each new face backwards.
+        originals: dict[Track, Track] = {}
+        sightings: dict[Track, list[tuple[float, Sighting]]] = {track: [] for track in started}
+        for track in started:
+            self._record(end, Candidate(track, track.last, track.last.box))
+            backward = Track(end.time)
+            backward.add(end.time, track.last)
+            originals[backward] = track
         for frame in reversed(frames[:-1]):
-            found = self.step(list(walkers), frame, self._found[frame.index])
-            walkers = {candidate.track: walkers[candidate.track] for candidate in found}
-            for candidate in found:
+            candidates = self.locate(list(originals), frame, self._candidates[frame.index])
+            originals = {candidate.track: originals[candidate.track] for candidate in candidates}
+            for candidate in candidates:
                 candidate.track.add(frame.time, candidate.sighting)
-                track = walkers[candidate.track]
-                pasts[track].insert(0, (frame.time, candidate.sighting))
-                self._record(frame, Candidate(track, candidate.sighting, candidate.expected), new=False)
-        for track, past in pasts.items():
-            track.begin_with(past)
+                track = originals[candidate.track]
+                sightings[track].insert(0, (frame.time, candidate.sighting))
+                self._record(frame, Candidate(track, candidate.sighting, candidate.predicted))
+        for track, past in sightings.items():
+            track.prepend(past)
 
-    def _record(self, frame: Frame, candidate: Candidate, *, new: bool = True) -> None:
-        """Keep a sighting for its frame; a `new` one is also news to its track."""
-        if new:
-            candidate.track.add(frame.time, candidate.sighting)
-        self._found[frame.index].append(candidate)
+    def _add_to_track(self, frame: Frame, candidate: Candidate) -> None:
+        """Add a candidate to its track and to its frame."""
+        candidate.track.add(frame.time, candidate.sighting)
+        self._record(frame, candidate)
 
-    def _settle(self, frames: Sequence[Frame]) -> None:
-        """Put down the faces of frames about which nothing more will be learnt."""
+    def _record(self, frame: Frame, candidate: Candidate) -> None:
+        """Add a candidate to its frame."""
+        self._candidates[frame.index].append(candidate)
+
+    def _finish(self, frames: Sequence[Frame]) -> None:
+        """Make the sightings of frames final."""
         for frame in frames:
-            found = self._found.pop(frame.index, [])
-            # Where there is but one key frame, in a photograph for example, there is no second to wait for.
-            sure = [one for one in found if self.tracks.counts(one.track) or self._keys == 1]
-            faces = {self.tracks.name(one.track): one.sighting for one in sure}
-            self._settled.append((frame, dict(sorted(faces.items())[: self.tracks.max_faces])))
+            candidates = self._candidates.pop(frame.index, [])
+            # With only one key frame, for example in a photograph, there is no second detection to confirm a track.
+            confirmed = [one for one in candidates if self.tracks.is_confirmed(one.track) or self._key_frames == 1]
+            sightings = {self.tracks.id_of(one.track): one.sighting for one in confirmed}
+            self._finished.append((frame, dict(sorted(sightings.items())[: self.tracks.max_faces])))
 
 
-def _room(frame: Frame) -> int:
-    """Frames of this size that a segment may hold."""
-    return int(np.clip(_MEMORY // frame.pixels.nbytes, 2, _LONGEST))
+def _capacity(frame: Frame) -> int:
+    """Return how many frames of this size a segment may hold."""
+    return int(np.clip(_MEMORY // frame.pixels.nbytes, 2, _MAX_FRAMES))

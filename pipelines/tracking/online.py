@@ -1,7 +1,7 @@
-"""Following faces as they come: each frame knows only those before it.
+"""Following faces in live video, where each frame knows only the frames before it.
 
-A face is looked for where its landmarks of the frame before and its motion point. Detection runs on key frames, and
-sooner when a face is lost.
+A face is located where its last landmarks and its motion predict it. The detector runs on key frames, and sooner when a
+face is lost.
 """
 
 from __future__ import annotations
@@ -9,64 +9,62 @@ from __future__ import annotations
 from collections.abc import Generator, Iterable
 from contextlib import closing
 
-from vtrack.pipelines.tracking.follower import Followed, Follower
-from vtrack.pipelines.tracking.tracks import Match, same_face
+from vtrack.pipelines.tracking.follower import Follower, TrackedFrame
+from vtrack.pipelines.tracking.matching import Match, same_face
 from vtrack.types import Frame
 
-_SOONER = 0.1
+_LOST_INTERVAL = 0.1
 """Seconds between detections while a face is lost."""
 
 
-class CausalFollower(Follower):
-    """Follows the faces of a live picture."""
+class OnlineFollower(Follower):
+    """Follows the faces of live video; see `Follower` for its arguments."""
 
-    _detected = float("-inf")
-    """When detection ran last."""
+    _last_detection = float("-inf")
+    """Time of the last detection in seconds."""
 
-    def follow(self, frames: Iterable[Frame]) -> Generator[Followed]:
-        """Every frame with its faces by id, once, each as soon as it comes; scenes begin where the frames say so."""
+    def follow(self, frames: Iterable[Frame]) -> Generator[TrackedFrame]:
+        """Yield every frame with its sightings by track id, as soon as it comes; `Frame.cut` begins a new scene."""
         with closing(self):
             for frame in frames:
                 if frame.cut:
-                    self._cross(frame)
+                    self._last_detection = frame.time
+                    self._update(self.cross_cut(frame), frame)
                 else:
-                    self._go_on(frame)
-                self.tracks.bury(frame.time)
-                seen = [track for track in self.tracks.live if track.seen == frame.time and self.tracks.counts(track)]
-                yield frame, dict(sorted((self.tracks.name(track), track.last) for track in seen))
+                    self._continue(frame)
+                self.tracks.end_stale(frame.time)
+                seen = [
+                    track for track in self.tracks.live if track.seen == frame.time and self.tracks.is_confirmed(track)
+                ]
+                yield frame, dict(sorted((self.tracks.id_of(track), track.last) for track in seen))
 
-    def _cross(self, frame: Frame) -> None:
-        """Begin a new scene."""
-        self._detected = frame.time
-        self._accept(self.cross(frame), frame)
-
-    def _go_on(self, frame: Frame) -> None:
-        """Follow known faces, and look for others when it is time."""
-        found = self.step(self.tracks.live, frame)
-        for candidate in found:
+    def _continue(self, frame: Frame) -> None:
+        """Follow known faces, and detect new ones when it is time."""
+        candidates = self.locate(self.tracks.live, frame)
+        for candidate in candidates:
             candidate.track.add(frame.time, candidate.sighting)
-        lost = len(found) < len(self.tracks.live)
-        due = frame.time - self._detected >= (_SOONER if lost else self.detect_every) - 1e-6
-        if due and (lost or not self.tracks.complete(frame.time, self.detect_every)):
-            self._detect(frame)
+        lost = len(candidates) < len(self.tracks.live)
+        due = frame.time - self._last_detection >= (_LOST_INTERVAL if lost else self.detect_every) - 1e-6
+        if due and (lost or not self.tracks.needs_no_detection(frame.time, self.detect_every)):
+            self._match_detections(frame)
 
-    def _detect(self, frame: Frame) -> None:
-        """Give lost tracks their faces back, and begin tracks for faces that are new."""
-        self._detected = frame.time
+    def _match_detections(self, frame: Frame) -> None:
+        """Detect faces, give lost tracks theirs back, and start tracks for new ones."""
+        self._last_detection = frame.time
         seen = [track for track in self.tracks.live if track.seen == frame.time]
         lost = [track for track in self.tracks.live if track.seen != frame.time]
-        unknown = []
-        for seed in self.seek(frame):
-            known = [track for track in seen if same_face(seed.sighting, track.last)]
-            if known:
-                known[0].believe(frame.time, seed)
+        unmatched = []
+        for detection in self.detect(frame):
+            same = [track for track in seen if same_face(detection.sighting, track.last)]
+            if same:
+                same[0].add_detection(frame.time, detection)
             else:
-                unknown.append(seed)
-        self._accept(self.tracks.match(unknown, frame.time, lost), frame)
+                unmatched.append(detection)
+        self._update(self.tracks.match(unmatched, frame.time, lost), frame)
 
-    def _accept(self, match: Match, frame: Frame) -> None:
-        """Record the faces that a detection found."""
-        for track, seed in match.pairs:
-            track.add(frame.time, seed.sighting)
-            track.believe(frame.time, seed)
-        self.tracks.begin(self.settle(match.new, frame), frame.time)
+    def _update(self, match: Match, frame: Frame) -> None:
+        """Add matched detections to their tracks, and start tracks for the others."""
+        for track, detection in match.pairs:
+            track.add(frame.time, detection.sighting)
+            track.add_detection(frame.time, detection)
+        self.tracks.start(self.refine(match.new, frame), frame.time)

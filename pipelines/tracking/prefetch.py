@@ -1,7 +1,4 @@
-"""What is found in single frames, by a thread of its own that is asked ahead of time.
-
-Whoever follows faces knows which frame they will want searched long before it is there, and has other work until then.
-"""
+"""Prefetching: work on single frames that starts in a thread before its results are needed."""
 
 from __future__ import annotations
 
@@ -14,30 +11,34 @@ from vtrack.types import Frame
 T = TypeVar("T")
 
 
-class Lookout(Generic[T]):
-    """Runs `find` on frames, one at a time and always in the same thread: detectors need not bear several."""
+class Prefetcher(Generic[T]):
+    """Runs a function on requested frames, one at a time and in one thread: detectors need not be thread-safe.
 
-    def __init__(self, find: Callable[[Frame], T]) -> None:
-        self._find = find
-        self._thread = ThreadPoolExecutor(1, "vtrack-lookout")
-        self._asked: dict[int, Future[T]] = {}
+    Args:
+        function: Called with a frame, in the thread.
+    """
 
-    def ask(self, frame: Frame) -> None:
-        """Begin with a frame that will probably be wanted."""
-        if frame.index not in self._asked:
-            self._asked[frame.index] = self._thread.submit(self._find, frame)
+    def __init__(self, function: Callable[[Frame], T]) -> None:
+        self._function = function
+        self._thread = ThreadPoolExecutor(1, "vtrack-prefetch")
+        self._futures: dict[int, Future[T]] = {}
 
-    def found(self, frame: Frame) -> T:
-        """What there is in a frame."""
-        self.ask(frame)
-        return self._asked.pop(frame.index).result()
+    def request(self, frame: Frame) -> None:
+        """Queue a frame whose result will probably be needed; a frame in the queue is not added again."""
+        if frame.index not in self._futures:
+            self._futures[frame.index] = self._thread.submit(self._function, frame)
 
-    def forget(self, frame: Frame) -> None:
-        """A frame is not wanted after all."""
-        asked = self._asked.pop(frame.index, None)
-        if asked is not None:
-            asked.cancel()
+    def result(self, frame: Frame) -> T:
+        """Wait for the result of a frame, requested before or not; raises the function's error."""
+        self.request(frame)
+        return self._futures.pop(frame.index).result()
+
+    def cancel(self, frame: Frame) -> None:
+        """Drop the request of a frame that is not needed after all."""
+        future = self._futures.pop(frame.index, None)
+        if future is not None:
+            future.cancel()
 
     def close(self) -> None:
-        """End the thread; nothing can be asked any more then."""
+        """Drop all requests and end the thread."""
         self._thread.shutdown(cancel_futures=True)

@@ -87,7 +87,7 @@ def test_a_part_of_the_video(clip: Path) -> None:
 def test_an_opened_source_is_closed_after_use(clip: Path) -> None:
     source = open_source(clip)
     assert len(list(follow(source))) == 60  # type: ignore[arg-type]
-    with pytest.raises(SourceError, match="read once"):
+    with pytest.raises(SourceError, match="read only once"):
         next(iter(source))
 
 
@@ -96,7 +96,7 @@ def test_breaking_off_ends_threads_and_closes_the_file(clip: Path) -> None:
     for result in follow(source):  # type: ignore[arg-type]
         if result.index == 5:
             break
-    with pytest.raises(SourceError, match="read once"):
+    with pytest.raises(SourceError, match="read only once"):
         next(iter(source))
 
 

@@ -25,8 +25,8 @@ from vtrack.pipelines.batch.splitting.recording import Recording
 from vtrack.pipelines.pipeline import Settings, finished, room
 from vtrack.pipelines.sources.base import Selection, Source, SourceInfo
 from vtrack.pipelines.sources.decoder import Decoder
-from vtrack.pipelines.tracking.follower import Followed
-from vtrack.pipelines.tracking.tracks import PATIENCE
+from vtrack.pipelines.tracking.follower import TrackedFrame
+from vtrack.pipelines.tracking.track import TRACK_TIMEOUT
 from vtrack.runtime.stopwatch import Stopwatch
 from vtrack.runtime.threads import Ahead
 from vtrack.types import FrameResult
@@ -52,7 +52,7 @@ def cut(job: Whole, info: SourceInfo, selection: Selection, detect_every: float)
     lead = max(_LEAST_LEAD, _FOUND * detect_every, _LEAST_FRAMES * step)
     segment = max(detect_every, step)
     # A track may go on for a segment longer than it outlives its last sighting.
-    memory = PATIENCE + segment
+    memory = TRACK_TIMEOUT + segment
     tail = memory + 3 * segment  # what a piece ends with is no whole segment
     return tuple(
         Piece(
@@ -140,14 +140,14 @@ class Replay:
         followed = self._shown(source, stop) if pixels else self._remembered()
         return finished(self._settings, followed, pixels=pixels, watch=watch)
 
-    def _remembered(self) -> Iterator[Followed]:
+    def _remembered(self) -> Iterator[TrackedFrame]:
         for piece, ids in zip(self._pieces, self._ids, strict=True):
             recording = Recording.load(piece.path)
             for row in range(recording.place(piece.start), recording.place(piece.stop, len(recording))):
                 sightings = {ids[track]: sighting for track, sighting in recording.sightings(row).items()}
                 yield recording.frame(row), dict(sorted(sightings.items()))
 
-    def _shown(self, source: Source, stop: threading.Event | None) -> Iterator[Followed]:
+    def _shown(self, source: Source, stop: threading.Event | None) -> Iterator[TrackedFrame]:
         with Ahead(source, room(source), stop) as frames:
             for frame, (remembered, sightings) in zip(frames, self._remembered(), strict=True):
                 if frame.pts != remembered.pts:

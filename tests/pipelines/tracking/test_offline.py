@@ -1,4 +1,4 @@
-"""Following toy faces: places, identities, births, deaths, crossings, leaps."""
+"""Following toy faces: positions, ids, starts and ends of tracks, crossings, jumps."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ import pytest
 
 from tests.pipelines.toys import Scene, ToyDetector, ToyFace, ToyModel, painter, true_points
 from vtrack.pipelines.sources.scene_cuts import mark_cuts
-from vtrack.pipelines.tracking.follower import Followed, Follower
+from vtrack.pipelines.tracking.follower import Follower, TrackedFrame
 from vtrack.pipelines.tracking.landmarks import Landmarker, Sighting
-from vtrack.pipelines.tracking.offline import SegmentFollower
-from vtrack.pipelines.tracking.online import CausalFollower
-from vtrack.pipelines.tracking.tracks import Candidate, Seed, Track
+from vtrack.pipelines.tracking.matching import Candidate
+from vtrack.pipelines.tracking.offline import OfflineFollower
+from vtrack.pipelines.tracking.online import OnlineFollower
+from vtrack.pipelines.tracking.track import Detection, Track
 from vtrack.types import Detections, FloatArray, Frame, Query
 
 QUERY = Query(("jaw", "left_eye"), (0.5, 0.5))
@@ -31,8 +32,8 @@ def frames_of(scene: Scene, count: int, rate: int = RATE) -> Iterator[Frame]:
 
 
 def follow(
-    scene: Scene, count: int, kind: type[Follower] = SegmentFollower, *, rate: int = RATE, **options: object
-) -> tuple[list[Followed], ToyDetector]:
+    scene: Scene, count: int, kind: type[Follower] = OfflineFollower, *, rate: int = RATE, **options: object
+) -> tuple[list[TrackedFrame], ToyDetector]:
     detector = options.pop("detector", None) or ToyDetector()
     follower = kind(detector, Landmarker(ToyModel(), QUERY), **options)  # type: ignore[arg-type]
     return list(follower.follow(mark_cuts(frames_of(scene, count, rate)))), detector  # type: ignore[attr-defined]
@@ -44,7 +45,7 @@ def error(sighting: Sighting, face: ToyFace) -> float:
     return float(distance.mean()) / face.side
 
 
-both = pytest.mark.parametrize("kind", [SegmentFollower, CausalFollower])
+both = pytest.mark.parametrize("kind", [OfflineFollower, OnlineFollower])
 
 
 @both
@@ -64,7 +65,7 @@ def test_one_face_on_a_curve_keeps_its_id_and_its_points(kind: type[Follower]) -
 
 
 @both
-def test_a_frame_without_faces_has_its_place(kind: type[Follower]) -> None:
+def test_frames_without_faces_are_kept(kind: type[Follower]) -> None:
     results, _ = follow(lambda i: [], 25, kind)
     assert [(frame.index, faces) for frame, faces in results] == [(i, {}) for i in range(25)]
 
@@ -78,8 +79,8 @@ def test_a_single_frame_is_enough() -> None:
     assert list(results[0][1]) == [0]
 
 
-def test_a_face_is_there_from_its_first_frame_to_its_last() -> None:
-    """It comes and goes between key frames; the frames around are found from both sides."""
+def test_a_face_is_found_from_its_first_frame_to_its_last() -> None:
+    """It appears and disappears between key frames; the frames between are located from both sides."""
     face = ToyFace((150, 90))
     results, detector = follow(lambda i: [face] if 22 <= i < 59 else [], 90)
     assert 22 not in detector.calls
@@ -88,7 +89,7 @@ def test_a_face_is_there_from_its_first_frame_to_its_last() -> None:
 
 
 @both
-def test_a_covered_face_keeps_its_id_and_an_id_is_not_used_again(kind: type[Follower]) -> None:
+def test_a_covered_face_keeps_its_id_and_no_id_is_reused(kind: type[Follower]) -> None:
     face = ToyFace((150, 90))
     short = range(40, 55)
     results, _ = follow(lambda i: [] if i in short else [face], 90, kind)
@@ -129,7 +130,7 @@ def test_two_tracks_never_show_one_face() -> None:
         assert all(hypot(*(a - b)) > 8 for i, a in enumerate(centers) for b in centers[:i])
 
 
-def test_a_leap_between_key_frames_is_looked_into() -> None:
+def test_a_jump_between_key_frames_is_located_exactly() -> None:
     """A cut to another place: neither one track with points in between, nor a face on the wrong side of the cut."""
     results, detector = follow(lambda i: [ToyFace((60, 60)) if i < 24 else ToyFace((250, 120))], 60)
     assert {number for _, faces in results[:24] for number in faces} == {0}
@@ -161,8 +162,8 @@ def test_max_faces_follows_a_cut() -> None:
     assert all(len(faces) == 1 for _, faces in results)
 
 
-def test_weak_detections_need_company() -> None:
-    """A flash for one frame on a key frame is a face only to a detector and model without doubt."""
+def test_uncertain_detections_need_confirmation() -> None:
+    """One detection on one key frame starts a track only if detector and model are certain."""
     flash = 18
     for score, expected in ((0.6, False), (0.99, True)):
         results, detector = follow(
@@ -188,7 +189,7 @@ class DoubleDetector(ToyDetector):
 
 
 @both
-def test_a_face_found_twice_is_one(kind: type[Follower]) -> None:
+def test_a_face_detected_twice_is_one_track(kind: type[Follower]) -> None:
     results, _ = follow(lambda i: [ToyFace((100 + i, 90))], 30, kind, detector=DoubleDetector())
     assert all(list(faces) == [0] for _, faces in results)
 
@@ -201,7 +202,7 @@ class BlinkingDetector(ToyDetector):
 
 
 @both
-def test_landmarks_carry_a_face_that_the_detector_has_lost(kind: type[Follower]) -> None:
+def test_landmarks_continue_a_track_that_the_detector_has_lost(kind: type[Follower]) -> None:
     def scene(i: int) -> list[ToyFace]:
         return [ToyFace((60 + 3 * i, 90))]
 
@@ -215,7 +216,7 @@ def two_scenes(before: ToyFace, after: ToyFace, cut: int) -> Scene:
 
 
 def backdrop(images: Iterator[Frame], cut: int) -> Iterator[Frame]:
-    """The frames, from `cut` on in front of another wall."""
+    """The frames, with another background from `cut` on."""
     for frame in images:
         image = frame.image.copy()
         if frame.index >= cut:
@@ -237,7 +238,7 @@ def test_after_a_cut_only_a_face_in_the_same_place_is_the_same(kind: type[Follow
 
 
 @both
-def test_nobody_is_looked_for_while_nobody_new_may_be_followed(kind: type[Follower]) -> None:
+def test_the_detector_rests_while_no_new_face_is_allowed(kind: type[Follower]) -> None:
     def scene(i: int) -> list[ToyFace]:
         return [ToyFace((60 + 0.7 * i, 90), 50, blue=40), ToyFace((250, 90 + 20 * sin(i / 20)), 40, blue=160)]
 
@@ -248,32 +249,32 @@ def test_nobody_is_looked_for_while_nobody_new_may_be_followed(kind: type[Follow
         assert all(np.allclose(one[i].points, other[i].points, atol=2) for i in one)
 
 
-def test_the_detector_is_asked_ahead_and_for_hardly_anything_in_vain() -> None:
-    """Where nobody new may be followed it is not known, until they are found, that the next frames need no detection."""
+def test_detections_are_prefetched_and_hardly_any_is_unused() -> None:
+    """With `max_faces`, it is known only after locating the faces that the next frames need no detection."""
 
     def scene(i: int) -> list[ToyFace]:
         return [ToyFace((60 + 0.7 * i, 90), 50, blue=40)]
 
-    wanted: list[int] = []
+    detected_frames: list[int] = []
 
-    class Asked(SegmentFollower):
-        def seek(self, frame: Frame) -> list[Seed]:
-            wanted.append(frame.index)
-            return super().seek(frame)
+    class CountingFollower(OfflineFollower):
+        def detect(self, frame: Frame) -> list[Detection]:
+            detected_frames.append(frame.index)
+            return super().detect(frame)
 
-    for most, vain in ((None, 0), (1, 2)):
-        wanted.clear()
+    for most, unused in ((None, 0), (1, 2)):
+        detected_frames.clear()
         detector = ToyDetector()
-        follower = Asked(detector, Landmarker(ToyModel(), QUERY), max_faces=most)
+        follower = CountingFollower(detector, Landmarker(ToyModel(), QUERY), max_faces=most)
         assert len(list(follower.follow(frames_of(scene, 150)))) == 150
-        assert set(wanted) <= set(detector.calls)
-        assert len(detector.calls) <= len(wanted) + vain
+        assert set(detected_frames) <= set(detector.calls)
+        assert len(detector.calls) <= len(detected_frames) + unused
         assert len(set(detector.calls)) == len(detector.calls)
 
 
-def test_a_follower_that_is_left_has_no_threads() -> None:
+def test_a_follower_that_is_closed_early_has_no_threads() -> None:
     before = threading.active_count()
-    follower = SegmentFollower(ToyDetector(), Landmarker(ToyModel(), QUERY))
+    follower = OfflineFollower(ToyDetector(), Landmarker(ToyModel(), QUERY))
     results = follower.follow(frames_of(lambda i: [ToyFace((100, 90))], 60))
     assert next(results)[0].index == 0
     assert threading.active_count() > before
@@ -282,7 +283,7 @@ def test_a_follower_that_is_left_has_no_threads() -> None:
 
 
 @both
-def test_who_leaves_makes_room_for_another(kind: type[Follower]) -> None:
+def test_a_face_that_leaves_makes_room_for_another(kind: type[Follower]) -> None:
     def scene(i: int) -> list[ToyFace]:
         return [ToyFace((60, 90), 50, blue=40)] if i < 60 else [ToyFace((250, 90), 50, blue=160)]
 
@@ -292,40 +293,40 @@ def test_who_leaves_makes_room_for_another(kind: type[Follower]) -> None:
     assert error(results[140][1][1], scene(140)[0]) < 0.03
 
 
-def test_known_faces_are_not_looked_for_alone() -> None:
-    """Those of the next key frame are among the batch before it, where nobody else may be followed."""
+def test_known_faces_of_key_frames_are_located_in_the_batch_before() -> None:
+    """Where no new face is allowed, the next key frame is previewed in the batch of the segment before it."""
     alone: list[int] = []
 
-    class Stepping(SegmentFollower):
-        def step(self, tracks: Sequence[Track], frame: Frame, taken: Sequence[Candidate] = ()) -> list[Candidate]:
+    class RecordingFollower(OfflineFollower):
+        def locate(self, tracks: Sequence[Track], frame: Frame, others: Sequence[Candidate] = ()) -> list[Candidate]:
             alone.extend([frame.index] * len(tracks))
-            return super().step(tracks, frame, taken)
+            return super().locate(tracks, frame, others)
 
-    follower = Stepping(ToyDetector(), Landmarker(ToyModel(), QUERY), max_faces=1)
+    follower = RecordingFollower(ToyDetector(), Landmarker(ToyModel(), QUERY), max_faces=1)
     assert len(list(follower.follow(frames_of(lambda i: [ToyFace((60 + 0.7 * i, 90), 50)], 150)))) == 150
-    # The first key frame after the start has nothing before it, and none is glimpsed across a renewal, each fourth turn.
+    # The first key frame after the start has no segment before it, and none is previewed where filters are rebuilt.
     assert alone == [9, 45, 117, 149]
 
 
-def test_no_face_is_looked_for_beyond_a_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_batch_crosses_a_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     landmarker = Landmarker(ToyModel(), QUERY)
-    begin, cut = landmarker.begin, 67
+    submit, cut = landmarker.submit, 67
 
-    def noted(
+    def recorded(
         frames: Sequence[Frame], places: Sequence[int], boxes: FloatArray, angles: FloatArray
     ) -> Callable[[], list[Sighting]]:
         assert len({frames[place].index < cut for place in places}) <= 1
-        return begin(frames, places, boxes, angles)
+        return submit(frames, places, boxes, angles)
 
-    monkeypatch.setattr(landmarker, "begin", noted)
+    monkeypatch.setattr(landmarker, "submit", recorded)
     scene = two_scenes(ToyFace((100, 90), 60), ToyFace((220, 90), 60), cut)
     frames = mark_cuts(backdrop(frames_of(scene, 120), cut))
-    results = list(SegmentFollower(ToyDetector(), landmarker, max_faces=1).follow(frames))
+    results = list(OfflineFollower(ToyDetector(), landmarker, max_faces=1).follow(frames))
     assert results[cut][0].cut
     assert all(len(faces) == 1 for _, faces in results)
 
 
-def test_a_face_that_leaves_or_leaps_where_it_was_foreseen() -> None:
+def test_a_face_that_leaves_or_jumps_after_it_was_previewed() -> None:
     def leaving(i: int) -> list[ToyFace]:
         return [ToyFace((60, 90), 50)] if i < 67 or i >= 90 else []
 

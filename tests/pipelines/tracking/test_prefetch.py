@@ -1,4 +1,4 @@
-"""What is found in frames by a thread that is asked ahead."""
+"""Prefetching: results are computed once, in one thread, in the order of the requests."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from vtrack.pipelines.tracking.prefetch import Lookout
+from vtrack.pipelines.tracking.prefetch import Prefetcher
 from vtrack.types import Frame
 
 
-class Slow:
-    """Waits for permission, and notes who asked for what."""
+class SlowFunction:
+    """A function that waits for `go` and records its calls and threads."""
 
     def __init__(self) -> None:
         self.calls: list[int] = []
@@ -31,46 +31,46 @@ class Slow:
 
 
 @pytest.fixture
-def slow() -> Slow:
-    return Slow()
+def slow() -> SlowFunction:
+    return SlowFunction()
 
 
 @pytest.fixture
-def lookout(slow: Slow) -> Iterator[Lookout[int]]:
-    lookout = Lookout(slow)
-    yield lookout
+def prefetcher(slow: SlowFunction) -> Iterator[Prefetcher[int]]:
+    prefetcher = Prefetcher(slow)
+    yield prefetcher
     slow.go.set()
-    lookout.close()
+    prefetcher.close()
 
 
 def frame(index: int) -> Frame:
     return Frame(np.zeros((4, 4, 3), np.uint8), index, index, Fraction(1, 25))
 
 
-def test_what_was_asked_ahead_is_found_once_and_beside_its_caller(lookout: Lookout[int], slow: Slow) -> None:
-    lookout.ask(frame(1))
-    lookout.ask(frame(1))
-    lookout.ask(frame(2))
+def test_requests_run_once_in_order_in_another_thread(prefetcher: Prefetcher[int], slow: SlowFunction) -> None:
+    prefetcher.request(frame(1))
+    prefetcher.request(frame(1))
+    prefetcher.request(frame(2))
     slow.go.set()
-    assert [lookout.found(frame(i)) for i in (2, 1, 3)] == [-2, -1, -3]
+    assert [prefetcher.result(frame(i)) for i in (2, 1, 3)] == [-2, -1, -3]
     assert slow.calls == [1, 2, 3]
     assert len(slow.threads) == 1
     assert threading.get_ident() not in slow.threads
 
 
-def test_what_is_forgotten_in_time_is_not_looked_for(lookout: Lookout[int], slow: Slow) -> None:
+def test_a_cancelled_request_does_not_run(prefetcher: Prefetcher[int], slow: SlowFunction) -> None:
     for i in (1, 2, 3):
-        lookout.ask(frame(i))
-    lookout.forget(frame(2))
-    lookout.forget(frame(7))
+        prefetcher.request(frame(i))
+    prefetcher.cancel(frame(2))
+    prefetcher.cancel(frame(7))
     slow.go.set()
-    assert lookout.found(frame(3)) == -3
+    assert prefetcher.result(frame(3)) == -3
     assert slow.calls == [1, 3]
 
 
-def test_an_error_meets_whoever_wants_the_frame(lookout: Lookout[int], slow: Slow) -> None:
+def test_an_error_is_raised_with_the_result_of_its_frame(prefetcher: Prefetcher[int], slow: SlowFunction) -> None:
     slow.go.set()
-    lookout.ask(frame(13))
-    assert lookout.found(frame(14)) == -14
+    prefetcher.request(frame(13))
+    assert prefetcher.result(frame(14)) == -14
     with pytest.raises(ValueError, match="unlucky"):
-        lookout.found(frame(13))
+        prefetcher.result(frame(13))
