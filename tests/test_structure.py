@@ -19,9 +19,9 @@ ROOMS = ("vtrack", "detectors", "filters", "pipelines")
 
 FLOORS = (
     ("_version", "errors", "runtime"),
-    ("imaging",),
+    ("imaging", "parts"),
     ("types",),
-    ("parts", "filters"),
+    ("anchors", "filters"),
     ("text", "layouts"),
     ("template", "query"),
     ("facemap", "data"),

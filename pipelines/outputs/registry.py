@@ -60,7 +60,7 @@ def _video_sink(path: Path, looks: Looks, query: Query, source: Source) -> Sink:
     info = source.info
     return VideoSink(
         path,
-        source=None if info.is_live else info.path,
+        source=None if info.is_live else info.path or None,
         start=source.selection.start,
         stop=source.selection.stop,
         rate=info.average_rate,

@@ -22,21 +22,22 @@ class SourceInfo:
 
     name: str
     """Short name for messages and tables: the file's name, or the address without its password."""
-    path: str
-    """The path, pattern or address that was opened. The video sink opens it again to copy sound and subtitles."""
     width: int
     """Displayed width of every frame, in square pixels."""
     height: int
     """Displayed height of every frame, in square pixels."""
     time_base: Fraction
     """Unit of `Frame.pts`, in seconds."""
-    average_rate: Fraction | None
+    path: str = ""
+    """The path, pattern or address that was opened; empty for frames in memory. The video sink opens it again to copy
+    sound and subtitles."""
+    average_rate: Fraction | None = None
     """Average frames per second."""
-    frames: int | None
+    frames: int | None = None
     """Number of frames in the whole source according to its header; an estimate."""
-    start_time: float
+    start_time: float = 0.0
     """Start of the whole source in seconds, on the same clock as `Frame.time`."""
-    duration: float | None
+    duration: float | None = None
     """Duration of the whole source in seconds."""
     has_audio: bool = False
     has_subtitles: bool = False
@@ -89,22 +90,33 @@ class Source(ABC):
     """Base class of sources: an iterable of frames in display order, which can be read once.
 
     A source is a context manager. It also closes itself at the end of the frames, when the reader stops early, and on
-    errors. Subclasses set `info` and implement `damaged`, `_frames` and `close`.
+    errors. A source of your own sets `info` and implements `frames`; where it holds files or counts damage, also `close`
+    and `damaged`.
 
     Args:
-        selection: Which frames to read.
+        selection: Which frames `frames` yields; all by default.
 
-    Example:
-        with open_source("input.mp4") as source:
-            for frame in source:
-                print(frame.time)
+    Examples:
+        >>> from fractions import Fraction
+        >>> import numpy as np
+        >>> import vtrack
+        >>> class Static(vtrack.Source):
+        ...     def __init__(self):
+        ...         super().__init__()
+        ...         self.info = vtrack.SourceInfo("static", width=320, height=240, time_base=Fraction(1, 25))
+        ...     def frames(self):
+        ...         for i in range(3):
+        ...             image = np.zeros((240, 320, 3), np.uint8)
+        ...             yield vtrack.Frame(image, index=i, pts=i, time_base=self.info.time_base)
+        >>> [result.time for result in vtrack.track(Static())]
+        [0.0, 0.04, 0.08]
     """
 
     info: SourceInfo
     selection: Selection
 
-    def __init__(self, selection: Selection) -> None:
-        self.selection = selection
+    def __init__(self, selection: Selection | None = None) -> None:
+        self.selection = Selection() if selection is None else selection
         self._read = False
 
     @property
@@ -113,16 +125,16 @@ class Source(ABC):
         return self.selection.count(self.info)
 
     @property
-    @abstractmethod
     def damaged(self) -> int:
         """Number of packets or images that could not be decoded so far."""
+        return 0
 
     def __iter__(self) -> Iterator[Frame]:
         if self._read:
             raise SourceError(f"{self.info.name}: a source can be read only once; open it again to read it again")
         self._read = True
         try:
-            yield from self._frames()
+            yield from self.frames()
         finally:
             self.close()
         if self.damaged:
@@ -130,11 +142,10 @@ class Source(ABC):
             log.warning("%s: skipped damaged data in %s", self.info.name, places)
 
     @abstractmethod
-    def _frames(self) -> Iterator[Frame]:
-        """Yield the frames of the selection."""
+    def frames(self) -> Iterator[Frame]:
+        """Yield the frames of the selection, of one size and in order of growing time. Called once."""
 
-    @abstractmethod
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027  most sources of one's own have nothing to close
         """Close files and connections; may be called more than once."""
 
     def __enter__(self) -> Self:

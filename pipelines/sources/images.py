@@ -1,20 +1,25 @@
-"""Image sequences as a source: each file is one frame, in natural order."""
+"""Images as a source: files, arrays in memory, or whatever yields them, in the order given."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 
 from vtrack.errors import SourceError, UsageError
 from vtrack.pipelines.sources.base import Selection, Source, SourceInfo
-from vtrack.types import Frame, ImageArray
+from vtrack.types import Frame, ImageArray, in_seconds
 
 log = logging.getLogger(__name__)
+
+_MICROSECONDS = Fraction(1, 1_000_000)
+"""Time base of images whose times are given."""
 
 
 def read_image(path: Path) -> ImageArray | None:
@@ -28,77 +33,106 @@ def read_image(path: Path) -> ImageArray | None:
 
 
 class ImageSequence(Source):
-    """A list of image files as a source.
+    """Images as a source, each of them one frame.
 
-    Frame i is file i, displayed at i / fps seconds. A file that cannot be decoded leaves a gap in the frame indices.
-    All images are scaled to the size of the first.
+    Frame i is displayed at i / fps seconds, or at the i-th of `times`. A file that cannot be decoded leaves a gap in the
+    frame indices. All images are scaled to the size of the first.
 
     Args:
-        path: Folder, pattern or file that the images belong to, for messages.
-        files: The image files in order.
+        name: Folder, pattern or file that the images belong to, or what else to call them in messages.
+        images: Image files, (H, W, 3) `uint8` RGB arrays, or both, in order; a generator is read as frames are wanted.
+            An array must not change after it was given.
         selection: Which frames to read.
-        fps: Frames per second.
+        fps: Frames per second, where there are no `times`.
+        times: Seconds at which the images are displayed: finite, each at least a microsecond after the one before.
 
     Raises:
-        UsageError: `fps` is not above 0.
+        UsageError: `fps` is not above 0, the times do not grow or do not match the images, or an image is not RGB.
         SourceError: The selection holds no image, or none can be decoded.
     """
 
-    def __init__(self, path: Path, files: Sequence[Path], selection: Selection, fps: float = 25) -> None:
+    def __init__(
+        self,
+        name: str | Path,
+        images: Iterable[Path | ImageArray],
+        selection: Selection,
+        fps: float = 25,
+        times: Iterable[float] | None = None,
+    ) -> None:
         super().__init__(selection)
-        if not fps > 0:
+        if not (fps > 0 and math.isfinite(fps)):
             raise UsageError(f"fps must be above 0, got {fps:g}")
-        rate = Fraction(fps).limit_denominator(1001)
-        self._time_base = 1 / rate
-        seconds = float(self._time_base)
-        self._files = [
-            (i, file)
-            for i, file in enumerate(files)
-            if (selection.start is None or i * seconds >= selection.start)
-            and (selection.stop is None or i * seconds < selection.stop)
-        ][:: selection.every]
-        if not self._files:
-            raise SourceError(f"{path}: no image between start and stop; its {len(files)} images at {fps:g} fps end at "
-                              f"{len(files) * seconds:g} s")  # fmt: skip
-        self._damaged = 0
-        self._remaining = iter(self._files)
+        rate = Fraction(fps).limit_denominator(1001) if times is None else None
+        self._time_base = 1 / rate if rate else _MICROSECONDS
+        self._name, self._damaged, self._warned = str(name), 0, False
+        count = len(images) if isinstance(images, Sequence | np.ndarray) else None
+        if times is not None and count is not None:
+            times = list(times)
+            if len(times) != count:
+                raise UsageError(f"{len(times)} times do not match {count} images; give one time for each image")
+        self._expected = None
+        if count is not None:
+            self._expected = sum(1 for _ in self._selected(range(count), times))
+            if not self._expected:
+                end = f" at {fps:g} fps end at {in_seconds(count, self._time_base):g} s" if rate else ""
+                raise SourceError(f"{name}: no image between start and stop; its {count} images{end}")
+        self._images = iter(images)
+        self._remaining = self._selected(self._images, times)
         self._first = self._next()
         if self._first is None:
-            raise SourceError(f"{path}: none of {len(self._files)} images could be read")
-        self._warned = False
+            what = f"none of {self._expected} images could be read" if self._expected else "no image to read"
+            raise SourceError(f"{name}: {what}")
         self.info = SourceInfo(
-            name=path.name or str(path),
-            path=str(path),
+            name=Path(name).name or str(name),
+            path=str(name) if isinstance(name, Path) else "",
             width=self._first.size[0],
             height=self._first.size[1],
             time_base=self._time_base,
             average_rate=rate,
-            frames=len(files),
-            start_time=0.0,
-            duration=len(files) * seconds,
+            frames=count,
+            duration=None if rate is None or count is None else in_seconds(count, self._time_base),
         )
 
     @property
-    def expected(self) -> int:
-        """Number of images that will be read."""
-        return len(self._files)
+    def expected(self) -> int | None:
+        """Number of images that will be read; None where it is unknown."""
+        return self._expected
 
     @property
     def damaged(self) -> int:
         """Number of images that could not be decoded so far."""
         return self._damaged
 
+    def _selected(
+        self, images: Iterable[Any], times: Iterable[float] | None
+    ) -> Iterator[tuple[int, int, Path | ImageArray]]:
+        """Yield index, timestamp and image of those of the selection."""
+        start, stop, every = self.selection.start, self.selection.stop, self.selection.every
+        moments = None if times is None else _timestamps(times)
+        count = 0
+        for index, image in enumerate(images):
+            pts = index if moments is None else next(moments, None)
+            if pts is None:
+                raise UsageError(f"there are {index} times but more images; give one time for each image")
+            time = in_seconds(pts, self._time_base)
+            if stop is not None and time >= stop:
+                return
+            if start is None or time >= start:
+                if count % every == 0:
+                    yield index, pts, image
+                count += 1
+
     def _next(self) -> Frame | None:
         """Return the next image that can be decoded."""
-        for index, file in self._remaining:
-            image = read_image(file)
-            if image is not None:
-                return Frame(image, index, index, self._time_base)
+        for index, pts, image in self._remaining:
+            pixels = read_image(image) if isinstance(image, Path) else _checked(image, index)
+            if pixels is not None:
+                return Frame(pixels, index, pts, self._time_base)
             self._damaged += 1
-            log.debug("%s: cannot decode this image", file)
+            log.debug("%s: cannot decode this image", image)
         return None
 
-    def _frames(self) -> Iterator[Frame]:
+    def frames(self) -> Iterator[Frame]:
         frame, self._first = self._first, None
         while frame is not None:
             yield self._scaled(frame)
@@ -118,6 +152,32 @@ class ImageSequence(Source):
         return Frame(image.astype(np.uint8, copy=False), frame.index, frame.pts, frame.time_base)
 
     def close(self) -> None:
-        """Skip the remaining images; each file is open only while it is decoded."""
+        """Skip the remaining images, and close a generator of them; each file is open only while it is decoded."""
         self._remaining = iter(())
         self._first = None
+        if close := getattr(self._images, "close", None):
+            close()
+
+
+def _timestamps(times: Iterable[float]) -> Iterator[int]:
+    """Yield times in microseconds, once each is known to come after the one before."""
+    last: float | None = None
+    for i, time in enumerate(times):
+        try:
+            pts = round(float(time) / _MICROSECONDS)
+        except (TypeError, ValueError, OverflowError):
+            raise UsageError(f"times are seconds, finite numbers; time {i} is {time!r}") from None
+        if last is not None and pts <= last:
+            raise UsageError(f"times must grow, by a microsecond at least; time {i} is {time:g} s")
+        last = pts
+        yield pts
+
+
+def _checked(image: Any, index: int) -> ImageArray:
+    """Return an image given as an array, as the pipeline reads it."""
+    if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        kind = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
+        raise UsageError(f"images are uint8 RGB arrays of shape (height, width, 3); image {index} is {kind}")
+    if not image.size:
+        raise UsageError(f"images need a height and a width; image {index} is {image.shape}")
+    return np.ascontiguousarray(image)

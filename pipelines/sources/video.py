@@ -83,7 +83,7 @@ class VideoFile(Source):
         """Close the file or connection."""
         self._decoder.close()
 
-    def _frames(self) -> Iterator[Frame]:
+    def frames(self) -> Iterator[Frame]:
         if self._first is not None:
             first, self._first = self._first, None
             yield first

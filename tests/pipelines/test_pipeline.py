@@ -130,7 +130,7 @@ class Broken(Source):
     def damaged(self) -> int:
         return 0
 
-    def _frames(self) -> Iterator[Frame]:
+    def frames(self) -> Iterator[Frame]:
         for frame in self._good:
             if frame.index == 30:
                 raise SourceError("the disk was pulled out")
