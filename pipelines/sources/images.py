@@ -71,6 +71,8 @@ class ImageSequence(Source):
             if len(times) != count:
                 raise UsageError(f"{len(times)} times do not match {count} images; give one time for each image")
         self._expected = None
+        if count == 0:
+            raise SourceError(f"{name}: there are no images")
         if count is not None:
             self._expected = sum(1 for _ in self._selected(range(count), times))
             if not self._expected:

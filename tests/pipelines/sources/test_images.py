@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 
@@ -11,6 +12,8 @@ import pytest
 
 from tests.clips import ORIENTATIONS, as_stored, index_image, read_index, write_clip
 from vtrack.errors import SourceError, UsageError
+from vtrack.pipelines.sources.base import Selection
+from vtrack.pipelines.sources.images import ImageSequence
 from vtrack.pipelines.sources.open import open_source
 from vtrack.types import ImageArray
 
@@ -129,3 +132,83 @@ def test_errors(tmp_path: Path) -> None:
         open_source(tmp_path, fps=0)
     with pytest.raises(UsageError, match="every must be at least 1"):
         open_source(tmp_path, every=0)
+
+
+def sequence(images: object, **options: object) -> ImageSequence:
+    selection = Selection(
+        start=options.pop("start", None), stop=options.pop("stop", None), every=options.pop("every", 1)
+    )  # type: ignore[arg-type]
+    return ImageSequence("pictures", images, selection, **options)  # type: ignore[arg-type]
+
+
+def stack(count: int) -> ImageArray:
+    return np.stack([index_image(i, 160, 96) for i in range(count)])
+
+
+def test_a_stack_a_list_and_a_generator_are_the_same() -> None:
+    for images in (stack(6), list(stack(6)), (image for image in stack(6))):
+        with sequence(images, fps=10, start=0.1, every=2) as source:
+            assert source.info.size == (160, 96) and source.info.path == ""
+            frames = list(source)
+        assert [(frame.index, read_index(frame.image)) for frame in frames] == [(1, 1), (3, 3), (5, 5)]
+        assert [frame.time for frame in frames] == pytest.approx([0.1, 0.3, 0.5])
+    assert sequence(stack(6), start=0.1, fps=10, every=2).expected == 3
+    assert sequence(iter(stack(6))).expected is None
+
+
+def test_files_and_arrays_at_times_of_their_own(folder: Path) -> None:
+    images = [folder / "img3.png", index_image(5, 160, 96)]
+    with sequence(images, times=[-0.25, 100.000001]) as source:
+        assert [(read_index(frame.image), frame.time) for frame in source] == [(2, -0.25), (5, 100.000001)]
+
+
+def test_a_generator_is_read_as_frames_are_wanted_and_closed() -> None:
+    given, ended = [], []
+
+    def images() -> Iterator[ImageArray]:
+        try:
+            for i in range(100):
+                given.append(i)
+                yield index_image(i, 160, 96)
+        finally:
+            ended.append(True)
+
+    def times() -> Iterator[float]:
+        yield from (0.5 * i for i in range(100))
+
+    with sequence(images(), times=times(), stop=100) as source:
+        assert given == [0]
+        for frame in source:
+            if frame.time == 2.0:
+                break
+    assert given == [0, 1, 2, 3, 4] and ended == [True]
+
+
+@pytest.mark.parametrize(
+    ("images", "options", "message"),
+    [
+        (stack(3), {"times": [0, 1]}, "2 times do not match 3 images"),
+        (stack(3), {"times": [0, 1, 1]}, r"times must grow, by a microsecond at least; time 2 is 1 s"),
+        (stack(3), {"times": [0, 1, float("nan")]}, "finite numbers; time 2 is nan"),
+        (stack(3), {"times": [0, float("inf"), 2]}, "finite numbers; time 1 is inf"),
+        (stack(3), {"times": ["a", 1, 2]}, "finite numbers; time 0 is 'a'"),
+        (iter(stack(3)), {"times": iter([0.0, 1.0])}, "there are 2 times but more images"),
+        (stack(3), {"fps": float("nan")}, "fps must be above 0"),
+        (stack(3).astype(float), {}, r"uint8 RGB arrays .* image 0 is float64 \(96, 160, 3\)"),
+        (stack(3)[..., 0], {}, r"image 0 is uint8 \(96, 160\)"),
+        ([stack(1)[0], "picture"], {}, "image 1 is str"),
+        (stack(2)[:, :0], {}, "need a height and a width"),
+    ],
+)
+def test_images_and_times_that_cannot_be(images: object, options: dict[str, object], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        list(sequence(images, **options))
+
+
+def test_nothing_to_read() -> None:
+    with pytest.raises(SourceError, match="pictures: there are no images"):
+        sequence([])
+    with pytest.raises(SourceError, match="pictures: no image to read"):
+        sequence(iter([]))
+    with pytest.raises(SourceError, match=r"no image between start and stop; its 3 images$"):
+        sequence(stack(3), times=[0, 1, 2], start=5)

@@ -1,0 +1,185 @@
+"""Tables in memory: the same from results and from every file of them, and what pandas, xarray and NumPy make of them."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.pipelines.results import QUERY, make_face, make_result
+from vtrack.errors import DataError, MissingExtraError, NameNotAskedError
+from vtrack.pipelines.measures.measurer import MEASURES
+from vtrack.pipelines.outputs.base import Sink, write_sidecar
+from vtrack.pipelines.outputs.tables.csv import LongTable, WideTable, open_table
+from vtrack.pipelines.outputs.tables.jsonl import JsonLines
+from vtrack.pipelines.outputs.tables.parquet import ParquetTable
+from vtrack.pipelines.outputs.tables.read import read_table
+from vtrack.pipelines.outputs.tables.table import Table
+from vtrack.query import parse_query
+from vtrack.types import FrameResult, Measures, Query
+
+EXTRAS = ("raw", "inside", "measures")
+
+
+def measured(scale: float) -> Measures:
+    values = np.arange(len(MEASURES)) * scale
+    values[MEASURES.index("blink")] = 1
+    return Measures(MEASURES, np.where(np.isin(MEASURES, ["blinks"]), 3, values))
+
+
+def video(query: Query = QUERY) -> list[FrameResult]:
+    """Four frames: one face, none, two, and one that is predicted and so has no raw points."""
+    unseen = np.full((len(query), 2), np.nan)
+    faces = [
+        [make_face(query, measures=measured(0.25))],
+        [],
+        [make_face(query, 1, 12.5, measures=measured(0.5)), make_face(query, 4, -1.0, measures=measured(0.75))],
+        [make_face(query, 4, 0.25, raw=unseen, measured=False, measures=measured(1.0))],
+    ]
+    return [make_result(index, *shown, query=query) for index, shown in enumerate(faces)]
+
+
+def write(sink: Sink, results: Sequence[FrameResult]) -> None:
+    with sink:
+        for result in results:
+            sink.write(result)
+
+
+def same(table: Table, expected: Table) -> None:
+    assert table.names == expected.names and table.fields == expected.fields
+    np.testing.assert_array_equal(table.frame, expected.frame)
+    np.testing.assert_allclose(table.time, expected.time, atol=1e-6)
+    np.testing.assert_allclose(table.cells, expected.cells, atol=6e-4)
+
+
+@pytest.mark.parametrize("columns", [(), ("raw", "measures"), EXTRAS])
+@pytest.mark.parametrize("query", [QUERY, parse_query("left_eye@0.1,lips:4")], ids=["three", "lips"])
+def test_every_file_gives_the_results_back(tmp_path: Path, columns: tuple[str, ...], query: Query) -> None:
+    results = video(query)
+    expected = Table.of(results, query, columns)
+    assert len(expected) == 5 and list(expected.face) == [1, -1, 1, 4, 4]
+    write(WideTable(tmp_path / "wide.csv", query, columns), results)
+    write(LongTable(tmp_path / "long.csv", query, columns), results)
+    write(JsonLines(tmp_path / "lines.jsonl", query, columns), results)
+    for name in ("wide.csv", "long.csv", "lines.jsonl"):
+        same(read_table(tmp_path / name), expected)
+    pytest.importorskip("pyarrow")
+    write(ParquetTable(tmp_path / "table.parquet", query, columns), results)
+    same(read_table(str(tmp_path / "table.parquet")), expected)
+
+
+def test_the_facts_beside_a_table_tell_its_query(tmp_path: Path) -> None:
+    query = parse_query("left_eye@0.1,lips:4")
+    write(WideTable(tmp_path / "t.csv", query), video(query))
+    assert read_table(tmp_path / "t.csv").query is None and read_table(tmp_path / "t.csv").meta == {}
+    assert read_table(tmp_path / "t.csv").parts == query.parts
+    facts = {"model": {}, "source": {}, "counts": {"frames": 4}}
+    write_sidecar(tmp_path / "t.csv", options={"parts": "left_eye@0.1,lips:4"}, **facts)
+    write(JsonLines(tmp_path / "t.jsonl", query), video(query))
+    for name in ("t.csv", "t.jsonl"):  # the facts stand beside the first output of a run
+        table = read_table(tmp_path / name)
+        assert table.query == query and table.meta["counts"] == {"frames": 4}
+    write_sidecar(tmp_path / "t.csv", options={"parts": "jaw"}, **facts)
+    assert read_table(tmp_path / "t.csv").query is None
+
+
+def test_json_lines_without_a_face(tmp_path: Path) -> None:
+    write(JsonLines(tmp_path / "t.jsonl", QUERY), [make_result(0), make_result(1)])
+    table = read_table(tmp_path / "t.jsonl")
+    assert len(table) == 2 and table.names == () and table.to_numpy().shape == (2, 0, 0, 2)
+
+
+def test_arrays_have_a_place_for_every_face_in_every_frame() -> None:
+    table = Table.of(video(), QUERY, EXTRAS)
+    points = table.to_numpy()
+    assert points.shape == (4, 2, 3, 2) and list(table.frames) == [0, 1, 2, 3] and list(table.faces) == [1, 4]
+    np.testing.assert_array_equal(points[2, 1], make_face(QUERY, 4, -1.0).points)
+    assert np.isnan(points[1]).all() and np.isnan(points[0, 1]).all()
+    assert table.to_numpy("sigma").shape == table.to_numpy("inside").shape == (4, 2, 3)
+    assert table.to_numpy("box").shape == (4, 2, 4) and table.to_numpy("raw").shape == (4, 2, 3, 2)
+    np.testing.assert_array_equal(table.to_numpy("yaw")[:, 0], [2, np.nan, 4, np.nan])
+    np.testing.assert_allclose(table.times, [0, 1001 / 30000, 2002 / 30000, 3003 / 30000])
+    with pytest.raises(NameNotAskedError, match="no 'pressence'; did you mean presence"):
+        table.to_numpy("pressence")
+    with pytest.raises(KeyError, match="no 'left_eye_0_raw_x'"):
+        Table.of(video(), QUERY).to_numpy("raw")
+
+
+def test_points_by_part_and_group() -> None:
+    table = Table.of(video(), QUERY)
+    np.testing.assert_array_equal(table["eyes"], table.points[:, :2])
+    assert table["jaw"].shape == (5, 1, 2) and table.sigma.shape == (5, 3)
+    with pytest.raises(NameNotAskedError, match="no 'jaws'; did you mean jaw"):
+        table["jaws"]
+    assert repr(table) == "Table(5 rows, 4 frames, 2 faces, 3 points)"
+
+
+def test_pandas_reads_the_same_from_the_file(tmp_path: Path) -> None:
+    pandas = pytest.importorskip("pandas")
+    results, table = video(), Table.of(video(), QUERY, EXTRAS)
+    for format, long in (("wide", False), ("long", True)):
+        write(open_table(tmp_path / "t.csv", QUERY, format=format, columns=EXTRAS), results)
+        file, frame = pandas.read_csv(tmp_path / "t.csv"), table.to_pandas(long=long)
+        assert list(frame.columns) == list(file.columns) and len(frame) == len(file)
+        for name in file.columns:
+            if name in ("part", "point"):
+                assert frame[name].fillna("").tolist() == file[name].fillna("").tolist()
+            else:
+                left, right = (each[name].to_numpy(float, na_value=np.nan) for each in (frame, file))
+                np.testing.assert_allclose(left, right, atol=6e-4, err_msg=name)
+    assert str(frame["face"].dtype) == "Int64" and str(frame["blink"].dtype) == "boolean"
+    assert frame["face"].isna().sum() == 1
+
+
+def test_xarray_has_names_for_everything() -> None:
+    pytest.importorskip("xarray")
+    table = Table.of(video(), QUERY, EXTRAS)
+    data = table.to_xarray()
+    assert dict(data.sizes) == {"time": 4, "face": 2, "point": 3, "space": 2, "side": 4}
+    point = data.points.sel(face=4, point="jaw_0", space="y").isel(time=2)
+    assert float(point) == make_face(QUERY, 4, -1.0).points[2, 1]
+    np.testing.assert_array_equal(data.sigma.where(data.part == "jaw", drop=True).shape, (4, 2, 1))
+    np.testing.assert_array_equal(data.blink, table.to_numpy("blink"))
+    assert list(data.position.values) == [0.0, 0.5, 0.25] and list(data.frame.values) == [0, 1, 2, 3]
+    assert "raw" not in Table.of(video(), QUERY).to_xarray() and data.points.units == "pixels"
+
+
+@pytest.mark.parametrize("package", ["pandas", "xarray"])
+def test_an_extra_that_is_missing_is_named(package: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(MissingExtraError, match=rf'needs {package}; pip install "vtrack\[{package}\]"'):
+        getattr(Table.of(video(), QUERY), f"to_{package}")()
+
+
+def test_what_cannot_be_read(tmp_path: Path) -> None:
+    def told(name: str, text: str, message: str) -> None:
+        (tmp_path / name).write_text(text)
+        with pytest.raises(DataError, match=message):
+            read_table(tmp_path / name)
+
+    with pytest.raises(DataError, match="cannot read this table: No such file"):
+        read_table(tmp_path / "absent.csv")
+    told("t.xlsx", "", r"read_table reads \.csv, \.parquet, \.jsonl")
+    told("t.csv", "", "not a table that read_table knows")
+    told("t.csv", "a,b\n1,2\n", "not a table that read_table knows")
+    write(WideTable(tmp_path / "good.csv", QUERY), video())
+    good = (tmp_path / "good.csv").read_text()
+    told("t.csv", good[:-30], "cells instead of 17; the file is cut off or damaged")
+    told("t.csv", good.replace("0.9750", "much"), "damaged table: could not convert string to float: 'much'")
+    write(LongTable(tmp_path / "good.csv", QUERY), video())
+    lines = (tmp_path / "good.csv").read_text().splitlines(keepends=True)
+    told("t.csv", "".join(lines[:-1]), "has other points than the first")
+    told("t.jsonl", '{"frame": 0}\n', "not vtrack's JSON lines")
+    told("t.jsonl", '{"frame": 0', "damaged table")
+    dlc = open_table(tmp_path / "dlc.csv", QUERY, format="dlc")
+    write(dlc, video())
+    told("t.csv", (tmp_path / "dlc.csv").read_text(), "t.csv")
+    (tmp_path / "good.csv.meta.json").write_text(json.dumps({})[:-1])
+    with pytest.raises(DataError, match=r"good\.csv\.meta\.json: cannot be read"):
+        read_table(tmp_path / "good.csv")
+    pytest.importorskip("pyarrow")
+    told("t.parquet", "no parquet", "damaged table")
