@@ -1,1 +1,5 @@
-"""How fast whole programs are: vtrack, the encoder alone and what else people would use, each in processes of its own."""
+"""Benchmarks of whole programs (vtrack, its decoder and encoder alone, mediapipe) and of the smoothing filters.
+
+Each program runs in its own process; `runner` starts them, `report` prints and plots the results, and `smoothing` compares
+the filters on faces of known motion.
+"""

@@ -1,4 +1,4 @@
-"""The video encoder alone, for the benchmark: decoded pictures from memory into a file, as `vtrack run --video` writes it."""
+"""Benchmark of the video encoder alone: encodes frames from memory into a file as `vtrack run --video` does."""
 
 from __future__ import annotations
 
@@ -11,32 +11,32 @@ from typing import Any
 
 import av
 
-from vtrack.pipelines.bench.report import tell
+from vtrack.pipelines.bench.measurement import print_measurement
 from vtrack.pipelines.outputs.video import CODECS
 from vtrack.runtime.cores import cores
 
-PICTURES = 150
-"""As many are held in memory, at most."""
+MAX_FRAMES = 150
+"""Largest number of frames held in memory."""
 
 
 def main() -> None:
-    """Measure from the first picture to the closed file."""
+    """Measure from the first frame to the closed file."""
     with av.open(sys.argv[1]) as container:
-        pictures = list(islice(container.decode(video=0), PICTURES))
+        frames = list(islice(container.decode(video=0), MAX_FRAMES))
     codec = CODECS["h264"]
-    began, worked = time.perf_counter(), time.process_time()
+    wall_start, cpu_start = time.perf_counter(), time.process_time()
     with tempfile.TemporaryDirectory() as folder, av.open(str(Path(folder, "video.mp4")), "w") as output:
         stream: Any = output.add_stream(codec.encoder, rate=30)
-        stream.width, stream.height, stream.pix_fmt = pictures[0].width, pictures[0].height, "yuv420p"
-        stream.time_base = stream.codec_context.time_base = pictures[0].time_base
+        stream.width, stream.height, stream.pix_fmt = frames[0].width, frames[0].height, "yuv420p"
+        stream.time_base = stream.codec_context.time_base = frames[0].time_base
         stream.codec_context.thread_count = cores()
         stream.options = {"crf": str(codec.crf), "preset": "veryfast", **codec.options}
-        for picture in pictures:
-            picture.pict_type = av.video.frame.PictureType.NONE  # the encoder chooses its own key frames
-            output.mux(stream.encode(picture))
+        for frame in frames:
+            frame.pict_type = av.video.frame.PictureType.NONE  # the encoder chooses its own key frames
+            output.mux(stream.encode(frame))
         output.mux(stream.encode(None))
-    seconds, cpu = time.perf_counter() - began, time.process_time() - worked
-    tell(frames=len(pictures), seconds=seconds, cpu=cpu, versions=codec.encoder)
+    seconds, cpu = time.perf_counter() - wall_start, time.process_time() - cpu_start
+    print_measurement(frames=len(frames), seconds=seconds, cpu=cpu, versions=codec.encoder)
 
 
 if __name__ == "__main__":

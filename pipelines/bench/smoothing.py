@@ -1,6 +1,7 @@
-"""How good smoothing is: faces of known motion, the jitter of a landmark model on top, and what each filter makes of it.
+"""Benchmark of the smoothing filters on faces of known motion with the jitter of a landmark model added.
 
-The figures: jitter of a still face, lag of a moving one, error to the truth, and how much of a blink's depth is left.
+Four figures per filter: jitter of a still face, lag on a moving face, error against the truth, and the share of a blink's depth
+that remains.
 """
 
 from __future__ import annotations
@@ -26,46 +27,46 @@ from vtrack.pipelines.smoothing.smoother import Smoother
 from vtrack.types import Face, FloatArray, Frame, FrameResult, Query
 
 _SETTLED = 30
-"""Frames until a filter has settled; a still face's jitter counts from there."""
+"""Frames until a filter has settled; the jitter of a still face is measured from there on."""
 _SHUT = 0.3
-"""Share of its usual opening under which an eye is closed ..."""
+"""An eye is closed below this share of its median opening."""
 _OPEN = 0.75
-"""... and the quantile of its opening around a blink that counts as open."""
+"""Quantile of the opening around a blink that is the opening of the open eye."""
 MOVING, BLINKING = ("turn", "shake", "sample"), ("blink", "sample")
-"""Clips in which the head moves much, and with blinks to measure."""
+"""Clips in which the head moves a lot (for the lag), and clips with blinks."""
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """What one filter does. All but lag in %; jitter and errors of the distance between the outer corners of the eyes."""
+class FilterScores:
+    """Figures of one filter. Jitter and errors are in % of the distance between the outer corners of the eyes."""
 
     filter: str
     jitter: float
-    """Standard deviation of each coordinate of a still face."""
+    """Standard deviation of each coordinate on a still face."""
     lag: float
-    """Frames that a moving face's points come late, by cross-correlation; the worst clip."""
+    """Delay of a moving face's points in frames, by cross-correlation, in the worst clip."""
     blink: float
-    """Depth of blinks that is kept."""
+    """Depth of blinks that remains, in %."""
     errors: dict[str, float]
-    """Mean distance to the truth in each clip."""
+    """Mean distance to the truth in each clip, in %."""
 
 
 @dataclass(frozen=True, slots=True)
-class Speed:
-    """Microseconds for one step of 98 points."""
+class FilterSpeed:
+    """Microseconds per step of 98 points."""
 
     filterpy: float
     ours: float
 
 
 def filtered(clip: Clip, mode: str, **settings: object) -> ComplexArray:
-    """(frames, 68) what the pipeline's smoother makes of a clip."""
+    """The points (frames, 68) of a clip after the pipeline's smoother in this mode."""
     layout = load_layout("300w")
     pairs = list(zip(layout.query.parts, layout.query.positions, strict=True))
-    also = [pairs.index(pair) for pair in zip(ANCHORS.parts, ANCHORS.positions, strict=True)]
+    anchors = [pairs.index(pair) for pair in zip(ANCHORS.parts, ANCHORS.positions, strict=True)]
     query = layout.query + ANCHORS
-    points = to_plane(np.concatenate([clip.raw, clip.raw[:, also]], 1))
-    sigma = np.concatenate([clip.sigma, clip.sigma[:, also]], 1)
+    points = to_plane(np.concatenate([clip.raw, clip.raw[:, anchors]], 1))
+    sigma = np.concatenate([clip.sigma, clip.sigma[:, anchors]], 1)
     smoother = Smoother(query, mode, **settings)  # type: ignore[arg-type]
     results: list[FrameResult] = []
     for i, moment in enumerate(clip.times):
@@ -74,15 +75,25 @@ def filtered(clip: Clip, mode: str, **settings: object) -> ComplexArray:
     return np.stack([to_complex(result.faces[0].points)[:68] for result in results])
 
 
-def bench(clips: Sequence[Clip] | None = None, modes: Sequence[str] = ("none", *MODES[:-1])) -> list[Row]:
-    """The table, raw points (`none`) first; of made-up faces if there are no `clips`."""
+def score_filters(
+    clips: Sequence[Clip] | None = None, modes: Sequence[str] = ("none", *MODES[:-1])
+) -> list[FilterScores]:
+    """Score each smoothing mode.
+
+    Args:
+        clips: Faces of known motion; None for synthetic ones.
+        modes: Smoothing modes; `none` leaves the points as they are.
+
+    Returns:
+        One row per mode, in their order.
+    """
     if clips is None:
         clips = [clip(name, seed) for seed in range(2) for name in CLIPS]
     rows, names = [], list(dict.fromkeys(one.name for one in clips))
     for mode in modes:
         tracks = [(one, filtered(one, mode)) for one in clips]
         rows.append(
-            Row(
+            FilterScores(
                 mode,
                 _mean(_spread(points, one.size) for one, points in tracks if one.name == "still"),
                 max((lag(one.truth, points) for one, points in tracks if one.name in MOVING), key=abs, default=np.nan),
@@ -94,7 +105,7 @@ def bench(clips: Sequence[Clip] | None = None, modes: Sequence[str] = ("none", *
 
 
 def lag(truth: ComplexArray, points: ComplexArray, reach: int = 6) -> float:
-    """Frames by which `points` come after `truth`: the peak of the cross-correlation of their velocities."""
+    """Delay of `points` after `truth` in frames: the peak of the cross-correlation of their velocities."""
     one, other = (np.diff(motion, axis=0) for motion in (truth, points))
     one, other = one - one.mean(0), other - other.mean(0)
     count = len(one)
@@ -108,33 +119,33 @@ def lag(truth: ComplexArray, points: ComplexArray, reach: int = 6) -> float:
     return float(shifts[peak] + (before - after) / (before - 2 * top + after) / 2)
 
 
-def speed(points: int = 98, steps: int = 300) -> Speed:
-    """Our filter and filterpy's, both by the clock, on the same measurements."""
+def filter_speed(points: int = 98, steps: int = 300) -> FilterSpeed:
+    """Time the Kalman filter of vtrack and that of filterpy on the same measurements."""
     rng = np.random.default_rng(0)
     dt = 1 / FPS
-    given = rng.normal(size=(steps, points, 2)).cumsum(0)
+    measurements = rng.normal(size=(steps, points, 2)).cumsum(0)
     move, noise = np.kron(np.eye(2), transition(2, dt)), np.kron(np.eye(2), Q_discrete_white_noise(2, dt, 1.0))
-    theirs = []
+    filters = []
     for _ in range(points):
         one = KalmanFilter(4, 2)
         one.F, one.Q, one.H = move, noise, np.kron(np.eye(2), [[1.0, 0.0]])
-        theirs.append(one)
+        filters.append(one)
 
-    def their_step(step: int) -> None:
-        for one, measured in zip(theirs, given[step], strict=True):
+    def filterpy_step(step: int) -> None:
+        for one, measured in zip(filters, measurements[step], strict=True):
             one.predict()
             one.update(measured)
 
     ours = Kalman(1, points)
-    return Speed(
-        _microseconds(their_step, max(steps // 10, 1)),
-        _microseconds(lambda step: ours.step(given[step][None], 1.0, 1.0, dt), steps),
+    return FilterSpeed(
+        _microseconds(filterpy_step, max(steps // 10, 1)),
+        _microseconds(lambda step: ours.step(measurements[step][None], 1.0, 1.0, dt), steps),
     )
 
 
-def plot(path: Path, mode: str = "rts") -> None:
-    """Truth, raw and smooth of a still face, a blink and a fast turn."""
-    import matplotlib
+def plot_traces(path: Path, mode: str = "rts") -> None:
+    """Plot truth, raw points and smoothed points of a still face, a blink and a fast turn."""
+    import matplotlib  # an extra, and slow to import
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
@@ -167,7 +178,7 @@ def plot(path: Path, mode: str = "rts") -> None:
 
 
 def _result(index: int, moment: float, points: FloatArray, sigma: FloatArray, query: Query) -> FrameResult:
-    """A frame without a picture and its one face."""
+    """A result of one face in a frame without pixels."""
     low, high = points.min(0), points.max(0)
     face = Face(0, np.concatenate([low, high - low]), 1.0, points, sigma, points, query)
     frame = Frame(np.zeros((2, 2, 3), np.uint8), index, index, Fraction(1, FPS))
@@ -184,20 +195,20 @@ def _error(clip: Clip, points: ComplexArray) -> float:
 
 
 def _blink_depth(truth: ComplexArray, points: ComplexArray) -> float:
-    """Share of the eyes' closing that is left, in %, over all blinks; NaN where there are none."""
+    """Remaining share of the depth of blinks in %, mean over all blinks; NaN without blinks."""
     true = _opening(truth)
     shut = np.flatnonzero(true < _SHUT * np.median(true))
     blinks = [frames for frames in np.split(shut, np.flatnonzero(np.diff(shut) > 1) + 1) if len(frames)]
     around = [slice(max(frames[0] - 12, 0), frames[-1] + 13) for frames in blinks]
-    deep, found = (
+    true_depths, depths = (
         np.array([np.quantile(opening[one], _OPEN) - opening[one].min() for one in around])
         for opening in (true, _opening(points))
     )
-    return float(100 * np.mean(found / deep)) if blinks else np.nan
+    return float(100 * np.mean(depths / true_depths)) if blinks else np.nan
 
 
 def _opening(points: ComplexArray) -> FloatArray:
-    """(frames,) mean gap between the lids."""
+    """Mean gap between the lids (frames,)."""
     upper, lower = ([point for lids in LIDS for point in lids[side]] for side in (0, 1))
     return np.asarray(np.abs(points[:, lower] - points[:, upper]).mean(1))
 
@@ -208,11 +219,11 @@ def _mean(values: object) -> float:
 
 
 def _microseconds(step: Callable[[int], object], steps: int) -> float:
-    """Of one step, in the best of several rounds: the others tell what else the machine had to do."""
-    rounds = []
+    """Microseconds of one step in the fastest of seven rounds; slower rounds measure other load of the machine."""
+    times = []
     for _ in range(7):
-        began = time.perf_counter()
+        start = time.perf_counter()
         for i in range(steps):
             step(i)
-        rounds.append((time.perf_counter() - began) / steps * 1e6)
-    return min(rounds)
+        times.append((time.perf_counter() - start) / steps * 1e6)
+    return min(times)

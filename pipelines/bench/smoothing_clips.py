@@ -1,4 +1,4 @@
-"""Faces of known motion, to judge smoothing by: made up, with the jitter of a model on top, or filmed."""
+"""Clips of faces of known motion for the smoothing benchmark: synthetic with added jitter, or rendered and tracked."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SECONDS = 8.0
 SIZE = 100.0
 """Pixels between the outer corners of the eyes."""
 SIGMA = 2.5
-"""What the model says of its error, in % of the distance between the outer corners of the eyes."""
+"""Standard deviation that the model predicts, in % of the distance between the outer corners of the eyes."""
 
 # Half of a mean face in units of the distance between the outer corners of the eyes: the median of w68's training part.
 _HALF = dict(zip(
@@ -37,51 +37,57 @@ _HALF = dict(zip(
      -0.21 + 0.44j, -0.26 + 0.34j, -0.09 + 0.33j, 0.34j, 0.39j, -0.09 + 0.38j),
     strict=True,
 ))  # fmt: skip
-# Each eye's upper lid and the points of the lower lid that it meets.
+# Points of the upper lid of each eye, and the points of the lower lid opposite to them.
 LIDS = (((37, 38), (41, 40)), ((43, 44), (47, 46)))
 _LOWER_LIP = (*range(55, 60), 65, 66, 67)
 _CHIN = range(4, 13)
 
-# Jitter in % of the distance between the outer corners of the eyes, of each coordinate. Modelled on an early model, 5.9 %
-# wrong, on the clip `still` with crops that trembled. Models have become calmer, and crops steadier: `filmed` shows what is
-# left. The split is a choice, and it matters: slow jitter cannot be told from motion.
+# Jitter of each coordinate in % of the distance between the outer corners of the eyes. Fitted to an early model (error 5.9 %)
+# on the clip `still` with unstable crops. Current models and crops jitter less; `filmed` measures how much is left. The split
+# between fast and slow jitter is a choice, and it matters: a filter cannot tell slow jitter from motion.
 WHITE, WHITE_REACH = 0.40, 0.15
-"""New in every frame; points up to `WHITE_REACH` eye distances apart share much of it."""
+"""Independent in every frame, correlated between points up to about `WHITE_REACH` eye distances apart."""
 SLOW, SLOW_SECONDS = 0.20, 0.2
-"""Fades in about `SLOW_SECONDS`: what comes of the crop's trembling."""
+"""Correlated over about `SLOW_SECONDS` seconds, as caused by unstable crops."""
 COMMON = 0.25
-"""Shift, turn and size of all points together, new in every frame."""
+"""Shift, rotation and scale of all points together, independent in every frame."""
 
 STILL_FRAMES = 150
-"""Frames of the filmed face that keeps still ..."""
+"""Frames of the still clip that `filmed` makes."""
 SENSOR = 5.0
-"""... and the noise on them, in grey levels."""
+"""Standard deviation of the sensor noise on them, in grey levels."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Clip:
-    """A face whose motion is known, and what a model makes of it."""
+    """A face whose motion is known, and the points that a model predicts for it."""
 
     name: str
     times: FloatArray
     """(frames,) seconds."""
     truth: ComplexArray
-    """(frames, 68) in pixels, x + iy."""
+    """(frames, 68) true points in pixels, x + iy."""
     raw: ComplexArray
-    """(frames, 68) the same as the model sees it."""
+    """(frames, 68) predicted points in pixels, x + iy."""
     sigma: FloatArray
-    """(frames, 68) its error in pixels, by the model."""
+    """(frames, 68) predicted standard deviation in pixels."""
     size: float
     """Pixels between the outer corners of the eyes."""
 
 
 def blink_times() -> FloatArray:
-    """When the eyes are closed, in the clips with blinks."""
+    """Times in seconds at which the eyes are closed, in the clips with blinks."""
     return np.arange(0.6, SECONDS - 0.4, 0.73)
 
 
 def clip(name: str, seed: int = 0, noise: float = 1.0) -> Clip:
-    """`still`, `blink`, `talk`, `turn` (the head turns fast) or `shake` (it moves all the time)."""
+    """Make a synthetic clip.
+
+    Args:
+        name: `still`, `blink`, `talk`, `turn` (fast head turns) or `shake` (constant head motion).
+        seed: Seed of the jitter.
+        noise: Factor on the jitter.
+    """
     times = np.arange(round(SECONDS * FPS)) / FPS
     shape = np.tile(mean_face(), (len(times), 1))
     yaw, roll, scale = np.zeros_like(times), np.zeros_like(times), np.ones_like(times)
@@ -115,13 +121,13 @@ CLIPS = ("still", "blink", "talk", "turn", "shake")
 
 
 def mean_face() -> ComplexArray:
-    """(68,) upright, centred, in units of the distance between the outer corners of the eyes."""
+    """Mean face (68,), upright and centred, in units of the distance between the outer corners of the eyes."""
     mirror = load_layout("300w").mirror
     return np.array([_HALF[i] if i in _HALF else -_HALF[int(mirror[i])].conjugate() for i in range(68)])
 
 
 def jitter(frames: int, seed: int) -> ComplexArray:
-    """(frames, 68) pixels of error as a landmark model makes it."""
+    """Error of a landmark model (frames, 68) in pixels."""
     rng = np.random.default_rng(seed)
     face = mean_face()
 
@@ -141,9 +147,16 @@ def jitter(frames: int, seed: int) -> ComplexArray:
 
 
 def filmed(video: Path) -> list[Clip]:
-    """A clip of samples/make_samples.py as the default model sees it, and its first frame as a still face.
+    """Track a rendered clip with the default model and detector.
 
-    A sensor's noise trembles on the still face; without it every frame would be the same.
+    Args:
+        video: A clip made by `samples/make_samples.py`, with its table of true points beside it.
+
+    Returns:
+        A still clip, which repeats the first frame with new sensor noise in each frame, and the whole clip.
+
+    Raises:
+        SourceError: The detector missed the face in some frame.
     """
     points = np.loadtxt(video.with_suffix(".csv"), delimiter=",", skiprows=1, usecols=range(4, 4 + 2 * 68))
     truth = to_complex(points.reshape(-1, 68, 2))
@@ -156,7 +169,7 @@ def filmed(video: Path) -> list[Clip]:
             frames = _still(first) if name == "still" else source
             seen = list(OfflineFollower(detector, Landmarker(model, query), max_faces=1).follow(mark_cuts(frames)))
         if any(len(sightings) != 1 for _, sightings in seen):
-            raise SourceError(f"{video}: the face must be there in every frame, and be found")
+            raise SourceError(f"{video}: exactly one face must be detected in every frame")
         sightings = [next(iter(sightings.values())) for _, sightings in seen]
         places = truth[[0] * len(seen)] if name == "still" else truth
         raw = to_complex(np.stack([sighting.points[:68] for sighting in sightings]))
@@ -167,7 +180,7 @@ def filmed(video: Path) -> list[Clip]:
 
 
 def _still(frame: Frame) -> Iterator[Frame]:
-    """The same picture again and again, each time with new noise."""
+    """Repeat a frame with new sensor noise each time."""
     rng = np.random.default_rng(0)
     for i in range(STILL_FRAMES):
         noisy = frame.image + rng.normal(0, SENSOR, frame.image.shape)
@@ -175,20 +188,20 @@ def _still(frame: Frame) -> Iterator[Frame]:
 
 
 def _closed(times: FloatArray) -> FloatArray:
-    """(frames,) how far the eyes are closed, 0..1: 90 ms down, 20 ms shut, 170 ms up."""
+    """How far the eyes are closed (frames,), 0..1: 90 ms closing, 20 ms closed, 170 ms opening."""
     after = times[:, None] - blink_times()
     down, up = np.clip(-after / 0.09, 0, 1), np.clip((after - 0.02) / 0.17, 0, 1)
     return (0.5 + 0.5 * np.cos(np.pi * np.where(after < 0, down, up))).max(1)
 
 
 def _soft_step(share: FloatArray) -> FloatArray:
-    """0 to 1 without a jerk."""
+    """Smooth step from 0 to 1 (minimum jerk)."""
     share = np.clip(share, 0, 1)
     return share**3 * (10 - 15 * share + 6 * share**2)
 
 
 def _depth() -> FloatArray:
-    """(68,) towards the viewer, in the units of `mean_face`."""
+    """Depth (68,) towards the viewer, in the units of `mean_face`."""
     depth = 0.3 - 0.5 * np.abs(mean_face().real)
     depth[:17] = 0.1 - 0.9 * np.abs(mean_face()[:17].real)
     depth[27:36] = 0.3, 0.4, 0.5, 0.6, 0.4, 0.42, 0.45, 0.42, 0.4

@@ -12,10 +12,10 @@ import pytest
 from vtrack.cli.bench import model_table
 from vtrack.cli.main import main
 from vtrack.errors import VTrackError
-from vtrack.pipelines.bench.chart import plot, report
-from vtrack.pipelines.bench.contest import Program, Turn, contest
-from vtrack.pipelines.bench.memory import peak_mb
+from vtrack.pipelines.bench.measurement import peak_mb
 from vtrack.pipelines.bench.models import TOGETHER, Row, measure, spread_query
+from vtrack.pipelines.bench.report import format_report, plot_report
+from vtrack.pipelines.bench.runner import Program, ProgramRun, run_programs
 from vtrack.pipelines.sources.open import open_source
 
 ROOT = Path(__file__).parents[2]
@@ -41,9 +41,9 @@ def test_a_video_with_and_without_film(clip: Path, tmp_path: Path, capsys: pytes
     picture = tmp_path / "bars.png"
     command = ["bench", str(clip), "--rounds", "1", "--video", "--device", "cpu", "--parts", "eyes"]
     assert main([*command, "--json", "--plot", str(picture)]) == 0
-    told = json.loads(capsys.readouterr().out)
-    plain, film, encoder = told["programs"]
-    assert [one["name"] for one in told["programs"]] == ["vtrack", "vtrack --video", "encoder alone"]
+    output = json.loads(capsys.readouterr().out)
+    plain, film, encoder = output["programs"]
+    assert [one["name"] for one in output["programs"]] == ["vtrack", "vtrack --video", "encoder alone"]
     with open_source(clip) as source:
         frames = len(list(source))
     assert plain["frames"] == film["frames"] == encoder["frames"] == frames
@@ -57,7 +57,7 @@ def test_a_video_with_and_without_film(clip: Path, tmp_path: Path, capsys: pytes
     if peak_mb() is not None:
         assert 100 < plain["peak_mb"] < 1500
     assert picture.read_bytes().startswith(b"\x89PNG")
-    text = report(told["programs"])
+    text = format_report(output["programs"])
     assert text.splitlines()[0].startswith("vtrack ")
     assert "landmarks" in text
     assert "queue of decoded frames" in text
@@ -92,29 +92,31 @@ def test_what_cannot_be_is_said(
 
 def program(name: str, frames: int, seconds: float, fails: str = "") -> Program:
     """A program that says what it took, or fails."""
-    told = {"frames": frames, "faces": frames, "seconds": seconds, "cpu": 3.0, "peak_mb": None, "versions": "1"}
-    code = f"import sys; sys.exit({fails!r})" if fails else f"print('hello'); print({json.dumps(json.dumps(told))})"
+    measurement = {"frames": frames, "faces": frames, "seconds": seconds, "cpu": 3.0, "peak_mb": None, "versions": "1"}
+    code = (
+        f"import sys; sys.exit({fails!r})" if fails else f"print('hello'); print({json.dumps(json.dumps(measurement))})"
+    )
     return Program(name, [sys.executable, "-c", code], "nothing")
 
 
-def test_turns_alternate_and_the_median_counts() -> None:
+def test_programs_alternate_and_the_median_counts() -> None:
     order: list[str] = []
-    scores = contest([program("one", 100, 2.0), program("two", 100, 4.0)], 2, order.append)
+    results = run_programs([program("one", 100, 2.0), program("two", 100, 4.0)], 2, order.append)
     assert order == ["one", "two"] * 2
-    assert [score.fps for score in scores] == [50.0, 25.0]
-    figures = scores[0].as_json()
+    assert [result.fps for result in results] == [50.0, 25.0]
+    figures = results[0].as_json()
     assert figures["peak_mb"] is None
     assert figures["cpu_ms"] == 30.0
     assert figures["start_s"] < 0  # this program lies about its time, and the process's own tells
-    assert "memory unknown" in report([figures])
-    turns = [Turn(100, 100, seconds, 1.0, None, "1", 9.0) for seconds in (1.0, 4.0, 2.0)]
-    assert type(scores[0])(scores[0].program, turns).fps == 50.0
-    assert type(scores[0])(scores[0].program, turns).typical.seconds == 2.0
+    assert "memory unknown" in format_report([figures])
+    runs = [ProgramRun(100, 100, seconds, 1.0, None, "1", 9.0) for seconds in (1.0, 4.0, 2.0)]
+    assert type(results[0])(results[0].program, runs).fps == 50.0
+    assert type(results[0])(results[0].program, runs).typical.seconds == 2.0
 
 
 def test_a_program_that_fails_is_named() -> None:
     with pytest.raises(VTrackError, match="two failed: out of luck"):
-        contest([program("two", 1, 1.0, fails="out of luck")], 1)
+        run_programs([program("two", 1, 1.0, fails="out of luck")], 1)
 
 
 def test_a_model_by_batch_and_points() -> None:
@@ -152,8 +154,8 @@ def test_queries_of_any_length() -> None:
 
 
 def test_a_plot_without_stages_of_ours_is_not_asked_for(tmp_path: Path) -> None:
-    figures = contest([program("one", 100, 2.0)], 1)[0].as_json() | {"stages_ms": {"decode": 1.0}}
-    plot([figures], "a clip", tmp_path / "bars.svg")
+    figures = run_programs([program("one", 100, 2.0)], 1)[0].as_json() | {"stages_ms": {"decode": 1.0}}
+    plot_report([figures], "a clip", tmp_path / "bars.svg")
     assert "<svg" in (tmp_path / "bars.svg").read_text()
 
 

@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 PROGRAM = """
 import sys
 from pathlib import Path
-from vtrack.pipelines.bench.memory import peak_mb
+from vtrack.pipelines.bench.measurement import peak_mb
 from vtrack.pipelines.outputs.drawing.drawing import Drawing, parse_kinds
 from vtrack.pipelines.sources.open import open_source
 from vtrack.pipelines.outputs.tables.csv import WideTable

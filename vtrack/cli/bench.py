@@ -16,7 +16,7 @@ from vtrack.errors import MissingExtraError, SinkError, UsageError
 
 if TYPE_CHECKING:
     from vtrack.pipelines.bench.models import Row as ModelRow
-    from vtrack.pipelines.bench.smoothing import Row, Speed
+    from vtrack.pipelines.bench.smoothing import FilterScores, FilterSpeed
 
 SAMPLE = Path(__file__).parents[2] / "samples" / "sample.mp4"
 """A filmed face of known motion."""
@@ -77,8 +77,14 @@ def run(args: argparse.Namespace) -> int:
 
 def _video(args: argparse.Namespace) -> int:
     """Whole programs on a video."""
-    from vtrack.pipelines.bench.chart import plot, report
-    from vtrack.pipelines.bench.contest import contest, decoder, encoder, facemesh, ours
+    from vtrack.pipelines.bench.report import format_report, plot_report
+    from vtrack.pipelines.bench.runner import (
+        decoder_program,
+        encoder_program,
+        facemesh_program,
+        run_programs,
+        vtrack_program,
+    )
     from vtrack.pipelines.sources.open import open_source
     from vtrack.query import parse_query
 
@@ -90,20 +96,24 @@ def _video(args: argparse.Namespace) -> int:
     with open_source(args.input, hwaccel=args.hwaccel) as source:
         name, size = source.info.name, source.info.size
     shared = args.input, args.parts, args.device, args.faces, args.hwaccel
-    programs = [ours(*shared)]
+    programs = [vtrack_program(*shared)]
     if args.against:
-        programs.append(facemesh(args.input, args.faces, args.against_python))
+        programs.append(facemesh_program(args.input, args.faces, args.against_python))
     if args.video:
-        programs += [ours(*shared, film=True), encoder(args.input)]
+        programs += [vtrack_program(*shared, annotate=True), encoder_program(args.input)]
     if args.decoder:
-        programs.append(decoder(args.input, args.hwaccel))
-    scores = contest(programs, args.rounds, lambda program: _tell(f"running {program}"))
+        programs.append(decoder_program(args.input, args.hwaccel))
+    scores = run_programs(programs, args.rounds, lambda program: _tell(f"running {program}"))
     _tell("")
     figures = [score.as_json() for score in scores]
     title = f"{name}, {size[0]}x{size[1]}, median of {args.rounds} rounds"
     if args.plot is not None:
-        _draw(args.plot, lambda: plot(figures, title, args.plot))
-    print(json.dumps({"video": title, "programs": figures}, indent=2) if args.json else f"{title}\n\n{report(figures)}")
+        _draw(args.plot, lambda: plot_report(figures, title, args.plot))
+    print(
+        json.dumps({"video": title, "programs": figures}, indent=2)
+        if args.json
+        else f"{title}\n\n{format_report(figures)}"
+    )
     return 0
 
 
@@ -118,13 +128,14 @@ def _model(args: argparse.Namespace) -> int:
 
 def _smooth(args: argparse.Namespace) -> int:
     """Every kind of smoothing."""
-    from vtrack.pipelines.bench.smoothing import bench, plot, speed
+    from vtrack.pipelines.bench.smoothing import filter_speed, plot_traces, score_filters
     from vtrack.pipelines.bench.smoothing_clips import filmed
 
     sample = SAMPLE if SAMPLE.exists() else None
-    rows, film, pace = bench(), bench(filmed(sample)) if sample else [], speed()
+    rows, film = score_filters(), score_filters(filmed(sample)) if sample else []
+    pace = filter_speed()
     if args.plot is not None:
-        _draw(args.plot, lambda: plot(args.plot))
+        _draw(args.plot, lambda: plot_traces(args.plot))
     if args.json:
         tables = {
             name: [dataclasses.asdict(row) for row in table] for name, table in (("smooth", rows), ("film", film))
@@ -170,7 +181,7 @@ def model_table(name: str, rows: Sequence[ModelRow]) -> str:
     return "\n".join(lines)
 
 
-def smooth_table(rows: list[Row], film: list[Row], pace: Speed) -> str:
+def smooth_table(rows: list[FilterScores], film: list[FilterScores], pace: FilterSpeed) -> str:
     """The tables as people read them."""
     lines = [
         "jitter: standard deviation on a still face; error: mean distance to the truth; both in % of the distance",
@@ -194,7 +205,7 @@ def smooth_table(rows: list[Row], film: list[Row], pace: Speed) -> str:
     )
 
 
-def _figures(rows: list[Row]) -> list[str]:
+def _figures(rows: list[FilterScores]) -> list[str]:
     raw, clips = rows[0], list(rows[0].errors)
     head = f"{'filter':10}{'jitter':>8}{'less by':>9}{'lag':>7}{'blink':>8}   error: "
     return [head + "".join(f"{clip:>8}" for clip in clips)] + [

@@ -1,4 +1,4 @@
-"""One run of vtrack over a video, for the benchmark: prints what it took as a line of JSON."""
+"""Benchmark of the whole pipeline: one run of vtrack over a video, from the first frame to the finished table."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from vtrack._version import __version__
-from vtrack.pipelines.bench.report import tell
+from vtrack.pipelines.bench.measurement import print_measurement
 from vtrack.pipelines.outputs.registry import Looks, make_sinks
 from vtrack.pipelines.pipeline import Pipeline, Settings, run
 from vtrack.pipelines.sources.open import open_source
@@ -18,7 +18,7 @@ from vtrack.types import FrameResult
 
 
 def main() -> None:
-    """Measure from the first frame to the last row, models loaded."""
+    """Measure from the first frame to the last row; loading the models is not included."""
     parser = argparse.ArgumentParser()
     parser.add_argument("input")
     parser.add_argument("--parts", required=True)
@@ -38,11 +38,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder, open_source(args.input, hwaccel=args.hwaccel) as source:
         outputs = {"csv": Path(folder, "table.csv")} | ({"video": Path(folder, "video.mp4")} if args.video else {})
         sinks = make_sinks(outputs, Looks(max_faces=args.faces), query, source)
-        worked = time.process_time()
+        cpu_start = time.process_time()
         summary = run(pipeline, source, sinks, progress=count, pixels=args.video)
-        cpu = time.process_time() - worked
+        cpu = time.process_time() - cpu_start
     model = pipeline.card
-    tell(
+    print_measurement(
         frames=summary.frames,
         faces=faces,
         seconds=summary.seconds,
