@@ -1,1 +1,9 @@
-"""Faces in a live picture: cameras, the newest frame, a window, a page in the browser, recordings."""
+"""Live tracking: cameras, the latest frame, a window, a browser page and recordings.
+
+`LiveSession` tracks faces in the frames of a `Capture`; `Window` and `browser.server.BrowserServer` show its results.
+
+Example:
+    with Capture(camera_opener("0")) as capture:
+        for result in LiveSession(pipeline, capture).results():
+            print(result.shown.time, len(result.shown.faces))
+"""

@@ -1,4 +1,4 @@
-"""The camera's thread: the newest picture at any moment, and the camera opened again when it was lost."""
+"""The capture thread: reads a camera, keeps its latest frame, and reopens the camera when it is lost."""
 
 from __future__ import annotations
 
@@ -14,85 +14,96 @@ from typing import Literal, Self
 
 from vtrack.errors import SourceError
 from vtrack.pipelines.live.camera import Camera, CameraOpener
-from vtrack.pipelines.live.latest import Newest
+from vtrack.pipelines.live.latest import Latest
 from vtrack.types import Frame, ImageArray
 
 log = logging.getLogger(__name__)
 
 TIME_BASE = Fraction(1, 90_000)
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 15.0
-"""Seconds before a lost camera is opened again; doubled each time it fails."""
+_RETRY_DELAY, _MAX_RETRY_DELAY = 0.5, 15.0
+"""Seconds before a lost camera is reopened; doubled after each failure."""
 _POLL = 0.1
-"""Seconds between two looks at the stop event while waiting."""
-_LEAVE = 2.0
-"""Seconds that a camera may take to leave its last read."""
+"""Seconds between two checks of the stop event."""
+_JOIN_TIMEOUT = 2.0
+"""Seconds to wait for the thread, which may be blocked in the camera's last read."""
 
 
 @dataclass(frozen=True, slots=True)
-class Connection:
-    """How things stand with the camera."""
+class CameraStatus:
+    """State of the camera."""
 
     state: Literal["connecting", "live", "lost", "ended"]
     camera: str
+    """Name of the camera."""
     detail: str = ""
+    """Reason, if it was lost."""
 
     def __str__(self) -> str:
         return f"{self.state}: {self.camera}" + (f" ({self.detail})" if self.detail else "")
 
 
 class Capture:
-    """Iterating gives the newest frame each time, waiting for one; frames that nobody had time for are skipped.
+    """Iterates over the latest frames of a camera; frames that arrive while the reader is busy are skipped.
 
-    A frame's time is when it was captured, in seconds since this object was made; its index counts captured frames.
+    A frame's time is the moment of its capture, in seconds since this object was made. Its index counts captured frames.
+    A context manager: its thread runs inside the `with` block.
+
+    Args:
+        opener: Opens the camera; see `camera.camera_opener`.
+        stop: Event that ends the frames.
+        retry_delay: Seconds before a lost camera is reopened; doubled after each failure, up to 15 s.
+
+    Raises:
+        SourceError: While iterating, if the camera could not be opened at all.
     """
 
     def __init__(
-        self, opener: CameraOpener, stop: threading.Event | None = None, *, first_pause: float = _FIRST_PAUSE
+        self, opener: CameraOpener, stop: threading.Event | None = None, *, retry_delay: float = _RETRY_DELAY
     ) -> None:
-        """`stop`, once set, ends the frames."""
         self._opener = opener
-        self._first_pause = first_pause
-        self._newest: Newest[Frame] = Newest()
-        self._leave, self._stop = threading.Event(), stop or threading.Event()
-        self._began = time.perf_counter()
-        self._error: SourceError | None = None
+        self._retry_delay = retry_delay
+        self._latest: Latest[Frame] = Latest()
+        self._stop = stop or threading.Event()
+        self._stop_camera = threading.Event()
+        self._start = time.perf_counter()
+        self._error: Exception | None = None
         self._captured = 0
         self._last_pts = -1
-        self.connection = Connection("connecting", "camera")
-        self._thread = threading.Thread(target=self._work, name="vtrack-capture", daemon=True)
+        self.status = CameraStatus("connecting", "camera")
+        self._thread = threading.Thread(target=self._run, name="vtrack-capture", daemon=True)
 
     @property
     def now(self) -> float:
-        """This moment on the clock of the frames."""
-        return time.perf_counter() - self._began
+        """The current time on the clock of the frames, in seconds."""
+        return time.perf_counter() - self._start
 
     @property
     def skipped(self) -> int:
-        """Frames that were captured but that newer ones replaced."""
-        return self._newest.replaced
+        """Number of captured frames that were replaced by newer ones before they were read."""
+        return self._latest.replaced
 
     @property
     def opener(self) -> CameraOpener:
-        """What opens the camera in use."""
+        """The function that opens the current camera."""
         return self._opener
 
     def switch(self, opener: CameraOpener) -> None:
-        """Go on with another camera."""
+        """Switch to another camera."""
         self._opener = opener
-        self._leave.set()
+        self._stop_camera.set()
 
     def stop(self) -> None:
-        """No more frames."""
+        """End the frames."""
         self._stop.set()
-        self._leave.set()
-        self._newest.close()
+        self._stop_camera.set()
+        self._latest.close()
 
     def __iter__(self) -> Iterator[Frame]:
         while not self._stop.is_set():
-            frame = self._newest.take(_POLL)
+            frame = self._latest.take(_POLL)
             if frame is not None:
                 yield frame
-            elif self._newest.closed:
+            elif self._latest.closed:
                 break
         if self._error is not None:
             raise self._error
@@ -105,53 +116,57 @@ class Capture:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
-        self._thread.join(_LEAVE)
+        self._thread.join(_JOIN_TIMEOUT)
 
-    def _work(self) -> None:
-        pause = self._first_pause
+    def _run(self) -> None:
+        try:
+            self._capture_until_stopped()
+        except Exception as error:  # noqa: BLE001  raised again in the reader's thread
+            self._error = error
+        finally:
+            self._latest.close()
+
+    def _capture_until_stopped(self) -> None:
+        delay = self._retry_delay
         while not self._stop.is_set():
             opener = self._opener
-            self._leave.clear()
-            if self._stop.is_set() or opener is not self._opener:  # asked for before the event was cleared
+            self._stop_camera.clear()
+            if self._stop.is_set() or opener is not self._opener:  # requested just before the event was cleared
                 continue
-            before = self._captured
-            ended = self._run(opener)
-            if self._captured > before:
-                pause = self._first_pause
-            if ended:
-                # A film that is over is the end, unless somebody switches to another camera.
-                self._newest.close()
+            captured = self._captured
+            ended = self._capture(opener)
+            if self._captured > captured:
+                delay = self._retry_delay
+            # A camera that never worked is an error of the user: it is raised, not retried.
+            if ended or (self._captured == 0 and self._error is not None and opener is self._opener):
                 return
-            if self._captured == 0 and self._error is not None and opener is self._opener:
-                self._newest.close()  # a camera that was never there is a mistake to tell, not to wait for
-                return
-            if opener is self._opener and not self._leave.wait(pause):
-                pause = min(2 * pause, _LONGEST_PAUSE)
+            if opener is self._opener and not self._stop_camera.wait(delay):
+                delay = min(2 * delay, _MAX_RETRY_DELAY)
 
-    def _run(self, opener: CameraOpener) -> bool:
-        """Capture until the camera is lost or another is wanted; True when its pictures came to their end."""
-        name = self.connection.camera
+    def _capture(self, opener: CameraOpener) -> bool:
+        """Capture until the camera is lost or switched; return True if its images ended regularly."""
+        name = self.status.camera
         try:
             with closing(opener()) as camera:
                 name = camera.name
-                self.connection = Connection("connecting", name)
-                for image in camera.pictures(self._leave):
+                self.status = CameraStatus("connecting", name)
+                for image in camera.images(self._stop_camera):
                     self._put(image, camera)
-                if self._leave.is_set():
+                if self._stop_camera.is_set():
                     return False
-                self.connection = Connection("ended" if camera.ends else "lost", name, "no more pictures")
+                self.status = CameraStatus("ended" if camera.ends else "lost", name, "no more images")
                 return camera.ends
         except SourceError as error:
             self._error = error if self._captured == 0 else None
-            self.connection = Connection("lost", name, str(error))
-        log.warning("%s; trying again", self.connection)
+            self.status = CameraStatus("lost", name, str(error))
+        log.warning("%s; retrying", self.status)
         return False
 
     def _put(self, image: ImageArray, camera: Camera) -> None:
         pts = max(round(self.now / TIME_BASE), self._last_pts + 1)
         self._last_pts = pts
-        self._newest.put(Frame(image, self._captured, pts, TIME_BASE))
+        self._latest.put(Frame(image, self._captured, pts, TIME_BASE))
         self._captured += 1
-        if self.connection.state != "live":
+        if self.status.state != "live":
             self._error = None
-            self.connection = Connection("live", camera.name)
+            self.status = CameraStatus("live", camera.name)

@@ -1,4 +1,4 @@
-"""How fast a live picture is shown, and how old it is by then."""
+"""Frame rate and latency of the live view."""
 
 from __future__ import annotations
 
@@ -8,54 +8,55 @@ from dataclasses import dataclass
 import numpy as np
 
 _RECENT = 300
-"""How many frames the figures of the pace are taken from."""
-_OLDEST = 10_000
-"""Milliseconds; older frames count as that old."""
+"""Number of frames in the recent figures."""
+_MAX_MS = 10_000
+"""Milliseconds; longer latencies count as this long."""
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
-    """How fast frames are shown, and how old they are then."""
+class Latency:
+    """Frame rate, and the latency from capture to display."""
 
     fps: float
     p50: float
-    """Median seconds from capture to display."""
+    """Median latency in seconds."""
     p95: float
+    """95th percentile of the latency in seconds."""
 
     def __str__(self) -> str:
-        return f"{self.fps:.0f} fps  {1000 * self.p50:.0f} ms, 95 % within {1000 * self.p95:.0f}"
+        return f"{self.fps:.0f} fps, latency {1000 * self.p50:.0f} ms (95 % within {1000 * self.p95:.0f} ms)"
 
 
-class PaceMeter:
-    """Measures the pace over the last frames, and over all."""
+class LatencyMeter:
+    """Measures frame rate and latency over the most recent frames and over all frames."""
 
     def __init__(self, recent: int = _RECENT) -> None:
-        self._shown: deque[tuple[float, float]] = deque(maxlen=recent)
-        # Ages are counted by the millisecond, so that days of frames take no more memory than a minute's.
-        self._ages = np.zeros(_OLDEST + 1, np.int64)
+        self._recent: deque[tuple[float, float]] = deque(maxlen=recent)
+        # A histogram by milliseconds, so that memory does not grow with the number of frames.
+        self._histogram = np.zeros(_MAX_MS + 1, np.int64)
         self._first = 0.0
 
     def add(self, captured: float, shown: float) -> None:
-        """A frame captured then was shown now."""
-        if not self._shown:
+        """Add a frame by the times, in seconds, at which it was captured and shown."""
+        if not self._recent:
             self._first = shown
-        self._shown.append((shown, shown - captured))
-        self._ages[min(max(round(1000 * (shown - captured)), 0), _OLDEST)] += 1
+        self._recent.append((shown, shown - captured))
+        self._histogram[min(max(round(1000 * (shown - captured)), 0), _MAX_MS)] += 1
 
     @property
-    def whole(self) -> Pace:
-        """Of all frames; zeros before there are two."""
-        count = int(self._ages.sum())
+    def total(self) -> Latency:
+        """Figures of all frames; zeros before there are two."""
+        count = int(self._histogram.sum())
         if count < 2:
-            return Pace(0.0, 0.0, 0.0)
-        p50, p95 = np.searchsorted(self._ages.cumsum(), (0.5 * count, 0.95 * count)) / 1000
-        return Pace((count - 1) / max(self._shown[-1][0] - self._first, 1e-9), float(p50), float(p95))
+            return Latency(0.0, 0.0, 0.0)
+        p50, p95 = np.searchsorted(self._histogram.cumsum(), (0.5 * count, 0.95 * count)) / 1000
+        return Latency((count - 1) / max(self._recent[-1][0] - self._first, 1e-9), float(p50), float(p95))
 
     @property
-    def pace(self) -> Pace:
-        """Of the last frames; zeros before there are two."""
-        if len(self._shown) < 2:
-            return Pace(0.0, 0.0, 0.0)
-        times, ages = np.array(self._shown).T
-        p50, p95 = np.percentile(ages, [50, 95])
-        return Pace(float((len(times) - 1) / max(times[-1] - times[0], 1e-9)), float(p50), float(p95))
+    def recent(self) -> Latency:
+        """Figures of the most recent frames; zeros before there are two."""
+        if len(self._recent) < 2:
+            return Latency(0.0, 0.0, 0.0)
+        times, latencies = np.array(self._recent).T
+        p50, p95 = np.percentile(latencies, [50, 95])
+        return Latency(float((len(times) - 1) / max(times[-1] - times[0], 1e-9)), float(p50), float(p95))

@@ -1,4 +1,4 @@
-"""A place for the newest of something: nothing queues up, so nothing gets old."""
+"""A slot for the latest item: a new item replaces one that has not been taken, so nothing queues up."""
 
 from __future__ import annotations
 
@@ -8,37 +8,52 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 
-class Newest(Generic[T]):
-    """Holds one item. A newer one takes its place; a reader waits for one that nobody has taken."""
+class Latest(Generic[T]):
+    """Passes the latest item from one thread to another.
+
+    Attributes:
+        replaced: Number of items that were replaced before they were taken.
+
+    Example:
+        latest: Latest[Frame] = Latest()
+        latest.put(frame)  # in the writer's thread
+        frame = latest.take(timeout=0.1)  # in the reader's thread
+    """
 
     def __init__(self) -> None:
         self._item: T | None = None
         self._changed = threading.Condition()
         self._closed = False
         self.replaced = 0
-        """How many items nobody took."""
 
     def put(self, item: T) -> None:
-        """Leave an item; one that is still there is forgotten."""
+        """Store an item in place of the previous one."""
         with self._changed:
             self.replaced += self._item is not None
             self._item = item
             self._changed.notify()
 
     def take(self, timeout: float | None = None) -> T | None:
-        """The newest item, waiting for it; None after `timeout` seconds or once there will be no more."""
+        """Remove and return the item, waiting for one if necessary.
+
+        Args:
+            timeout: Longest wait in seconds; None waits until an item arrives or the slot is closed.
+
+        Returns:
+            The item; None after the timeout, or if the slot is empty and closed.
+        """
         with self._changed:
             self._changed.wait_for(lambda: self._item is not None or self._closed, timeout)
             item, self._item = self._item, None
             return item
 
     def close(self) -> None:
-        """There will be no more."""
+        """Declare that no more items will be put."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
 
     @property
     def closed(self) -> bool:
-        """Whether there will be no more; one item may be left to take."""
+        """Whether no more items will be put; one may still be there to take."""
         return self._closed

@@ -1,9 +1,4 @@
-"""Live tracking: the newest frame of a camera, its faces as soon as they are known, and options that change on the way.
-
-with Capture(camera_opener("0")) as capture:
-    for live in Live(pipeline, capture).results():
-        show(live.shown)
-"""
+"""Live tracking of the frames of a capture, with settings that may change while it runs."""
 
 from __future__ import annotations
 
@@ -17,7 +12,7 @@ from typing import Self
 import numpy as np
 
 from vtrack.pipelines.live.capture import Capture
-from vtrack.pipelines.live.latest import Newest
+from vtrack.pipelines.live.latest import Latest
 from vtrack.pipelines.pipeline import Finish, Pipeline, Settings, as_result, only
 from vtrack.pipelines.sources.scene_cuts import mark_cuts
 from vtrack.pipelines.tracking.landmarks import Landmarker
@@ -27,48 +22,59 @@ from vtrack.types import Face, FrameResult, Query
 
 @dataclass(frozen=True, eq=False, slots=True)
 class LiveResult:
-    """One frame: the points that are shown, which may change from frame to frame, and those that are kept."""
+    """Results of one frame: one for the view, one for recordings."""
 
     shown: FrameResult
-    kept: FrameResult
-    """For tables and other programs, whose points stay the same."""
+    """The points that are shown; their query may change from frame to frame."""
+    recorded: FrameResult
+    """The points for tables and other programs; their query stays the same."""
 
 
-class Live:
-    """Runs a pipeline on a capture. The options may be changed from other threads while it runs."""
+class LiveSession:
+    """Runs a pipeline on a capture. Its settings may be changed from other threads while it runs.
+
+    Example:
+        with Capture(camera_opener("0")) as capture:
+            for result in LiveSession(pipeline, capture).results():
+                print(result.shown.time, len(result.shown.faces))
+    """
 
     def __init__(self, pipeline: Pipeline, capture: Capture) -> None:
         self.pipeline, self.capture = pipeline, capture
-        self._shown, self._kept = pipeline.settings.query, Query((), ())
+        self._shown, self._recorded = pipeline.settings.query, Query((), ())
         self._strength = pipeline.settings.strength
         self._changed = False
 
     @property
-    def query(self) -> Query:
+    def shown_query(self) -> Query:
         """The points that are shown."""
         return self._shown
 
     @property
-    def kept(self) -> Query:
-        """The points that are kept."""
-        return self._kept
+    def recorded_query(self) -> Query:
+        """The points that are recorded."""
+        return self._recorded
 
     def show(self, query: Query) -> None:
         """Show these points from the next frame on."""
         self._shown, self._changed = query, True
 
-    def keep(self, query: Query) -> None:
-        """Track these points too, whatever is shown: a table's columns stay the same."""
-        self._kept, self._changed = query, True
+    def record(self, query: Query) -> None:
+        """Also track these points, whatever is shown, so that the columns of a table stay the same."""
+        self._recorded, self._changed = query, True
 
     def smooth(self, strength: float) -> None:
-        """Smooth that much, 0 hardly to 1 very much."""
-        replace(self.pipeline.settings, strength=strength)  # raises for what cannot be
+        """Set the strength of smoothing, 0 (weakest) to 1 (strongest).
+
+        Raises:
+            UsageError: The strength is out of range.
+        """
+        replace(self.pipeline.settings, strength=strength)  # checks the value
         self._strength, self._changed = strength, True
 
     def results(self) -> Iterator[LiveResult]:
-        """A result for each frame that there was time for, until the capture ends."""
-        settings, shown, kept = self._options()
+        """Yield a result for each frame that was not skipped, until the capture ends."""
+        settings, shown, recorded = self._current_settings()
         pipeline = self.pipeline
         follower = OnlineFollower(
             pipeline.detector,
@@ -81,44 +87,47 @@ class Live:
             for frame, sightings in followed:
                 for smooth in smoother.push(as_result(frame, sightings, follower.landmarker.query)):
                     result = finish(smooth)
-                    yield LiveResult(_part(result, shown, len(kept)), only(result, kept))
+                    yield LiveResult(_points_from(result, len(recorded), shown), only(result, recorded))
                 if self._changed:
-                    settings, shown, kept = self._options()
-                    # Tracks know faces by their anchors, which every query has: identities go on.
+                    settings, shown, recorded = self._current_settings()
+                    # Tracks know faces by their anchors, which are part of every query, so ids stay the same.
                     follower.landmarker.close()
                     follower.landmarker = Landmarker(pipeline.model, settings.asked)
                     smoother, finish = settings.smoother(), finish.renewed(settings)
 
-    def _options(self) -> tuple[Settings, Query, Query]:
+    def _current_settings(self) -> tuple[Settings, Query, Query]:
         self._changed = False
-        shown, kept = self._shown, self._kept
-        settings = replace(self.pipeline.settings, query=kept + shown, strength=self._strength)
-        return settings, shown, kept
+        shown, recorded = self._shown, self._recorded
+        settings = replace(self.pipeline.settings, query=recorded + shown, strength=self._strength)
+        return settings, shown, recorded
 
 
-class Worker:
-    """Tracks in a thread: every result goes to `record`, the newest waits for a view."""
+class LiveThread:
+    """Runs a session in a thread: passes each result to `record` and keeps the latest one for a view.
 
-    def __init__(self, live: Live, record: Callable[[LiveResult], object]) -> None:
-        self._live, self._record = live, record
-        self.newest: Newest[LiveResult] = Newest()
+    A context manager: leaving it stops the capture, joins the thread and raises its error.
+    """
+
+    def __init__(self, session: LiveSession, record: Callable[[LiveResult], object]) -> None:
+        self._session, self._record = session, record
+        self.latest: Latest[LiveResult] = Latest()
         self.frames = 0
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._work, name="vtrack-live", daemon=True)
 
     def _work(self) -> None:
         try:
-            for result in self._live.results():
+            for result in self._session.results():
                 self._record(result)
-                self.newest.put(result)
+                self.latest.put(result)
                 self.frames += 1
-        except BaseException as error:  # noqa: BLE001  it is raised again, by whoever leaves
+        except BaseException as error:  # noqa: BLE001  raised again in the thread that waits
             self._error = error
         finally:
-            self.newest.close()
+            self.latest.close()
 
     def wait(self) -> None:
-        """Until there are no more results; raises what went wrong."""
+        """Wait until there are no more results; raises the thread's error."""
         self._thread.join()
         if self._error is not None:
             raise self._error
@@ -130,14 +139,14 @@ class Worker:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._live.capture.stop()
+        self._session.capture.stop()
         self._thread.join()
         if kind is None and self._error is not None:
             raise self._error
 
 
-def _part(result: FrameResult, query: Query, start: int) -> FrameResult:
-    """The points of a result from `start` on, which are those of `query`."""
+def _points_from(result: FrameResult, start: int, query: Query) -> FrameResult:
+    """The points of a result from index `start` on, which are those of `query`."""
     faces = tuple(
         replace(face, points=face.points[start:], sigma=face.sigma[start:], raw=face.raw[start:], query=query)
         for face in result.faces
@@ -146,19 +155,19 @@ def _part(result: FrameResult, query: Query, start: int) -> FrameResult:
 
 
 def mirrored(result: FrameResult) -> FrameResult:
-    """The result as in a mirror; parts keep the names they had."""
+    """The result flipped horizontally; the names of the parts are not swapped."""
     frame = result.frame
     last = frame.size[0] - 1
 
-    def turned(face: Face) -> Face:
+    def flip(face: Face) -> Face:
         x, y, w, h = face.box
-        flip = np.array([-1.0, 1.0])
+        sign = np.array([-1.0, 1.0])
         return replace(
             face,
             box=np.array([last - x - w, y, w, h]),
-            points=face.points * flip + (last, 0),
-            raw=face.raw * flip + (last, 0),
+            points=face.points * sign + (last, 0),
+            raw=face.raw * sign + (last, 0),
         )
 
     image = np.ascontiguousarray(frame.image[:, ::-1])
-    return FrameResult(replace(frame, pixels=image), tuple(turned(face) for face in result.faces), result.query)
+    return FrameResult(replace(frame, pixels=image), tuple(flip(face) for face in result.faces), result.query)

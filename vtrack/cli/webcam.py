@@ -13,7 +13,7 @@ from vtrack.cli.run import add_face_options, tracking_settings
 from vtrack.errors import UsageError
 
 if TYPE_CHECKING:
-    from vtrack.pipelines.live.recorder import Drawings
+    from vtrack.pipelines.live.recorder import LiveDrawing
     from vtrack.pipelines.live.session import LiveResult
     from vtrack.pipelines.outputs.base import Sink
     from vtrack.types import Query
@@ -79,10 +79,10 @@ def add_parser(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Open the camera, show, write and send what it sees."""
+    from vtrack.pipelines.live.camera import camera_opener
     from vtrack.pipelines.live.capture import Capture
-    from vtrack.pipelines.live.open_camera import camera_opener
-    from vtrack.pipelines.live.recorder import Drawings, Recorder, Recordings
-    from vtrack.pipelines.live.session import Live, Worker
+    from vtrack.pipelines.live.recorder import LiveDrawing, LiveRecorder, OnDemandRecorder
+    from vtrack.pipelines.live.session import LiveSession, LiveThread
     from vtrack.pipelines.live.window import Window
     from vtrack.pipelines.outputs.drawing.drawing import parse_kinds
     from vtrack.pipelines.pipeline import Pipeline, Settings
@@ -93,38 +93,39 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError("--smooth rts looks into the future, which a camera does not know; use kalman")
     if args.to and not args.emit:
         raise UsageError("--to is where --emit sends; add --emit osc or --emit ndjson")
-    query, draw = parse_query(args.parts), Drawings(parse_kinds(args.draw))
+    query, draw = parse_query(args.parts), LiveDrawing(parse_kinds(args.draw))
     if args.camera == "browser" and _choose_view(args.view) != "browser":
         raise UsageError("--camera browser is lent by the page; use --view browser")
     settings = Settings(query, **tracking_settings(args))
     opener = camera_opener(args.camera, loop=args.loop)
-    films, tables = _sinks(args, query, draw)
+    videos, tables = _sinks(args, query, draw)
     view = _choose_view(args.view)
     if view == "browser":
-        from vtrack.pipelines.live.server import Access, Server
+        from vtrack.pipelines.live.browser.access import Access
+        from vtrack.pipelines.live.browser.server import BrowserServer
 
         access = Access(args.host, args.port, args.viewers, args.token, args.cert, args.key)
     pipeline = Pipeline(settings)
-    with interruptible() as stop, Recorder(films, tables) as recorder, Capture(opener, stop) as capture:
-        live = Live(pipeline, capture)
+    with interruptible() as stop, LiveRecorder(videos, tables) as recorder, Capture(opener, stop) as capture:
+        session = LiveSession(pipeline, capture)
         if tables:
-            live.keep(query)
+            session.record(query)
         if args.seconds is not None:
             timer = threading.Timer(args.seconds, stop.set)
             timer.daemon = True
             timer.start()
-        recordings = Recordings(live, draw, args.output)
+        on_demand = OnDemandRecorder(session, draw, args.output)
 
         def record(result: LiveResult) -> None:
             recorder.write(result)
-            recordings.write(result)
+            on_demand.write(result)
 
-        with recordings, Worker(live, record) as worker:
+        with on_demand, LiveThread(session, record) as worker:
             if view == "window":
-                Window(live, draw, mirror=args.mirror).run(worker.newest, _say)
+                Window(session, draw, mirror=args.mirror).run(worker.latest, _say)
             elif view == "browser":
-                server = Server(live, worker.newest, draw, recordings, access, mirror=args.mirror)
-                asyncio.run(server.run(lambda address: _say(f"look at {address}")))
+                server = BrowserServer(session, worker.latest, draw, on_demand, access, mirror=args.mirror)
+                asyncio.run(server.run(lambda address: _say(f"open {address}")))
             else:
                 worker.wait()
     _say(f"{worker.frames} frames, {capture.skipped} skipped")
@@ -134,7 +135,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _sinks(args: argparse.Namespace, query: Query, draw: Drawings) -> tuple[list[Sink], list[Sink]]:
+def _sinks(args: argparse.Namespace, query: Query, draw: LiveDrawing) -> tuple[list[Sink], list[Sink]]:
     """What gets the points that are shown, and what gets those that stay the same."""
     from vtrack.pipelines.outputs.base import check_outputs
     from vtrack.pipelines.outputs.streams import open_emitter
@@ -143,11 +144,11 @@ def _sinks(args: argparse.Namespace, query: Query, draw: Drawings) -> tuple[list
 
     outputs = [path for path in (args.record, args.csv) if path is not None]
     check_outputs(outputs, source=args.camera, overwrite=args.overwrite)
-    films: list[Sink] = [] if args.record is None else [VideoSink(args.record, draw=draw)]
+    videos: list[Sink] = [] if args.record is None else [VideoSink(args.record, draw=draw)]
     tables: list[Sink] = [] if args.csv is None else [open_table(args.csv, query, columns=["measures"])]
     if args.emit is not None:
         tables.append(open_emitter(args.emit, args.to, query, sys.stdout))
-    return films, tables
+    return videos, tables
 
 
 def _choose_view(asked: str) -> str:

@@ -1,4 +1,4 @@
-"""Live tracking: nothing queues up, lost cameras come back, options change on the way, records tell when."""
+"""Live tracking: frames do not queue up, lost cameras are reopened, settings change, recordings keep capture times."""
 
 from __future__ import annotations
 
@@ -22,13 +22,12 @@ from tests.pipelines.results import QUERY, make_face, make_result
 from tests.pipelines.toys import ToyDetector, ToyFace, ToyModel, painter
 from vtrack.cli.main import FAILED, USAGE, main
 from vtrack.errors import SourceError, UsageError
-from vtrack.pipelines.live.camera import Camera, Player
+from vtrack.pipelines.live.camera import Camera, FileCamera, camera_opener
 from vtrack.pipelines.live.capture import Capture
-from vtrack.pipelines.live.latency import PaceMeter
-from vtrack.pipelines.live.latest import Newest
-from vtrack.pipelines.live.open_camera import camera_opener
-from vtrack.pipelines.live.recorder import Drawings, Recorder
-from vtrack.pipelines.live.session import Live, LiveResult, Worker, mirrored
+from vtrack.pipelines.live.latency import LatencyMeter
+from vtrack.pipelines.live.latest import Latest
+from vtrack.pipelines.live.recorder import LiveDrawing, LiveRecorder
+from vtrack.pipelines.live.session import LiveResult, LiveSession, LiveThread, mirrored
 from vtrack.pipelines.live.window import DRAWINGS, Window, has_display, labelled, next_drawing, save_snapshot
 from vtrack.pipelines.measures.measurer import MEASURES
 from vtrack.pipelines.outputs.streams import bundles, open_emitter, osc_message
@@ -39,19 +38,18 @@ from vtrack.pipelines.sources.open import open_source
 from vtrack.types import ImageArray, Measures, Query
 
 
-class Flaky(Camera):
-    """A stream that gives a few pictures each time it is opened, then dies; some openings fail."""
+class FlakyCamera(Camera):
+    """A camera that is lost after a few images."""
 
     name = "flaky"
-    sure = 0.0
 
     def __init__(self, images: list[ImageArray]) -> None:
         self._images = images
         self.closed = False
 
-    def pictures(self, leave: threading.Event) -> Iterator[ImageArray]:
+    def images(self, stop: threading.Event) -> Iterator[ImageArray]:
         for image in self._images:
-            if leave.wait(0.01):
+            if stop.wait(0.01):
                 return
             yield image
 
@@ -76,17 +74,17 @@ def pipeline(query: Query = QUERY) -> Pipeline:
     return Pipeline(Settings(query, model=ToyModel(), detector=ToyDetector(), smooth="kalman", measures=True))
 
 
-def test_the_newest_takes_the_place_of_what_nobody_took() -> None:
-    newest: Newest[int] = Newest()
+def test_the_latest_item_replaces_one_not_taken() -> None:
+    latest: Latest[int] = Latest()
     for i in range(5):
-        newest.put(i)
-    assert newest.take() == 4 and newest.replaced == 4
-    assert newest.take(0.01) is None and not newest.closed
-    newest.close()
-    assert newest.take() is None and newest.closed
+        latest.put(i)
+    assert latest.take() == 4 and latest.replaced == 4
+    assert latest.take(0.01) is None and not latest.closed
+    latest.close()
+    assert latest.take() is None and latest.closed
 
 
-def test_a_slow_reader_gets_new_frames_not_old_ones(tmp_path: Path) -> None:
+def test_a_slow_reader_gets_recent_frames(tmp_path: Path) -> None:
     path = write_clip(tmp_path / "fast.mp4", 60, rate=60)
     ages, seen = [], []
     with Capture(camera_opener(str(path))) as capture:
@@ -97,44 +95,44 @@ def test_a_slow_reader_gets_new_frames_not_old_ones(tmp_path: Path) -> None:
             time.sleep(0.15)
     assert seen == sorted(set(seen)) and 2 <= len(seen) < 30
     assert capture.skipped > 20
-    assert np.median(ages) < 0.1  # the reader alone was late, not the frames
-    assert capture.connection.state == "ended"
+    assert np.median(ages) < 0.1  # the reader was slow, but its frames were recent
+    assert capture.status.state == "ended"
 
 
-def test_a_player_keeps_the_files_own_pace(tmp_path: Path) -> None:
+def test_a_file_is_played_at_its_own_speed(tmp_path: Path) -> None:
     path = write_clip(tmp_path / "vfr.mp4", 4, times=[0, 0.1, 0.5, 0.6])
-    with closing(Player(str(path))) as player:
+    with closing(FileCamera(str(path))) as camera:
         began = time.perf_counter()
-        times = [time.perf_counter() - began for _ in player.pictures(threading.Event())]
+        times = [time.perf_counter() - began for _ in camera.images(threading.Event())]
     assert np.diff(times)[1] > 0.3 and times[-1] >= 0.55
 
 
-def test_a_file_is_played_again_and_again(tmp_path: Path) -> None:
+def test_a_file_is_looped(tmp_path: Path) -> None:
     path = write_clip(tmp_path / "short.mp4", 3, rate=50)
-    leave, seen = threading.Event(), []
-    with closing(Player(str(path), loop=True)) as player:
-        for picture in player.pictures(leave):
-            seen.append(read_index(picture))
+    stop, seen = threading.Event(), []
+    with closing(FileCamera(str(path), loop=True)) as camera:
+        for image in camera.images(stop):
+            seen.append(read_index(image))
             if len(seen) == 8:
-                leave.set()
+                stop.set()
     assert seen == [0, 1, 2, 0, 1, 2, 0, 1]
 
 
-def test_a_lost_camera_is_opened_again_with_growing_pauses() -> None:
+def test_a_lost_camera_is_reopened_after_growing_delays() -> None:
     opened: list[float] = []
-    cameras: list[Flaky] = []
+    cameras: list[FlakyCamera] = []
 
     def opener() -> Camera:
         opened.append(time.perf_counter())
         if len(opened) in (2, 3, 4):
-            raise SourceError("nobody answers")
-        cameras.append(Flaky([image(i) for i in range(3)]))
+            raise SourceError("no answer")
+        cameras.append(FlakyCamera([image(i) for i in range(3)]))
         return cameras[-1]
 
     states, seen = set(), []
-    with Capture(opener, first_pause=0.05) as capture:
+    with Capture(opener, retry_delay=0.05) as capture:
         for frame in capture:
-            states.add(capture.connection.state)
+            states.add(capture.status.state)
             seen.append(frame.index)
             if len(opened) == 5:
                 break
@@ -145,7 +143,7 @@ def test_a_lost_camera_is_opened_again_with_growing_pauses() -> None:
     assert seen == sorted(seen)
 
 
-def test_a_network_stream_dies_and_returns(tmp_path: Path) -> None:
+def test_a_lost_network_stream_is_reopened(tmp_path: Path) -> None:
     film = write_clip(tmp_path / "live.ts", 25, (80, 48)).read_bytes()
     asked: list[float] = []
 
@@ -165,31 +163,39 @@ def test_a_network_stream_dies_and_returns(tmp_path: Path) -> None:
     address = f"http://127.0.0.1:{server.server_port}/live.ts"
     returned, last = False, -1
     try:
-        with Capture(camera_opener(address), first_pause=0.1) as capture:
+        with Capture(camera_opener(address), retry_delay=0.1) as capture:
             for frame in capture:
                 returned = returned or len(asked) >= 3
                 assert frame.index > last
                 last = frame.index
                 if returned:
                     break
-            assert "live.ts" in capture.connection.camera
+            assert "live.ts" in capture.status.camera
     finally:
         server.shutdown()
         server.server_close()
     assert returned and last >= 25 and np.diff(asked)[:2].min() >= 0.1
 
 
-def test_a_camera_that_was_never_there_is_an_error() -> None:
+def test_a_camera_that_never_opens_is_an_error() -> None:
     def opener() -> Camera:
         raise SourceError("no such camera")
 
     with pytest.raises(SourceError, match="no such camera"), Capture(opener) as capture:
         list(capture)
-    assert str(capture.connection) == "lost: camera (no such camera)"
+    assert str(capture.status) == "lost: camera (no such camera)"
 
 
-def test_another_camera_takes_over() -> None:
-    first, second = Flaky([image(1)] * 500), Flaky([image(2)] * 500)
+def test_an_unexpected_error_of_a_camera_ends_the_frames() -> None:
+    def opener() -> Camera:
+        raise RuntimeError("driver bug")
+
+    with pytest.raises(RuntimeError, match="driver bug"), Capture(opener) as capture:
+        list(capture)
+
+
+def test_switching_to_another_camera() -> None:
+    first, second = FlakyCamera([image(1)] * 500), FlakyCamera([image(2)] * 500)
     with Capture(lambda: first) as capture:
         for frame in capture:
             if frame.index == 3:
@@ -199,7 +205,7 @@ def test_another_camera_takes_over() -> None:
     assert first.closed
 
 
-def test_places_that_cannot_be_cameras() -> None:
+def test_names_that_are_no_cameras() -> None:
     with pytest.raises(SourceError, match="takes a number"):
         camera_opener("nothing.mp4")
     with pytest.raises(SourceError, match="cannot be opened"):
@@ -208,45 +214,45 @@ def test_places_that_cannot_be_cameras() -> None:
 
 def test_faces_are_followed_while_the_points_shown_change(clip: Path) -> None:
     other = Query(("outer_lip",) * 3, (0.0, 0.25, 0.5))
-    lives: list[LiveResult] = []
+    results: list[LiveResult] = []
     with Capture(camera_opener(str(clip))) as capture:
-        live = Live(pipeline(), capture)
-        for result in live.results():
-            lives.append(result)
-            if len(lives) == 3:
-                live.keep(QUERY)
-                live.show(other)
-                live.smooth(0.9)
-    assert len(lives) > 5
-    assert {face.id for live_ in lives for face in live_.shown.faces} == {0}
-    for result in lives[4:]:
-        assert result.shown.query == other and result.kept.query == QUERY
-        for shown, kept in zip(result.shown.faces, result.kept.faces, strict=True):
-            assert shown.points.shape == (3, 2) and kept.points.shape == (len(QUERY), 2)
-            assert shown.measures is not None and kept.measures is not None
+        session = LiveSession(pipeline(), capture)
+        for result in session.results():
+            results.append(result)
+            if len(results) == 3:
+                session.record(QUERY)
+                session.show(other)
+                session.smooth(0.9)
+    assert len(results) > 5
+    assert {face.id for result in results for face in result.shown.faces} == {0}
+    for result in results[4:]:
+        assert result.shown.query == other and result.recorded.query == QUERY
+        for shown, recorded in zip(result.shown.faces, result.recorded.faces, strict=True):
+            assert shown.points.shape == (3, 2) and recorded.points.shape == (len(QUERY), 2)
+            assert shown.measures is not None and recorded.measures is not None
     with pytest.raises(UsageError, match="strength"):
-        live.smooth(3)
+        session.smooth(3)
 
 
-def test_a_failure_in_the_thread_is_raised_by_whoever_waits(clip: Path) -> None:
+def test_an_error_in_the_thread_is_raised_in_the_thread_that_waits(clip: Path) -> None:
     def record(result: LiveResult) -> None:
         raise OSError("the disk is full")
 
     with Capture(camera_opener(str(clip))) as capture:
-        live = Live(pipeline(), capture)
-        with pytest.raises(OSError, match="disk is full"), Worker(live, record) as worker:
-            worker.wait()
+        session = LiveSession(pipeline(), capture)
+        with pytest.raises(OSError, match="disk is full"), LiveThread(session, record) as thread:
+            thread.wait()
 
 
-def test_records_have_the_times_of_capture(clip: Path, tmp_path: Path) -> None:
-    film, table = VideoSink(tmp_path / "r.mp4", draw=Drawings()), open_table(tmp_path / "r.csv", QUERY)
+def test_recordings_keep_capture_times(clip: Path, tmp_path: Path) -> None:
+    video, table = VideoSink(tmp_path / "r.mp4", draw=LiveDrawing()), open_table(tmp_path / "r.csv", QUERY)
     times: list[float] = []
-    with Recorder([film], [table]) as recorder, Capture(camera_opener(str(clip))) as capture:
-        live = Live(pipeline(), capture)
-        live.keep(QUERY)
-        for result in live.results():
+    with LiveRecorder([video], [table]) as recorder, Capture(camera_opener(str(clip))) as capture:
+        session = LiveSession(pipeline(), capture)
+        session.record(QUERY)
+        for result in session.results():
             recorder.write(result)
-            times.append(result.kept.time)
+            times.append(result.recorded.time)
     with (tmp_path / "r.csv").open(encoding="utf-8") as file:
         rows = [float(row["time_s"]) for row in csv.DictReader(file)]
     assert rows == pytest.approx(times, abs=1e-6) and recorder.frames == len(times)
@@ -255,7 +261,7 @@ def test_records_have_the_times_of_capture(clip: Path, tmp_path: Path) -> None:
     assert np.diff(shown) == pytest.approx(np.diff(times), abs=0.002)
 
 
-def test_a_mirrored_result_has_its_points_on_what_they_were_on() -> None:
+def test_points_of_a_mirrored_result_stay_on_the_same_pixels() -> None:
     picture = np.zeros((48, 64, 3), np.uint8)
     picture[14, 11] = 255
     result = make_result(0, make_face(), image=picture)  # its second point is (11, 12)
@@ -266,26 +272,26 @@ def test_a_mirrored_result_has_its_points_on_what_they_were_on() -> None:
     assert mirrored(mirror).faces[0].raw == pytest.approx(result.faces[0].raw)
 
 
-def test_the_meter_tells_pace_and_age() -> None:
-    watch = PaceMeter(recent=100)
-    assert watch.pace.fps == 0
+def test_the_meter_measures_frame_rate_and_latency() -> None:
+    meter = LatencyMeter(recent=100)
+    assert meter.recent.fps == 0
     for i in range(200):
-        watch.add(captured=i / 50, shown=i / 50 + (0.1 if i % 10 == 5 else 0.02))
-    assert watch.pace.fps == pytest.approx(50, rel=0.05)
-    assert watch.pace.p50 == pytest.approx(0.02) and watch.pace.p95 == pytest.approx(0.1)
-    assert str(watch.pace) == "50 fps  20 ms, 95 % within 100"
+        meter.add(captured=i / 50, shown=i / 50 + (0.1 if i % 10 == 5 else 0.02))
+    assert meter.recent.fps == pytest.approx(50, rel=0.05)
+    assert meter.recent.p50 == pytest.approx(0.02) and meter.recent.p95 == pytest.approx(0.1)
+    assert str(meter.recent) == "50 fps, latency 20 ms (95 % within 100 ms)"
 
 
-def test_the_pace_of_all_frames_is_known_however_many_there_were() -> None:
-    watch = PaceMeter(recent=10)
-    assert watch.whole.fps == 0
+def test_the_meter_measures_all_frames() -> None:
+    meter = LatencyMeter(recent=10)
+    assert meter.total.fps == 0
     for i in range(1000):
-        watch.add(captured=i / 25, shown=i / 25 + (0.2 if i < 100 else 0.03))
-    assert watch.pace.p95 == pytest.approx(0.03) and watch.whole.p95 == pytest.approx(0.2)
-    assert watch.whole.fps == pytest.approx(25, rel=0.01) and watch.whole.p50 == pytest.approx(0.03)
+        meter.add(captured=i / 25, shown=i / 25 + (0.2 if i < 100 else 0.03))
+    assert meter.recent.p95 == pytest.approx(0.03) and meter.total.p95 == pytest.approx(0.2)
+    assert meter.total.fps == pytest.approx(25, rel=0.01) and meter.total.p50 == pytest.approx(0.03)
 
 
-def test_osc_messages_are_what_the_standard_says() -> None:
+def test_osc_messages_follow_the_standard() -> None:
     assert osc_message("/a", 1, 0.5) == b"/a\0\0,if\0" + struct.pack(">if", 1, 0.5)
     assert len(osc_message("/abc")) % 4 == 0
 
@@ -300,75 +306,75 @@ def test_osc_bundles_fit_into_datagrams() -> None:
 
 
 def test_datagrams_arrive() -> None:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as ear:
-        ear.bind(("127.0.0.1", 0))
-        ear.settimeout(5)
-        to = f"127.0.0.1:{ear.getsockname()[1]}"
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver:
+        receiver.bind(("127.0.0.1", 0))
+        receiver.settimeout(5)
+        to = f"127.0.0.1:{receiver.getsockname()[1]}"
         result = make_result(3, make_face(measures=Measures(MEASURES, np.zeros(len(MEASURES)))))
         with open_emitter("ndjson", to, QUERY, StringIO()) as emitter:
             emitter.write(result)
-        line = json.loads(ear.recv(65536))
+        line = json.loads(receiver.recv(65536))
         assert line["frame"] == 3 and line["faces"][0]["left_eye_0_x"] == 10.0 and line["faces"][0]["blink"] == 0
         with open_emitter("osc", to, QUERY, StringIO()) as emitter:
             emitter.write(result)
-        assert ear.recv(65536).startswith(b"#bundle\0")
+        assert receiver.recv(65536).startswith(b"#bundle\0")
 
 
 @pytest.mark.parametrize(
     ("format", "to", "message"),
     [("midi", None, "choose from ndjson, osc"), ("osc", "nowhere", "HOST:PORT"), ("osc", "a:99999", "HOST:PORT")],
 )
-def test_what_cannot_be_emitted(format: str, to: str | None, message: str) -> None:
+def test_invalid_emitters_are_refused(format: str, to: str | None, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         open_emitter(format, to, QUERY, StringIO())
 
 
-def test_the_drawing_key_goes_round() -> None:
+def test_the_drawing_key_cycles_through_styles() -> None:
     kinds = frozenset(DRAWINGS[0])
     seen = [kinds := next_drawing(kinds) for _ in DRAWINGS]
-    assert set(seen) == {frozenset(way) for way in DRAWINGS}
+    assert set(seen) == {frozenset(style) for style in DRAWINGS}
     assert next_drawing(frozenset({"ids"})) == frozenset(DRAWINGS[0])
 
 
-def test_the_label_stands_on_a_copy() -> None:
+def test_the_label_is_drawn_on_a_copy() -> None:
     picture = np.full((240, 320, 3), 200, np.uint8)
     shown = labelled(picture, "30 fps")
     assert (picture == 200).all() and (shown != 200).any() and (shown[:150] == 200).all()
 
 
 def press(window: Window, key: str) -> tuple[bool, list[str]]:
-    """Whether the window stays open after a key, and what it tells."""
-    told: list[str] = []
-    return window._key(ord(key), told.append), told
+    """Whether the window stays open after a key, and what it reports."""
+    messages: list[str] = []
+    return window._key(ord(key), messages.append), messages
 
 
 def test_the_keys_of_the_window(clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    draw = Drawings()
-    live = Live(pipeline(), Capture(camera_opener(str(clip))))
-    window = Window(live, draw)
-    assert press(window, "3") == (True, []) and set(live.query.parts) == {"left_brow", "right_brow"}
+    draw = LiveDrawing()
+    session = LiveSession(pipeline(), Capture(camera_opener(str(clip))))
+    window = Window(session, draw)
+    assert press(window, "3") == (True, []) and set(session.shown_query.parts) == {"left_brow", "right_brow"}
     press(window, "d")
     assert draw.kinds == frozenset(DRAWINGS[1])
-    assert press(window, "s") == (True, [])  # there is no picture yet
+    assert press(window, "s") == (True, [])  # there is no image yet
     assert press(window, "q")[0] is False and window._key(27, print) is False
     names = {save_snapshot(image(i)).name for i in range(3)}
     assert len(names) == 3 and all((tmp_path / name).stat().st_size for name in names)
 
 
 @pytest.mark.skipif(not has_display(), reason="there is no screen; xvfb-run gives one")
-def test_the_window_shows_until_there_is_no_more(clip: Path) -> None:
+def test_the_window_shows_results_until_the_end(clip: Path) -> None:
     with Capture(camera_opener(str(clip))) as capture:
-        live = Live(pipeline(), capture)
-        window = Window(live, Drawings())
-        told: list[str] = []
-        with Worker(live, lambda result: None) as worker:
-            window.run(worker.newest, told.append)
-    assert told[-1].startswith("shown at ")
-    assert worker.frames > 0 and worker.newest.closed and window.meter.pace.fps > 0
+        session = LiveSession(pipeline(), capture)
+        window = Window(session, LiveDrawing())
+        messages: list[str] = []
+        with LiveThread(session, lambda result: None) as thread:
+            window.run(thread.latest, messages.append)
+    assert messages[-1].startswith("shown at ")
+    assert thread.frames > 0 and thread.latest.closed and window.meter.recent.fps > 0
 
 
-def test_the_command_writes_what_it_saw(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_writes_its_results(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     clip, boxes = write_clip(tmp_path / "clip.mp4", 10, rate=30), tmp_path / "boxes.csv"
     boxes.write_text("frame,x,y,w,h\n")
     options = ["--camera", str(clip), "--parts", "eyes", "--view", "none", "--detector", "boxes"]

@@ -1,5 +1,5 @@
 # ruff: noqa: E402  without aiohttp the module is skipped before it imports what needs it
-"""The browser view: who may look, what pages may ask for, and the page itself in Chromium."""
+"""The browser view: access, messages of the page, and the page itself in Chromium."""
 
 from __future__ import annotations
 
@@ -18,14 +18,16 @@ import pytest
 aiohttp = pytest.importorskip("aiohttp", reason='the browser view needs aiohttp: pip install "vtrack[live]"')
 
 from tests.clips import write_clip
-from tests.pipelines.live.browser import CHROMIUM, Browser
+from tests.pipelines.live.chromium import CHROMIUM, Browser
 from tests.pipelines.toys import ToyDetector, ToyFace, ToyModel, painter
 from vtrack.errors import SinkError, UsageError
+from vtrack.pipelines.live.browser.access import Access
+from vtrack.pipelines.live.browser.controls import query_of
+from vtrack.pipelines.live.browser.server import FULL, BrowserServer
+from vtrack.pipelines.live.camera import camera_opener
 from vtrack.pipelines.live.capture import Capture
-from vtrack.pipelines.live.open_camera import camera_opener
-from vtrack.pipelines.live.recorder import Drawings, Recordings
-from vtrack.pipelines.live.server import FULL, Access, Server, query_of
-from vtrack.pipelines.live.session import Live, Worker
+from vtrack.pipelines.live.recorder import LiveDrawing, OnDemandRecorder
+from vtrack.pipelines.live.session import LiveSession, LiveThread
 from vtrack.pipelines.pipeline import Pipeline, Settings
 from vtrack.pipelines.sources.open import open_source
 from vtrack.query import parse_query
@@ -45,23 +47,23 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @contextmanager
 def served(camera: Path | str, folder: Path, access: Access) -> Iterator[str]:
-    """A live picture of toys; gives the page's address."""
+    """Serve a live session of toys; yields the page's address."""
     settings = Settings(
         parse_query("eyes,lips"), model=ToyModel(), detector=ToyDetector(), smooth="kalman", measures=True
     )
     ready, addresses = threading.Event(), []
 
-    def tell(address: str) -> None:
+    def report(address: str) -> None:
         addresses.append(address)
         ready.set()
 
-    draw = Drawings()
+    draw = LiveDrawing()
     with Capture(camera_opener(str(camera), loop=True)) as capture:
-        live = Live(Pipeline(settings), capture)
-        recordings = Recordings(live, draw, folder)
-        with recordings, Worker(live, recordings.write) as worker:
-            server = Server(live, worker.newest, draw, recordings, access)
-            thread = threading.Thread(target=lambda: asyncio.run(server.run(tell)))
+        session = LiveSession(Pipeline(settings), capture)
+        recorder = OnDemandRecorder(session, draw, folder)
+        with recorder, LiveThread(session, recorder.write) as tracking:
+            server = BrowserServer(session, tracking.latest, draw, recorder, access)
+            thread = threading.Thread(target=lambda: asyncio.run(server.run(report)))
             thread.start()
             try:
                 assert ready.wait(30)
@@ -98,24 +100,24 @@ class Page:
         await self.socket.close()
         await self._session.close()
 
-    async def told(self, wanted: str) -> dict[str, object]:
+    async def message_with(self, key: str) -> dict[str, object]:
         """The next text message that has this key."""
         async with asyncio.timeout(30):
             while True:
                 message = await self.socket.receive()
-                if message.type == aiohttp.WSMsgType.TEXT and wanted in (found := json.loads(message.data)):
+                if message.type == aiohttp.WSMsgType.TEXT and key in (found := json.loads(message.data)):
                     return found
 
-    async def picture(self) -> tuple[dict[str, object], bytes]:
-        """The next picture: facts and JPEG; says that it was shown."""
+    async def image(self) -> tuple[dict[str, object], bytes]:
+        """The next image: header and JPEG; reports it as shown."""
         async with asyncio.timeout(30):
             while True:
                 message = await self.socket.receive()
                 if message.type == aiohttp.WSMsgType.BINARY:
                     length = int.from_bytes(message.data[:4], "big")
-                    facts = json.loads(message.data[4 : 4 + length])
-                    await self.socket.send_json({"do": "shown", "frame": facts["frame"]})
-                    return facts, message.data[4 + length :]
+                    info = json.loads(message.data[4 : 4 + length])
+                    await self.socket.send_json({"do": "shown", "frame": info["frame"]})
+                    return info, message.data[4 + length :]
 
 
 async def status(address: str, **headers: str) -> int:
@@ -126,7 +128,7 @@ async def status(address: str, **headers: str) -> int:
 def test_access_is_for_those_who_know_the_token(address: str) -> None:
     root = address.partition("?")[0]
 
-    async def look() -> None:
+    async def check() -> None:
         assert await status(address) == 200
         for wrong in (root, f"{root}?token=", f"{root}?token=wrong-wrong-wrong", f"{root}?token={TOKEN}x"):
             assert await status(wrong) == 403
@@ -135,36 +137,36 @@ def test_access_is_for_those_who_know_the_token(address: str) -> None:
                     pass
             assert refused.value.status == 403
 
-    asyncio.run(look())
+    asyncio.run(check())
 
 
 def test_pages_of_other_origins_are_refused(address: str) -> None:
-    async def look() -> None:
+    async def check() -> None:
         for origin in ("http://evil.example", "null", address.partition("?")[0].replace("http:", "https:").rstrip("/")):
             with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
                 async with Page(address, Origin=origin):
                     pass
             assert refused.value.status == 403
-        assert await status(address, Host="evil.example") == 403  # a name that was made to point here
+        assert await status(address, Host="evil.example") == 403  # DNS rebinding
 
-    asyncio.run(look())
+    asyncio.run(check())
 
 
-def test_at_most_so_many_viewers(address: str) -> None:
-    async def look() -> None:
+def test_the_number_of_viewers_is_limited(address: str) -> None:
+    async def check() -> None:
         async with Page(address), Page(address), Page(address) as third:
             message = await third.socket.receive()
             assert message.type == aiohttp.WSMsgType.CLOSE and message.data == FULL
         async with Page(address) as another:
-            assert (await another.told("chips"))["parts"] == ["eyes", "lips"]
+            assert (await another.message_with("chips"))["parts"] == ["eyes", "lips"]
 
-    asyncio.run(look())
+    asyncio.run(check())
 
 
-def test_a_slow_viewer_gets_few_and_new_pictures(address: str) -> None:
-    async def look() -> None:
+def test_a_slow_viewer_gets_few_and_recent_images(address: str) -> None:
+    async def check() -> None:
         async with Page(address) as quick, Page(address) as slow:
-            frames = [(await quick.picture())[0]["frame"] for _ in range(20)]
+            frames = [(await quick.image())[0]["frame"] for _ in range(20)]
             assert frames == sorted(set(frames))
             waiting = []
             while True:
@@ -173,42 +175,42 @@ def test_a_slow_viewer_gets_few_and_new_pictures(address: str) -> None:
                 except TimeoutError:
                     break
                 waiting.append(message.type)
-            assert waiting.count(aiohttp.WSMsgType.BINARY) == 2  # it has not said that it has shown any
+            assert waiting.count(aiohttp.WSMsgType.BINARY) == 2  # it has reported none as shown
 
-    asyncio.run(look())
+    asyncio.run(check())
 
 
-def test_what_a_page_asks_for_is_done_and_told_to_all(address: str, tmp_path: Path) -> None:
-    async def look() -> None:
+def test_controls_are_applied_and_sent_to_all_viewers(address: str, tmp_path: Path) -> None:
+    async def check() -> None:
         async with Page(address) as page, Page(address) as other:
-            facts, jpeg = await page.picture()
-            assert facts["points"] == len(parse_query("eyes,lips")) and jpeg.startswith(b"\xff\xd8")
+            info, jpeg = await page.image()
+            assert info["points"] == len(parse_query("eyes,lips")) and jpeg.startswith(b"\xff\xd8")
             await page.socket.send_json({"do": "show", "parts": ["nose"], "density": 2.0})
             async with asyncio.timeout(30):
-                while (await page.picture())[0]["points"] != 22:
+                while (await page.image())[0]["points"] != 22:
                     pass
-                while (await other.told("parts"))["parts"] != ["nose"]:
+                while (await other.message_with("parts"))["parts"] != ["nose"]:
                     pass
             await page.socket.send_json({"do": "record", "on": True})
             for _ in range(15):
-                await page.picture()
+                await page.image()
             await page.socket.send_json({"do": "record", "on": False})
             async with asyncio.timeout(30):
-                while (await page.told("recording"))["recording"] is not False:
+                while (await page.message_with("recording"))["recording"] is not False:
                     pass
             for message, error in (
                 ({"do": "smooth", "strength": 7}, "strength"),
                 ({"do": "show", "parts": ["hats"], "density": 1}, "choose from jaw"),
-                ({"do": "show", "parts": ["jaw"], "density": 1000}, "density must lie"),
+                ({"do": "show", "parts": ["jaw"], "density": 1000}, "density must be"),
                 ({"do": "draw", "kinds": "hats"}, "cannot draw hats"),
-                ({"do": "dance"}, "nothing called"),
-                (["no"], "cannot be understood"),
-                ({"do": "shown", "frame": "x"}, "cannot be understood"),
+                ({"do": "dance"}, "unknown action"),
+                (["no"], "invalid message"),
+                ({"do": "shown", "frame": "x"}, "invalid message"),
             ):
                 await page.socket.send_json(message)
-                assert error in str((await page.told("error"))["error"])
+                assert error in str((await page.message_with("error"))["error"])
 
-    asyncio.run(look())
+    asyncio.run(check())
     (film,), (table,) = tmp_path.glob("vtrack-*.mp4"), tmp_path.glob("vtrack-*.csv")
     rows = table.read_text().splitlines()
     assert "nose_bridge_0_x" in rows[0] and "mouth_open" in rows[0] and len(rows) > 5
@@ -216,13 +218,13 @@ def test_what_a_page_asks_for_is_done_and_told_to_all(address: str, tmp_path: Pa
         assert sum(1 for _ in source) == len(rows) - 1
 
 
-def test_the_density_counts_points() -> None:
+def test_density_scales_the_number_of_points() -> None:
     assert len(query_of(["jaw", "pupils"], 2.0)) == 34 + 2
     assert len(query_of(["eyes"], 0.25)) == 4
     assert len(query_of([], 1.0)) == 0
 
 
-def test_addresses_that_others_can_reach_get_a_token() -> None:
+def test_addresses_reachable_by_others_get_a_token() -> None:
     assert Access().token is None and Access("::1").token is None
     made = Access("0.0.0.0").token
     assert made is not None and len(made) >= 16 and made != Access("0.0.0.0").token
@@ -236,43 +238,43 @@ def test_addresses_that_others_can_reach_get_a_token() -> None:
             Access(**wrong)
 
 
-def test_a_taken_port_is_told(clip: Path, tmp_path: Path, address: str) -> None:
+def test_a_port_in_use_is_reported(clip: Path, tmp_path: Path, address: str) -> None:
     port = int(urlsplit(address).port or 0)
-    server = Server(*_parts(clip, tmp_path), Access(port=port))
+    server = BrowserServer(*_parts(clip, tmp_path), Access(port=port))
     with pytest.raises(SinkError, match=r"cannot listen on .* try --port 0"):
         asyncio.run(server.run(print))
 
 
 def _parts(clip: Path, folder: Path) -> tuple[object, ...]:
     settings = Settings(parse_query("eyes"), model=ToyModel(), detector=ToyDetector(), smooth="kalman", measures=True)
-    live = Live(Pipeline(settings), Capture(camera_opener(str(clip))))
-    draw = Drawings()
-    return live, Worker(live, print).newest, draw, Recordings(live, draw, folder)
+    session = LiveSession(Pipeline(settings), Capture(camera_opener(str(clip))))
+    draw = LiveDrawing()
+    return session, LiveThread(session, print).latest, draw, OnDemandRecorder(session, draw, folder)
 
 
 @needs_chromium
-def test_the_page_shows_faces_that_move_and_obeys_chips_and_keys(address: str, tmp_path: Path) -> None:
-    async def look() -> None:
+def test_the_page_shows_moving_faces_and_reacts_to_chips_and_keys(address: str, tmp_path: Path) -> None:
+    async def check() -> None:
         async with Browser(tmp_path / "profile") as page:
             await page.open(address)
-            await page.until("window.vtrack?.shown > 5 && vtrack.facts.faces.length == 1")
-            first = await page.value("vtrack.facts.faces[0].points")
-            await page.until(f"Math.abs(vtrack.facts.faces[0].points[0] - {first[0]}) > 10")
+            await page.until("window.vtrack?.shown > 5 && vtrack.info.faces.length == 1")
+            first = await page.value("vtrack.info.faces[0].points")
+            await page.until(f"Math.abs(vtrack.info.faces[0].points[0] - {first[0]}) > 10")
             assert await page.value("document.getElementById('connection').dataset.state") == "live"
-            assert await page.value("document.getElementById('veil').hidden")
+            assert await page.value("document.getElementById('overlay').hidden")
             # Chips change what is drawn.
             await page.value("document.querySelector('[data-part=eyes]').click()")
-            await page.until("vtrack.facts.points == 20")
+            await page.until("vtrack.info.points == 20")
             assert await page.value("document.querySelector('[data-part=eyes]').ariaPressed") == "false"
             await page.press("1")
             await page.until(
-                "vtrack.facts.points == 37 && document.querySelector('[data-part=jaw]').ariaPressed == 'true'"
+                "vtrack.info.points == 37 && document.querySelector('[data-part=jaw]').ariaPressed == 'true'"
             )
             await page.value(
                 "document.getElementById('density').value = 1;document.getElementById('density').oninput()"
             )
-            await page.until("vtrack.facts.points == 74")
-            # Pausing stops the picture.
+            await page.until("vtrack.info.points == 74")
+            # Pausing stops the view.
             await page.press(" ")
             await page.until("document.getElementById('pause').ariaPressed == 'true'")
             await asyncio.sleep(0.5)
@@ -281,8 +283,8 @@ def test_the_page_shows_faces_that_move_and_obeys_chips_and_keys(address: str, t
             assert await page.value("vtrack.shown") == shown
             await page.press(" ")
             await page.until(f"vtrack.shown > {shown}")
-            # The picture is not black, and the plots have lines.
-            for canvas in ("picture", "plot-eyes", "plot-turn"):
+            # The image is not black, and the plots have lines.
+            for canvas in ("view", "plot-eyes", "plot-turn"):
                 script = (
                     f"new Set(document.getElementById('{canvas}').getContext('2d').getImageData(0,0,320,240).data).size"
                 )
@@ -290,12 +292,12 @@ def test_the_page_shows_faces_that_move_and_obeys_chips_and_keys(address: str, t
             await page.screenshot(tmp_path / "page.png")
             assert (tmp_path / "page.png").stat().st_size > 10_000
 
-    asyncio.run(look())
+    asyncio.run(check())
 
 
 @needs_chromium
 def test_a_page_of_another_origin_cannot_connect(address: str, tmp_path: Path) -> None:
-    async def look() -> None:
+    async def check() -> None:
         async with Browser(tmp_path / "profile") as page:
             await page.open("data:text/html,<p>another page")
             await page.value(
@@ -304,7 +306,7 @@ def test_a_page_of_another_origin_cannot_connect(address: str, tmp_path: Path) -
             )
             assert await page.until("window.end") == "refused"
 
-    asyncio.run(look())
+    asyncio.run(check())
 
 
 def write_y4m(path: Path) -> Path:
@@ -327,37 +329,37 @@ def test_the_browsers_own_camera_is_tracked(tmp_path: Path) -> None:
         f"--use-file-for-fake-video-capture={fake}",
     )
 
-    async def look(address: str) -> None:
+    async def check(address: str) -> None:
         async with Browser(tmp_path / "profile", *flags) as page:
             await page.open(address)
             await page.until("document.getElementById('camera')?.hidden === false")
             assert await page.value("vtrack.shown") == 0
             await page.press("c")
-            await page.until("vtrack.shown > 5 && vtrack.facts.faces.length == 1")
-            first = await page.value("vtrack.facts.faces[0].points")
-            await page.until(f"Math.abs(vtrack.facts.faces[0].points[0] - {first[0]}) > 5")
+            await page.until("vtrack.shown > 5 && vtrack.info.faces.length == 1")
+            first = await page.value("vtrack.info.faces[0].points")
+            await page.until(f"Math.abs(vtrack.info.faces[0].points[0] - {first[0]}) > 5")
             assert "the browser's camera" in await page.value("document.getElementById('connection').textContent")
             assert await page.value("document.getElementById('camera').ariaPressed") == "true"
             await page.press("c")
             await page.until("document.getElementById('camera').ariaPressed == 'false'")
 
     with served("browser", tmp_path, Access(port=0)) as address:
-        asyncio.run(look(address))
+        asyncio.run(check(address))
 
 
-def test_an_offer_that_is_none_is_refused(address: str) -> None:
+def test_an_invalid_offer_is_refused(address: str) -> None:
     pytest.importorskip("aiortc", reason='the browser\'s camera needs aiortc: pip install "vtrack[live]"')
 
-    async def look() -> None:
+    async def check() -> None:
         async with Page(address) as page:
             await page.socket.send_json({"do": "camera", "offer": "hello"})
-            assert "no offer" in str((await page.told("error"))["error"])
-            assert (await page.picture())[0]["points"] > 0
+            assert "invalid WebRTC offer" in str((await page.message_with("error"))["error"])
+            assert (await page.image())[0]["points"] > 0
 
-    asyncio.run(look())
+    asyncio.run(check())
 
 
-def test_a_certificate_that_is_none_is_refused(tmp_path: Path) -> None:
+def test_an_invalid_certificate_is_refused(tmp_path: Path) -> None:
     (tmp_path / "bad.pem").write_text("hello")
-    with pytest.raises(UsageError, match="cannot be used as a certificate"):
-        Access(certificate=tmp_path / "bad.pem").encryption()
+    with pytest.raises(UsageError, match="cannot load the certificate"):
+        Access(certificate=tmp_path / "bad.pem").ssl_context()
