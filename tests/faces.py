@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,8 @@ import cv2
 import numpy as np
 
 from vtrack.data import Dataset
+from vtrack.data.lids import eye_points
+from vtrack.data.mesh_labels import VERTICES
 from vtrack.layouts import Layout, load_layout
 from vtrack.template import load_template
 from vtrack.types import FloatArray, ImageArray, LandmarkModel, Prediction, Query
@@ -75,3 +78,33 @@ def write_pts(path: Path, points: FloatArray) -> None:
     lines = [f"{x + 1:.3f} {y + 1:.3f}" for x, y in points]
     path.write_text("\n".join(["version: 1", f"n_points: {len(points)}", "{", *lines, "}"]) + "\n")
     path.with_suffix(".png").write_bytes(picture(400, 400))
+
+
+STATES = (
+    ("train", "cew:1", "closed"),
+    ("train", "wink:2", "wink"),
+    ("train", "lfw:3", "open"),
+    ("val", "lfw:4", "half+yawn"),
+)
+"""Split, group and state of each face of `state_zip`."""
+
+
+def state_zip(path: Path, rows: tuple[tuple[str, str, str], ...] = STATES, columns: int = 478) -> Path:
+    """A zip of faces with states: the template's mesh, of a wink the right eye half as open."""
+    mesh = load_layout("mesh")
+    points = template_faces(mesh, len(rows))
+    for (_, _, state), face in zip(rows, points, strict=True):
+        if state == "wink":
+            ring = face[eye_points(mesh, "right", "mesh_eye")]
+            face[eye_points(mesh, "right", "mesh_eye")] = ring.mean(0) + (ring - ring.mean(0)) * (1, 0.5)
+    vertices = np.zeros((len(rows), columns, 2))
+    vertices[:, VERTICES] = points
+    names = ",".join(f"x{i},y{i}" for i in range(1, columns + 1))
+    lines = [f"file,split,group,state,{names}"]
+    for i, (row, face) in enumerate(zip(rows, vertices, strict=True)):
+        lines.append(",".join([f"images/{i}.png", *row, *(f"{value:.3f}" for value in face.ravel())]))
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("labels.csv", "\n".join(lines) + "\n")
+        for i in range(len(rows)):
+            archive.writestr(f"images/{i}.png", picture(400, 400))
+    return path

@@ -28,6 +28,7 @@ _OF_LANDMARKS = (
     "init",
     "only",
     "points",
+    "gaps",
     "in_memory",
     "augment",
 )
@@ -84,6 +85,8 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("--steps", type=int, help="(default: 20000; 6000 with --task detect)")
     parser.add_argument("--batch", type=int, help="faces, or scenes, a step (default: 32; 16)")
     parser.add_argument("--points", type=int, default=68, help="most points of a face a step (default: %(default)s)")
+    parser.add_argument("--gaps", type=float, default=0.0, metavar="X", help="weight of the distances from lid to lid and "
+        "from lip to lip beside that of the points, 0.3 for example; of udfld alone (default: 0)")  # fmt: skip
     parser.add_argument("--rate", type=float, help="highest learning rate (default: 0.001; 0.002)")
     parser.add_argument("--every", type=int, help="steps between validations (default: 1000; 500)")
     parser.add_argument("--seed", type=int, default=0)
@@ -160,6 +163,7 @@ def _landmarks(args: argparse.Namespace) -> Path:
         only=tuple(args.only),
         augmentation=make_augmentation(knobs(args.augment)),
         most_points=args.points,
+        gaps=args.gaps,
         seed=args.seed,
         threads=args.threads,
         device=args.device,

@@ -24,7 +24,7 @@ from vtrack.parts import nearest
 SPLITS = ("train", "val", "test", "all")
 
 # Data sets that share the layout of another.
-_LAYOUT_OF = {"w68": "300w", "ytf68": "300w", "cofw68": "300w", "fgnet68": "xm2vts68"}
+_LAYOUT_OF = {"w68": "300w", "ytf68": "300w", "cofw68": "300w", "states68": "300w", "fgnet68": "xm2vts68"}
 # The reader of a data set as it is downloaded; zips, CSV and JSON are told by their suffix.
 _READERS: dict[str, Callable[[str, Layout, Path, str], Dataset]] = {
     "300w": read_pts_tree,

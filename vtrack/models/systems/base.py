@@ -40,6 +40,10 @@ class Labelled:
     """(B,) bool"""
     trust: float
     """Weight of these labels."""
+    pairs: Tensor | None = None
+    """(P, 2) points that face each other across an eye or a mouth; None where their distances are not to be learned."""
+    gaps: float = 0.0
+    """Weight of these distances beside the points."""
 
     @property
     def known(self) -> Tensor:

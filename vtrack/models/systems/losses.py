@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from vtrack.models.systems.output import Output
+from vtrack.types import Query
 
 WING_WIDTH, WING_CURVE = 10.0, 2.0
 """Wing loss, in pixels of a 256-pixel crop: beyond the width it is linear, within it logarithmic."""
@@ -66,3 +69,43 @@ def landmark_loss(output: Output, points: Tensor, is_face: Tensor, trust: float)
     total = trust * (0.1 * regression + 0.05 * spread) + 0.3 * presence
     told = {"wing": regression / len(output.points), "spread": spread, "presence": presence}
     return total, {name: value.detach() for name, value in told.items()}
+
+
+OPENING_PARTS = (
+    *("left_eye", "right_eye", "outer_lip", "inner_lip"),
+    *("left_mesh_eye", "right_mesh_eye", "mesh_outer_lip", "mesh_inner_lip"),
+)
+"""Parts that open: closed curves from corner (0) to corner (1/2) and back, where position p faces 1 - p."""
+
+_SHUT = 0.01
+"""A distance in crop units below which what faces each other counts as shut: a thirtieth of an eye's width."""
+_MORE = 2.0
+"""How much more a shut one weighs than an open one."""
+
+
+def facing(query: Query) -> npt.NDArray[np.intp]:
+    """(pairs, 2) places of points that face each other, upper lid or lip first."""
+    place = {
+        (part, round(position, 4)): i
+        for i, (part, position) in enumerate(zip(query.parts, query.positions, strict=True))
+    }
+    pairs = [
+        (i, place[part, round(1 - position, 4)])
+        for (part, position), i in place.items()
+        if part in OPENING_PARTS and 0 < position < 0.5 and (part, round(1 - position, 4)) in place
+    ]
+    return np.array(pairs, np.intp).reshape(-1, 2)
+
+
+def gap_loss(points: Tensor, targets: Tensor, known: Tensor, pairs: Tensor) -> Tensor:
+    """Wing loss of the way from each point to the one that faces it, points (B, L, 2), pairs (P, 2); more where that is short.
+
+    The loss of points alone is content with lids that are both wrong by a little: to an eye that is shut that is a slit.
+    """
+    if not len(pairs):
+        return points.sum() * 0.0
+    upper, lower = pairs.unbind(-1)
+    gap, true = points[:, lower] - points[:, upper], targets[:, lower] - targets[:, upper]
+    both = known[:, upper] & known[:, lower]  # (B, P)
+    weight = 1.0 + _MORE * torch.exp(-((true.norm(dim=-1) / _SHUT) ** 2))
+    return (wing(gap - true).sum(-1) * weight * both).sum() / both.sum().clamp(min=1)

@@ -24,7 +24,7 @@ from vtrack.errors import ModelError, UsageError
 from vtrack.models.backbones.blocks import constant
 from vtrack.models.backbones.registry import FeaturePyramid, build_backbone, normalise
 from vtrack.models.systems.base import Labelled, System, full_precision
-from vtrack.models.systems.losses import landmark_loss, place_loss
+from vtrack.models.systems.losses import gap_loss, landmark_loss, place_loss
 from vtrack.models.systems.output import Output
 from vtrack.text import embed
 
@@ -141,7 +141,14 @@ class Udfld(System):
         with full_precision(batch.crops):
             total, told = landmark_loss(output, batch.points, batch.is_face, batch.trust)
             place = place_loss(likeness, batch.targets, batch.known)
-        return total + 0.5 * batch.trust * place, {**told, "place": place.detach()}
+            total = total + 0.5 * batch.trust * place
+            told = {**told, "place": place.detach()}
+            if batch.pairs is not None:
+                # Of the start and of each layer, as the points are.
+                gap = sum(gap_loss(points, batch.targets, batch.known, batch.pairs) for points in output.points)
+                total = total + 0.1 * batch.gaps * batch.trust * gap
+                told["gap"] = torch.as_tensor(gap).detach() / len(output.points)
+        return total, told
 
 
 def initialise(features: Tensor, agnostic: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -26,7 +26,9 @@ from vtrack.models.backbones.registry import channels_last, normalise
 from vtrack.models.decoding.interpolation import marks
 from vtrack.models.networks import unfold_norms
 from vtrack.models.systems.base import Labelled, System
+from vtrack.models.systems.losses import facing
 from vtrack.models.systems.registry import SYSTEMS, build_system, system_of
+from vtrack.models.systems.udfld import UdfldConfig
 from vtrack.text import embed
 from vtrack.training.common.checkpoint import (
     load_run,
@@ -64,6 +66,8 @@ def train(recipe: Recipe, out: Path, report: Callable[[str], None] = log.info) -
         raise UsageError(f"a run needs at least 1 step and a batch of 2, got {recipe.steps} and {recipe.batch}")
     if recipe.most_points < 1:
         raise UsageError(f"at least 1 point of a face is to be asked for in a step, not {recipe.most_points}")
+    if recipe.gaps and not isinstance(recipe.model, UdfldConfig):
+        raise UsageError("only udfld learns the distances from lid to lid; leave --gaps out")
     out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(recipe.seed)
     torch.set_num_threads(recipe.threads)
@@ -222,7 +226,9 @@ class Run:
         parts, positions = self._encoded(query)
         trust = self.recipe.trust.get(batch.store, 1.0)
         with autocast(self.device):
-            loss, told = self.model.loss(Labelled(images, parts, positions, points, is_face, trust))
+            pairs = self._sent(facing(query)) if self.recipe.gaps else None
+            batch_of_labels = Labelled(images, parts, positions, points, is_face, trust, pairs, self.recipe.gaps)
+            loss, told = self.model.loss(batch_of_labels)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         self.team.agree(self.model)

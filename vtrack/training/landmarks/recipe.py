@@ -40,6 +40,8 @@ class Recipe:
     """A shipped model, or the .json of another, that is learned from beside the labels."""
     teacher_share: float = 0.5
     """How much of what is learned is the teacher's."""
+    gaps: float = 0.0
+    """Weight of the distances from lid to lid and lip to lip, beside the points' own; by udfld alone."""
     augmentation: Augmentation = field(default_factory=Augmentation)
     steps: int = 20_000
     batch: int = 32

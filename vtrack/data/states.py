@@ -1,0 +1,78 @@
+"""Faces with a state: eyes shut or half shut, mouths open, masks. Their points are vertices of mediapipe's face mesh.
+
+A zip of `images/` and a `labels.csv` whose columns are `file,split,group,state` and then `x1,y1` to `x478,y478`.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from vtrack.data.dataset import Dataset
+from vtrack.data.formats import folders
+from vtrack.data.mesh_labels import VERTICES
+from vtrack.errors import DataError, EmptySplitError
+from vtrack.layouts import load_layout
+
+_LEADING = ["file", "split", "group", "state"]
+_MESH = 478
+"""Vertices of the mesh with irises."""
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class StateFaces:
+    """Faces of one split with their states."""
+
+    data: Dataset
+    """The faces in the layout `mesh`."""
+    states: tuple[str, ...]
+    """Of each face: `closed`, `half`, `open`, `mouth`, `yawn`, `wink`, or several joined by `+`."""
+
+    def __len__(self) -> int:
+        return len(self.states)
+
+    def __getitem__(self, which: Any) -> StateFaces:
+        """The faces at these places."""
+        places = np.arange(len(self))[which].reshape(-1)
+        return StateFaces(self.data[places], tuple(self.states[i] for i in places))
+
+    def has(self, state: str) -> npt.NDArray[np.bool_]:
+        """(faces,) whether a state is among each face's."""
+        return np.array([state in one.split("+") for one in self.states], np.bool_)
+
+    def of_group(self, beginning: str) -> npt.NDArray[np.bool_]:
+        """(faces,) whether the group begins so: `cew:` for faces that people judged to be shut."""
+        return np.array([group.startswith(beginning) for group in self.data.groups], np.bool_)
+
+
+def read_states(path: Path, split: str) -> StateFaces:
+    """The faces of one split (train, val or all) of a zip of faces with states."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            header, *rows = csv.reader(io.StringIO(archive.read("labels.csv").decode("utf-8-sig")))
+            rows = [row for row in rows if split == "all" or folders.wanted(row[1], split)]
+            content = {row[0]: archive.read(row[0]) for row in rows}
+            numbers = np.array([row[len(_LEADING) :] for row in rows], np.float32)
+    except (OSError, KeyError, IndexError, ValueError, zipfile.BadZipFile) as error:
+        raise DataError(f"{path}: not a readable zip of faces with states: {error}") from error
+    if header[: len(_LEADING)] != _LEADING or len(header) != len(_LEADING) + 2 * _MESH:
+        raise DataError(f"{path}: the columns must be {','.join(_LEADING)} and the {_MESH} points of the mesh")
+    if not rows:
+        raise EmptySplitError(f"{path}: no faces in the split {split!r}")
+    vertices = numbers.reshape(len(rows), _MESH, 2)
+    data = Dataset(
+        path.stem,
+        load_layout("mesh"),
+        tuple(row[0] for row in rows),
+        vertices[:, VERTICES],
+        tuple(row[2] for row in rows),
+        content.__getitem__,
+    )
+    return StateFaces(data, tuple(row[3] for row in rows))

@@ -1,0 +1,124 @@
+"""Faces with shut eyes, winks and open mouths as a data set of 68 points, for training.
+
+Their points come from a model, `accurate` by default, but those of the eyes from mediapipe's mesh through a map learned
+on faces that have both (`vtrack.data.lids`), with lids brought together where a person says shut.
+
+    python -m vtrack.data.mesh_labels ../shared/data runs/mesh.zip        # where mediapipe is installed
+    python -m vtrack.training.landmarks.state_labels ../shared/data runs/mesh.zip runs/states.zip
+    vtrack train --data states68:runs/states.zip ...
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import logging
+import zipfile
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+from vtrack.data.dataset import Dataset
+from vtrack.data.lids import LidMap, eye_points, narrowed, opening, share_left
+from vtrack.data.sources import load_dataset
+from vtrack.data.states import StateFaces, read_states
+from vtrack.imaging.crops import Crops
+from vtrack.imaging.warp import warp
+from vtrack.layouts import load_layout
+from vtrack.models import load_model
+from vtrack.types import FloatArray, LandmarkModel
+
+log = logging.getLogger(__name__)
+
+SETS = ("shut478", "yawn478")
+SIDES = ("left", "right")
+_BY_PEOPLE = "cew:"
+"""Groups of faces whose eyes people judged to be shut."""
+_ROUNDS = 2
+"""Looks at each face, the second from the box of the first look's points."""
+
+
+def learn_maps(people: Dataset, mesh: Dataset) -> dict[str, LidMap]:
+    """A map of each side from the faces of `people` (`300w`) that `mesh` has too, under files like `images/w68-NAME`."""
+    place = {f"images/{people.name}-{Path(file).name}": i for i, file in enumerate(people.files)}
+    pairs = [(place[file], i) for i, file in enumerate(mesh.files) if file in place]
+    mine, theirs = (list(side) for side in zip(*pairs, strict=True))
+    return {
+        side: LidMap.learn(
+            mesh.points[theirs][:, eye_points(mesh.layout, side, "mesh_eye")],
+            people.points[mine][:, eye_points(people.layout, side)],
+        )
+        for side in SIDES
+    }
+
+
+def predicted(model: LandmarkModel, data: Dataset) -> FloatArray:
+    """(faces, 68, 2) what a model says of each face: the mean of the picture and its mirror image."""
+    layout = load_layout("300w")
+    points = np.empty((len(data), len(layout), 2), np.float32)
+    for i in range(len(data)):
+        image, box = data.image(i), data.layout.face_box(data.points[i : i + 1])
+        for _ in range(_ROUNDS):
+            crops = Crops.around(box, model.margin)
+            cut = warp([image], [0], crops, model.input_size)
+            looks = np.concatenate([cut, cut[..., ::-1]])
+            told = np.array(model.predict(looks, layout.query).points)
+            told[1] = told[1, layout.mirror] * (-1, 1) + (1, 0)
+            points[i] = crops.to_frame(told.mean(0, keepdims=True))[0]
+            box = layout.face_box(points[i : i + 1])
+    return points
+
+
+def with_lids(faces: StateFaces, points: FloatArray, maps: dict[str, LidMap]) -> FloatArray:
+    """Points (faces, 68, 2) with the eyes of the mesh, shut where they are shut."""
+    layout, mesh = load_layout("300w"), faces.data.layout
+    rings = {side: faces.data.points[:, eye_points(mesh, side, "mesh_eye")] for side in SIDES}
+    openings = {side: opening(rings[side]) for side in SIDES}
+    shut = faces.of_group(_BY_PEOPLE)
+    narrow = faces.has("closed") | faces.has("half")
+    out = np.array(points, np.float32)
+    for side, other in (SIDES, SIDES[::-1]):
+        winked = faces.has("wink") & (openings[side] < openings[other])
+        share = np.where(narrow | winked, share_left(openings[side], shut | winked), 1.0)
+        out[:, eye_points(layout, side)] = narrowed(maps[side](rings[side]), share)
+    return out
+
+
+def write_states(sets: Iterable[StateFaces], maps: dict[str, LidMap], model: LandmarkModel, out: Path) -> None:
+    """A zip of the faces with their 68 points, photographs as they are."""
+    table = io.StringIO()
+    rows = csv.writer(table, lineterminator="\n")
+    count = len(load_layout("300w"))
+    rows.writerow(["file", "split", "group", *(f"{axis}{i}" for i in range(1, count + 1) for axis in "xy")])
+    unfinished = out.with_suffix(".part")
+    with zipfile.ZipFile(unfinished, "w", zipfile.ZIP_STORED) as archive:
+        for faces in sets:
+            data = faces.data
+            points = with_lids(faces, predicted(model, data), maps)
+            for file, group, face in zip(data.files, data.groups, points, strict=True):
+                name = f"images/{data.name}-{Path(file).name}"
+                archive.writestr(name, data.read(file))
+                rows.writerow([name, "train", f"{data.name}/{group}", *(f"{value:.2f}" for value in face.ravel())])
+            log.info("%s: %d faces", data.name, len(data))
+        archive.writestr("labels.csv", table.getvalue())
+    unfinished.replace(out)
+
+
+def main() -> None:
+    """Write the data set."""
+    parser = argparse.ArgumentParser(description="Faces with states as a data set of 68 points (train parts only).")
+    parser.add_argument("data", type=Path, metavar="DATA", help="folder of the zips")
+    parser.add_argument("mesh", type=Path, metavar="MESH.zip", help="written by python -m vtrack.data.mesh_labels")
+    parser.add_argument("out", type=Path, metavar="OUT.zip")
+    parser.add_argument("--model", default="accurate", help="says the points but the eyes' (default: %(default)s)")
+    args = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    maps = learn_maps(load_dataset(f"w68:{args.data / 'w68.zip'}", "train"), load_dataset(f"mesh:{args.mesh}", "train"))
+    sets = (read_states(args.data / f"{name}.zip", "train") for name in SETS)
+    write_states(sets, maps, load_model(args.model), args.out)
+
+
+if __name__ == "__main__":
+    main()
