@@ -110,6 +110,11 @@ _MESH: tuple[Part, ...] = (
 
 PARTS: dict[str, Part] = {part.name: part for part in (*_EVERY, *_MESH)}
 
+ENDS: dict[str, dict[float, tuple[str, float]]] = {"chin": {0.0: ("chin_crease", 0.5), 1.0: ("jaw", 0.5)}}
+"""Ends of a part that no data set marks as its own, and the points of other parts that they are. Data sets mark two points of
+the middle line of the chin; a line drawn on through them turns about like a needle.
+"""
+
 GROUPS: dict[str, tuple[str, ...]] = {
     "eyes": ("left_eye", "right_eye"),
     "brows": ("left_brow", "right_brow"),

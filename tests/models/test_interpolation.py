@@ -15,7 +15,7 @@ from vtrack.data import Dataset, load_dataset
 from vtrack.data.sources import layout_of
 from vtrack.imaging.crops import Crops
 from vtrack.imaging.warp import warp
-from vtrack.layouts import load_layout
+from vtrack.layouts import load_layout, points_of
 from vtrack.models import load_model, shipped
 from vtrack.models.card import WEIGHTS, Card, read_card
 from vtrack.models.decoding import interpolation as reading_module
@@ -229,11 +229,21 @@ def test_a_closed_part_ends_where_it_starts() -> None:
 
 
 def test_beyond_its_outermost_knot_a_curve_goes_straight_on() -> None:
-    plan = reading(along("chin", [i / 60 for i in range(61)]), FAST)
-    assert len(plan.asked) == 2
+    plan = reading(along("hairline", [i / 90 for i in range(9)]), FAST)
     assert plan.points is not None and plan.sigma is not None
-    np.testing.assert_allclose(plan.points @ np.array(plan.asked.positions), np.linspace(0, 1, 61), atol=1e-6)
-    np.testing.assert_array_equal(plan.sigma[[0, -1]], np.eye(2))
+    first = min(FAST.knots["hairline"])
+    assert first > 8 / 90
+    np.testing.assert_allclose(np.diff(plan.points, 2, axis=0), 0, atol=1e-6)
+    nearest = plan.asked.positions.index(first)
+    np.testing.assert_array_equal(plan.sigma[:, nearest], 1)
+
+
+def test_the_chin_ends_at_its_crease_and_at_the_jaw() -> None:
+    plan = reading(along("chin", [0.0, 1 / 3, 1.0]), FAST)
+    assert plan.points is not None
+    told = [points_of(plan.asked)[int(row.argmax())] for row in plan.points]
+    assert told == [("chin_crease", 0.5), ("chin", pytest.approx(1 / 3, abs=1e-5)), ("jaw", 0.5)]
+    np.testing.assert_allclose(plan.points.max(1), 1, atol=1e-6)
 
 
 def test_left_and_right_have_the_same_knots_mirrored() -> None:

@@ -16,7 +16,7 @@ import numpy as np
 
 from vtrack.layouts import Layout
 from vtrack.models.card import Card
-from vtrack.parts import PARTS, Part
+from vtrack.parts import ENDS, PARTS, Part
 from vtrack.types import FloatArray, Prediction, Query
 
 NEAR = 0.01
@@ -93,23 +93,31 @@ def reading(query: Query, taught: Taught) -> Reading:
     for part in dict.fromkeys(query.parts):
         places = np.flatnonzero(parts == part)
         if part in taught.marked and _strays(PARTS[part], np.array(query.positions)[places], taught.marked[part]):
-            curves[part] = places, taught.knots[part]
+            curves[part] = places, _knots(part, taught)
     if not curves:
         return Reading(query)
     plain = [i for i, part in enumerate(query.parts) if part not in curves]
     asked = [(query.parts[i], query.positions[i]) for i in plain]
-    asked += [(part, knot) for part, (_, knots) in curves.items() for knot in knots]
+    asked += [point for _, knots in curves.values() for _, point in knots]
     points, sigma = np.zeros((2, len(query), len(asked)), np.float32)
     points[plain, range(len(plain))] = sigma[plain, range(len(plain))] = 1
     column = len(plain)
     for part, (places, knots) in curves.items():
         at, columns = np.array(query.positions)[places], slice(column, column + len(knots))
-        points[places, columns] = _smooth(PARTS[part], np.array(knots), at)
-        sigma[places, columns] = _straight(PARTS[part], np.array(knots), at)
+        positions = np.array([position for position, _ in knots])
+        points[places, columns] = _smooth(PARTS[part], positions, at)
+        sigma[places, columns] = _straight(PARTS[part], positions, at)
         column += len(knots)
     needed = np.flatnonzero(points.any(0))
     chosen = Query(tuple(asked[i][0] for i in needed), tuple(asked[i][1] for i in needed))
     return Reading(chosen, points[:, needed], sigma[:, needed])
+
+
+def _knots(part: str, taught: Taught) -> list[tuple[float, tuple[str, float]]]:
+    """Positions of a part's knots in order, and the point that each is: its own, or an end that another part has."""
+    own = {knot: (part, knot) for knot in taught.knots[part]}
+    ends = {at: point for at, point in ENDS.get(part, {}).items() if point[0] in taught.marked}
+    return sorted({**ends, **own}.items())
 
 
 def _strays(part: Part, positions: FloatArray, marked: tuple[float, ...]) -> bool:
