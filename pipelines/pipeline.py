@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -132,9 +132,9 @@ class Pipeline:
 
     @property
     def card(self) -> dict[str, Any]:
-        """What is known of the landmark model, its weights above all, and what runs it; of a model of one's own its name."""
+        """Which landmark model it is, by its card, and what runs it; of a model of one's own its name."""
         card, engine = getattr(self.model, "card", None), getattr(self.model, "engine", None)
-        known = {"name": self.model.name} if card is None else asdict(card)
+        known = {"name": self.model.name} if card is None else card.reference
         return known if engine is None else {**known, "engine": engine}
 
     def results(

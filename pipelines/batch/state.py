@@ -83,14 +83,13 @@ class Recipe:
         return plain
 
     def model(self) -> dict[str, Any]:
-        """The card of the landmark model, without loading it."""
+        """Which landmark model it is, by its card, without loading it."""
         from vtrack.models import card_path
 
         model = self.settings.get("model", "fast")
         if not isinstance(model, str):
             return {"name": model.name}
-        card: dict[str, Any] = json.loads(json.dumps(asdict(read_card(card_path(model)))))
-        return card
+        return read_card(card_path(model)).reference
 
 
 class Ledger:

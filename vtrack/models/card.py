@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -32,6 +33,22 @@ class Card:
     scores: Mapping[str, Any] = field(default_factory=dict)
     taught: Mapping[str, Mapping[str, Sequence[float]]] = field(default_factory=dict)
     """Where its data mark points along each part, see `vtrack.models.decoding.interpolation`."""
+
+    @property
+    def reference(self) -> dict[str, Any]:
+        """What outputs say of the model that made them: enough to tell it from every other, and to find its card."""
+        digest = hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
+        size = self.config.get("input_size")
+        return {"name": self.name, "system": self.system, "input_size": size, "card_sha256": digest}
+
+    @property
+    def errors(self) -> dict[str, float]:
+        """The mean error on each data set's validation part, in % of the distance between the outer eye corners."""
+        return {
+            name: figures["nme_inter_ocular_percent"]
+            for name, figures in self.scores.items()
+            if "nme_inter_ocular_percent" in figures and not name.endswith("+middles")
+        }
 
     def write(self, path: Path) -> None:
         """Save as JSON."""
