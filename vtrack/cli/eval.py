@@ -16,6 +16,7 @@ EXAMPLE = """examples:
   vtrack eval --model fast --data w68:data/w68.zip --split val
   vtrack eval --data 300w:/data/300w --split test --shift 0.2 --json
   vtrack eval --data w68:data/w68.zip --data wflw:/data/WFLW --plot curves.png --sheet faces.png
+  vtrack eval --states --model fast --data data    (data: the folder of the photograph zips)
   vtrack eval --task detect --data data --detector native     (data: the folder of the photograph zips)
   vtrack eval --data csv:my_points.csv --split all       (columns file, left_eye@0_x, left_eye@0_y, ...)"""
 
@@ -42,8 +43,10 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     add = parser.add_argument
     add("--task", default="landmarks", choices=("landmarks", "detect"), help="measure a landmark model, or a face "
         "detector on scenes put together from validation photographs (default: %(default)s)")  # fmt: skip
+    add("--states", action="store_true", help="measure the model where faces move: shut eyes, winks, mouths, turned "
+        "heads, covered points, blinks in clips (--data: the folder of the zips; --model mediapipe: its mesh)")  # fmt: skip
     add("--data", action="append", required=True, metavar="NAME:PATH", help="a data set; repeat for more (with --task "
-        "detect: the folder of the zips)")  # fmt: skip
+        "detect or --states: the folder of the zips)")  # fmt: skip
     add("--model", default="fast", help="a shipped model, or the .json of your own (default: %(default)s)")
     add("--decoder", help="read a heatmap model's maps by one-hot, two-hot, distribution-aware or keyposs "
         "(default: the model's own)")  # fmt: skip
@@ -83,6 +86,8 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def run(args: argparse.Namespace) -> int:
     """Evaluate, and print the figures."""
+    if args.states:
+        return _run_states(args)
     return _run_detector(args) if args.task == "detect" else _run_landmarks(args)
 
 
@@ -130,6 +135,18 @@ def _run_landmarks(args: argparse.Namespace) -> int:
             picture = sheet(outcome, report["normalised_by"], args.sheet_faces)
             save_png(picture, args.sheet.with_name(name + args.sheet.suffix), overwrite=args.overwrite)
     return 0
+
+
+def _run_states(args: argparse.Namespace) -> int:
+    """A landmark model where faces move."""
+    from vtrack.cli import eval_states
+    from vtrack.errors import UsageError
+
+    if len(args.data) != 1 or not Path(args.data[0]).is_dir():
+        raise UsageError("--states takes one --data: the folder of the photograph zips, with clips/blinks in it")
+    if args.task == "detect":
+        raise UsageError("--states measures a landmark model; leave out --task detect")
+    return eval_states.run(args.model, Path(args.data[0]), device=args.device, engine=args.engine, as_json=args.json)
 
 
 def _run_detector(args: argparse.Namespace) -> int:

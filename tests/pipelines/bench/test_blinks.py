@@ -1,0 +1,52 @@
+"""Blinks found in video beside those that are marked."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from vtrack.errors import DataError
+from vtrack.pipelines.bench.blinks import blinks, marked_clips, score
+from vtrack.pipelines.measures.events import Counts
+from vtrack.pipelines.measures.measurer import MEASURES
+from vtrack.types import Face, Measures, Query
+
+SAMPLE = Path(__file__).parents[3] / "samples" / "sample.mp4"
+
+
+def seen(flags: Sequence[int], counts: Sequence[int]) -> list[tuple[float, Face]]:
+    """A face at 10 frames a second with these measures `blink` and `blinks`."""
+    nothing = np.zeros((0, 2))
+    faces = []
+    for i, (flag, count) in enumerate(zip(flags, counts, strict=True)):
+        measures = np.zeros(len(MEASURES))
+        measures[MEASURES.index("blink")], measures[MEASURES.index("blinks")] = flag, count
+        face = Face(
+            1, np.zeros(4), 1.0, nothing, np.zeros(0), nothing, Query((), ()), measures=Measures(MEASURES, measures)
+        )
+        faces.append((i / 10, face))
+    return faces
+
+
+def test_a_blink_is_a_run_that_ends_as_one() -> None:
+    flags = [0, 1, 1, 0, 0, 1, 1, 1, 0, 1, 0]
+    counts = [0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 2]
+    assert blinks(seen(flags, counts)) == [(0.1, 0.2), (0.9, 0.9)], "the second run was longer than a blink"
+
+
+def test_blinks_of_the_sample_are_found(tmp_path: Path) -> None:
+    clip = Path(shutil.copy(SAMPLE, tmp_path / "sample.mp4"))
+    marks = np.zeros(270, int)
+    for at in (0.9, 3.1, 5.0, 6.3, 8.1, 8.45):
+        marks[int(at * 30) - 1 : int(at * 30) + 2] = 1
+    clip.with_suffix(".csv").write_text("\n".join(map(str, marks)))
+    (tmp_path / "other.mp4").touch()
+    assert marked_clips(tmp_path) == [clip]
+    assert score("fast", clip) == Counts(6, 0, 0)
+    clip.with_suffix(".csv").write_text("0\n1\n")
+    with pytest.raises(DataError, match="2 lines for a clip of"):
+        score("fast", clip)
