@@ -64,9 +64,7 @@ LAZY_UNEXPLAINED = {
 
 SAME_NAMES = {
     "Batch",
-    "Curves",
     "Outcome",
-    "Picture",
     "Recipe",
     "Recorder",
     "Replay",
@@ -79,10 +77,6 @@ SAME_NAMES = {
 OTHER_LOGGERS = {
     "pipelines/batch/workers/model_server.py",
     "pipelines/batch/workers/worker.py",
-    "pipelines/sources/base.py",
-    "pipelines/sources/decoder.py",
-    "pipelines/sources/images.py",
-    "pipelines/sources/video.py",
 }
 """Files whose logger has another name than `log`."""
 

@@ -1,6 +1,6 @@
-"""The sound and subtitles of a source, carried into the annotated video packet by packet, as they are.
+"""Copying the audio and subtitles of a source into the annotated video, packet by packet, without re-encoding.
 
-The source is opened a second time and read beside the pictures, so memory does not grow with its length.
+The source is opened a second time and read along with the frames, so memory does not grow with its length.
 """
 
 from __future__ import annotations
@@ -20,15 +20,21 @@ from av.stream import Stream
 log = logging.getLogger(__name__)
 
 _TIMEOUT = 15
-"""Seconds that a source on the network may be silent."""
+"""Seconds that a network source may stay silent."""
 
 
 class Soundtrack:
-    """All audio and subtitle tracks of a source within `start <= time < stop`, on the source's clock less `origin`.
+    """All audio and subtitle streams of a source with `start <= time < stop`.
 
-    Sound often begins a little before time 0 with samples that only warm the decoder up. MP4 keeps that, and so does
-    Matroska of what comes from Matroska. Of what comes from elsewhere it would delay all tracks instead, so there such
-    packets are left out, or begin at 0 if they reach beyond it.
+    Audio often begins a little before time 0, with samples that only prime the decoder. MP4 can store that, and Matroska
+    can if the source is Matroska. From other sources Matroska would delay all streams instead, so such packets are
+    dropped, or begin at 0 if they last beyond it.
+
+    Args:
+        source: Path or address of the source.
+        start: First time to copy, in seconds on the source's clock; None for the beginning.
+        stop: End in seconds, excluded; None for the end.
+        origin: Time on the source's clock that becomes time 0 of the output.
     """
 
     def __init__(
@@ -43,16 +49,16 @@ class Soundtrack:
         self._start, self._stop, self._origin = start, stop, origin
         self._input: InputContainer | None = None
         self._keeps_negative = True
-        self._copies: dict[int, Stream] = {}
+        self._streams: dict[int, Stream] = {}
         self._packets: Iterator[Packet] = iter(())
-        self._ahead: Packet | None = None
+        self._pending: Packet | None = None
 
     def add_to(self, output: OutputContainer) -> None:
-        """Make a track in the output for each one that its container can hold; one warning names the others."""
+        """Add a stream to the output for each one that its container can hold; one warning names the others."""
         try:
             self._input = av.open(str(self.source), timeout=_TIMEOUT, metadata_errors="replace")
         except (av.FFmpegError, OSError) as error:
-            log.warning("no sound: %s cannot be opened a second time: %s", self.source, error.strerror)
+            log.warning("no audio copied: cannot open %s a second time: %s", self.source, error.strerror)
             return
         self._keeps_negative = "matroska" in self._input.format.name or output.format.name != "matroska"
         left_out = []
@@ -63,32 +69,32 @@ class Soundtrack:
                 copy = output.add_stream_from_template(stream)
                 copy.disposition = stream.disposition
                 copy.metadata.update(stream.metadata)
-                self._copies[stream.index] = copy
+                self._streams[stream.index] = copy
             else:
                 codec = stream.codec_context.name if stream.codec_context else "unknown"
-                left_out.append(f"{stream.type} track {stream.index} ({codec})")
+                left_out.append(f"{stream.type} stream {stream.index} ({codec})")
         if left_out:
-            log.warning("%s cannot hold %s of %s", output.format.long_name, ", ".join(left_out), self.source)
-        if self._copies:
+            log.warning("%s cannot hold %s of %s; left out", output.format.long_name, ", ".join(left_out), self.source)
+        if self._streams:
             if self._start is not None and self._start > 1:
-                # Reading everything before would do as well, only slowly.
+                # Seeking only saves time: without it everything before is read and dropped.
                 with suppress(av.FFmpegError):
                     self._input.seek(int((self._start - 1) * av.time_base))
-            self._packets = self._input.demux([self._input.streams[index] for index in self._copies])
+            self._packets = self._input.demux([self._input.streams[index] for index in self._streams])
 
     def until(self, time: Fraction | None = None) -> Iterator[Packet]:
-        """The packets not given yet up to a time on the source's clock (None: all), ready for the output."""
+        """Yield the next packets for the output, up to a time on the source's clock; None for all."""
         while True:
-            packet = self._next() if self._ahead is None else self._ahead
+            packet = self._next() if self._pending is None else self._pending
             if packet is None or (time is not None and _time(packet) > time):
-                self._ahead = packet
+                self._pending = packet
                 return
-            self._ahead = None
-            if self._wanted(packet) and self._moved(packet):
+            self._pending = None
+            if self._selected(packet) and self._retime(packet):
                 yield packet
 
     def close(self) -> None:
-        """Let go of the source."""
+        """Close the source; may be called more than once."""
         if self._input is not None:
             self._input.close()
 
@@ -96,41 +102,42 @@ class Soundtrack:
         try:
             return next((packet for packet in self._packets if packet.size and _ticks(packet) is not None), None)
         except av.FFmpegError as error:
-            log.warning("the sound of %s ends early: %s", self.source, error.strerror)
+            log.warning("audio of %s ends early: %s", self.source, error.strerror)
             return None
 
-    def _wanted(self, packet: Packet) -> bool:
+    def _selected(self, packet: Packet) -> bool:
         if packet.stream.codec_context.name == "mov_text" and packet.size == 2:
-            return False  # MP4's pause between two captions, which its writer puts in again
-        shown = float(_time(packet))
-        return (self._start is None or shown >= self._start) and (self._stop is None or shown < self._stop)
+            return False  # MP4's empty caption between two captions; its writer adds it again
+        time = float(_time(packet))
+        return (self._start is None or time >= self._start) and (self._stop is None or time < self._stop)
 
-    def _moved(self, packet: Packet) -> bool:
-        """Put the packet into its new track and on the new clock; False if it has no place there."""
+    def _retime(self, packet: Packet) -> bool:
+        """Move the packet to its new stream and clock; return False if it must be dropped."""
         shift = round(self._origin / packet.time_base)
-        packet.stream = self._copies[packet.stream.index]
+        packet.stream = self._streams[packet.stream.index]
         if packet.pts is not None:
             packet.pts -= shift
         if packet.dts is not None:
             packet.dts -= shift
-        early = _ticks(packet) or 0
-        if early >= 0 or self._keeps_negative:
+        begin = _ticks(packet) or 0
+        if begin >= 0 or self._keeps_negative:
             return True
         packet.pts = packet.dts = 0
-        return early + (packet.duration or 0) > 0
+        return begin + (packet.duration or 0) > 0
 
 
 def _ticks(packet: Packet) -> int | None:
+    """Return the time at which the packet is played, in units of its time base."""
     return packet.dts if packet.pts is None else packet.pts
 
 
 def _time(packet: Packet) -> Fraction:
-    """When the packet is heard or shown."""
+    """Return the time at which the packet is played, in seconds."""
     return Fraction(_ticks(packet) or 0) * packet.time_base
 
 
 def _can_hold(container: str, stream: Stream) -> bool:
-    """Whether a container takes a track as it is: asked of the container itself, by writing it a header."""
+    """Return whether a container can hold a stream without re-encoding, by writing a header with it."""
     try:
         with av.open(io.BytesIO(), "w", format=container) as trial:
             trial.add_stream_from_template(stream)

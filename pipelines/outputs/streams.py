@@ -20,7 +20,7 @@ from typing import Any, TextIO
 
 from vtrack.errors import SinkError, UsageError
 from vtrack.pipelines.outputs.base import Raised, Sink
-from vtrack.pipelines.outputs.tables.jsonl import JsonLine
+from vtrack.pipelines.outputs.tables.jsonl import JsonFormatter
 from vtrack.types import FrameResult, Query
 
 FORMATS = ("ndjson", "osc")
@@ -34,7 +34,7 @@ class TextEmitter(Sink):
     """One line of JSON a frame, to a stream such as stdout."""
 
     def __init__(self, stream: TextIO, query: Query) -> None:
-        self._stream, self._line = stream, JsonLine(query, ["measures"])
+        self._stream, self._line = stream, JsonFormatter(query, ["measures"])
 
     def write(self, result: FrameResult) -> None:
         self._stream.write(self._line(result))
@@ -54,7 +54,7 @@ class Datagrams(Sink):
             raise SinkError(f"cannot send to {host}:{port}: {error.strerror or error}") from error
         self._address: tuple[Any, ...] = address
         self._socket = socket.socket(family, socket.SOCK_DGRAM)
-        self._line = JsonLine(query, ["measures"]) if format == "ndjson" else None
+        self._line = JsonFormatter(query, ["measures"]) if format == "ndjson" else None
 
     def write(self, result: FrameResult) -> None:
         datagrams = bundles(result) if self._line is None else iter([self._line(result).encode()])

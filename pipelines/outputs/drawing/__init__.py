@@ -1,1 +1,1 @@
-"""Faces drawn on frames: curves through the parts, colours, sheets of pixels."""
+"""Drawing faces on frames: curves through the parts, points, boxes and ids, on an overlay that is blended in."""

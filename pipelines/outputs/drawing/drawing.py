@@ -19,11 +19,11 @@ import numpy.typing as npt
 
 from vtrack.errors import UsageError
 from vtrack.imaging.planes import Colours, Pixels, Planes, film_colours
-from vtrack.pipelines.outputs.drawing.curves import Curves, curves_of
+from vtrack.pipelines.outputs.drawing.curves import Splines, part_splines
 from vtrack.pipelines.outputs.drawing.palette import Color, part_color, track_color
 from vtrack.types import Face, FloatArray, FrameResult, ImageArray, Query
 
-Picture = TypeVar("Picture", bound=Pixels)
+PixelsT = TypeVar("PixelsT", bound=Pixels)
 
 Places = npt.NDArray[np.int32]
 """(n, 2) fixed-point coordinates in a sheet."""
@@ -73,7 +73,7 @@ class Drawing:
 
     def __init__(self, query: Query, kinds: Collection[str] = DEFAULT) -> None:
         self._kinds = frozenset(kinds)
-        self._curves = curves_of(query) if "curves" in self._kinds else None
+        self._curves = part_splines(query) if "curves" in self._kinds else None
         names = list(dict.fromkeys(query.parts))
         self._colors = [part_color(name) for name in names]
         self._color_of = np.array([names.index(part) for part in query.parts], np.intp)  # (points,)
@@ -92,7 +92,7 @@ class Drawing:
             return self._draw_all(pixels.copied(), result) if result.faces and self._kinds else pixels
         return self(result)
 
-    def _draw_all(self, picture: Picture, result: FrameResult) -> Picture:
+    def _draw_all(self, picture: PixelsT, result: FrameResult) -> PixelsT:
         for face in sorted(result.faces, key=lambda face: face.box[3]):  # the nearest on top
             self._draw(picture, face)
         return picture
@@ -123,14 +123,14 @@ class Drawing:
             reach.append(np.array([[x, y - label], [x + max(w, 2 * label), y + h]]))
         return np.concatenate(reach)
 
-    def _draw_curves(self, sheet: Sheet, curves: Curves, face: Face, opacity: FloatArray) -> None:
-        lines, levels = sheet.places(curves.lines(face.points)), _levels(curves.along(opacity))
+    def _draw_curves(self, sheet: Sheet, curves: Splines, face: Face, opacity: FloatArray) -> None:
+        lines, levels = sheet.places(curves.evaluate(face.points)), _levels(curves.interpolate(opacity))
         # A line is cut where its faintness changes; each piece reaches one sample into the next.
         cuts = np.union1d(curves.starts, np.flatnonzero(np.diff(levels)) + 1)
         ends = curves.starts[np.searchsorted(curves.starts, cuts[:-1], side="right")]
         strokes: dict[tuple[int, int], list[Places]] = defaultdict(list)
         for start, stop, end in zip(cuts[:-1].tolist(), cuts[1:].tolist(), ends.tolist(), strict=True):
-            color = int(self._color_of[curves.around[start, 1]])
+            color = int(self._color_of[curves.neighbours[start, 1]])
             strokes[color, int(levels[start])].append(lines[start : min(stop + 1, end)])
         for (color, level), pieces in strokes.items():
             sheet.stroke(pieces, _PEN, self._colors[color], level / LEVELS)

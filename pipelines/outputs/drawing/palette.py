@@ -1,4 +1,4 @@
-"""A colour for each part and each track: even in lightness, far apart in hue, none like skin.
+"""Colours of parts and tracks: even in lightness, far apart in hue, none like skin.
 
 Colours are chosen in OKLCH (lightness, chroma, hue), where equal steps look equal.
 """
@@ -42,35 +42,37 @@ _PARTS: dict[str, tuple[float, float, float]] = {
     "ear": (0.80, 0.13, 240),
     "ear_base": (0.76, 0.12, 250),
     "neck": (0.76, 0.12, 275),
-    # Curves that only mediapipe's mesh has.
+    # Parts that only mediapipe's mesh has.
     "low_brow": (0.82, 0.15, 80),
     "eyelid": (0.80, 0.10, 180),
     "nose_line": (0.88, 0.20, 135),
     "forehead": (0.76, 0.16, 305),
 }
-_SPREAD = 9
+_SIDE_HUE = 9
+"""Difference in hue, in degrees, of a left or right part from its base hue."""
 _GOLDEN_ANGLE = 137.508
+"""Difference in hue of successive tracks, in degrees: no two of many are close."""
 
 
 @cache
 def part_color(part: str) -> Color:
-    """The colour of a part; words that are no known part get one of their own, the same each time."""
+    """Return the colour of a part; unknown parts get a fixed colour from a hash of their name."""
     base, turn = plain(part), 0
     for side, sign in (("left_", -1), ("right_", 1)):
         if part.startswith(side):
-            base, turn = base.removeprefix(side), sign * _SPREAD
+            base, turn = base.removeprefix(side), sign * _SIDE_HUE
     lightness, chroma, hue = _PARTS.get(base, (0.82, 0.14, zlib.crc32(base.encode()) % 360))
     return from_oklch(lightness, chroma, hue + turn)
 
 
 @cache
 def track_color(track: int) -> Color:
-    """The colour of a track's box and number; the next track's is far from it."""
+    """Return the colour of a track's box and id; colours of successive tracks are far apart."""
     return from_oklch(0.86, 0.13, 200 + track * _GOLDEN_ANGLE)
 
 
 def from_oklch(lightness: float, chroma: float, hue: float) -> Color:
-    """8-bit sRGB of an OKLCH colour; chroma beyond what sRGB can show is cut."""
+    """Convert an OKLCH colour to 8-bit sRGB, clipped where sRGB cannot show its chroma."""
     a, b = chroma * math.cos(math.radians(hue)), chroma * math.sin(math.radians(hue))
     long = (lightness + 0.3963377774 * a + 0.2158037573 * b) ** 3
     middle = (lightness - 0.1055613458 * a - 0.0638541728 * b) ** 3
@@ -80,11 +82,12 @@ def from_oklch(lightness: float, chroma: float, hue: float) -> Color:
         -1.2684380046 * long + 2.6097574011 * middle - 0.3413193965 * short,
         -0.0041960863 * long - 0.7034186147 * middle + 1.7076147010 * short,
     )
-    red, green, blue = (_encoded(value) for value in linear)
+    red, green, blue = (_gamma_encoded(value) for value in linear)
     return red, green, blue
 
 
-def _encoded(linear: float) -> int:
+def _gamma_encoded(linear: float) -> int:
+    """Return the 8-bit sRGB value of a linear one."""
     value = min(max(linear, 0.0), 1.0)
     value = 12.92 * value if value <= 0.0031308 else 1.055 * value ** (1 / 2.4) - 0.055
     return round(255 * value)

@@ -1,1 +1,1 @@
-"""Tables of results: what the columns are, and one module for each file format."""
+"""Tables of results: `columns` defines the columns, and each other module writes one file format."""

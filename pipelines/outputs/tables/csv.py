@@ -57,7 +57,7 @@ class WideTable(TextSink):
         self._row = row_format((*HEAD, *fields))
         self._empty = row_format(HEAD, empty=len(fields))
 
-    def _head(self) -> str:
+    def _header(self) -> str:
         return csv_line(field.name for field in (*HEAD, *self._columns.of_face))
 
     def _rows(self, result: FrameResult) -> str:
@@ -86,7 +86,7 @@ class LongTable(TextSink):
         self._face = row_format(self._face_fields).rstrip("\n")
         self._empty = row_format(HEAD, empty=len(self._face_fields) - len(HEAD) + 3 + len(self._point_fields))
 
-    def _head(self) -> str:
+    def _header(self) -> str:
         names = [field.name for field in self._face_fields]
         return csv_line([*names, "part", "position", "point", *(field.name for field in self._point_fields)])
 

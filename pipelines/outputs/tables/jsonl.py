@@ -1,4 +1,4 @@
-"""JSON lines: one object a frame, `{"frame": 0, "time_s": 0.0, "faces": [{"face": 1, ...}]}`.
+"""JSON lines: one object for each frame, `{"frame": 0, "time_s": 0.0, "faces": [{"face": 1, ...}]}`.
 
 Names and order of the values are those of the wide CSV table's columns.
 """
@@ -14,8 +14,16 @@ from vtrack.pipelines.outputs.tables.text import TextSink
 from vtrack.types import FrameResult, Query
 
 
-class JsonLine:
-    """Writes a frame as one line of JSON."""
+class JsonFormatter:
+    """Formats a frame as one line of JSON.
+
+    Args:
+        query: The points of the faces.
+        columns: Names of extra column groups.
+
+    Raises:
+        UsageError: A column group is unknown.
+    """
 
     def __init__(self, query: Query, columns: Collection[str] = ()) -> None:
         self._columns = Columns(query, columns)
@@ -23,27 +31,33 @@ class JsonLine:
         self._frame = _object_format(HEAD).replace("}", ', "faces": [%s]}\n')
 
     def __call__(self, result: FrameResult) -> str:
-        """The line, with its end."""
+        """Return the line, with the newline."""
         faces = [self._face % tuple(self._columns.values(face, result.frame)) for face in result.faces]
-        # JSON knows no NaN. A name cannot be taken for one: it stands in quotes, a number after ": ".
-        numbers = [face.replace(": nan", ": null") if ": nan" in face else face for face in faces]
-        return self._frame % (result.index, result.time, ", ".join(numbers))
+        # JSON has no NaN. Names stay as they are: only a number follows ": " without a quote.
+        faces = [face.replace(": nan", ": null") if ": nan" in face else face for face in faces]
+        return self._frame % (result.index, result.time, ", ".join(faces))
 
 
 class JsonLines(TextSink):
-    """One JSON object a frame."""
+    """A file with one JSON object for each frame.
+
+    Args:
+        path: File to write.
+        query: The points of the faces.
+        columns: Names of extra column groups.
+    """
 
     def __init__(self, path: str | Path, query: Query, columns: Collection[str] = ()) -> None:
         super().__init__(path)
-        self._line = JsonLine(query, columns)
+        self._format = JsonFormatter(query, columns)
 
-    def _head(self) -> str:
+    def _header(self) -> str:
         return ""
 
     def _rows(self, result: FrameResult) -> str:
-        return self._line(result)
+        return self._format(result)
 
 
 def _object_format(fields: Collection[Field]) -> str:
-    """The `%` format of a JSON object with these fields."""
+    """Return the `%` format of a JSON object with these fields."""
     return "{" + ", ".join(f"{json.dumps(field.name).replace('%', '%%')}: {field.text}" for field in fields) + "}"

@@ -1,4 +1,4 @@
-"""OpenFace 2's CSV, so that scripts made for it run on our tables."""
+"""Tables in OpenFace 2's CSV format, for scripts written for OpenFace."""
 
 from __future__ import annotations
 
@@ -12,15 +12,22 @@ from vtrack.types import FrameResult, Query
 
 
 class OpenFaceTable(TextSink):
-    """What OpenFace writes for a video with 2D landmarks: comma and space, frames from 1, all x before all y.
+    """The CSV table that OpenFace writes for 2D landmarks: comma and space, frames from 1, all x before all y.
 
-    Without a face: face 0, confidence and success 0, and zeros, as there. `success` is also 0 where a face was not seen
-    and its points are predicted.
+    A frame without a face has face 0, confidence 0, success 0 and zero coordinates, as in OpenFace. `success` is also 0
+    where a face was not seen and its points are predicted.
+
+    Args:
+        path: File to write.
+        query: The points of the faces.
+
+    Raises:
+        UsageError: The query lacks points of the 68-point layout.
     """
 
     def __init__(self, path: str | Path, query: Query) -> None:
         super().__init__(path)
-        self._order = _places_of_68(query)
+        self._order = _indices_of_68(query)
         one_decimal = [Field(f"{axis}_{i}", digits=1) for axis in "xy" for i in range(len(self._order))]
         self._fields = (
             Field("frame", "int"),
@@ -32,7 +39,7 @@ class OpenFaceTable(TextSink):
         )
         self._row = row_format(self._fields, separator=", ")
 
-    def _head(self) -> str:
+    def _header(self) -> str:
         return ", ".join(field.name for field in self._fields) + "\n"
 
     def _rows(self, result: FrameResult) -> str:
@@ -46,13 +53,11 @@ class OpenFaceTable(TextSink):
         )
 
 
-def _places_of_68(query: Query) -> list[int]:
-    """Where in a query the 68 points stand that OpenFace writes, in its order."""
-    wanted = load_layout("300w").query
-    places = {point: i for i, point in enumerate(zip(query.parts, query.positions, strict=True))}
+def _indices_of_68(query: Query) -> list[int]:
+    """Return the indices in a query of OpenFace's 68 points, in its order."""
+    layout = load_layout("300w").query
+    indices = {point: i for i, point in enumerate(zip(query.parts, query.positions, strict=True))}
     try:
-        return [places[point] for point in zip(wanted.parts, wanted.positions, strict=True)]
+        return [indices[point] for point in zip(layout.parts, layout.positions, strict=True)]
     except KeyError as error:
-        raise UsageError(
-            "a table of format openface holds the 68-point layout; ask for it with --parts 300w"
-        ) from error
+        raise UsageError("a table of format openface needs the 68-point layout; track it with --parts 300w") from error

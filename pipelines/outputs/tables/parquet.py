@@ -1,6 +1,7 @@
-"""The wide table in Parquet: one row for each face of each frame, nulls where there is no face.
+"""The wide table as Parquet: one row for each face of each frame, nulls where there is no face.
 
-Names and order of the columns are the wide CSV table's. `time_s` is a double, what is measured a float, `inside` a boolean.
+Names and order of the columns are those of the wide CSV table. `time_s` is a double, other numbers are floats, `inside`
+is a boolean.
 """
 
 from __future__ import annotations
@@ -16,12 +17,22 @@ from vtrack.pipelines.outputs.base import FileSink
 from vtrack.pipelines.outputs.tables.columns import Columns
 from vtrack.types import FrameResult, Query
 
-HELD_CELLS = 2**19
-"""Cells kept before a row group is written: 4 MiB, whatever the number of columns or frames."""
+ROW_GROUP_CELLS = 2**19
+"""Number of cells in a row group: 4 MiB in memory, whatever the number of columns or frames."""
 
 
 class ParquetTable(FileSink):
-    """The wide table in Parquet, written in row groups."""
+    """The wide table as Parquet, written in row groups.
+
+    Args:
+        path: File to write.
+        query: The points of the faces.
+        columns: Names of extra column groups.
+
+    Raises:
+        UsageError: A column group is unknown.
+        MissingExtraError: pyarrow is not installed.
+    """
 
     _stream: BinaryIO
     _writer: Any
@@ -39,25 +50,25 @@ class ParquetTable(FileSink):
         of_face = [(field.name, kinds[field.kind]) for field in self._columns.of_face]
         self._schema = pyarrow.schema([("frame", pyarrow.int64()), ("time_s", pyarrow.float64()), *of_face])
         self._absent = [np.nan] * len(of_face)
-        # (rows, columns); NaN stands for a cell without a value.
-        self._cells = np.full((max(HELD_CELLS // len(self._schema), 1), len(self._schema)), np.nan)
-        self._held = 0
+        # (rows, columns) of the next row group; NaN for an empty cell.
+        self._cells = np.full((max(ROW_GROUP_CELLS // len(self._schema), 1), len(self._schema)), np.nan)
+        self._rows = 0
 
     def _open(self) -> None:
-        # Python's own file tells what went wrong in fewer words than Arrow's.
+        # A Python file: its error messages are shorter than Arrow's.
         self._stream = self.file.part.open("wb")
         self._writer = self._parquet.ParquetWriter(self._stream, self._schema, compression="zstd")
 
     def _write(self, result: FrameResult) -> None:
         for values in [self._columns.values(face, result.frame) for face in result.faces] or [self._absent]:
-            row = self._cells[self._held]
+            row = self._cells[self._rows]
             row[0], row[1], row[2:] = result.index, result.time, values
-            self._held += 1
-            if self._held == len(self._cells):
-                self._write_rows()
+            self._rows += 1
+            if self._rows == len(self._cells):
+                self._write_row_group()
 
     def _finish(self, interrupted: bool) -> None:
-        self._write_rows()
+        self._write_row_group()
         self._writer.close()
         self._stream.flush()
 
@@ -65,14 +76,14 @@ class ParquetTable(FileSink):
         with self._stream:
             self._writer.close()
 
-    def _write_rows(self) -> None:
-        """The rows held so far as one row group."""
-        if self._held:
-            cells = self._cells[: self._held].T
+    def _write_row_group(self) -> None:
+        """Write the rows so far as one row group."""
+        if self._rows:
+            cells = self._cells[: self._rows].T
             absent = np.isnan(cells)
             arrays = [
                 self._arrow.array(np.where(mask, 0, values).astype(kind.to_pandas_dtype()), mask=mask)
                 for values, mask, kind in zip(cells, absent, self._schema.types, strict=True)
             ]
             self._writer.write_table(self._arrow.Table.from_arrays(arrays, schema=self._schema))
-            self._held = 0
+            self._rows = 0

@@ -1,4 +1,4 @@
-"""What tables of text are made of: a sink that writes text, and rows as one `%` of a format prepared for the whole row."""
+"""Base class and helpers of text tables; a row is one `%` operation with a format prepared for the whole row."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from vtrack.types import FrameResult
 
 
 class TextSink(FileSink):
-    """A sink that fills a text file: a head, then some text for each result."""
+    """Base class of sinks that write a text file: a header, then rows for each frame."""
 
     _stream: TextIO | None = None
 
     def _open(self) -> None:
         self._stream = self.file.part.open("w", encoding="utf-8", newline="")
-        self._stream.write(self._head())
+        self._stream.write(self._header())
 
     def _write(self, result: FrameResult) -> None:
         if self._stream is None:
@@ -35,27 +35,27 @@ class TextSink(FileSink):
         if self._stream is not None:
             self._stream.close()
 
-    def _head(self) -> str:
-        """What stands before the first row."""
+    def _header(self) -> str:
+        """Return the text before the first row."""
         raise NotImplementedError
 
     def _rows(self, result: FrameResult) -> str:
-        """The rows of one frame, at least one."""
+        """Return the rows of one frame, at least one."""
         raise NotImplementedError
 
 
 def row_format(fields: Iterable[Field], empty: int = 0, separator: str = ",") -> str:
-    """The `%` format of one row: the fields' values, then `empty` cells without one."""
+    """Return the `%` format of one row: the fields' values, then `empty` empty cells."""
     return separator.join([*(field.text for field in fields), *[""] * empty]) + "\n"
 
 
 def csv_line(cells: Iterable[str]) -> str:
-    """One line of CSV, quoted where a cell needs it."""
+    """Return one line of CSV; cells are quoted where needed."""
     line = io.StringIO()
     csv.writer(line, lineterminator="\n").writerow(cells)
     return line.getvalue()
 
 
 def without_nan(text: str) -> str:
-    """Rows with empty cells where a number is none."""
+    """Replace NaN in rows by empty cells."""
     return re.sub(r"(?<=,)nan(?=[,\n])", "", text) if "nan" in text else text

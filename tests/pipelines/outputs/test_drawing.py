@@ -12,7 +12,7 @@ from vtrack.errors import UsageError
 from vtrack.imaging.planes import BT601, BT709, Colours, Planes, film_colours
 from vtrack.layouts import load_layout
 from vtrack.parts import PARTS
-from vtrack.pipelines.outputs.drawing.curves import curves_of
+from vtrack.pipelines.outputs.drawing.curves import part_splines
 from vtrack.pipelines.outputs.drawing.drawing import KINDS, Drawing, parse_kinds
 from vtrack.pipelines.outputs.drawing.palette import part_color, track_color
 from vtrack.types import Face, FloatArray, ImageArray, Query
@@ -60,9 +60,9 @@ def changed(image: ImageArray, grey: int = GREY) -> np.ndarray:
 
 def ends(query: Query) -> list[tuple[int, int]]:
     """First and last point of each curve."""
-    curves = curves_of(query)
+    curves = part_splines(query)
     starts, stops = curves.starts[:-1], curves.starts[1:] - 1
-    return list(zip(curves.around[starts, 1].tolist(), curves.around[stops, 2].tolist(), strict=True))
+    return list(zip(curves.neighbours[starts, 1].tolist(), curves.neighbours[stops, 2].tolist(), strict=True))
 
 
 @pytest.mark.parametrize("part", ["left_eye", "outer_lip", "right_brow"])
@@ -100,7 +100,7 @@ def test_all_of_300w() -> None:
 def test_curves_pass_through_their_points_and_are_smooth() -> None:
     query = even("right_brow", 12)
     points = on_circle(query)
-    line = curves_of(query).lines(points)
+    line = part_splines(query).evaluate(points)
     assert np.hypot(*(line[:, None] - points[None]).transpose(2, 0, 1)).min(0).max() < 1e-9
     assert np.abs(np.hypot(*(line - (320, 240)).T) - 100).max() < 0.4  # a circle through twelve points
     steps = np.diff(line, axis=0)
@@ -111,13 +111,13 @@ def test_curves_pass_through_their_points_and_are_smooth() -> None:
 def test_corners_of_eyes_stay_sharp() -> None:
     query = even("left_eye", 6)
     eye = np.array([[0, 0], [30, -12], [70, -12], [100, 0], [70, 12], [30, 12.0]])
-    line = curves_of(query).lines(eye)
+    line = part_splines(query).evaluate(eye)
     assert line[:, 0].min() == 0 and line[:, 0].max() == 100  # no bulge beyond the corners
 
 
 def test_values_run_along_a_curve() -> None:
     query = even("jaw", 3)
-    along = curves_of(query).along(np.array([0.0, 1.0, 0.5]))
+    along = part_splines(query).interpolate(np.array([0.0, 1.0, 0.5]))
     assert along[0] == 0 and along[-1] == 0.5 and along.max() == 1
     assert np.abs(np.diff(along)).max() < 0.06
 

@@ -17,7 +17,7 @@ from vtrack.errors import MissingExtraError, UsageError
 from vtrack.layouts import load_layout
 from vtrack.pipelines.outputs.base import NoSink, Sink
 from vtrack.pipelines.outputs.tables.csv import LongTable, WideTable, open_table
-from vtrack.pipelines.outputs.tables.dlc import DeepLabCutTable, Places, likelihood
+from vtrack.pipelines.outputs.tables.dlc import DeepLabCutTable, Individuals, likelihood
 from vtrack.pipelines.outputs.tables.jsonl import JsonLines
 from vtrack.pipelines.outputs.tables.openface import OpenFaceTable
 from vtrack.pipelines.outputs.tables.parquet import ParquetTable
@@ -118,7 +118,7 @@ def test_openface_finds_its_points_in_any_query(tmp_path: Path) -> None:
     text = written(OpenFaceTable(path, query), path, [make_result(0, make_face(query))])
     row = text.splitlines()[1].split(", ")
     assert row[5] == "78.0"  # the jaw's first point is the query's last, number 68
-    with pytest.raises(UsageError, match="68-point layout; ask for it with --parts 300w"):
+    with pytest.raises(UsageError, match="68-point layout; track it with --parts 300w"):
         OpenFaceTable(path, QUERY)
 
 
@@ -161,16 +161,16 @@ def test_deeplabcut_several_animals(tmp_path: Path, caplog: pytest.LogCaptureFix
     assert [row[1] for row in columns] == ["5.000", "5.000", "", "9.000", "5.000"]
     assert [row[4] for row in columns] == ["", "8.000", "8.000", "8.000", "8.000"]
     assert [record.message for record in caplog.records] == [
-        f"frame 3 holds 3 faces, {path} has columns for 2: further faces are left out; raise --max-faces"
+        f"frame 3 has 3 faces but {path} has columns for 2; other faces are left out, raise --max-faces"
     ]
 
 
 def test_places_prefer_the_longest_empty() -> None:
-    places = Places(3)
-    assert places.assign([1, 2, 3]) == [0, 1, 2]
-    assert places.assign([2]) == [1]
-    assert places.assign([2, 3]) == [1, 2]
-    assert places.assign([4, 2]) == [0, 1]
+    individuals = Individuals(3)
+    assert individuals.assign([1, 2, 3]) == [0, 1, 2]
+    assert individuals.assign([2]) == [1]
+    assert individuals.assign([2, 3]) == [1, 2]
+    assert individuals.assign([4, 2]) == [0, 1]
     with pytest.raises(UsageError, match="at least one face"):
         DeepLabCutTable("a.csv", QUERY, max_faces=0)
 
@@ -193,7 +193,7 @@ def test_json_lines(tmp_path: Path) -> None:
 def test_parquet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     parquet = pytest.importorskip("pyarrow.parquet")
     path, wide = tmp_path / "a.parquet", tmp_path / "a.csv"
-    monkeypatch.setattr("vtrack.pipelines.outputs.tables.parquet.HELD_CELLS", 40)
+    monkeypatch.setattr("vtrack.pipelines.outputs.tables.parquet.ROW_GROUP_CELLS", 40)
     results = [make_result(i, *([make_face(at=20 + i)] if i % 2 else [])) for i in range(7)]
     with ParquetTable(path, QUERY, ["inside"]) as sink:
         for result in results:

@@ -109,7 +109,7 @@ def test_tracks_that_do_not_fit_are_named_once(tmp_path: Path, caplog: pytest.Lo
     with caplog.at_level(logging.WARNING):
         output = copy(path, tmp_path / "out.mp4")
     assert [record.message for record in caplog.records] == [
-        f"MP4 (MPEG-4 Part 14) cannot hold subtitle track 2 (srt), subtitle track 3 (srt) of {path}"
+        f"MP4 (MPEG-4 Part 14) cannot hold subtitle stream 2 (srt), subtitle stream 3 (srt) of {path}; left out"
     ]
     assert len(tracks(output, "audio")) == 1 and tracks(output, "subtitle") == []
 
@@ -175,7 +175,7 @@ def test_a_source_that_cannot_be_read_again(tmp_path: Path, caplog: pytest.LogCa
     path, output = tmp_path / "gone.mp4", tmp_path / "out.mp4"
     with caplog.at_level(logging.WARNING), VideoSink(output, source=path) as sink:
         sink.write(make_result(0))
-    assert f"no sound: {path} cannot be opened a second time: No such file" in caplog.text
+    assert f"no audio copied: cannot open {path} a second time: No such file" in caplog.text
     assert tracks(output, "audio") == [] and len(tracks(output, "video")) == 1
 
 
