@@ -15,7 +15,7 @@ import pytest
 from tests.docs.pages import PAGES, ROOT, Block, blocks, name
 from vtrack.cli.main import build_parser
 
-RUN = [page for page in PAGES if page.parent.name in ("guides", "reference") or page == ROOT / "README.md"]
+RUN = [page for page in PAGES if page.parent.name in ("guides", "reference", "samples") or page == ROOT / "README.md"]
 REASONS = re.compile(
     r"(needs (a|an|several|annotated) [\w ,]+|installs packages|builds an environment|training takes hours|.+ take a minute)"
 )
