@@ -19,8 +19,10 @@ import numpy as np
 
 from vtrack.anchors import ANCHORS
 from vtrack.detectors import load_detector
+from vtrack.detectors.own import own_detector
 from vtrack.errors import UsageError
 from vtrack.models import load_model
+from vtrack.models.own import own_model
 from vtrack.pipelines.measures.measurer import MEASURED, Measurer
 from vtrack.pipelines.outputs.base import Sink
 from vtrack.pipelines.smoothing.smoother import Smoother
@@ -120,14 +122,14 @@ class Pipeline:
         self.model = (
             load_model(model, device=settings.device, engine=settings.engine, shared=True)
             if isinstance(model, str)
-            else model
+            else own_model(model)
         )
         if prepare := getattr(self.model, "prepare", None):
             prepare(unique_points(settings.known)[0])
         self.detector = (
             load_detector(detector, device=settings.device, threads=detector_cores(), **settings.detector_options)
             if isinstance(detector, str)
-            else detector
+            else own_detector(detector)
         )
 
     @property

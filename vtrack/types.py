@@ -118,14 +118,38 @@ class Detections:
 
 @runtime_checkable
 class Detector(Protocol):
-    """Finds faces in a batch of frames."""
+    """Finds faces in frames. The base class of detectors of your own, for which a plain function will often do.
 
-    name: str
-    sure: float
+    Examples:
+        >>> import numpy as np
+        >>> import vtrack
+        >>> class Middle(vtrack.Detector):
+        ...     name = "middle"
+        ...     def detect(self, frames):
+        ...         boxes = [np.array([[237.0, 173.0, 182.0, 182.0]]) for frame in frames]
+        ...         return [vtrack.Detections(box, scores=np.ones(1), angles=np.zeros(1)) for box in boxes]
+        >>> results = list(vtrack.track("samples/sample.mp4", stop=0.2, detector=Middle()))
+        >>> [len(result.faces) for result in results]
+        [1, 1, 1, 1, 1]
+        >>> results = list(vtrack.track("samples/sample.mp4", stop=0.2, detector=lambda image: [(237, 173, 182, 182)]))
+        >>> [len(result.faces) for result in results]
+        [1, 1, 1, 1, 1]
+    """
+
+    name: str = "own"
+    """Short name, for messages and the facts beside a table."""
+    sure: float = 0.5
     """Score from which a face is believed that nobody knew of before; a face already followed may score less."""
 
     def detect(self, frames: Sequence[Frame]) -> list[Detections]:
-        """One `Detections` for each frame, in order."""
+        """Find the faces of some frames.
+
+        Args:
+            frames: The frames; `frame.image` is (height, width, 3) `uint8` RGB.
+
+        Returns:
+            One `Detections` for each frame, in order.
+        """
         ...
 
 
@@ -196,21 +220,45 @@ class Prediction:
 
 @runtime_checkable
 class LandmarkModel(Protocol):
-    """Answers queries on square face crops.
+    """Locates points on square face crops. The base class of landmark models of your own.
 
-    It may also have a `card` and the name of its `engine`; a `device` ("cpu", "cuda"); `callers`, how many threads may ask
-    it at once; `grain`, a number of crops that it computes together, of which batches are best multiples; and
-    `prepare(query)`, called before the first crops come.
+    A model is asked for the user's points and for the anchors of `vtrack.anchors`, by which faces are followed, each by its
+    part and position. It may also have a `card` and the name of its `engine`; a `device` ("cpu", "cuda"); `callers`, how
+    many threads may ask it at once; `grain`, a number of crops that it computes together, of which batches are best
+    multiples; and `prepare(query)`, called before the first crops come.
+
+    Examples:
+        >>> import vtrack
+        >>> class Careful(vtrack.LandmarkModel):
+        ...     name = "careful"
+        ...     def __init__(self):
+        ...         self.inner = vtrack.load_model()
+        ...         self.input_size, self.margin = self.inner.input_size, self.inner.margin
+        ...     def predict(self, crops, query):
+        ...         inner = self.inner.predict(crops, query)
+        ...         return vtrack.Prediction(inner.points, 2 * inner.sigma, inner.presence)
+        >>> next(vtrack.track("samples/sample.mp4", model=Careful()))
+        FrameResult(index=0, time=0.000000, faces=1)
     """
 
-    name: str
+    name: str = "own"
+    """Short name, for messages and the facts beside a table."""
     input_size: int
     """Side of the crops in pixels."""
     margin: float
     """Side of the crop over the longer side of the face box."""
 
     def predict(self, crops: ImageArray, query: Query) -> Prediction:
-        """Crops are `uint8` (B, 3, S, S), a NumPy array or a torch tensor on the model's device."""
+        """Locate the points of a query on each crop.
+
+        Args:
+            crops: (crops, 3, input_size, input_size) `uint8` RGB; a torch tensor on the model's `device` where it has one
+                other than "cpu".
+            query: The points that are wanted.
+
+        Returns:
+            Points, their standard deviations and the presence of a face, all in crop units.
+        """
         ...
 
 

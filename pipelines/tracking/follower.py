@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from vtrack.detectors.own import check_detections
 from vtrack.pipelines.tracking.landmarks import Landmarker, Sighting
 from vtrack.pipelines.tracking.matching import (
     Candidate,
@@ -69,7 +70,7 @@ class Follower:
 
     def _detect(self, frame: Frame) -> list[Detection]:
         with self.landmarker.watch("detect"):
-            faces = self._detector.detect([frame])[0]
+            faces = check_detections(self._detector, self._detector.detect([frame]), 1)[0]
         sightings = self.landmarker.locate([frame], [0] * len(faces), faces.boxes, faces.angles)
         pairs = zip(sightings, faces.scores, strict=True)
         detections = [Detection(sighting, float(score)) for sighting, score in pairs]

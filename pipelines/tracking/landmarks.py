@@ -20,6 +20,7 @@ from vtrack.anchors import ANCHORS, box_around
 from vtrack.imaging.crops import Crops
 from vtrack.imaging.planes import Pixels
 from vtrack.imaging.warp import warp
+from vtrack.models.own import check_prediction
 from vtrack.runtime.stopwatch import Stopwatch
 from vtrack.types import FloatArray, Frame, LandmarkModel, Prediction, Query
 
@@ -214,7 +215,7 @@ class Landmarker:
 
     def _run_model(self, images: Any) -> Prediction:
         with self.watch("landmarks"):
-            return self.model.predict(images, self._unique)
+            return check_prediction(self.model, self.model.predict(images, self._unique), len(images), self._unique)
 
     def _batches(self, count: int) -> list[slice]:
         """Split `count` crops into batches: one for each thread where there are enough crops for all."""

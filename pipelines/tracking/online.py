@@ -27,16 +27,18 @@ class OnlineFollower(Follower):
         """Yield every frame with its sightings by track id, as soon as it comes; `Frame.cut` begins a new scene."""
         with closing(self):
             for frame in frames:
-                if frame.cut:
-                    self._last_detection = frame.time
-                    self._update(self.cross_cut(frame), frame)
-                else:
-                    self._continue(frame)
-                self.tracks.end_stale(frame.time)
-                seen = [
-                    track for track in self.tracks.live if track.seen == frame.time and self.tracks.is_confirmed(track)
-                ]
-                yield frame, dict(sorted((self.tracks.id_of(track), track.last) for track in seen))
+                yield self.step(frame)
+
+    def step(self, frame: Frame) -> TrackedFrame:
+        """Return the next frame with its sightings by track id; close the follower after the last one."""
+        if frame.cut:
+            self._last_detection = frame.time
+            self._update(self.cross_cut(frame), frame)
+        else:
+            self._continue(frame)
+        self.tracks.end_stale(frame.time)
+        seen = [track for track in self.tracks.live if track.seen == frame.time and self.tracks.is_confirmed(track)]
+        return frame, dict(sorted((self.tracks.id_of(track), track.last) for track in seen))
 
     def _continue(self, frame: Frame) -> None:
         """Follow known faces, and detect new ones when it is time."""
