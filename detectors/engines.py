@@ -82,10 +82,10 @@ def _torch(card: Card, path: Path, device: str) -> DetectorEngine:
     import torch
 
     from vtrack.detectors.network import FaceNetGraph, load_facenet
-    from vtrack.models.engines.cuda_graphs import answering
+    from vtrack.models.engines.cuda_graphs import make_runner
 
     net = FaceNetGraph(load_facenet(card, path)).to(device).eval()
-    answers = answering(device, largest=_GRAPH_IMAGES)
+    runner = make_runner(device, largest=_GRAPH_IMAGES)
     # The first run on CUDA loads kernels for seconds: do it before the first frame comes.
-    answers.prepare((1, *_WIDESCREEN, 3), None, net)
-    return DetectorEngine(lambda images: answers(torch.from_numpy(images), None, net).numpy(), GPU_PIXELS)
+    runner.prepare((1, *_WIDESCREEN, 3), None, net)
+    return DetectorEngine(lambda images: runner(torch.from_numpy(images), None, net).numpy(), GPU_PIXELS)

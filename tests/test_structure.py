@@ -54,11 +54,6 @@ LAZY_UNEXPLAINED = {
     "pipelines/outputs/registry.py",
     "vtrack/data/formats/mats.py",
     "vtrack/models/__init__.py",
-    "vtrack/models/decoding/interpolation.py",
-    "vtrack/models/engines/onnx.py",
-    "vtrack/models/engines/torch.py",
-    "vtrack/models/export/other_programs.py",
-    "vtrack/models/export/quantise.py",
 }
 """Files with imports inside functions and no comment that says why."""
 
@@ -67,9 +62,7 @@ SAME_NAMES = {
     "Outcome",
     "Recipe",
     "Recorder",
-    "Replay",
     "Row",
-    "Seen",
     "Store",
 }
 """Names of more than one public class."""

@@ -12,8 +12,8 @@ import numpy as np
 
 from vtrack.layouts import load_layout
 from vtrack.models import card_path, load_model, pick_device
-from vtrack.models.engines.base import graphs_of
-from vtrack.models.engines.bfloat16 import bf16_pays
+from vtrack.models.engines.base import graph_paths
+from vtrack.models.engines.bfloat16 import bf16_is_faster
 from vtrack.parts import GROUPS
 from vtrack.types import LandmarkModel, Query
 
@@ -44,8 +44,8 @@ def engines_of(name: str, device: str) -> tuple[str, ...]:
     """The engines that can run this model on this device."""
     if device != "cpu":
         return ("torch",)
-    graphs = [engine for engine, graph in graphs_of(card_path(name)).items() if graph.exists()]
-    return ("torch", *(engine for engine in reversed(graphs) if engine != "bf16" or bf16_pays()))
+    graphs = [engine for engine, graph in graph_paths(card_path(name)).items() if graph.exists()]
+    return ("torch", *(engine for engine in reversed(graphs) if engine != "bf16" or bf16_is_faster()))
 
 
 def spread_query(count: int) -> Query:

@@ -117,9 +117,9 @@ def test_pose_weights_without_the_wrapper(tmp_path: Path) -> None:
 def test_weights_of_another_backbone_are_refused(tmp_path: Path) -> None:
     file = tmp_path / "weights.pth"
     torch.save(published.tensors(FILES["resnet18"]), file)
-    with pytest.raises(ModelError, match=r"weights.pth: these are not weights of this backbone: .* are absent, conv2"):
+    with pytest.raises(ModelError, match=r"weights.pth: these are not weights of this backbone: .* are missing, conv2"):
         init_backbone(build_backbone("hrnet-w18"), file)
-    with pytest.raises(ModelError, match=r"conv1.weight has shape \(64, 3, 7, 7\) there and \(32, 3, 7, 7\) here"):
+    with pytest.raises(ModelError, match=r"conv1.weight has shape \(64, 3, 7, 7\), and \(32, 3, 7, 7\) is needed"):
         init_backbone(build_backbone("resnet18-half"), file)
 
 

@@ -19,10 +19,10 @@ from vtrack.layouts import load_layout
 from vtrack.models import load_model
 from vtrack.models.card import WEIGHTS, read_card
 from vtrack.models.engines import bfloat16
-from vtrack.models.engines.base import encoded
-from vtrack.models.engines.bfloat16 import Bfloat16Engine, bf16_pays, has_tiles
+from vtrack.models.engines.base import encode_query
+from vtrack.models.engines.bfloat16 import Bfloat16Engine, bf16_is_faster, has_amx
 from vtrack.models.engines.onnx import OnnxEngine
-from vtrack.models.engines.openvino import parted
+from vtrack.models.engines.openvino import split_graph
 from vtrack.parts import GROUPS
 from vtrack.types import Query
 
@@ -43,8 +43,8 @@ def engine() -> Bfloat16Engine:
 @pytest.fixture
 def made(engine: Bfloat16Engine, monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
     """Sizes and points of the copies made from here on; none is there yet."""
-    engine._copies.clear()
-    engine._wanted.clear()
+    engine._graphs.clear()
+    engine._calls.clear()
     made: list[tuple[int, int]] = []
     compile_ = engine._compile
 
@@ -65,7 +65,7 @@ def test_it_says_nearly_what_the_graph_in_floats_says(name: str) -> None:
     assert gaps.mean() < 0.005
     assert np.abs(one.presence - other.presence).max() < 0.05
     assert np.abs(other.sigma / one.sigma - 1).mean() < 0.05
-    if has_tiles():
+    if has_amx():
         assert gaps.max() > 0  # or it would not be bfloat16
 
 
@@ -85,7 +85,7 @@ def test_copies_are_made_for_what_is_asked_often(engine: Bfloat16Engine, made: l
     made.sort()  # they are made side by side
     assert made == [(1, 5), (8, 5)]
     images = noise(engine, 20)
-    for _ in range(bfloat16._WORTH - 1):
+    for _ in range(bfloat16._COMPILE_AFTER - 1):
         engine.predict(images[:3], FEW)  # in the copy for eight
     assert made == [(1, 5), (8, 5)]
     engine.predict(images[:3], FEW)
@@ -101,8 +101,8 @@ def test_only_the_latest_copies_are_kept(engine: Bfloat16Engine, made: list[tupl
     for count in range(1, 11):
         engine.predict(images, Query(QUERY.parts[:count], QUERY.positions[:count]))
     assert len(made) == 10
-    assert list(engine._copies) == [(1, count) for count in range(3, 11)]
-    assert set(engine._wanted) == set(engine._copies)
+    assert list(engine._graphs) == [(1, count) for count in range(3, 11)]
+    assert set(engine._calls) == set(engine._graphs)
 
 
 def test_each_query_gets_its_own_answer_and_is_worked_out_once(
@@ -112,8 +112,8 @@ def test_each_query_gets_its_own_answer_and_is_worked_out_once(
     other = Query(QUERY.parts[30:35], QUERY.positions[30:35])
     images = noise(engine, 1)
     asked: list[Query] = []
-    monkeypatch.setattr(bfloat16, "encoded", lambda query: asked.append(query) or encoded(query))
-    engine._copies.clear()
+    monkeypatch.setattr(bfloat16, "encode_query", lambda query: asked.append(query) or encode_query(query))
+    engine._graphs.clear()
     told = [engine.predict(images, query).points for query in (FEW, other, FEW, other)]
     np.testing.assert_array_equal(told[0], told[2])
     np.testing.assert_array_equal(told[1], told[3])
@@ -125,9 +125,9 @@ def test_each_query_gets_its_own_answer_and_is_worked_out_once(
 def test_an_interrupt_leaves_no_half_of_a_question(engine: Bfloat16Engine) -> None:
     other = Query(QUERY.parts[30:35], QUERY.positions[30:35])
     images = noise(engine, 1)
-    engine._copies.clear()
+    engine._graphs.clear()
     expected = engine.predict(images, FEW).points
-    idle = engine._copies[1, 5]._idle
+    idle = engine._graphs[1, 5]._idle
     request = idle.get()
     idle.put(request)
     real, calls = request._request, []
@@ -155,7 +155,7 @@ def test_a_graph_is_parted_where_an_input_comes_in() -> None:
     whole = openvino.Model(
         [operators.multiply(late, doubled), operators.relu(early), operators.relu(late)], [late, early]
     )
-    first, rest = parted(whole, "late")
+    first, rest = split_graph(whole, "late")
     a, b = np.full((2, 3), 3, np.float32), np.full((2, 3), 5, np.float32)
     passed = list(openvino.compile_model(first, "CPU")([b]).values())
     told = openvino.compile_model(rest, "CPU")([a, *passed])
@@ -208,7 +208,7 @@ def test_it_is_chosen_where_it_pays(monkeypatch: pytest.MonkeyPatch, caplog: pyt
     assert not caplog.text
     with monkeypatch.context() as without:
         without.setitem(sys.modules, "openvino", None)
-        assert not bf16_pays()
+        assert not bf16_is_faster()
         assert isinstance(load_model("fast", device="cpu"), OnnxEngine)
     assert "pip install 'vtrack[openvino]'" in caplog.text
     monkeypatch.setattr(bfloat16, "skills", lambda: frozenset({"avx512_bf16"}))
@@ -232,7 +232,7 @@ def test_a_file_that_is_no_graph(tmp_path: Path) -> None:
 
 def test_a_graph_with_other_inputs(tmp_path: Path) -> None:
     engine = Bfloat16Engine(read_card(WEIGHTS / "fast.json"), NATIVE_CARD.with_suffix(".onnx"))
-    with pytest.raises(ModelError, match=r"fast: OpenVINO cannot run it here: (?!Exception from)\w+"):
+    with pytest.raises(ModelError, match=r"fast: OpenVINO cannot run it on this machine: (?!Exception from)\w+"):
         engine.predict(noise(engine, 1), FEW)
 
 
@@ -281,7 +281,7 @@ print(load_model("fast", device="cpu").engine)
     command = [sys.executable, "-c", program, str(tmp_path)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     said, engine = done.stdout.splitlines()
-    assert said == "OpenVINO is there and cannot be loaded: libtbb.so: no such file"
+    assert said == "OpenVINO is installed but cannot be loaded: libtbb.so: no such file"
     assert engine in ("onnx", "int8")
 
 

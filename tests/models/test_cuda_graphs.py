@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from vtrack.models import load_model
-from vtrack.models.engines.cuda_graphs import Replay
+from vtrack.models.engines.cuda_graphs import CudaGraphs
 from vtrack.types import Query
 
 
@@ -62,39 +62,39 @@ def crops(count: int) -> Tensor:
 @pytest.mark.usefixtures("recorded_on")
 def test_a_recording_keeps_the_query_that_its_graph_reads() -> None:
     """The graph knows it by its address only, which nothing else may be put at."""
-    replay, query = Replay("cpu"), torch.ones(3)
+    graphs, query = CudaGraphs("cpu"), torch.ones(3)
     kept = weakref.ref(query)
     for _ in range(2):
-        assert replay(crops(1), "about", partial(rows, query=query)).shape == (1, 3)
+        assert graphs(crops(1), "about", partial(rows, query=query)).shape == (1, 3)
     del query
     assert kept() is not None
 
 
 def test_what_is_asked_only_once_is_not_recorded(recorded_on: list[Stream | None]) -> None:
     """Pictures of all sizes, for example; but what will be asked for certain is, at once."""
-    replay, answer = Replay("cpu"), partial(rows, query=torch.ones(3))
+    graphs, answer = CudaGraphs("cpu"), partial(rows, query=torch.ones(3))
     for count in (1, 2, 3, 5):
-        replay(crops(count), "about", answer)
+        graphs(crops(count), "about", answer)
     assert not recorded_on
-    replay(crops(4), "about", answer)  # a batch of four, as the three were filled up to
+    graphs(crops(4), "about", answer)  # a batch of four, as the three were filled up to
     assert len(recorded_on) == 1
     for count in (3, 4):
-        assert replay(crops(count), "about", answer).shape == (count, 3)
+        assert graphs(crops(count), "about", answer).shape == (count, 3)
     for count in (5, 7):
-        replay.prepare((count, 3, 4, 4), "another", answer)
-    replay(crops(8), "another", answer)
+        graphs.prepare((count, 3, 4, 4), "another", answer)
+    graphs(crops(8), "another", answer)
     assert len(recorded_on) == 2
-    assert replay._stream.waited == 10  # each time, for crops that another stream may be at  # type: ignore[attr-defined]
+    assert graphs._stream.waited == 10  # each time, for crops that another stream may be at  # type: ignore[attr-defined]
 
 
 def test_the_graphs_used_last_are_kept(recorded_on: list[Stream | None]) -> None:
-    replay, answer = Replay("cpu"), partial(rows, query=torch.ones(3))
+    graphs, answer = CudaGraphs("cpu"), partial(rows, query=torch.ones(3))
     for about in range(24):
-        replay.prepare((1, 3, 4, 4), about, answer)
-    replay(crops(1), 0, answer)
-    replay.prepare((1, 3, 4, 4), 24, answer)  # in place of 1, since 0 was asked for again
-    assert [about for about, _ in replay._recordings] == [*range(2, 24), 0, 24]
-    replay(crops(1), 0, answer)
+        graphs.prepare((1, 3, 4, 4), about, answer)
+    graphs(crops(1), 0, answer)
+    graphs.prepare((1, 3, 4, 4), 24, answer)  # in place of 1, since 0 was asked for again
+    assert [about for about, _ in graphs._graphs] == [*range(2, 24), 0, 24]
+    graphs(crops(1), 0, answer)
     assert len(recorded_on) == 25
 
 
@@ -106,15 +106,15 @@ def test_more_than_a_graph_takes_goes_through_in_pieces() -> None:
         asked.append(len(batch))
         return torch.zeros((len(batch), 3))
 
-    assert Replay("cpu", largest=8)(crops(19), "about", answer).shape == (19, 3)
+    assert CudaGraphs("cpu", largest=8)(crops(19), "about", answer).shape == (19, 3)
     assert asked == [8, 8, 8, 8, 4]  # the second is recorded, after two trials; the last is filled up
 
 
 def test_all_recordings_are_made_on_one_stream_of_the_model_s_own_device(recorded_on: list[Stream | None]) -> None:
     """Torch's own is of the current GPU, and would record nothing of what another does."""
-    replay = Replay("meta")
+    graphs = CudaGraphs("meta")
     for count in (1, 2):
-        replay.prepare(crops(count).shape, "about", partial(rows, query=torch.ones(3)))
+        graphs.prepare(crops(count).shape, "about", partial(rows, query=torch.ones(3)))
     first, second = recorded_on
     assert first is second is not None
     assert first.device == torch.device("meta")

@@ -19,22 +19,22 @@ from vtrack.layouts import load_layout, points_of
 from vtrack.models import load_model, shipped
 from vtrack.models.card import WEIGHTS, Card, read_card
 from vtrack.models.decoding import interpolation as reading_module
-from vtrack.models.decoding.interpolation import Taught, marks, reading
-from vtrack.models.engines.base import encoded
-from vtrack.models.export.other_programs import Baked, export
+from vtrack.models.decoding.interpolation import TaughtPositions, plan_query, taught_positions
+from vtrack.models.engines.base import encode_query
+from vtrack.models.export.standalone import FixedQueryNetwork, export
 from vtrack.models.networks import load_network
 from vtrack.pipelines.bench.models import spread_query
 from vtrack.query import parse_query
 from vtrack.types import FloatArray, ImageArray, LandmarkModel, Query
 
-FAST = Taught.of(read_card(WEIGHTS / "fast.json"))
+FAST = TaughtPositions.of(read_card(WEIGHTS / "fast.json"))
 TAUGHT = sorted({layout_of(name).name for name in read_card(WEIGHTS / "fast.json").data})
 
 
-def learned(*names: str, held_out: bool = False) -> Taught:
+def learned(*names: str, held_out: bool = False) -> TaughtPositions:
     """What a network knows that has learned these layouts."""
-    told = marks((load_layout(name), held_out) for name in names)
-    return Taught.of(Card("new", "udfld", "", {}, taught=told))
+    told = taught_positions((load_layout(name), held_out) for name in names)
+    return TaughtPositions.of(Card("new", "udfld", "", {}, taught=told))
 
 
 L68 = load_layout("300w")
@@ -44,14 +44,14 @@ L68 = load_layout("300w")
 def directly(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every point is asked for as it is."""
     monkeypatch.setattr(reading_module, "NEAR", 9.0)
-    reading.cache_clear()
+    plan_query.cache_clear()
 
 
 @pytest.fixture(autouse=True)
 def forget() -> object:
     """No test reads by what another has made of a query."""
     yield
-    reading.cache_clear()
+    plan_query.cache_clear()
 
 
 @pytest.fixture(scope="module")
@@ -74,14 +74,14 @@ def along(part: str, positions: list[float]) -> Query:
 @pytest.mark.parametrize("name", TAUGHT)
 def test_a_taught_layout_is_asked_for_as_it_is(name: str) -> None:
     for query in (load_layout(name).query, load_layout(name).query + ANCHORS):
-        assert reading(query, FAST).asked == query
-        assert reading(query, FAST).points is None
+        assert plan_query(query, FAST).network_query == query
+        assert plan_query(query, FAST).points is None
 
 
 def test_taught_points_are_answered_as_the_network_does() -> None:
     model, query = load_model("fast", device="cpu", engine="torch"), load_layout("scut86").query
     images = noise(model, 2)
-    parts, positions = (torch.from_numpy(array) for array in encoded(query))
+    parts, positions = (torch.from_numpy(array) for array in encode_query(query))
     with torch.inference_mode():
         output = model.network(torch.from_numpy(images), parts, positions)  # type: ignore[attr-defined]
     told = model.predict(images, query)
@@ -120,7 +120,7 @@ def test_a_format_that_was_never_seen_is_better_for_curves(name: str, data_dir: 
             data.layout.query,
             load_network(read_card(WEIGHTS / f"{name}.json"), WEIGHTS / f"{name}.safetensors"),
         )
-        parts, positions = (torch.from_numpy(array) for array in encoded(query))
+        parts, positions = (torch.from_numpy(array) for array in encode_query(query))
         with torch.inference_mode():
             asked = network(torch.from_numpy(images), parts, positions).points[-1].numpy()
         off = [
@@ -158,7 +158,7 @@ def test_asked_for_directly_untaught_points_are_worse(faces: Dataset) -> None:
 
 
 def test_a_thousand_points_are_fewer_questions_than_98() -> None:
-    assert len(reading(spread_query(1000), FAST).asked) < 98
+    assert len(plan_query(spread_query(1000), FAST).network_query) < 98
 
 
 @pytest.mark.parametrize("engine", ["onnx", "torch"])
@@ -197,29 +197,31 @@ def test_no_crops() -> None:
 
 def test_weights() -> None:
     query = parse_query("face:900,irises:200,hairline:80,chin:50")
-    plan = reading(query, FAST)
+    plan = plan_query(query, FAST)
     assert plan.points is not None and plan.sigma is not None
-    assert plan.points.shape == plan.sigma.shape == (len(query), len(plan.asked))
+    assert plan.points.shape == plan.sigma.shape == (len(query), len(plan.network_query))
     np.testing.assert_allclose(plan.points.sum(1), 1, atol=1e-5)
     np.testing.assert_allclose(plan.sigma.sum(1), 1, atol=1e-5)
     assert plan.sigma.min() >= 0
     for part in dict.fromkeys(query.parts):
-        others = [i for i, name in enumerate(plan.asked.parts) if name != part]
+        others = [i for i, name in enumerate(plan.network_query.parts) if name != part]
         assert not plan.points[np.ix_(query.indices(part), others)].any()
     few = query.indices("left_pupil")
-    assert {plan.asked.positions[i] for i in plan.points[few].argmax(1)} == {0.0}  # the only one that data sets mark
+    assert {plan.network_query.positions[i] for i in plan.points[few].argmax(1)} == {
+        0.0
+    }  # the only one that data sets mark
     np.testing.assert_array_equal(plan.points[few], plan.sigma[few])
 
 
 def test_a_part_of_one_position_has_all_its_points_there() -> None:
-    plan = reading(along("left_pupil", [i / 49 for i in range(50)]), FAST)
-    assert plan.asked == along("left_pupil", [0.0])
+    plan = plan_query(along("left_pupil", [i / 49 for i in range(50)]), FAST)
+    assert plan.network_query == along("left_pupil", [0.0])
     assert plan.points is not None
     np.testing.assert_array_equal(plan.points, np.ones((50, 1)))
 
 
 def test_a_closed_part_ends_where_it_starts() -> None:
-    plan = reading(along("outer_lip", [i / 60 for i in range(61)]), FAST)
+    plan = plan_query(along("outer_lip", [i / 60 for i in range(61)]), FAST)
     assert plan.points is not None and plan.sigma is not None
     np.testing.assert_allclose(plan.points[0], plan.points[-1], atol=1e-6)
     np.testing.assert_allclose(plan.sigma[0], plan.sigma[-1], atol=1e-6)
@@ -229,56 +231,61 @@ def test_a_closed_part_ends_where_it_starts() -> None:
 
 
 def test_beyond_its_outermost_knot_a_curve_goes_straight_on() -> None:
-    plan = reading(along("hairline", [i / 90 for i in range(9)]), FAST)
+    plan = plan_query(along("hairline", [i / 90 for i in range(9)]), FAST)
     assert plan.points is not None and plan.sigma is not None
     first = min(FAST.knots["hairline"])
     assert first > 8 / 90
     np.testing.assert_allclose(np.diff(plan.points, 2, axis=0), 0, atol=1e-6)
-    nearest = plan.asked.positions.index(first)
+    nearest = plan.network_query.positions.index(first)
     np.testing.assert_array_equal(plan.sigma[:, nearest], 1)
 
 
 def test_the_chin_ends_at_its_crease_and_at_the_jaw() -> None:
-    plan = reading(along("chin", [0.0, 1 / 3, 1.0]), FAST)
+    plan = plan_query(along("chin", [0.0, 1 / 3, 1.0]), FAST)
     assert plan.points is not None
-    told = [points_of(plan.asked)[int(row.argmax())] for row in plan.points]
+    told = [points_of(plan.network_query)[int(row.argmax())] for row in plan.points]
     assert told == [("chin_crease", 0.5), ("chin", pytest.approx(1 / 3, abs=1e-5)), ("jaw", 0.5)]
     np.testing.assert_allclose(plan.points.max(1), 1, atol=1e-6)
 
 
 def test_left_and_right_have_the_same_knots_mirrored() -> None:
     for part, other, pivot in (("left_brow", "right_brow", 4 / 9), ("left_eye", "right_eye", 0.5), ("jaw", "jaw", 1.0)):
-        one, two = (reading(along(name, [i / 99 for i in range(100)]), FAST).asked.positions for name in (part, other))
+        one, two = (
+            plan_query(along(name, [i / 99 for i in range(100)]), FAST).network_query.positions
+            for name in (part, other)
+        )
         np.testing.assert_allclose(sorted(round((pivot - p) % 1.0001, 3) for p in one), two, atol=2e-3)
 
 
 def test_what_no_data_set_marks_is_asked_for_as_it_is() -> None:
     query = parse_query("left_iris:80")
     for taught in (learned(), learned("300w"), learned("helen29")):
-        assert reading(query, taught).asked == query
+        assert plan_query(query, taught).network_query == query
     query = along('"tip of a beard"', [i / 79 for i in range(80)])
-    assert reading(query, FAST).asked == query
+    assert plan_query(query, FAST).network_query == query
 
 
 def test_a_model_of_one_layout_reads_its_points_off_curves_already() -> None:
     query = spread_query(1000)
     for name in set(shipped()) - {"fast", "accurate"}:
-        assert reading(query, Taught.of(read_card(WEIGHTS / f"{name}.json"))).asked == query
+        assert plan_query(query, TaughtPositions.of(read_card(WEIGHTS / f"{name}.json"))).network_query == query
 
 
 def test_a_model_has_knots_where_its_own_data_have_them() -> None:
     query = along("left_eye", [i / 60 for i in range(60)])
-    assert reading(query, learned("wflw")).asked.positions == tuple(i / 8 for i in range(8))
-    both = reading(query, learned("300w", "wflw"))
-    np.testing.assert_allclose(both.asked.positions, [i / 6 for i in range(6)], atol=1e-6)
-    held_out = reading(L68.query, learned("300w", held_out=True))
-    assert held_out.asked.positions[: len(held_out.asked.indices("jaw"))] == tuple(i / 8 for i in range(9))
+    assert plan_query(query, learned("wflw")).network_query.positions == tuple(i / 8 for i in range(8))
+    both = plan_query(query, learned("300w", "wflw"))
+    np.testing.assert_allclose(both.network_query.positions, [i / 6 for i in range(6)], atol=1e-6)
+    held_out = plan_query(L68.query, learned("300w", held_out=True))
+    assert held_out.network_query.positions[: len(held_out.network_query.indices("jaw"))] == tuple(
+        i / 8 for i in range(9)
+    )
 
 
 def test_a_file_for_other_programs_reads_curves_too(tmp_path: Path) -> None:
     card, query = read_card(WEIGHTS / "fast.json"), parse_query("outer_lip:60,left_pupil")
     model = load_model("fast", device="cpu", engine="torch")
-    baked = Baked(load_network(card, WEIGHTS / "fast.safetensors"), card, query)
+    baked = FixedQueryNetwork(load_network(card, WEIGHTS / "fast.safetensors"), card, query)
     images = noise(model, 1)
     told = model.predict(images, query)
     with torch.inference_mode():
@@ -289,6 +296,6 @@ def test_a_file_for_other_programs_reads_curves_too(tmp_path: Path) -> None:
 
 
 def test_a_single_point_takes_as_many_questions_as_its_curve_has_neighbours() -> None:
-    plan = reading(along("nose_bridge", [0.5]), FAST)
-    assert 1 < len(plan.asked) <= 4
-    assert set(plan.asked.parts) == {"nose_bridge"}
+    plan = plan_query(along("nose_bridge", [0.5]), FAST)
+    assert 1 < len(plan.network_query) <= 4
+    assert set(plan.network_query.parts) == {"nose_bridge"}

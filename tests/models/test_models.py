@@ -15,7 +15,7 @@ from vtrack.errors import ModelError, UsageError
 from vtrack.layouts import load_layout
 from vtrack.models import gpu_likely, load_model, pick_device, shipped
 from vtrack.models.card import WEIGHTS, Card, read_card
-from vtrack.models.engines.cuda_graphs import Plain, Replay
+from vtrack.models.engines.cuda_graphs import CudaGraphs, EagerRunner
 from vtrack.types import Query
 
 QUERY = load_layout("300w").query
@@ -65,7 +65,7 @@ def test_crops_of_another_kind_are_refused(engine: str) -> None:
 
 
 def test_names_that_do_not_exist() -> None:
-    with pytest.raises(ModelError, match="no model 'fats'; the shipped ones are"):
+    with pytest.raises(ModelError, match="no model 'fats'; shipped are"):
         load_model("fats")
     with pytest.raises(UsageError, match="no engine 'tensorrt'; choose from auto, torch, onnx"):
         load_model("fast", engine="tensorrt")
@@ -172,8 +172,8 @@ def test_recorded_graphs_answer_as_the_network_does() -> None:
     model = load_model("fast", device="cuda")
     images = noise(model, 600)
     whole = model.predict(images, QUERY)
-    assert isinstance(model._answers, Replay) and model._answers._recordable, "the network could not be recorded"
-    model._answers = Plain("cuda")
+    assert isinstance(model._runner, CudaGraphs) and model._runner._recordable, "the network could not be recorded"
+    model._runner = EagerRunner("cuda")
     plainly = model.predict(images, QUERY)
     np.testing.assert_allclose(whole.points, plainly.points, atol=5e-3)
     np.testing.assert_allclose(whole.sigma, plainly.sigma, rtol=0.1)

@@ -15,7 +15,7 @@ from vtrack.imaging.warp import warp
 from vtrack.layouts import load_layout
 from vtrack.models import load_model
 from vtrack.models.card import WEIGHTS
-from vtrack.models.engines.base import INT8, int8_pays
+from vtrack.models.engines.base import INT8, int8_is_faster
 from vtrack.models.engines.onnx import OnnxEngine
 from vtrack.models.export.quantise import quantise
 from vtrack.pipelines.sources.open import open_source
@@ -51,8 +51,8 @@ def test_the_twin_says_nearly_the_same(twin: Path, faces: np.ndarray, caplog: py
     one, other = exact.predict(faces[1:], QUERY), bytewise.predict(faces[1:], QUERY)
     # Half a percent of the crop is a tenth of what the model is wrong by on such faces. Processors without VNNI cut sums of
     # products off, which is told.
-    assert np.linalg.norm(one.points - other.points, axis=-1).mean() < (0.005 if int8_pays() else 0.03)
-    assert ("less exact" in caplog.text) != int8_pays()
+    assert np.linalg.norm(one.points - other.points, axis=-1).mean() < (0.005 if int8_is_faster() else 0.03)
+    assert ("less exact" in caplog.text) != int8_is_faster()
     assert np.abs(one.presence - other.presence).max() < 0.05
     few = QUERY.indices("jaw")[:3]
     query = type(QUERY)(tuple(QUERY.parts[i] for i in few), tuple(QUERY.positions[i] for i in few))

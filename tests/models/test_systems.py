@@ -12,11 +12,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from vtrack.errors import ModelError, UsageError
 from vtrack.layouts import load_layout
-from vtrack.models.decoding.curves import Curves
+from vtrack.models.decoding.curves import LayoutCurves
 from vtrack.models.decoding.outline import Outline
 from vtrack.models.systems import gcn, rht
-from vtrack.models.systems.base import Labelled, System
-from vtrack.models.systems.references import References, representatives
+from vtrack.models.systems.base import LabelledBatch, System
+from vtrack.models.systems.reference_faces import ReferenceFaces, representatives
 from vtrack.models.systems.registry import build_system, make_config, system_of
 from vtrack.template import load_template
 from vtrack.text import embed
@@ -46,7 +46,7 @@ def encoded(query: Query) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 @pytest.fixture(scope="module")
-def batch() -> Labelled:
+def batch() -> LabelledBatch:
     """Three pictures with a bright disc where all landmarks are, roughly, and one with nothing."""
     generator = torch.Generator().manual_seed(0)
     shape = torch.from_numpy(load_template().locate(LAYOUT.query)).float() * 0.4 + 0.5
@@ -58,10 +58,10 @@ def batch() -> Labelled:
     crops[3] = 20
     points[3] = math.nan
     points[1, 7] = math.nan
-    return Labelled(crops, *encoded(LAYOUT.query), points, torch.tensor([True, True, True, False]), 1.0)
+    return LabelledBatch(crops, *encoded(LAYOUT.query), points, torch.tensor([True, True, True, False]), 1.0)
 
 
-def teach(network: System, batch: Labelled, steps: int, rate: float = 2e-3) -> list[float]:
+def teach(network: System, batch: LabelledBatch, steps: int, rate: float = 2e-3) -> list[float]:
     optimiser = torch.optim.Adam([p for p in network.parameters() if p.requires_grad], rate)
     network.train()
     losses = []
@@ -75,7 +75,7 @@ def teach(network: System, batch: Labelled, steps: int, rate: float = 2e-3) -> l
 
 
 @pytest.mark.parametrize("system", TINY)
-def test_every_system_learns_and_answers_any_query(system: str, batch: Labelled) -> None:
+def test_every_system_learns_and_answers_any_query(system: str, batch: LabelledBatch) -> None:
     network = tiny(system)
     losses = teach(network, batch, 30)
     # Rounding differs between processors, and with it which steps overshoot.
@@ -94,7 +94,7 @@ def test_every_system_learns_and_answers_any_query(system: str, batch: Labelled)
 
 
 def test_a_layouts_own_query_gets_its_own_points() -> None:
-    curves = Curves(LAYOUT)
+    curves = LayoutCurves(LAYOUT)
     assert torch.allclose(curves(*encoded(LAYOUT.query)), torch.eye(len(LAYOUT)), atol=1e-4)
 
 
@@ -102,7 +102,7 @@ def test_a_layouts_own_query_gets_its_own_points() -> None:
 def test_curves_carry_a_moved_face(layout: str) -> None:
     """Whatever affine map moves the points of the layout, all other points of the template move along."""
     points, template = load_layout(layout), load_template()
-    curves = Curves(points)
+    curves = LayoutCurves(points)
     query = Query(("left_eye", "jaw", "right_brow", "outer_lip", "left_ear"), (0.4, 0.45, 0.8, 0.6, 0.3))
     weights = curves(*encoded(query))
     turn = torch.tensor([[0.8, -0.3], [0.4, 1.1]])
@@ -112,7 +112,7 @@ def test_curves_carry_a_moved_face(layout: str) -> None:
 
 
 def test_free_text_means_the_part_that_it_is_most_like() -> None:
-    curves = Curves(LAYOUT)
+    curves = LayoutCurves(LAYOUT)
     parts, positions = encoded(Query(("left_eye",), (0.3,)))
     noise = torch.randn(parts.shape, generator=torch.Generator().manual_seed(0)) * 0.01
     assert torch.equal(curves(parts + noise, positions), curves(parts, positions))
@@ -201,10 +201,10 @@ def test_focal_loss_is_equation_8() -> None:
 
 
 @pytest.mark.parametrize("connectivity", ["learned", "shared", "parts"])
-def test_edges_are_shares_of_attention_to_others(connectivity: str, batch: Labelled) -> None:
+def test_edges_are_shares_of_attention_to_others(connectivity: str, batch: LabelledBatch) -> None:
     network = tiny("gcn", connectivity=connectivity).eval()
     with torch.no_grad():
-        edges = network.see(batch.crops).edges  # type: ignore[operator]
+        edges = network.extract_features(batch.crops).edges  # type: ignore[operator]
     assert edges.shape == (4, 68, 68)
     assert torch.allclose(edges.sum(-1), torch.ones(4, 68), atol=1e-5)
     assert float(edges.diagonal(dim1=1, dim2=2).max()) == 0.0
@@ -212,7 +212,7 @@ def test_edges_are_shares_of_attention_to_others(connectivity: str, batch: Label
     assert torch.equal(edges[0], edges[3]) == (connectivity != "learned")
 
 
-def test_a_frozen_heatmap_model_stays_as_it_is(batch: Labelled) -> None:
+def test_a_frozen_heatmap_model_stays_as_it_is(batch: LabelledBatch) -> None:
     network = tiny("gcn", frozen=True)
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     teach(network, batch, 2)
@@ -278,7 +278,7 @@ def test_outlines_are_bright_along_the_lines() -> None:
         {"boundaries": False, "coarse_reference": 2},
     ],
 )
-def test_rht_without_some_of_its_modules(knobs: dict[str, Any], batch: Labelled) -> None:
+def test_rht_without_some_of_its_modules(knobs: dict[str, Any], batch: LabelledBatch) -> None:
     network = tiny("rht", **knobs)
     loss, told = network.loss(batch)
     loss.backward()
@@ -289,7 +289,7 @@ def test_rht_without_some_of_its_modules(knobs: dict[str, Any], batch: Labelled)
 def test_references_are_chosen_by_matching_features() -> None:
     pictures = torch.randint(0, 256, (4, 3, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     large = torch.nn.functional.interpolate(pictures.float(), size=64, mode="bicubic").clamp(0, 255).to(torch.uint8)
-    references = References(4, 64, 68)
+    references = ReferenceFaces(4, 64, 68)
     references.images.copy_(large)
     crops = torch.nn.functional.interpolate(large.float(), size=128, mode="bilinear").to(torch.uint8)[[2, 0, 3]]
     assert references.choose(crops, "sift").tolist() == [2, 0, 3]
@@ -321,7 +321,7 @@ def test_knobs_from_words() -> None:
     ("system", "knobs", "complaint"),
     [
         ("hourglass", {}, "no system called 'hourglass'; choose from udfld, gcn"),
-        ("gv", {"tetha": "2"}, "gv has no knob called 'tetha'; did you mean theta"),
+        ("gv", {"tetha": "2"}, "gv has no option called 'tetha'; did you mean theta"),
         ("gv", {"theta": "much"}, "theta must be a number, not 'much'"),
         ("gv", {"beyond": "perhaps"}, "beyond must be yes or no"),
         ("gv", {"bandwidths": "three"}, "bandwidths must be numbers with commas between"),

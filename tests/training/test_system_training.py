@@ -78,14 +78,14 @@ def test_any_heatmap_model_can_be_read_by_any_decoder(tmp_path: Path) -> None:
     def cells(decoder: str) -> torch.Tensor:
         network = load_model(card, device="cpu", settings={"decoder": decoder}).network  # type: ignore[attr-defined]
         with torch.no_grad():
-            points: torch.Tensor = network.read(network.see(crops)).points[-1] * 16 - 0.5
+            points: torch.Tensor = network.decode(network.extract_features(crops)).points[-1] * 16 - 0.5
         return points
 
     one_hot, two_hot, keyposs = (cells(decoder) for decoder in ("one-hot", "two-hot", "keyposs"))
     assert torch.allclose(one_hot, one_hot.round(), atol=1e-4)
     assert 0 < float((two_hot - one_hot).abs().max()) <= 0.26
     assert not torch.allclose(keyposs, one_hot, atol=0.1)
-    with pytest.raises(UsageError, match="graph has its decoder built in"):
+    with pytest.raises(UsageError, match="decoder cannot be changed in the graph"):
         load_model(card, device="cpu", engine="onnx", settings={"decoder": "keyposs"})
     with pytest.raises(ModelError, match="decoder must be one of"):
         load_model(card, device="cpu", settings={"decoder": "argmax"})

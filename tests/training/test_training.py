@@ -17,7 +17,7 @@ from vtrack.layouts import load_layout
 from vtrack.models import load_model
 from vtrack.models.backbones.registry import normalise
 from vtrack.models.card import read_card
-from vtrack.models.decoding.interpolation import marks
+from vtrack.models.decoding.interpolation import taught_positions
 from vtrack.models.systems.losses import landmark_loss, place_loss, spread_loss, wing
 from vtrack.models.systems.output import Output
 from vtrack.models.systems.udfld import Udfld, UdfldConfig
@@ -348,7 +348,7 @@ def test_a_published_model_tells_what_it_was_taught(data_dir: Path, tmp_path: Pa
     train(recipe, tmp_path / "run")
     layout = load_layout("imm73")
     told = read_card(publish(tmp_path / "run", "tiny", "a test", tmp_path)).taught
-    assert told == marks([(layout, True)])
+    assert told == taught_positions([(layout, True)])
     assert sum(len(places["knots"]) for places in told.values()) == (~layout.every_second).sum()
 
 

@@ -91,7 +91,7 @@ def _detector(folder: Path, target: Path) -> int:
 
 
 def _bake(args: argparse.Namespace) -> int:
-    from vtrack.models.export.other_programs import SUFFIXES, export
+    from vtrack.models.export.standalone import SUFFIXES, export
     from vtrack.query import parse_query
 
     format = args.format or "onnx"

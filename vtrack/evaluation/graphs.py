@@ -35,7 +35,7 @@ def graph_sheet(model: LandmarkModel, data: Dataset, faces: int = 6) -> ImageArr
     images = [data.image(int(place)) for place in places]
     cut = warp(images, range(len(images)), crops, model.input_size)
     with torch.inference_mode():
-        seen = network.see(torch.from_numpy(cut).to(next(network.parameters()).device))
+        seen = network.extract_features(torch.from_numpy(cut).to(next(network.parameters()).device))
         confidence = seen.heatmap.heatmaps.sigmoid().flatten(2).amax(-1)
     shown = warp(images, range(len(images)), crops, _SIDE).transpose(0, 2, 3, 1)
     told = (tensor.float().cpu().numpy() for tensor in (seen.points, seen.edges, confidence))

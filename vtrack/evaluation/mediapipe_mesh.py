@@ -11,8 +11,8 @@ import torch
 
 from vtrack.data.solutions import solution
 from vtrack.layouts import load_layout
-from vtrack.models.decoding.curves import Curves
-from vtrack.models.engines.base import encoded
+from vtrack.models.decoding.curves import LayoutCurves
+from vtrack.models.engines.base import encode_query
 from vtrack.types import ImageArray, Prediction, Query
 
 NAME = "mediapipe"
@@ -48,14 +48,14 @@ class MediapipeMesh:
         self._mesh = solution("face_mesh").FaceMesh(
             static_image_mode=True, max_num_faces=1, refine_landmarks=True, min_detection_confidence=0.2
         )
-        self._curves = Curves(load_layout("300w"))
+        self._curves = LayoutCurves(load_layout("300w"))
 
     def predict(self, crops: ImageArray, query: Query) -> Prediction:
         """Answer a query on `uint8` crops (B, 3, S, S); presence is 0 where no face is found."""
         looks = [self._look(np.ascontiguousarray(crop.transpose(1, 2, 0))) for crop in np.asarray(crops)]
         points = np.stack([look for look, _ in looks]) if looks else np.zeros((0, len(VERTICES), 2))
         with torch.inference_mode():
-            weights = self._curves(*(torch.from_numpy(array) for array in encoded(query))).numpy()
+            weights = self._curves(*(torch.from_numpy(array) for array in encode_query(query))).numpy()
         asked = np.einsum("ql,blk->bqk", weights, points).astype(np.float32)
         presence = np.array([found for _, found in looks], np.float32)
         return Prediction(asked, np.full(asked.shape[:2], _UNSURE, np.float32), presence)

@@ -1,4 +1,4 @@
-"""Landmark models by name: `load_model("fast")`."""
+"""Landmark models: systems, their engines and export; `load_model("fast")` loads one by name."""
 
 from __future__ import annotations
 
@@ -21,7 +21,14 @@ __all__ = ["ENGINES", "Card", "card_path", "load_model", "pick_device", "shipped
 
 
 def pick_device(device: str = "auto") -> str:
-    """The device to use: the one asked for if it is there; for `auto` a GPU if there is one."""
+    """The device to compute on.
+
+    Args:
+        device: `auto` (a GPU if there is one), `cpu`, `cuda`, `cuda:1`, `mps`.
+
+    Raises:
+        UsageError: There is no such device.
+    """
     if device == "cpu" or (device == "auto" and not gpu_likely()):
         return "cpu"
     import torch
@@ -39,7 +46,7 @@ def pick_device(device: str = "auto") -> str:
 
 
 def gpu_likely() -> bool:
-    """Whether it is worth asking torch for a GPU, which takes seconds: there is none without its driver."""
+    """Whether a GPU's driver is installed: querying torch for a GPU takes seconds."""
     if sys.platform == "darwin" or Path("/dev/kfd").exists():
         return True
     try:
@@ -50,11 +57,17 @@ def gpu_likely() -> bool:
 
 
 def card_path(name: str) -> Path:
-    """Where the card of a model lies that `load_model` knows by this name."""
+    """Path of the card of a model by its name or by the path itself.
+
+    Raises:
+        ModelError: There is no such model.
+    """
     path = Path(name) if name.endswith(".json") else WEIGHTS / f"{name}.json"
     if not path.exists():
         known = ", ".join(shipped()) or "none"
-        raise ModelError(f"there is no model {name!r}; the shipped ones are {known}; your own are named by their .json")
+        raise ModelError(
+            f"there is no model {name!r}; shipped are {known}; give the path of the .json card for a model of your own"
+        )
     return path
 
 
@@ -66,12 +79,28 @@ def load_model(
     settings: Mapping[str, str] | None = None,
     shared: bool = False,
 ) -> LandmarkModel:
-    """A shipped model by name, or your own by the path of its card (`.json`, with the weights beside it).
+    """Load a landmark model.
 
-    On a CPU the engine is the model's ONNX graph in bfloat16 where the processor has tiles of it, else its 8-bit graph
-    where it has one and the processor is made for it, else its ONNX graph in floats.
-    `shared` says that others have work to do on the same cores meanwhile. `settings` turns knobs of the model's system,
-    its decoder for example; graphs have theirs built in, so torch runs it.
+    Args:
+        name: Name of a shipped model, or path of the card of your own (`.json`, with the weights beside it).
+        device: `auto` (a GPU if there is one), `cpu`, `cuda`, `cuda:1`, `mps`.
+        engine: One of `ENGINES`. `auto` takes torch on a GPU. On a CPU it takes `bf16` if the CPU has AMX and OpenVINO is
+            installed, else `int8` if the CPU has VNNI and the model an 8-bit graph, else `onnx`.
+        settings: Options of the model's system to change, such as its decoder; the engine is then torch.
+        shared: True if other threads or processes use the same cores: each call then takes one thread.
+
+    Returns:
+        A model whose `predict(crops, query)` gives points, their standard deviations and the presence of a face.
+
+    Raises:
+        ModelError: There is no such model, or its files are missing or damaged.
+        UsageError: An option does not exist or does not fit the others.
+        MissingExtraError: The engine needs an extra that is not installed.
+
+    Example:
+        >>> model = load_model("fast", device="cpu")
+        >>> prediction = model.predict(crops, parse_query("eyes,lips"))
+        >>> prediction.points  # (crops, points, 2), 0..1 over each crop
     """
     if engine not in ENGINES:
         raise UsageError(f"there is no engine {engine!r}; choose from {', '.join(ENGINES)}")
@@ -81,18 +110,18 @@ def load_model(
         from vtrack.models.systems.registry import make_config
 
         if engine not in ("auto", "torch"):
-            raise UsageError(f"{name}'s graph has its {', '.join(settings)} built in; use --engine torch")
+            raise UsageError(f"{', '.join(settings)} cannot be changed in the graph of {name}; use --engine torch")
         config = make_config(card.system, {**card.config, **settings})
         engine, card = "torch", replace(card, config=asdict(config))
-    from vtrack.models.engines.base import graphs_of, int8_pays
-    from vtrack.models.engines.bfloat16 import Bfloat16Engine, bf16_pays, has_tiles
+    from vtrack.models.engines.base import graph_paths, int8_is_faster
+    from vtrack.models.engines.bfloat16 import Bfloat16Engine, bf16_is_faster, has_amx
     from vtrack.models.engines.onnx import OnnxEngine
     from vtrack.models.engines.torch import TorchEngine
 
-    graphs = graphs_of(path)
+    graphs = graph_paths(path)
     device = pick_device(device)
     if engine == "auto":
-        pays = {"bf16": bf16_pays, "int8": int8_pays, "onnx": lambda: True}
+        pays = {"bf16": bf16_is_faster, "int8": int8_is_faster, "onnx": lambda: True}
         fitting = (kind for kind, graph in graphs.items() if graph.exists() and pays[kind]())
         engine = next(fitting, "torch") if device == "cpu" else "torch"
     if engine == "torch":
@@ -101,11 +130,11 @@ def load_model(
         return TorchEngine(card, load_network(card, path.with_suffix(".safetensors")), device)
     if device != "cpu":
         raise UsageError(f"the {engine} engine runs on the CPU, not on {device}; use --engine torch")
-    if engine == "int8" and not int8_pays():
+    if engine == "int8" and not int8_is_faster():
         log.warning(
-            "this processor sums products of bytes in too few bits; points of the int8 engine are less exact on it"
+            "this CPU has no VNNI and sums products of bytes in too few bits; points of the int8 engine are less exact on it"
         )
-    if engine == "bf16" and not has_tiles():
-        log.warning("this processor has no tiles of bfloat16, without which the bf16 engine is slower than onnx")
+    if engine == "bf16" and not has_amx():
+        log.warning("this CPU has no AMX, without which the bf16 engine is slower than onnx")
     kind = Bfloat16Engine if engine == "bf16" else OnnxEngine
     return kind(card, graphs[engine], shared=shared)

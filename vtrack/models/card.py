@@ -1,4 +1,4 @@
-"""Model cards: a JSON file beside each set of weights that says what they are, how they were made and how good they are."""
+"""Model cards: a JSON file beside the weights with the model's config, training and scores."""
 
 from __future__ import annotations
 
@@ -17,22 +17,25 @@ WEIGHTS = Path(__file__).parent / "weights"
 
 @dataclass(frozen=True)
 class Card:
-    """What is known of one set of weights."""
+    """Description of one set of weights."""
 
     name: str
     system: str
-    """Which model class the weights belong to, `udfld` for example."""
+    """The network's class by its name in `vtrack.models.systems.registry`, `udfld` for example."""
     summary: str
+    """One sentence for people."""
     config: Mapping[str, Any]
-    """Arguments of that class's config."""
+    """Arguments of the system's config."""
     sigma_scale: float = 1.0
-    """Calibration: what the network calls its spread, times this, holds 68 % of coordinate errors on the validation part."""
+    """Calibration: 68 % of coordinate errors on the validation split are below the network's spread times this."""
     recipe: Mapping[str, Any] = field(default_factory=dict)
+    """How the weights were trained."""
     data: Mapping[str, str] = field(default_factory=dict)
-    """Each data set trained on, and its terms."""
+    """Data sets trained on, and their terms."""
     scores: Mapping[str, Any] = field(default_factory=dict)
+    """Results of the evaluation."""
     taught: Mapping[str, Mapping[str, Sequence[float]]] = field(default_factory=dict)
-    """Where its data mark points along each part, see `vtrack.models.decoding.interpolation`."""
+    """Positions that its data sets mark on each part, see `vtrack.models.decoding.interpolation`."""
 
     @property
     def reference(self) -> dict[str, Any]:
@@ -57,7 +60,7 @@ class Card:
 
 
 def _one_line(found: re.Match[str]) -> str:
-    """A list without the line breaks between its items; within a string there are none."""
+    """A JSON list on one line."""
     return f"[{' '.join(line.strip() for line in found[0][1:-1].splitlines() if line.strip())}]"
 
 
@@ -67,7 +70,11 @@ def shipped() -> tuple[str, ...]:
 
 
 def read_card(path: Path) -> Card:
-    """The card in a JSON file."""
+    """Read a card.
+
+    Raises:
+        ModelError: The file cannot be read or is not a card.
+    """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         return Card(**content)

@@ -1,4 +1,4 @@
-"""Torch networks from cards and weights, and the way back into files."""
+"""Loads torch networks from cards and weights, and saves their weights."""
 
 from __future__ import annotations
 
@@ -16,7 +16,11 @@ from vtrack.models.systems.registry import build_system, make_config
 
 
 def build_network(card: Card) -> nn.Module:
-    """A fresh network of the card's system and config."""
+    """A new network of the card's system and config, with random weights.
+
+    Raises:
+        ModelError: The card's system or config does not exist.
+    """
     try:
         return build_system(card.system, make_config(card.system, card.config))
     except (ModelError, UsageError) as error:
@@ -24,7 +28,11 @@ def build_network(card: Card) -> nn.Module:
 
 
 def load_network(card: Card, weights: Path) -> nn.Module:
-    """The network with its weights."""
+    """The network of a card with the weights of a safetensors file.
+
+    Raises:
+        ModelError: The file cannot be read or belongs to another model.
+    """
     network = build_network(card)
     try:
         tensors = load_file(weights)
@@ -40,10 +48,10 @@ def load_network(card: Card, weights: Path) -> nn.Module:
 
 
 def save_weights(network: nn.Module, path: Path) -> None:
-    """Write the weights in half precision: it halves the package and moves points by far less than their spread.
+    """Write the weights in half precision, which halves the file and moves points by far less than their standard deviation.
 
-    The norms are folded into the convolutions before them first, so that the ONNX graph has the very same tensors and can read
-    them from this file.
+    Batch norms are folded into the convolutions before them first, so that the ONNX graph has exactly the same tensors and can
+    read them from this file.
     """
     network = fold_norms(copy.deepcopy(network))
     tensors = {
@@ -55,7 +63,7 @@ def save_weights(network: nn.Module, path: Path) -> None:
 
 @torch.no_grad()
 def fold_norms(network: nn.Module) -> nn.Module:
-    """Scale each convolution by the batch norm registered right after it, which is left as a mere bias."""
+    """Fold each batch norm into the convolution registered right before it; the norm keeps a bias only."""
     conv: nn.Conv2d | None = None
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d) and conv is not None:
@@ -72,27 +80,27 @@ def fold_norms(network: nn.Module) -> nn.Module:
 
 @torch.no_grad()
 def unfold_norms(network: nn.Module, *inputs: Tensor) -> None:
-    """Undo `fold_norms`, as far as these inputs tell: the network computes the same, and can be trained on.
+    """Undo `fold_norms` with statistics of these inputs: the network computes the same and can be trained further.
 
-    Training normalises by each batch, so a norm that is a mere bias would at once become another one. It gets the mean and
-    the spread of what comes to it instead, as factors too.
+    Training normalises each batch, which would change the output of a folded norm at once. So each norm gets the mean and
+    the variance of its inputs, and a weight and bias that cancel them.
     """
     folded = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d) and _is_folded(module)]
     if not folded:
         return
-    seen: dict[nn.Module, tuple[Tensor, Tensor]] = {}
+    statistics: dict[nn.Module, tuple[Tensor, Tensor]] = {}
 
-    def look(norm: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        seen[norm] = torch.var_mean(inputs[0], (0, 2, 3), correction=0)
+    def record(norm: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        statistics[norm] = torch.var_mean(inputs[0], (0, 2, 3), correction=0)
 
-    hooks = [norm.register_forward_pre_hook(look) for norm in folded]
+    hooks = [norm.register_forward_pre_hook(record) for norm in folded]
     training = network.training
     network.eval()(*inputs)
     network.train(training)
     for hook in hooks:
         hook.remove()
-    for norm in [norm for norm in folded if norm in seen]:
-        variance, mean = seen[norm]
+    for norm in [norm for norm in folded if norm in statistics]:
+        variance, mean = statistics[norm]
         assert norm.running_mean is not None and norm.running_var is not None
         norm.running_mean.copy_(mean)
         norm.running_var.copy_(variance)
@@ -101,6 +109,6 @@ def unfold_norms(network: nn.Module, *inputs: Tensor) -> None:
 
 
 def _is_folded(norm: nn.BatchNorm2d) -> bool:
-    """Whether a norm has learned and yet knows neither mean nor factor."""
+    """Whether a trained norm has been folded: mean 0 and weight 1."""
     assert norm.running_mean is not None and norm.num_batches_tracked is not None
     return bool(norm.num_batches_tracked > 0 and (norm.running_mean == 0).all() and (norm.weight == 1).all())

@@ -1,4 +1,4 @@
-"""What image encoders are built from: the residual blocks of ResNets, which HRNets use too."""
+"""Building blocks of image encoders: the residual blocks of ResNets, which HRNets use too."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from torch import Tensor, nn
 
 
 def constant(values: float | Sequence[Any], device: torch.device) -> Tensor:
-    """A small tensor of numbers made on its device: one sent there would have the GPU waited for, and ends a CUDA graph."""
+    """A small constant tensor created on its device: a copy from the CPU would synchronise and break CUDA graphs."""
     if isinstance(values, Sequence):
         return torch.stack([constant(value, device) for value in values])
     return torch.full((), values, device=device)
 
 
 class Backbone(nn.Module):
-    """What every encoder is."""
+    """Base class of image encoders: `forward(x)` gives one map per stride, finest first."""
 
     channels: tuple[int, ...]
     strides: tuple[int, ...]
     own: tuple[str, ...] = ()
-    """Prefixes of the parameters that no published file has."""
+    """Prefixes of parameters that published files do not have."""
 
 
 class BasicBlock(nn.Module):

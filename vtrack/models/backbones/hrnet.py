@@ -1,6 +1,6 @@
-"""HRNets: branches of several resolutions side by side that exchange what they know after every few blocks.
+"""HRNets: parallel branches of several resolutions that exchange features after every few blocks.
 
-The finest branch is never given up, which is why heatmap models like them. Parameters are named as in the published
+The finest branch is kept to the end, which suits heatmap models. Parameters are named as in the published
 networks (the authors' and timm's), so their weights fit. `stride` is that of the finest branch: 4 as published, up to
 64 by the early downsampling of paper 003, table 2.
 """
@@ -58,7 +58,7 @@ class HRNet(Backbone):
 
 
 def _transition(inside: Sequence[int], outside: Sequence[int]) -> nn.ModuleList:
-    """To the channels of the next stage, and one branch more at half the size."""
+    """From the channels of one stage to those of the next, with one more branch at half the size."""
     changes: list[nn.Module] = []
     for branch, width in enumerate(outside):
         if branch >= len(inside):
@@ -71,7 +71,7 @@ def _transition(inside: Sequence[int], outside: Sequence[int]) -> nn.ModuleList:
 
 
 class Exchange(nn.Module):
-    """Some blocks on every branch, then every branch becomes the sum of all, each brought to its size."""
+    """Some blocks on every branch, then every branch becomes the sum of all branches, resized to its resolution."""
 
     def __init__(self, widths: Sequence[int], blocks: int) -> None:
         super().__init__()

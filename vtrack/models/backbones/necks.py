@@ -1,4 +1,4 @@
-"""From a backbone's maps to the one map that heatmaps are made of."""
+"""Necks: merge a backbone's maps into the one map that heatmaps are made from."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ NECKS = ("concat", "pyramid")
 
 
 class Concat(nn.Module):
-    """All maps brought to the finest one's size and laid on each other, then mixed cell by cell, as HRNet does for faces."""
+    """All maps resized to the finest, concatenated and mixed by a 1x1 convolution, as HRNet does for faces."""
 
     def __init__(self, channels: Sequence[int]) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Published weights for backbones: which file's tensor goes where.
+"""Published weights for backbones: loads files of known families and renames their tensors.
 
 Known families: torchvision's ResNets, HRNets of the authors and of timm (classification, pose and face variants), timm's
 ViT-B/16, and CLIP's image encoder as FaRL publishes it. Heads and text encoders in such files are left alone.
@@ -44,10 +44,10 @@ _CLIP = (
 
 
 def init_backbone(backbone: Backbone, file: Path) -> list[str]:
-    """Start a backbone from published weights; gives the names of its tensors that the file does not have.
+    """Load published weights into a backbone.
 
     `.safetensors` is read as such. Everything else is read by `torch.load(weights_only=True)`: published `.pth` files
-    are pickles, which could run code, and this way of reading lets nothing but tensors and plain containers through.
+    are pickles, which could run code, and this way of loading admits nothing but tensors and plain containers.
     """
     published = _renamed(_read(file))
     wanted = backbone.state_dict()
@@ -58,20 +58,20 @@ def init_backbone(backbone: Backbone, file: Path) -> list[str]:
     missing = [name for name in needed if name not in published and not _OPTIONAL.match(name)]
     if missing:
         raise ModelError(
-            f"{file}: these are not weights of this backbone: {len(missing)} of {len(needed)} tensors are absent, "
-            f"{missing[0]} for one; the file has {', '.join(list(published)[:3])} and so on"
+            f"{file}: these are not weights of this backbone: {len(missing)} of {len(needed)} tensors are missing, "
+            f"{missing[0]} for example; the file has {', '.join(list(published)[:3])} and so on"
         )
     wrong = [name for name in needed if name in published and published[name].shape != wanted[name].shape]
     if wrong:
         name = wrong[0]
         raise ModelError(
-            f"{file}: {name} has shape {tuple(published[name].shape)} there and {tuple(wanted[name].shape)} here; "
-            f"the file is of another size of this backbone"
+            f"{file}: {name} has shape {tuple(published[name].shape)}, and {tuple(wanted[name].shape)} is needed; "
+            f"the file is for another size of this backbone"
         )
     backbone.load_state_dict({name: tensor for name, tensor in published.items() if name in wanted}, strict=False)
     fresh = [name for name in wanted if name not in published and not name.endswith("num_batches_tracked")]
     if fresh:
-        log.info("%s: %d tensors start fresh, %s for one", file, len(fresh), fresh[0])
+        log.info("%s: %d tensors keep random weights, %s for example", file, len(fresh), fresh[0])
     return fresh
 
 
@@ -82,8 +82,8 @@ def _read(file: Path) -> dict[str, Tensor]:
             return load_file(file)
         content = torch.load(file, map_location="cpu", weights_only=True)
     except (OSError, SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
-        told = str(error).strip().partition("\n")[0]
-        raise ModelError(f"{file}: the weights cannot be read: {told}") from error
+        reason = str(error).strip().partition("\n")[0]
+        raise ModelError(f"{file}: the weights cannot be read: {reason}") from error
     while isinstance(content, Mapping):
         inner = next((content[key] for key in _WRAPPERS if isinstance(content.get(key), Mapping)), None)
         if inner is None:

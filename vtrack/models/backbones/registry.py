@@ -1,4 +1,4 @@
-"""Image encoders by name: a picture in, feature maps of falling resolution out.
+"""Image encoders by name: an image in, feature maps of decreasing resolution out.
 
 `build_backbone(name)` gives a module whose `forward` returns one map per entry of `strides`, finest first. Names of
 parameters follow the published networks, so their state dicts fit (`vtrack.models.backbones.pretrained`).
@@ -39,10 +39,16 @@ STRIDES = (4, 8, 16, 32, 64)
 
 
 def build_backbone(name: str, *, stride: int = 4, levels: int = 4) -> Backbone:
-    """A fresh backbone with `channels` and `strides`.
+    """A new backbone with random weights.
 
-    `stride` is that of the finest map: more than 4 means that the picture is made small before the first stage, which
-    saves most of the work (paper 003). `levels` leaves out the coarsest maps and what only they need.
+    Args:
+        name: Name in `BACKBONES`.
+        stride: Stride of the finest map. Above 4 the image is downsampled before the first stage, which saves most of the
+            work (paper 003).
+        levels: Number of maps, 1 to 4; fewer leave out the coarsest ones.
+
+    Raises:
+        ModelError: There is no such backbone, or it cannot have these strides.
     """
     if name not in BACKBONES:
         raise ModelError(f"no backbone {name!r}; choose from {', '.join(BACKBONES)}")
@@ -58,12 +64,12 @@ def build_backbone(name: str, *, stride: int = 4, levels: int = 4) -> Backbone:
 
 
 class FeaturePyramid(nn.Module):
-    """Brings maps of several strides to one width and passes what the coarse ones know down to the fine ones."""
+    """A feature pyramid network: brings maps to one width and adds coarse maps to finer ones."""
 
     def __init__(self, channels: Sequence[int], width: int, smooth_from: int = 1) -> None:
         super().__init__()
         self.laterals = nn.ModuleList(nn.Conv2d(inside, width, 1) for inside in channels)
-        # Smoothing the finest map would cost as much as the whole backbone and its neighbour is smooth already.
+        # Smoothing the finest map would cost as much as the whole backbone, and the next one is smoothed already.
         self.smooth = nn.ModuleList(
             nn.Conv2d(width, width, 3, padding=1) if level >= smooth_from else nn.Identity()
             for level in range(len(channels))
@@ -83,12 +89,12 @@ class FeaturePyramid(nn.Module):
 
 
 def normalise(crops: Tensor) -> Tensor:
-    """uint8 crops to floats about zero, with the mean and spread of the photographs most published encoders saw."""
+    """Normalise uint8 crops by ImageNet's mean and standard deviation, as most published encoders expect."""
     mean = constant((123.675, 116.28, 103.53), crops.device).view(1, 3, 1, 1)
     spread = constant((58.395, 57.12, 57.375), crops.device).view(1, 3, 1, 1)
     return (crops.float() - mean) / spread
 
 
 def channels_last(network: Network) -> Network:
-    """The network with its convolutions laid out as the fast kernels of CPUs and GPUs want them."""
+    """The network in channels-last memory format, which the fast convolution kernels of CPUs and GPUs need."""
     return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

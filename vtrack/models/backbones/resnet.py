@@ -1,4 +1,4 @@
-"""ResNets: plain ladders of residual blocks. Parameters are named as torchvision's, so its weights fit."""
+"""ResNets. Parameters are named as torchvision's, so its weights fit."""
 
 from __future__ import annotations
 

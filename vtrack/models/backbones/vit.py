@@ -1,4 +1,4 @@
-"""Vision transformers: the picture as a sequence of patches, and a pyramid of maps made from their tokens.
+"""Vision transformers: the image as a sequence of patches, and a pyramid of maps made from their tokens.
 
 Parameters of the `plain` kind are named as timm's. The `clip` kind differs as CLIP's and FaRL's image encoders do: the
 patch projection has no bias, tokens are normed before the first block, and the activation is x * sigmoid(1.702 x).
@@ -55,14 +55,14 @@ class ViT(Backbone):
         for depth, block in enumerate(self.blocks):
             tokens = block(tokens)
             if depth in self.taken:
-                told = self.norm(tokens) if depth == self.taken[-1] else tokens
-                # The token of the whole picture is laid under every patch, so that nothing it knows is lost.
-                cells = told[:, 1:] + told[:, :1]
+                output = self.norm(tokens) if depth == self.taken[-1] else tokens
+                # Add the class token, which describes the whole image, to every patch.
+                cells = output[:, 1:] + output[:, :1]
                 maps.append(self.ladder[len(maps)](cells.transpose(1, 2).unflatten(2, (rows, columns))))
         return maps
 
     def _places(self, rows: int, columns: int) -> Tensor:
-        """(1, 1 + rows * columns, dim) position embeddings, resampled where the picture is not of the published size."""
+        """(1, 1 + rows * columns, dim) position embeddings, resampled if the image is not of the published size."""
         whole, cells = self.pos_embed[:, :1], self.pos_embed[:, 1:]
         if (rows, columns) == (self.grid, self.grid):
             return self.pos_embed

@@ -1,8 +1,8 @@
 """Any point of any part from the fixed points of one layout.
 
-A queried point is a weighted sum of the layout's points: on a cubic curve through those of its part, or, where the layout has
-none, where the face template has it, carried along by the layout's points as on a thin plate. The weights depend on
-part and position alone, so they are a table, and a query is a look-up in it.
+A queried point is a weighted sum of the layout's points. If the layout has points on its part, it lies on a cubic curve
+through them; else it is taken from the face template, warped to the layout's points by a thin-plate spline. The weights
+depend on part and position alone, so they are a table, and a query is a look-up in it.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ STEPS = 144
 """Steps of the table along a part: layouts' positions in 16ths, 12ths, 9ths, 8ths and their multiples fall on one."""
 
 WIDE = 0.2
-"""Gap between two points of a part that a curve through them would only guess at."""
+"""Gap between two neighbouring points, along the part, above which the template's shape is used instead of a curve."""
 
 STIFFNESS = 1e-3
-"""Of the plate: a little, since points that nearly coincide on the template may move apart on a face."""
+"""Regularisation of the thin-plate spline: small, since points that nearly coincide on the template may lie apart on a face."""
 
 
-class Curves(nn.Module):
-    """Weights of a layout's points for queried points. Has nothing to learn."""
+class LayoutCurves(nn.Module):
+    """Weights of a layout's points for queried points; nothing here is learned."""
 
     names: Tensor
     table: Tensor
@@ -40,12 +40,12 @@ class Curves(nn.Module):
         parts = [part for part in PARTS if part in template.curves or part in layout.query.parts]
         plate = _Plate(template.locate(layout.query))
         rows = np.stack([_rows(layout, part, template.curves.get(part), plate) for part in parts])
-        # Not among the weights that are saved: they follow from the layout.
+        # Not saved with the weights, since they follow from the layout.
         self.register_buffer("names", torch.from_numpy(embed(parts)), persistent=False)
         self.register_buffer("table", torch.from_numpy(rows.astype(np.float32)), persistent=False)
 
     def forward(self, parts: Tensor, positions: Tensor) -> Tensor:
-        """(Q, L) weights for text vectors (Q, 384) and positions (Q,). Free text means the part that it is most like."""
+        """(Q, L) weights for text vectors (Q, 384) and positions (Q,); free text stands for the most similar part."""
         part = (parts[:, None] * self.names).sum(-1).argmax(-1)
         place = positions.clamp(0.0, 1.0) * STEPS
         before = place.floor().clamp(max=STEPS - 1)
@@ -69,7 +69,7 @@ def _rows(layout: Layout, part: str, curve: Curve | None, plate: _Plate) -> Floa
         grid = np.where(grid < knots[0], grid + 1, grid)
     if carried is None or curve is None:
         return _spline(knots, unit, closed)(grid.clip(knots[0], knots[-1]))
-    # The plate, moved onto the points and in between by as much as its neighbours: it also goes on beyond the last point.
+    # The warped template, moved onto the points, and in between by as much as its neighbours; also beyond the last point.
     moves = unit - plate.weights(curve.at(knots % 1.0 if closed else knots))
     before = (np.searchsorted(knots, grid + 1e-9) - 1).clip(0, max(len(knots) - 2, 0))
     if len(knots) == 1:
@@ -90,7 +90,7 @@ def _spline(knots: FloatArray, values: FloatArray, closed: bool) -> CubicSpline:
 
 
 class _Plate:
-    """A thin plate pinned at the template's places of a layout's points: displacements there bend it everywhere."""
+    """A thin-plate spline with control points where the template has a layout's points."""
 
     def __init__(self, places: FloatArray) -> None:
         self._places = places
@@ -102,7 +102,7 @@ class _Plate:
         self._inverse = np.linalg.inv(system)[:, :count]  # (count + 3, count)
 
     def weights(self, places: FloatArray) -> FloatArray:
-        """(n, count) weights of the pins for places (n, 2)."""
+        """(n, count) weights of the control points for places (n, 2)."""
         return np.concatenate([_bending(places, self._places), _flat(places)], 1) @ self._inverse
 
 

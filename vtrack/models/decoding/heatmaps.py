@@ -1,4 +1,4 @@
-"""Heatmaps: one small map for each landmark, bright where it lies. How labels are made and how places are read off.
+"""Heatmaps: one small map per landmark, bright where it lies. Encoding of labels and decoding of points.
 
 Maps are (B, L, n, n). Cell i has its centre at i in cells and at (i + 0.5) / n in crop units; points are (B, L, 2) x, y in
 crop units and may lie outside.
@@ -82,7 +82,7 @@ def distribution_aware(heatmaps: Tensor, blur: float = 2.0) -> Tensor:
     corners = values_at(logs, (cells[..., None, :] + around).clamp(0, size - 1))
     twist = (corners[..., 0] + corners[..., 1] - corners[..., 2] - corners[..., 3]) / 4
     inside = _inside(cells, size, rim=2).all(-1)
-    # The step to the top is -H^-1 g, written out for the 2 x 2 matrix of second derivatives.
+    # The step to the peak is -H^-1 g, written out for the 2 x 2 matrix of second derivatives.
     area = bend.prod(-1) - twist**2
     step = torch.stack(
         [bend[..., 1] * slope[..., 0] - twist * slope[..., 1], bend[..., 0] * slope[..., 1] - twist * slope[..., 0]], -1
@@ -93,13 +93,13 @@ def distribution_aware(heatmaps: Tensor, blur: float = 2.0) -> Tensor:
 
 
 def spread(heatmaps: Tensor, points: Tensor, sigma: float) -> Tensor:
-    """(B, L) how far the response reaches about the points, beyond what the labels' own `sigma` in cells explains.
+    """(B, L) standard deviation of the response about the points, in crop units, less that of the labels, `sigma` in cells.
 
-    A network that is not sure where a landmark lies answers with the mean of the labels it thinks possible, which is
-    wider than a label by just its doubt. In crop units.
+    A network that is uncertain about a landmark gives the mean of the possible labels, which is wider than one label by
+    that uncertainty.
     """
     size = heatmaps.shape[-1]
-    # A tenth of the peak off, so that the faint background of large maps does not count.
+    # Subtract a tenth of the peak, so that the faint background of large maps does not count.
     weights = (heatmaps - 0.1 * heatmaps.amax((-2, -1), keepdim=True)).clamp(min=0) + 1e-9
     line = torch.arange(size, device=heatmaps.device, dtype=heatmaps.dtype)
     away = (line - to_cells(points, size)[..., None]) ** 2  # (B, L, 2, size)

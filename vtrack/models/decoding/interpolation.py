@@ -1,9 +1,8 @@
-"""Points between those that a network was taught: it is asked for the taught ones, and a curve gives the others.
+"""Points between those that a network was trained on: the network predicts the trained ones, a curve gives the others.
 
-A network that treats each point by itself knows a part best at the positions that its data mark. Between them its answers
-stray, and a thousand cost far more than a hundred, since each attends to all others. So a part that is asked for at other
-positions is read off a smooth curve through those that data sets mark. A curve is a sum of its knots by weights that
-depend on the query alone: a table made once.
+A query network is most accurate at the positions that its data sets mark. Between them it is less accurate, and a thousand
+points cost far more than a hundred, since each attends to all others. So other positions of a part are interpolated by a
+smooth curve through those that data sets mark. Its weights depend on the query alone and are computed once.
 """
 
 from __future__ import annotations
@@ -20,37 +19,41 @@ from vtrack.parts import ENDS, PARTS, Part
 from vtrack.types import FloatArray, Prediction, Query
 
 NEAR = 0.01
-"""How far along its part a position may lie from one that was taught, to be asked for as it is."""
+"""Distance along the part up to which a position counts as trained and is queried directly."""
 
 APART = 0.1
-"""How far along its part a position must lie from those of data sets before. No two mark a part quite alike, and a curve that
-runs from one's point to another's close by has waves.
+"""Distance along the part that a knot must keep from those of the data sets before. No two data sets mark a part in quite the
+same way, and a curve through close points of both would have waves.
 """
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Taught:
-    """Positions along parts that a network knows. Each is its own, for a query is looked up by it."""
+class TaughtPositions:
+    """Positions along parts that a network was trained on. Compared by identity, as a key of caches."""
 
     marked: Mapping[str, tuple[float, ...]]
-    """All that its data mark, in order."""
+    """All positions of each part that its data sets mark, ascending."""
     knots: Mapping[str, tuple[float, ...]]
-    """Those that curves run through."""
+    """The positions of each part that curves run through."""
 
     @classmethod
-    def of(cls, card: Card) -> Taught:
-        """What a card tells: nothing for a model of one layout, which reads any point off a curve already."""
-        places = {part: (told["knots"], told["others"]) for part, told in card.taught.items() if part in PARTS}
+    def of(cls, card: Card) -> TaughtPositions:
+        """The positions on a card; none for a model of one layout, which interpolates by itself."""
+        places = {part: (entry["knots"], entry["others"]) for part, entry in card.taught.items() if part in PARTS}
         return cls(
             {part: tuple(sorted([*knots, *others])) for part, (knots, others) in places.items()},
             {part: tuple(knots) for part, (knots, _) in places.items()},
         )
 
 
-def marks(layouts: Iterable[tuple[Layout, bool]]) -> dict[str, dict[str, list[float]]]:
-    """What a card tells of the layouts that a network learns, best first, and whether every second point is held out of each.
+def taught_positions(layouts: Iterable[tuple[Layout, bool]]) -> dict[str, dict[str, list[float]]]:
+    """The card's `taught` entry: knots and other trained positions of each part.
 
-    Knots are those of the first layout, and others' where it leaves gaps.
+    Args:
+        layouts: Layouts that a network learns, most exact first, and whether every second point of each is held out.
+
+    Returns:
+        For each part `knots`, those of the first layout and of others in its gaps, and `others`.
     """
     knots: dict[str, list[float]] = {}
     others: dict[str, set[float]] = {}
@@ -69,25 +72,31 @@ def marks(layouts: Iterable[tuple[Layout, bool]]) -> dict[str, dict[str, list[fl
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Reading:
-    """What to ask a network for a query, and how to read the query's points off its answer."""
+class QueryPlan:
+    """The query that a network gets in place of another, and the weights that interpolate its prediction."""
 
-    asked: Query
+    network_query: Query
+    """The points that the network predicts."""
     points: FloatArray | None = None
-    """(points, asked) weights; None where the answer is the query's own."""
+    """(points, predicted) weights of coordinates; None if the network predicts the query itself."""
     sigma: FloatArray | None = None
-    """(points, asked) weights, none of them negative."""
+    """(points, predicted) weights of standard deviations, none negative."""
 
-    def read(self, answer: Prediction) -> Prediction:
-        """The query's points."""
+    def interpolate(self, prediction: Prediction) -> Prediction:
+        """Turn the network's prediction into that of the original query."""
         if self.points is None or self.sigma is None:
-            return answer
-        return Prediction(self.points @ answer.points, answer.sigma @ self.sigma.T, answer.presence)
+            return prediction
+        return Prediction(self.points @ prediction.points, prediction.sigma @ self.sigma.T, prediction.presence)
 
 
 @lru_cache(maxsize=32)
-def reading(query: Query, taught: Taught) -> Reading:
-    """How a model that was taught these positions answers a query."""
+def plan_query(query: Query, taught: TaughtPositions) -> QueryPlan:
+    """How a model that was trained on these positions computes a query.
+
+    Args:
+        query: The points asked for.
+        taught: Positions that the model was trained on.
+    """
     parts = np.array(query.parts)
     curves = {}
     for part in dict.fromkeys(query.parts):
@@ -95,11 +104,11 @@ def reading(query: Query, taught: Taught) -> Reading:
         if part in taught.marked and _strays(PARTS[part], np.array(query.positions)[places], taught.marked[part]):
             curves[part] = places, _knots(part, taught)
     if not curves:
-        return Reading(query)
+        return QueryPlan(query)
     plain = [i for i, part in enumerate(query.parts) if part not in curves]
-    asked = [(query.parts[i], query.positions[i]) for i in plain]
-    asked += [point for _, knots in curves.values() for _, point in knots]
-    points, sigma = np.zeros((2, len(query), len(asked)), np.float32)
+    predicted = [(query.parts[i], query.positions[i]) for i in plain]
+    predicted += [point for _, knots in curves.values() for _, point in knots]
+    points, sigma = np.zeros((2, len(query), len(predicted)), np.float32)
     points[plain, range(len(plain))] = sigma[plain, range(len(plain))] = 1
     column = len(plain)
     for part, (places, knots) in curves.items():
@@ -109,11 +118,11 @@ def reading(query: Query, taught: Taught) -> Reading:
         sigma[places, columns] = _straight(PARTS[part], positions, at)
         column += len(knots)
     needed = np.flatnonzero(points.any(0))
-    chosen = Query(tuple(asked[i][0] for i in needed), tuple(asked[i][1] for i in needed))
-    return Reading(chosen, points[:, needed], sigma[:, needed])
+    chosen = Query(tuple(predicted[i][0] for i in needed), tuple(predicted[i][1] for i in needed))
+    return QueryPlan(chosen, points[:, needed], sigma[:, needed])
 
 
-def _knots(part: str, taught: Taught) -> list[tuple[float, tuple[str, float]]]:
+def _knots(part: str, taught: TaughtPositions) -> list[tuple[float, tuple[str, float]]]:
     """Positions of a part's knots in order, and the point that each is: its own, or an end that another part has."""
     own = {knot: (part, knot) for knot in taught.knots[part]}
     ends = {at: point for at, point in ENDS.get(part, {}).items() if point[0] in taught.marked}
@@ -121,22 +130,22 @@ def _knots(part: str, taught: Taught) -> list[tuple[float, tuple[str, float]]]:
 
 
 def _strays(part: Part, positions: FloatArray, marked: tuple[float, ...]) -> bool:
-    """Whether some of these positions lie between those that were taught."""
+    """Whether some of these positions lie between trained ones."""
     return bool((_gaps(part, positions, marked).min(1) > NEAR).any())
 
 
 def _gaps(part: Part, some: FloatArray, others: Sequence[float]) -> FloatArray:
-    """(some, others) how far they lie apart; round a closed part the shorter way."""
+    """(some, others) distances along the part; on a closed part the shorter way round."""
     gaps = np.abs(some[:, None] - np.array(others))
     return np.minimum(gaps % 1.0, -gaps % 1.0) if part.closed else gaps
 
 
 def _smooth(part: Part, knots: FloatArray, at: FloatArray) -> FloatArray:
-    """(n, knots) weights of a cubic curve; beyond the outermost knots of an open part it goes straight on.
+    """(n, knots) weights of a cubic Hermite curve, linear beyond the outermost knots of an open part.
 
-    It bends by its neighbours alone, so that a single point takes four questions and not the whole part.
+    A point depends on its four nearest knots alone, so that a single one does not need the whole part.
     """
-    from scipy.interpolate import CubicHermiteSpline
+    from scipy.interpolate import CubicHermiteSpline  # slow to import, and most queries do without
 
     unit = np.eye(len(knots))
     if len(knots) == 1:
@@ -148,6 +157,6 @@ def _smooth(part: Part, knots: FloatArray, at: FloatArray) -> FloatArray:
 
 
 def _straight(part: Part, knots: FloatArray, at: FloatArray) -> FloatArray:
-    """(n, knots) weights of the straight lines between knots; beyond the outermost they stay as they are."""
+    """(n, knots) weights of linear interpolation, constant beyond the outermost knots."""
     period = 1.0 if part.closed else None
     return np.stack([np.interp(at, knots, row, period=period) for row in np.eye(len(knots))], 1)

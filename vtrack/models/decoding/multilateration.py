@@ -1,7 +1,7 @@
-"""True-range multilateration (paper 003): a heatmap read as distances to station anchors, and the place they meet.
+"""True-range multilateration (paper 003): a heatmap gives distances to station anchors, and these the landmark.
 
-A cell's response exp(-d^2 / (2 sigma^2)) tells its distance d to the landmark. Pairs of circles about the anchors give
-linear equations; least squares gives the place. Exact on perfect maps of any resolution, and not bound to the map's area.
+A cell's response exp(-d^2 / (2 sigma^2)) gives its distance d to the landmark. Pairs of circles about the anchors give
+linear equations, solved by least squares. Exact on perfect maps of any resolution, and not limited to the map's area.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from torch.nn import functional
 from vtrack.models.decoding.heatmaps import to_crop, values_at
 
 REACH = 3.0
-"""In sigmas of the labels: beyond it a response is too faint to be told from noise."""
+"""In sigmas of the labels: beyond it a response cannot be distinguished from noise."""
 
 
 def multilaterate(anchors: Tensor, squares: Tensor, damping: float = 1e-3) -> Tensor:
     """Places (..., 2) at squared distances (..., n) from anchors (..., n, 2), n at least 3: equations 9 to 14.
 
     The mean of the circles' equations is subtracted from each, where the paper subtracts the last one: the same for exact
-    distances, and fair to all anchors for others. What is common to all squared distances cancels, so the peak of
+    distances, and equal weight for all anchors otherwise. A term common to all squared distances cancels, so the peak of
     the map need not be 1.
 
-    Anchors on a line do not tell on which side of it the place is, and anchors nearly on a line tell it badly: along a
-    direction in which they spread less than about `damping` of their whole spread, the answer goes to their middle.
+    Anchors on a line leave the side undetermined, and anchors nearly on a line determine it badly: along a direction in
+    which they spread less than about `damping` of their whole spread, the result goes to their middle.
     """
     middle = anchors.mean(-2, keepdim=True)
     rows = anchors - middle  # (..., n, 2), the matrix X

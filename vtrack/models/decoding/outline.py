@@ -1,4 +1,4 @@
-"""The boundaries of a face: heatmaps of the lines through the points of each part (paper 002)."""
+"""Boundary heatmaps of a face: the lines through the points of each part (paper 002)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from vtrack.parts import PARTS
 
 
 class Outline(nn.Module):
-    """For each part with several points a map that is bright along the lines through them."""
+    """One map for each part with several points, bright along the lines through them."""
 
     starts: Tensor
     ends: Tensor

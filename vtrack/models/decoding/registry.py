@@ -1,4 +1,4 @@
-"""Ways to read landmarks off heatmaps, by name. Any heatmap model can use any of them: `--decoder keyposs`."""
+"""Decoders of heatmaps by name. Any heatmap model can use any of them: `--decoder keyposs`."""
 
 from __future__ import annotations
 
@@ -12,9 +12,17 @@ DECODERS = ("one-hot", "two-hot", "distribution-aware", "keyposs")
 
 
 def decode(heatmaps: Tensor, decoder: str, *, sigma: float, kernel: int = 2, beyond: bool = False) -> Tensor:
-    """Points (B, L, 2) in crop units. `sigma` is the labels', in cells.
+    """Find the landmarks in heatmaps.
 
-    `kernel` is the side of `keyposs`'s window of anchors. `beyond` then looks for points outside the crop (paper 004).
+    Args:
+        heatmaps: (B, L, n, n) responses.
+        decoder: Name in `DECODERS`.
+        sigma: Standard deviation of the Gaussian labels, in cells.
+        kernel: Side of the window of anchors, for `keyposs`.
+        beyond: Find points outside the crop too (paper 004).
+
+    Returns:
+        (B, L, 2) points in crop units.
     """
     if decoder == "one-hot":
         points = hm.one_hot(heatmaps)

@@ -1,6 +1,6 @@
 """Gaussian vectors (paper 004): a landmark as two short vectors, one along each axis, in place of a whole map.
 
-Vectors are (B, L, 2, n): along x first, along y second. Reading them is O(n), and they tell where a landmark lies that
+Vectors are (B, L, 2, n): along x first, along y second. QueryPlan them is O(n), and they tell where a landmark lies that
 is outside the crop: the bell is cut off at an end, and the height there says how far away its top would be.
 """
 

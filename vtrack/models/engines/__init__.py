@@ -1,1 +1,4 @@
-"""What runs a landmark network: torch, onnxruntime, OpenVINO in bfloat16, CUDA graphs."""
+"""Engines that run a landmark network: torch (with CUDA graphs on a GPU), onnxruntime, OpenVINO in bfloat16.
+
+`vtrack.models.load_model` chooses one; all of them implement `vtrack.types.LandmarkModel`.
+"""

@@ -1,7 +1,7 @@
-"""A landmark network in bfloat16, for processors that multiply whole tiles of it at once (Intel's AMX), by OpenVINO.
+"""A landmark network in bfloat16 by OpenVINO, for CPUs that multiply tiles of bfloat16 (Intel's AMX).
 
-OpenVINO makes the best of a graph only once it knows all its sizes. So it gets a copy of the graph for each number of
-points and each of a few sizes of batch, which take a fifth of a second to make; batches are filled up to one of them.
+OpenVINO optimises a graph fully only if all its shapes are fixed. So a copy of the graph is compiled for each number of
+points and each of a few batch sizes, which takes a fifth of a second each; batches are padded to one of these sizes.
 """
 
 from __future__ import annotations
@@ -20,46 +20,46 @@ import numpy as np
 
 from vtrack.errors import MissingExtraError, ModelError
 from vtrack.models.card import Card
-from vtrack.models.decoding.interpolation import reading
-from vtrack.models.engines.base import GraphEngine, encoded
-from vtrack.models.engines.openvino import complaint, core, fold, load_openvino, parted, read
+from vtrack.models.decoding.interpolation import plan_query
+from vtrack.models.engines.base import GraphEngine, encode_query
+from vtrack.models.engines.openvino import core, error_message, fold_constants, load_openvino, read_graph, split_graph
 from vtrack.runtime.cores import skills
 from vtrack.types import FloatArray, ImageArray, Query
 
 log = logging.getLogger(__name__)
 
 _SIZES = (1, 2, 4, 8)
-"""Of batches. Larger ones would be no faster: they go through in pieces."""
-_WORTH = 16
-"""How often a size is asked for until it gets a copy of its own, if a larger one is there."""
+"""Batch sizes of compiled graphs. Larger ones would be no faster: larger batches are split."""
+_COMPILE_AFTER = 16
+"""Calls of a size after which it gets a compiled graph of its own, if a larger one serves it until then."""
 _KEPT = 8
-"""Copies at a time: each has its own weights."""
-_QUERIES = 32
-"""Queries of a copy of which is kept what the network makes of them."""
+"""Compiled graphs at a time: each has its own weights."""
+_CACHED_QUERIES = 32
+"""Queries per compiled graph whose encodings are kept."""
 
 
-def has_tiles() -> bool:
-    """Whether this processor multiplies tiles of bfloat16. Others that know the numbers are no faster with them."""
+def has_amx() -> bool:
+    """Whether this CPU multiplies tiles of bfloat16. Other CPUs with bfloat16 are no faster with it."""
     return "amx_bf16" in skills()
 
 
-def bf16_pays() -> bool:
-    """Whether it does, and OpenVINO can be loaded."""
-    if not has_tiles():
+def bf16_is_faster() -> bool:
+    """Whether this CPU has AMX and OpenVINO can be loaded."""
+    if not has_amx():
         return False
     try:
         load_openvino()
     except MissingExtraError as error:
-        log.info("this processor would run landmark models at about twice the speed in bfloat16: %s", error)
+        log.info("landmark models would be about twice as fast in bfloat16 on this CPU: %s", error)
         return False
     return True
 
 
 class Bfloat16Engine(GraphEngine):
-    """By OpenVINO, in bfloat16 wherever the processor has it.
+    """A landmark network run by OpenVINO, in bfloat16 if the CPU has it.
 
-    A number of points that was not asked for lately costs a fifth of a second at first; for programs that ask for ever other
-    numbers the engines of onnxruntime are better.
+    The first call with a new number of points takes a fifth of a second more. Programs whose number of points keeps changing
+    are better served by the onnxruntime engines.
     """
 
     engine = "bf16"
@@ -69,53 +69,53 @@ class Bfloat16Engine(GraphEngine):
         super().__init__(card, shared=shared)
         self._core = core()
         try:
-            self._graph = read(path)
+            self._graph = read_graph(path)
         except Exception as error:
-            why = complaint(error) if path.exists() else "no such file"
+            why = error_message(error) if path.exists() else "no such file"
             raise ModelError(f"{path}: not a model that OpenVINO can run: {why}") from error
-        self._copies: OrderedDict[tuple[int, int], _Copy] = OrderedDict()
-        self._wanted: Counter[tuple[int, int]] = Counter()
+        self._graphs: OrderedDict[tuple[int, int], _CompiledGraph] = OrderedDict()
+        self._calls: Counter[tuple[int, int]] = Counter()
         self._lock = threading.Lock()
 
     def prepare(self, query: Query) -> None:
-        """Make the copies that a query will need most, before the first crops come."""
-        points = len(reading(query, self._taught).asked)
+        """Compile the graphs that a query will need most, before the first crops come."""
+        points = len(plan_query(query, self._taught).network_query)
         with self._lock, ThreadPoolExecutor(2) as both:
-            list(both.map(self._copy, (1, self.grain), (points, points)))
+            list(both.map(self._get, (1, self.grain), (points, points)))
 
     def _run(self, crops: ImageArray, query: Query) -> Sequence[FloatArray]:
         pieces = [crops[start : start + self.grain] for start in range(0, len(crops), self.grain)]
-        answers = [self._for(len(piece), len(query))(piece, query) for piece in pieces]
-        return answers[0] if len(answers) == 1 else [np.concatenate(arrays) for arrays in zip(*answers, strict=True)]
+        outputs = [self._graph_for(len(piece), len(query))(piece, query) for piece in pieces]
+        return outputs[0] if len(outputs) == 1 else [np.concatenate(arrays) for arrays in zip(*outputs, strict=True)]
 
-    def _for(self, count: int, points: int) -> _Copy:
-        """A copy that takes so many crops, or more."""
+    def _graph_for(self, count: int, points: int) -> _CompiledGraph:
+        """A compiled graph for at least this many crops."""
         fitting = [size for size in _SIZES if size >= count]
         with self._lock:
-            self._wanted[fitting[0], points] += 1
-            ready = [size for size in fitting if (size, points) in self._copies]
-            if not ready or self._wanted[fitting[0], points] >= _WORTH:
+            self._calls[fitting[0], points] += 1
+            ready = [size for size in fitting if (size, points) in self._graphs]
+            if not ready or self._calls[fitting[0], points] >= _COMPILE_AFTER:
                 ready = fitting
-            return self._copy(ready[0], points)
+            return self._get(ready[0], points)
 
-    def _copy(self, size: int, points: int) -> _Copy:
+    def _get(self, size: int, points: int) -> _CompiledGraph:
         key = size, points
-        if key not in self._copies:
-            while len(self._copies) >= _KEPT:
-                forgotten, _ = self._copies.popitem(last=False)
-                del self._wanted[forgotten]
-            self._copies[key] = self._compile(size, points)
-        self._copies.move_to_end(key)
-        return self._copies[key]
+        if key not in self._graphs:
+            while len(self._graphs) >= _KEPT:
+                oldest, _ = self._graphs.popitem(last=False)
+                del self._calls[oldest]
+            self._graphs[key] = self._compile(size, points)
+        self._graphs.move_to_end(key)
+        return self._graphs[key]
 
-    def _compile(self, size: int, points: int) -> _Copy:
-        # Small batches hardly ever come two at a time, and each stream takes memory.
+    def _compile(self, size: int, points: int) -> _CompiledGraph:
+        # Small batches hardly ever come concurrently, and each stream takes memory.
         streams = self.callers if size == self.grain else 1
         options = {
             "INFERENCE_PRECISION_HINT": "bf16",
             "INFERENCE_NUM_THREADS": self._threads * streams,
-            # With none, work is done by whoever asks for it. Threads of its own would take memory, for more than themselves:
-            # what others allocate then spreads over more arenas.
+            # With 0 streams the calling thread does the work. Threads of OpenVINO's own would take memory, and spread the
+            # allocations of others over more arenas.
             "NUM_STREAMS": streams if self._threads * streams > 1 else 0,
             "ENABLE_CPU_PINNING": False,  # other threads have work to do on the same cores
         }
@@ -124,29 +124,29 @@ class Bfloat16Engine(GraphEngine):
             shapes = {name: graph.input(name).partial_shape for name in ("crops", "parts", "positions")}
             shapes["crops"][0], shapes["parts"][0], shapes["positions"][0] = size, points, points
             graph.reshape(shapes)
-            fold(graph)  # what follows from the sizes is not the query's
-            asking, answering = parted(graph, "crops")
+            fold_constants(graph)  # what depends on the shapes alone must not count as part of the query
+            query_graph, crop_graph = split_graph(graph, "crops")
             exact = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": 1, "NUM_STREAMS": 0}
-            return _Copy(
-                self._core.compile_model(asking, "CPU", exact),
-                self._core.compile_model(answering, "CPU", options),
+            return _CompiledGraph(
+                self._core.compile_model(query_graph, "CPU", exact),
+                self._core.compile_model(crop_graph, "CPU", options),
                 size,
             )
         except RuntimeError as error:
-            raise ModelError(f"{self.name}: OpenVINO cannot run it here: {complaint(error)}") from error
+            raise ModelError(f"{self.name}: OpenVINO cannot run it on this machine: {error_message(error)}") from error
 
 
-class _Copy:
-    """A graph of fixed sizes, which any number of threads may ask at once.
+class _CompiledGraph:
+    """A graph compiled for fixed shapes; any number of threads may call it at once.
 
-    What the network makes of the query alone is worked out once for each query.
+    The part of the network that depends on the query alone is computed once per query.
     """
 
-    def __init__(self, asking: Any, answering: Any, size: int) -> None:
-        self._answering, self._size = answering, size
+    def __init__(self, query_graph: Any, crop_graph: Any, size: int) -> None:
+        self._crop_graph, self._size = crop_graph, size
         self._idle: SimpleQueue[_Request] = SimpleQueue()
-        worked_out = partial(_worked_out, asking.create_infer_request(), threading.Lock())
-        self._worked_out = lru_cache(maxsize=_QUERIES)(worked_out)
+        encode = partial(_encode, query_graph.create_infer_request(), threading.Lock())
+        self._encodings = lru_cache(maxsize=_CACHED_QUERIES)(encode)
 
     def __call__(self, crops: ImageArray, query: Query) -> list[FloatArray]:
         count = len(crops)
@@ -155,38 +155,38 @@ class _Copy:
         try:
             request = self._idle.get_nowait()
         except Empty:
-            request = _Request(self._answering.create_infer_request())
+            request = _Request(self._crop_graph.create_infer_request())
         try:
-            return [told[:count].copy() for told in request(crops, self._worked_out(query))]
+            return [output[:count].copy() for output in request(crops, self._encodings(query))]
         finally:
             self._idle.put(request)
 
 
 class _Request:
-    """For one thread at a time."""
+    """An inference request, for one thread at a time."""
 
     def __init__(self, request: Any) -> None:
         self._request, self._tensor = request, load_openvino().Tensor
-        self._asked: Sequence[Any] = ()
-        self._told = [request.get_output_tensor(place).data for place in range(3)]
+        self._query: Sequence[Any] = ()
+        self._outputs = [request.get_output_tensor(place).data for place in range(3)]
 
-    def __call__(self, crops: ImageArray, asked: Sequence[Any]) -> Sequence[FloatArray]:
-        """Points, sigmas and presences, until it is called again."""
-        if asked is not self._asked:
-            self._asked = ()  # should an interrupt come between
-            for place, tensor in enumerate(asked, start=1):
+    def __call__(self, crops: ImageArray, query: Sequence[Any]) -> Sequence[FloatArray]:
+        """Points, sigmas and presences; valid until the next call."""
+        if query is not self._query:
+            self._query = ()  # in case of an interrupt before the end
+            for place, tensor in enumerate(query, start=1):
                 self._request.set_input_tensor(place, tensor)
-            self._asked = asked
-        # It takes no memory that cannot be written, as that of crops from another process.
+            self._query = query
+        # OpenVINO refuses read-only memory, such as that of crops from another process.
         crops = np.require(crops, requirements=["C", "W"])
         self._request.set_input_tensor(0, self._tensor(crops, shared_memory=True))
         self._request.infer()
-        return self._told
+        return self._outputs
 
 
-def _worked_out(request: Any, lock: threading.Lock, query: Query) -> Sequence[Any]:
-    """What the network makes of a query alone, as its other part takes it."""
+def _encode(request: Any, lock: threading.Lock, query: Query) -> Sequence[Any]:
+    """Outputs of the graph's first part, which depends on the query alone, as inputs of the second."""
     with lock:
-        request.infer(dict(zip(("parts", "positions"), encoded(query), strict=True)))
+        request.infer(dict(zip(("parts", "positions"), encode_query(query), strict=True)))
         tensor = load_openvino().Tensor
         return [tensor(output.data) for output in request.output_tensors]

@@ -1,7 +1,7 @@
-"""CUDA graphs of a network: the hundreds of small kernels of an answer, recorded once and started as one.
+"""CUDA graphs: the hundreds of small kernels of a forward pass, recorded once and launched as one.
 
-On a GPU a small network spends its time on starting kernels, not on their work. A graph has one size of batch, and of a
-landmark model one query, so batches are filled up to the next of a few sizes, and the latest graphs are kept.
+On a GPU a small network spends its time on launching kernels, not on their work. A graph has a fixed batch size and, for a
+landmark model, a fixed query, so batches are padded to the next of a few sizes, and the latest graphs are kept.
 """
 
 from __future__ import annotations
@@ -19,136 +19,153 @@ from torch import Tensor
 
 log = logging.getLogger(__name__)
 
-Answer = Callable[[Tensor], Tensor]
-"""What a network makes of a batch (B, ...) on the device: rows (B, ...)."""
+Forward = Callable[[Tensor], Tensor]
+"""A forward pass: from a batch (B, ...) on the device to rows (B, ...)."""
 
-LARGEST = 512
-"""Of a batch in a graph, unless told otherwise; more goes through in pieces."""
+MAX_BATCH = 512
+"""Default largest batch of a graph; larger batches are split."""
 _KEPT = 24
-"""Graphs at a time. They share their memory, since one runs after the other."""
+"""Graphs kept at a time. They share their memory, since one runs after the other."""
 _WARM_UPS = 2
-_recording = threading.Lock()
-"""CUDA records one graph at a time, whatever model it is of."""
+_capture_lock = threading.Lock()
+"""CUDA records one graph at a time in a process."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Recording:
+class _Graph:
+    """A recorded graph with its input and output."""
+
     graph: torch.cuda.CUDAGraph
     batch: Tensor
-    """Where a batch is put."""
+    """Input of the graph."""
     rows: Tensor
-    """Where its answer comes."""
-    answer: Answer
-    """Keeps what the graph reads besides the batch, a query's tensors above all, which it knows by their addresses only."""
+    """Output of the graph."""
+    forward: Forward
+    """Kept alive, since the graph reads its tensors, a query's above all, by their addresses."""
 
 
-def answering(device: str, largest: int = LARGEST) -> Replay | Plain:
-    """What gets answers of a network on a device: by graphs where that has them."""
-    return Replay(device, largest) if device.startswith("cuda") else Plain(device)
+def make_runner(device: str, largest: int = MAX_BATCH) -> CudaGraphs | EagerRunner:
+    """What runs forward passes on a device: CUDA graphs on a GPU of NVIDIA's, else eager execution."""
+    return CudaGraphs(device, largest) if device.startswith("cuda") else EagerRunner(device)
 
 
-class Plain:
-    """Answers as they come."""
+class EagerRunner:
+    """Runs forward passes without recording them."""
 
     def __init__(self, device: str) -> None:
         self._device = torch.device(device)
 
-    def __call__(self, batch: Tensor, about: object, answer: Answer) -> Tensor:
-        """Rows for a whole batch, on the CPU."""
+    def __call__(self, batch: Tensor, about: object, forward: Forward) -> Tensor:
+        """Rows for a batch, on the CPU."""
         with torch.inference_mode():
-            return answer(batch.to(self._device, non_blocking=True)).cpu()
+            return forward(batch.to(self._device, non_blocking=True)).cpu()
 
-    def prepare(self, shape: tuple[int, ...], about: object, answer: Answer) -> None:
-        """There is nothing to be made for batches of this shape."""
+    def prepare(self, shape: tuple[int, ...], about: object, forward: Forward) -> None:
+        """Do nothing: there are no graphs to record."""
 
 
-class Replay:
-    """Answers by recorded graphs; as they come where a network cannot be recorded, or what is asked comes only once.
+class CudaGraphs:
+    """Runs forward passes by recorded graphs, and without if a network cannot be recorded or a shape comes only once.
 
-    All its work is in a stream of its own, so that several networks need not wait for each other.
+    It uses a stream of its own, so that several networks need not wait for each other.
+
+    Args:
+        device: `cuda`, `cuda:1`.
+        largest: Largest batch of a graph; larger batches are split.
     """
 
-    def __init__(self, device: str, largest: int = LARGEST) -> None:
+    def __init__(self, device: str, largest: int = MAX_BATCH) -> None:
         self._device = torch.device(device)
         self._largest = largest
         self._stream = torch.cuda.Stream(self._device)
-        # Graphs share memory only if they were recorded on one stream. It is not torch's own for recording, which is of the
-        # current GPU and would record nothing of another one's work.
+        # Graphs share memory only if they were recorded on one stream. Torch's default capture stream belongs to the current
+        # GPU and would record nothing of another's work.
         self._pool: Any = torch.cuda.graph_pool_handle()
-        self._recordings: OrderedDict[tuple[object, torch.Size], _Recording] = OrderedDict()
-        self._asked: deque[tuple[object, torch.Size]] = deque(maxlen=_KEPT)
-        """What was asked once, and may never be again: recording it takes three times as long as answering."""
+        self._graphs: OrderedDict[tuple[object, torch.Size], _Graph] = OrderedDict()
+        self._seen_once: deque[tuple[object, torch.Size]] = deque(maxlen=_KEPT)
+        """Keys that came once and may never come again: recording takes three times as long as running."""
         self._recordable = True
         self._lock = threading.Lock()
 
-    def __call__(self, batch: Tensor, about: object, answer: Answer) -> Tensor:
-        """Rows for a whole batch, on the CPU. `about` tells one `answer` from another."""
+    def __call__(self, batch: Tensor, about: object, forward: Forward) -> Tensor:
+        """Run a batch.
+
+        Args:
+            batch: (B, ...) uint8, on any device.
+            about: Hashable that identifies `forward`, such as the query.
+            forward: The forward pass.
+
+        Returns:
+            (B, ...) rows on the CPU.
+        """
         with self._lock, self._streaming():
-            rows = [self._piece(piece, about, answer) for piece in batch.split(self._largest)]
+            rows = [self._piece(piece, about, forward) for piece in batch.split(self._largest)]
         return rows[0] if len(rows) == 1 else torch.cat(rows)
 
-    def prepare(self, shape: tuple[int, ...], about: object, answer: Answer) -> None:
-        """Record the graph for batches of this shape (B, ...), uint8, which will be asked."""
+    def prepare(self, shape: tuple[int, ...], about: object, forward: Forward) -> None:
+        """Record the graph for batches of this shape (B, ...), uint8, before the first one comes."""
         with self._lock, self._streaming():
-            key = about, _filled(shape)
-            if self._recordable and key not in self._recordings:
-                self._record(key, answer)
+            key = about, _padded(shape)
+            if self._recordable and key not in self._graphs:
+                self._record(key, forward)
 
     @contextmanager
     def _streaming(self) -> Iterator[None]:
-        """Within its own stream, when what others have begun is done there."""
+        """Run a block on the own stream, after the work already queued on the current stream."""
         self._stream.wait_stream(torch.cuda.current_stream(self._device))
         with torch.cuda.stream(self._stream), torch.inference_mode():
             yield
 
-    def _piece(self, batch: Tensor, about: object, answer: Answer) -> Tensor:
-        shape = _filled(tuple(batch.shape))
-        recording = self._recording((about, shape), answer)
-        # Filled up in any case: the numbers are to be the same from a graph and without one.
-        whole = self._room(shape) if recording is None else recording.batch
-        whole[: len(batch)].copy_(batch, non_blocking=True)
-        if recording is None:
-            return answer(whole)[: len(batch)].cpu()
-        recording.graph.replay()
-        return recording.rows[: len(batch)].cpu()
+    def _piece(self, batch: Tensor, about: object, forward: Forward) -> Tensor:
+        shape = _padded(tuple(batch.shape))
+        graph = self._graph((about, shape), forward)
+        # Padded in any case, so that the numbers are the same with and without a graph.
+        padded = self._empty(shape) if graph is None else graph.batch
+        padded[: len(batch)].copy_(batch, non_blocking=True)
+        if graph is None:
+            return forward(padded)[: len(batch)].cpu()
+        graph.graph.replay()
+        return graph.rows[: len(batch)].cpu()
 
-    def _room(self, shape: torch.Size) -> Tensor:
+    def _empty(self, shape: torch.Size) -> Tensor:
         return torch.zeros(shape, dtype=torch.uint8, device=self._device)
 
-    def _recording(self, key: tuple[object, torch.Size], answer: Answer) -> _Recording | None:
+    def _graph(self, key: tuple[object, torch.Size], forward: Forward) -> _Graph | None:
         if not self._recordable:
             return None
-        if key not in self._recordings:
-            if key not in self._asked:
-                self._asked.append(key)
+        if key not in self._graphs:
+            if key not in self._seen_once:
+                self._seen_once.append(key)
                 return None
-            self._record(key, answer)
-        if key in self._recordings:
-            self._recordings.move_to_end(key)
-        return self._recordings.get(key)
+            self._record(key, forward)
+        if key in self._graphs:
+            self._graphs.move_to_end(key)
+        return self._graphs.get(key)
 
-    def _record(self, key: tuple[object, torch.Size], answer: Answer) -> None:
+    def _record(self, key: tuple[object, torch.Size], forward: Forward) -> None:
         try:
-            with _recording:
-                self._recordings[key] = self._recorded(key[1], answer)
+            with _capture_lock:
+                self._graphs[key] = self._capture(key[1], forward)
         except RuntimeError as error:
-            log.warning("runs without CUDA graphs, which is slower: %s", str(error).partition("\n")[0])
+            log.warning(
+                "cannot use CUDA graphs, running without them, which is slower: %s", str(error).partition("\n")[0]
+            )
             self._recordable = False
-            self._recordings.clear()
-        while len(self._recordings) > _KEPT:
-            self._recordings.popitem(last=False)
+            self._graphs.clear()
+        while len(self._graphs) > _KEPT:
+            self._graphs.popitem(last=False)
 
-    def _recorded(self, shape: torch.Size, answer: Answer) -> _Recording:
-        batch = self._room(shape)
-        for _ in range(_WARM_UPS):  # libraries choose their kernels before the recording, which allows no trying
-            answer(batch)
+    def _capture(self, shape: torch.Size, forward: Forward) -> _Graph:
+        batch = self._empty(shape)
+        for _ in range(_WARM_UPS):  # libraries benchmark their kernels now, which they cannot while recording
+            forward(batch)
         graph = torch.cuda.CUDAGraph()
         # Other threads may use the GPU for something else meanwhile.
         with torch.cuda.graph(graph, pool=self._pool, stream=self._stream, capture_error_mode="thread_local"):
-            rows = answer(batch)
-        return _Recording(graph, batch, rows, answer)
+            rows = forward(batch)
+        return _Graph(graph, batch, rows, forward)
 
 
-def _filled(shape: tuple[int, ...]) -> torch.Size:
-    """The shape of the graph that takes a batch of this one: one of a few sizes."""
+def _padded(shape: tuple[int, ...]) -> torch.Size:
+    """The shape of the graph that takes a batch of this shape: its size is the next power of 2."""
     return torch.Size([1 << (shape[0] - 1).bit_length(), *shape[1:]])

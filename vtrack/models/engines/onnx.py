@@ -7,15 +7,18 @@ from pathlib import Path
 
 from vtrack.errors import ModelError
 from vtrack.models.card import Card
-from vtrack.models.engines.base import INT8, GraphEngine, encoded
+from vtrack.models.engines.base import INT8, GraphEngine, encode_query
 from vtrack.types import FloatArray, ImageArray, Query
 
 
 class OnnxEngine(GraphEngine):
-    """By onnxruntime. Alone, its threads stay awake between calls; in a `shared` process nobody waits awake."""
+    """A landmark network run by onnxruntime.
+
+    If not `shared`, its threads spin between calls, which is faster; in a `shared` process a call has one thread.
+    """
 
     def __init__(self, card: Card, path: Path, *, shared: bool = False) -> None:
-        import onnxruntime
+        import onnxruntime  # slow to import, and other engines do without
 
         super().__init__(card, shared=shared)
         self.engine = "int8" if path.name.endswith(INT8) else "onnx"
@@ -28,9 +31,9 @@ class OnnxEngine(GraphEngine):
             raise ModelError(f"{path}: not a model that onnxruntime can run: {_first_line(error)}") from error
 
     def _run(self, crops: ImageArray, query: Query) -> Sequence[FloatArray]:
-        parts, positions = encoded(query)
-        answer: list[FloatArray] = self._session.run(None, {"crops": crops, "parts": parts, "positions": positions})
-        return answer
+        parts, positions = encode_query(query)
+        outputs: list[FloatArray] = self._session.run(None, {"crops": crops, "parts": parts, "positions": positions})
+        return outputs
 
 
 def _first_line(error: BaseException) -> str:

@@ -1,4 +1,4 @@
-"""OpenVINO, kept from reporting: its converter, which is loaded with it, tells its makers of each program that does so."""
+"""OpenVINO without its telemetry: importing it loads its converter, which reports the import to its developers."""
 
 from __future__ import annotations
 
@@ -15,17 +15,21 @@ _loading = threading.RLock()
 
 
 def load_openvino() -> Any:
-    """The module; it does without its telemetry where that is missing, so it is shown none."""
+    """Import OpenVINO while its telemetry module is hidden; it runs without.
+
+    Raises:
+        MissingExtraError: OpenVINO is not installed or cannot be loaded.
+    """
     with _loading:
         known = sys.modules.get(_TELEMETRY)
-        sys.modules[_TELEMETRY] = cast(Any, None)  # this is how Python is told that there is no such module
+        sys.modules[_TELEMETRY] = cast(Any, None)  # `import` then fails as if it were not installed
         try:
             import openvino
             import openvino.passes
         except ImportError as error:
             if isinstance(error, ModuleNotFoundError) and error.name == "openvino":
                 raise MissingExtraError("OpenVINO needs its extra: pip install 'vtrack[openvino]'") from error
-            raise MissingExtraError(f"OpenVINO is there and cannot be loaded: {error}") from error
+            raise MissingExtraError(f"OpenVINO is installed but cannot be loaded: {error}") from error
         finally:
             if known is None:
                 del sys.modules[_TELEMETRY]
@@ -35,10 +39,10 @@ def load_openvino() -> Any:
 
 
 def core() -> Any:
-    """OpenVINO's core: one for the process, and never given up.
+    """OpenVINO's core: one for the process, never deleted.
 
-    With AMX the first core gives the thread that makes it a stack for its signals. If the last one ended in another thread,
-    that stack would be freed while still in use, and the next signal would be the end of the process.
+    With AMX the first core installs a signal stack for the thread that creates it. If another thread deleted the last core,
+    that stack would be freed while in use, and the next signal would crash the process.
     """
     with _loading:
         return _core()
@@ -49,24 +53,30 @@ def _core() -> Any:
     return load_openvino().Core()
 
 
-def read(path: Path) -> Any:
-    """A graph in floats, whose weights all its copies share: of one in half precision each would make its own."""
+def read_graph(path: Path) -> Any:
+    """Load a graph with weights in float32, which all compiled copies share; with float16 each would convert its own."""
     graph = core().read_model(path)
-    fold(graph)
+    fold_constants(graph)
     return graph
 
 
-def parted(graph: Any, name: str) -> tuple[Any, Any]:
-    """What of a graph is known before its input `name` is, and the rest, which takes that first part's outputs after it.
+def split_graph(graph: Any, name: str) -> tuple[Any, Any]:
+    """Split a graph at one input.
 
-    The graph has fixed sizes, and is used up.
+    Args:
+        graph: A graph with fixed shapes; it must not be used afterwards.
+        name: Name of the input.
+
+    Returns:
+        The graph of all that does not depend on the input, and the graph of the rest, whose inputs are `name` and then the
+        outputs of the first.
     """
     openvino = load_openvino()
     operators = openvino.opset13
     needs: dict[str, frozenset[str]] = {}
-    """The graph's inputs that each node depends on."""
+    """Inputs of the graph that each node depends on."""
     passed: dict[tuple[str, int], list[Any]] = {}
-    """Of each value of the first part that goes into the rest: where it goes."""
+    """Values of the first part that the rest uses, and the inputs they go to."""
     for node in graph.get_ordered_ops():
         sources = [entrance.get_source_output() for entrance in node.inputs()]
         known = [needs[source.get_node().get_name()] for source in sources]
@@ -88,16 +98,16 @@ def parted(graph: Any, name: str) -> tuple[Any, Any]:
     return first, openvino.Model(graph.get_results(), late)
 
 
-def fold(graph: Any) -> None:
-    """Work out what a graph computes of constants alone."""
+def fold_constants(graph: Any) -> None:
+    """Fold the constant expressions of a graph."""
     passes = load_openvino().passes
     manager = passes.Manager()
     manager.register_pass(passes.ConstantFolding())
     manager.run_passes(graph)
 
 
-def complaint(error: BaseException) -> str:
-    """What an error of OpenVINO's says in the end, without the places in its sources that it begins with."""
+def error_message(error: BaseException) -> str:
+    """The last line of an OpenVINO error that is a message and not a place in its sources."""
     lines = [line.strip() for line in str(error).splitlines()]
-    told = [line for line in lines if line and not line.startswith(("Exception from", "Check "))]
-    return (told or lines or [""])[-1]
+    messages = [line for line in lines if line and not line.startswith(("Exception from", "Check "))]
+    return (messages or lines or [""])[-1]

@@ -1,1 +1,1 @@
-"""Networks as files: ONNX graphs for vtrack and for other programs, and their 8-bit twins."""
+"""Networks as files: ONNX graphs for vtrack's engines, their 8-bit versions, and standalone models for other programs."""

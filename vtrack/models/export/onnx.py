@@ -11,13 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from vtrack.errors import MissingExtraError
-from vtrack.models.export.onnx_tools import halve
+from vtrack.models.export.onnx_tools import to_half_precision
 from vtrack.models.systems.output import Output
 from vtrack.models.systems.udfld import TEXT_DIM
 
 
-class Answer(nn.Module):
-    """A network's last word as three plain tensors, the form that is exported."""
+class ExportableNetwork(nn.Module):
+    """A network whose output is three plain tensors, as exported: points of the last layer, sigma, presence."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
@@ -29,7 +29,19 @@ class Answer(nn.Module):
 
 
 def export_onnx(network: nn.Module, size: int, weights: Path) -> Path:
-    """The network as an ONNX graph of any batch and query beside its `weights`, from which it reads its tensors."""
+    """Write the network as an ONNX graph for any batch and query.
+
+    Args:
+        network: A trained network.
+        size: Side of the crops in pixels.
+        weights: The network's safetensors file; the graph is written beside it and reads its large tensors from it.
+
+    Returns:
+        Path of the graph.
+
+    Raises:
+        MissingExtraError: The export extra is not installed.
+    """
     try:
         import onnx
         import onnxscript  # noqa: F401 - torch's exporter needs it
@@ -39,7 +51,7 @@ def export_onnx(network: nn.Module, size: int, weights: Path) -> Path:
     query = torch.randn(5, TEXT_DIM), torch.rand(5)
     batch, points = torch.export.Dim("batch"), torch.export.Dim("points")
     program = torch.onnx.export(
-        Answer(network).eval(),
+        ExportableNetwork(network).eval(),
         (crops, *query),
         dynamo=True,
         input_names=["crops", "parts", "positions"],
@@ -50,32 +62,32 @@ def export_onnx(network: nn.Module, size: int, weights: Path) -> Path:
     )
     assert program is not None
     path = weights.with_suffix(".onnx")
-    onnx.save(_slimmed(onnx, program.model_proto, weights), str(path))
+    onnx.save(_with_external_weights(onnx, program.model_proto, weights), str(path))
     return path
 
 
-def _slimmed(onnx: Any, model: Any, weights: Path) -> Any:
-    """Large tensors in half precision behind a cast, which the runtime folds away, and read from the weights' file."""
-    stored = _places(weights)
+def _with_external_weights(onnx: Any, model: Any, weights: Path) -> Any:
+    """The graph with large tensors in half precision, read from the weights' file."""
+    stored = _tensors_in(weights)
 
     def place(tensor: Any, half: npt.NDArray[Any]) -> None:
-        found = stored.get((half.shape, half.tobytes()))
-        if found:
-            onnx.external_data_helper.set_external_data(tensor, weights.name, offset=found[0], length=found[1])
+        location = stored.get((half.shape, half.tobytes()))
+        if location:
+            onnx.external_data_helper.set_external_data(tensor, weights.name, offset=location[0], length=location[1])
             tensor.ClearField("raw_data")
 
-    halve(onnx, model, place)
+    to_half_precision(onnx, model, place)
     return model
 
 
-def _places(weights: Path) -> dict[tuple[tuple[int, ...], bytes], tuple[int, int]]:
+def _tensors_in(weights: Path) -> dict[tuple[tuple[int, ...], bytes], tuple[int, int]]:
     """Offset and length in a safetensors file of each half-precision tensor, by shape and content."""
     content = weights.read_bytes()
     start = 8 + int.from_bytes(content[:8], "little")
     header = json.loads(content[8:start])
-    places = {}
+    tensors = {}
     for name, about in header.items():
         if name != "__metadata__" and about["dtype"] == "F16":
             first, last = (start + offset for offset in about["data_offsets"])
-            places[tuple(about["shape"]), content[first:last]] = (first, last - first)
-    return places
+            tensors[tuple(about["shape"]), content[first:last]] = (first, last - first)
+    return tensors

@@ -1,4 +1,4 @@
-"""ONNX graphs made small enough to ship: without the exporter's notes, large tensors in half precision."""
+"""Makes ONNX graphs small enough to ship: no metadata of the exporter, large tensors in half precision."""
 
 from __future__ import annotations
 
@@ -8,21 +8,26 @@ from typing import Any
 import numpy.typing as npt
 
 _LARGE = 1024
-"""Numbers in a tensor from which it is worth halving."""
+"""Number of elements from which a tensor is stored in half precision."""
 
 
-def strip_notes(model: Any) -> None:
-    """Leave out where each node came from: that outweighs the graph and holds paths of the exporting machine."""
+def strip_metadata(model: Any) -> None:
+    """Remove where each node came from: that is larger than the graph and contains paths of the exporting machine."""
     del model.graph.metadata_props[:], model.metadata_props[:], model.graph.value_info[:]
     for node in model.graph.node:
         del node.metadata_props[:]
         node.doc_string = ""
 
 
-def halve(onnx: Any, model: Any, place: Callable[[Any, npt.NDArray[Any]], object] = lambda tensor, half: None) -> None:
-    """Large tensors of floats in half precision behind a cast, which the runtime folds away; without notes.
+def to_half_precision(
+    onnx: Any, model: Any, place: Callable[[Any, npt.NDArray[Any]], object] = lambda tensor, half: None
+) -> None:
+    """Store large float tensors in half precision behind a cast, which runtimes fold away, and strip the metadata.
 
-    `place` may put each such tensor, whose halves it gets, somewhere else than into the graph.
+    Args:
+        onnx: The module.
+        model: The model, changed in place.
+        place: Called with each such tensor and its values; may move them out of the graph.
     """
     casts = []
     for tensor in model.graph.initializer:
@@ -36,4 +41,4 @@ def halve(onnx: Any, model: Any, place: Callable[[Any, npt.NDArray[Any]], object
     nodes = [*casts, *model.graph.node]
     del model.graph.node[:]
     model.graph.node.extend(nodes)
-    strip_notes(model)
+    strip_metadata(model)

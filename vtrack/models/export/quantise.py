@@ -1,8 +1,8 @@
-"""The 8-bit twin of a landmark network's ONNX graph, for processors that multiply bytes faster than floats.
+"""Quantisation of a landmark network's ONNX graph to 8 bits, for CPUs that multiply bytes faster than floats.
 
-All convolutions, which are most of the work, get 8-bit weights for each channel and 8-bit activations whose ranges are
-those seen on a few training faces. Queries, attention and coordinates stay in floats. The crops are bytes already, so the
-first convolution takes them as they are: their normalisation goes into its weights.
+All convolutions, which are most of the work, get 8-bit weights per channel and 8-bit activations, with ranges measured on
+a few training faces. Queries, attention and coordinates stay in floats. The crops are bytes already, so the first
+convolution takes them as they are: their normalisation is folded into its weights.
 """
 
 from __future__ import annotations
@@ -16,17 +16,30 @@ from typing import Any
 import numpy as np
 
 from vtrack.errors import MissingExtraError, ModelError
-from vtrack.models.engines.base import INT8, encoded
-from vtrack.models.export.onnx_tools import halve
+from vtrack.models.engines.base import INT8, encode_query
+from vtrack.models.export.onnx_tools import to_half_precision
 from vtrack.types import ImageArray, Query
 
 MIDDLE, SPREAD = 116.0, 57.0
-"""What is taken off every colour, and what it is divided by then, in place of the network's own figures per colour."""
+"""One mean and standard deviation for all colours, in place of the network's own for each."""
 _BATCH = 16
 
 
 def quantise(graph: Path, crops: ImageArray, query: Query) -> Path:
-    """Write the 8-bit twin beside `graph`, calibrated on training `crops` (n, 3, S, S) asked for the points of `query`."""
+    """Write the 8-bit version of a graph beside it.
+
+    Args:
+        graph: The ONNX graph.
+        crops: (n, 3, S, S) uint8 training crops for calibration; together they must contain black and white.
+        query: Points that are predicted for calibration.
+
+    Returns:
+        Path of the 8-bit graph.
+
+    Raises:
+        MissingExtraError: The export extra is not installed.
+        ModelError: The graph or the crops do not allow it.
+    """
     try:
         import onnx
         from onnxruntime import quantization
@@ -42,7 +55,7 @@ def quantise(graph: Path, crops: ImageArray, query: Query) -> Path:
             return (
                 None
                 if batch is None
-                else dict(zip(("crops", "parts", "positions"), (batch, *encoded(query)), strict=True))
+                else dict(zip(("crops", "parts", "positions"), (batch, *encode_query(query)), strict=True))
             )
 
     with tempfile.TemporaryDirectory() as folder:
@@ -52,7 +65,7 @@ def quantise(graph: Path, crops: ImageArray, query: Query) -> Path:
         bytewise = _bytewise(model.graph)
         _normalise_in_weights(onnx, model)
         onnx.save(model, str(plain))
-        logging.getLogger().addFilter(_no_advice)  # it recommends a preparation that has been done above
+        logging.getLogger().addFilter(_no_advice)  # it recommends preprocessing, which is done above
         try:
             quantization.quantize_static(
                 str(plain),
@@ -67,20 +80,20 @@ def quantise(graph: Path, crops: ImageArray, query: Query) -> Path:
         except (
             AssertionError,
             ValueError,
-        ) as error:  # a network that has hardly learned has activations without a range
-            raise ModelError(f"{graph}: its activations cannot be told in 8 bits: {error}") from error
+        ) as error:  # an untrained network has activations without a range
+            raise ModelError(f"{graph}: its activations cannot be quantised to 8 bits: {error}") from error
         finally:
             logging.getLogger().removeFilter(_no_advice)
         model = onnx.load(str(rough))
     _take_bytes(onnx, model)
-    halve(onnx, model)
+    to_half_precision(onnx, model)
     path = graph.with_suffix(INT8)
     onnx.save(model, str(path))
     return path
 
 
 def _bytewise(graph: Any) -> list[str]:
-    """Names of the nodes computed in bytes: convolutions, and the ReLUs after them: bytes need not tell what those cut off."""
+    """Names of the nodes to quantise: convolutions, and the ReLUs after them, so that no range is spent on negative values."""
     convolutions = {name for node in graph.node if node.op_type == "Conv" for name in node.output}
     return [
         node.name
@@ -94,8 +107,8 @@ def _no_advice(record: logging.LogRecord) -> bool:
 
 
 def _fold_constants(graph: Path, out: Path) -> None:
-    """The graph with its weights inside, in floats, norms and constants folded."""
-    import onnxruntime
+    """Write the graph with its weights inside, in floats, with norms and constants folded."""
+    import onnxruntime  # slow to import; needed for quantisation alone
 
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
@@ -104,19 +117,17 @@ def _fold_constants(graph: Path, out: Path) -> None:
 
 
 def _normalise_in_weights(onnx: Any, model: Any) -> None:
-    """One mean and spread for all colours, so that bytes are the convolution's 8-bit input; its weights make up for it.
+    """Use one mean and standard deviation for all colours and correct the first convolution's weights, so that bytes can be
+    its 8-bit input.
 
-    What lies beyond the crop's edge counts as `MIDDLE` then and not as the mean of its colour, which differs by at most a
-    fifth of the spread.
+    Padding then counts as `MIDDLE` and not as the mean of its colour, which differs by at most a fifth of the deviation.
     """
     constants = {tensor.name: tensor for tensor in model.graph.initializer}
-    cast, centre, divide, first = _way(model, 4)
+    cast, centre, divide, first = _crop_nodes(model, 4)
     if [node.op_type for node in (cast, centre, divide, first)] != ["Cast", "Sub", "Div", "Conv"] or len(
         first.input
     ) < 3:
-        raise ModelError(
-            "this graph does not begin as expected: (crops - mean) / spread, then a convolution and its norm"
-        )
+        raise ModelError("this graph does not start with (crops - mean) / deviation, then a convolution and its norm")
     values = onnx.numpy_helper.to_array
     mean, spread = (values(constants[node.input[1]]).reshape(3) for node in (centre, divide))
     weights, bias = (values(constants[name]) for name in first.input[1:3])
@@ -132,17 +143,17 @@ def _normalise_in_weights(onnx: Any, model: Any) -> None:
 
 
 def _take_bytes(onnx: Any, model: Any) -> None:
-    """Leave out the way of the crops from bytes to floats and back."""
+    """Remove the conversion of the crops from bytes to floats and back."""
     graph = model.graph
-    *way, back = _way(model, 5)  # to floats, centred, scaled, to bytes; and what reads these
+    *conversion, first = _crop_nodes(model, 5)  # to floats, centred, scaled, to bytes; and the node after
     scale, zero = (
-        onnx.numpy_helper.to_array(t) for name in way[-1].input[1:] for t in graph.initializer if t.name == name
+        onnx.numpy_helper.to_array(t) for name in conversion[-1].input[1:] for t in graph.initializer if t.name == name
     )
     if abs(float(scale) * SPREAD - 1) > 1e-3 or int(zero) != MIDDLE:
         raise ModelError("the calibration crops must hold black and white; give more of them")
-    back.input[0] = "crops"
-    unused = {name for node in way for name in node.input}
-    for node in way:
+    first.input[0] = "crops"
+    unused = {name for node in conversion for name in node.input}
+    for node in conversion:
         graph.node.remove(node)
     for tensor in [tensor for tensor in graph.initializer if tensor.name in unused and not _users(graph, tensor.name)]:
         graph.initializer.remove(tensor)
@@ -152,10 +163,10 @@ def _users(graph: Any, name: str) -> list[Any]:
     return [node for node in graph.node if name in node.input]
 
 
-def _way(model: Any, steps: int) -> list[Any]:
-    """The first nodes that the crops go through, from their cast to floats on."""
-    way, name = [], "crops"
-    for _ in range(steps):
-        way.append(next(node for node in _users(model.graph, name) if node.op_type != "Shape"))
-        name = way[-1].output[0]
-    return way
+def _crop_nodes(model: Any, count: int) -> list[Any]:
+    """The first nodes that the crops go through, starting with the cast to floats."""
+    nodes, name = [], "crops"
+    for _ in range(count):
+        nodes.append(next(node for node in _users(model.graph, name) if node.op_type != "Shape"))
+        name = nodes[-1].output[0]
+    return nodes

@@ -1,1 +1,5 @@
-"""The landmark networks, one module for each system, and what they are trained to minimise."""
+"""Landmark networks, one module per system, with their losses; `registry` lists them by name.
+
+A system of your own is a subclass of `base.LayoutSystem` (fixed points of one layout) or `base.System` (any points), and a
+line in the registry.
+"""

@@ -1,8 +1,8 @@
-"""Gaussian Vector (paper 004): each landmark as a vector along x and one along y, pooled from a heatmap by bands.
+"""Gaussian Vector (paper 004): each landmark as a vector along x and one along y, pooled from a heatmap.
 
 Backbone and feature pyramid give a heatmap for each landmark at a quarter of the crop's resolution. The Band Pooling
-Module turns it into two vectors, which learn Gaussian labels with a raised peak by mean squared error. A landmark lies at
-the highest elements, moved a quarter of a cell to the higher neighbour; beyond the box where these are at an end.
+Module turns it into two vectors, trained by mean squared error on Gaussian labels with a raised peak. A landmark lies at
+the highest elements, moved a quarter of a cell to the higher neighbour; outside the crop if these are at an end.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from vtrack.errors import ModelError
 from vtrack.models.backbones.necks import NECKS, build_neck
 from vtrack.models.backbones.registry import STRIDES, build_backbone, normalise
 from vtrack.models.decoding import vectors as gv
-from vtrack.models.systems.base import Doubt, Labelled, LayoutConfig, LayoutSystem, precisely
+from vtrack.models.systems.base import LabelledBatch, LayoutConfig, LayoutSystem, SigmaFromSpread, in_full_precision
 from vtrack.models.systems.output import Output
 
 
 @dataclass(frozen=True)
 class GvConfig(LayoutConfig):
-    """The paper's network and what its ablations turn."""
+    """The paper's network, with the options of its ablations."""
 
     backbone: str = "hrnet-w32"
     resolution: int = 64
@@ -40,12 +40,12 @@ class GvConfig(LayoutConfig):
     """Beyond Box decoding."""
     tau: float = 2.0
     beyond_sigma: float = 2.0
-    """Height and width of the bell that Beyond Box decoding believes in: table 6."""
+    """Height and standard deviation of the Gaussian that Beyond Box decoding assumes: table 6."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "bandwidths", tuple(self.bandwidths))  # JSON knows lists only
-        self.choose("neck", *NECKS)
-        self.choose("encoding", "biased", "unbiased")
+        self.check_choice("neck", *NECKS)
+        self.check_choice("encoding", "biased", "unbiased")
         if not 1 <= len(self.bandwidths) <= 2 or any(width < 1 or width % 2 == 0 for width in self.bandwidths):
             raise ModelError(f"bandwidths are one or two odd numbers, not {self.bandwidths}")
         if not 0 < self.alpha < 1 or self.theta < 0 or min(self.sigma, self.tau, self.beyond_sigma) <= 0:
@@ -60,8 +60,8 @@ class GvConfig(LayoutConfig):
 
 
 @dataclass(frozen=True)
-class Seen:
-    """What the network makes of crops."""
+class GvFeatures:
+    """Vectors and presence of a batch of crops."""
 
     vectors: Tensor
     """(B, L, 2, n)"""
@@ -70,7 +70,7 @@ class Seen:
 
 
 class Gv(LayoutSystem):
-    """Mean squared error on vectors."""
+    """A vector model trained by mean squared error."""
 
     config: GvConfig
 
@@ -79,25 +79,25 @@ class Gv(LayoutSystem):
         self.neck = build_neck(config.neck, self.backbone.channels, config.dim)
         self.out = nn.Conv2d(self.neck.width, len(self.layout), 1)
         nn.init.normal_(self.out.weight, std=0.001)
-        self.doubt = Doubt(len(self.layout))
+        self.doubt = SigmaFromSpread(len(self.layout))
 
-    def see(self, crops: Tensor, truth: Labelled | None = None) -> Seen:
+    def extract_features(self, crops: Tensor, truth: LabelledBatch | None = None) -> GvFeatures:
         config = self.config
         maps = self.backbone(normalise(crops).contiguous(memory_format=torch.channels_last))
-        # A band's mean over a side of mostly empty cells is small. The factor leaves the heatmaps values near the labels'.
-        heatmaps = precisely(self.out, self.neck(maps)) * config.resolution
-        return Seen(gv.band_pool(heatmaps, config.bandwidths, config.alpha), self.presence(maps[-1]))
+        # The mean of a band of mostly empty cells is small. The factor brings it to the scale of the labels.
+        heatmaps = in_full_precision(self.out, self.neck(maps)) * config.resolution
+        return GvFeatures(gv.band_pool(heatmaps, config.bandwidths, config.alpha), self.presence(maps[-1]))
 
-    def read(self, seen: Seen) -> Output:
+    def decode(self, features: GvFeatures) -> Output:
         config = self.config
-        points = gv.decode(seen.vectors)
+        points = gv.decode(features.vectors)
         if config.beyond:
-            points = gv.beyond_box(points, seen.vectors, config.tau, config.beyond_sigma)
-        return Output([points], self.doubt(gv.spread(seen.vectors, points, config.sigma)), seen.presence)
+            points = gv.beyond_box(points, features.vectors, config.tau, config.beyond_sigma)
+        return Output([points], self.doubt(gv.spread(features.vectors, points, config.sigma)), features.presence)
 
-    def objective(self, seen: Seen, output: Output, batch: Labelled) -> dict[str, Tensor]:
+    def loss_terms(self, features: GvFeatures, output: Output, batch: LabelledBatch) -> dict[str, Tensor]:
         config = self.config
         biased = config.encoding == "biased"
         labels = gv.encode(batch.targets, config.resolution, config.sigma, config.theta, biased=biased)
-        squares = ((seen.vectors - labels) ** 2).sum(-1).mean(-1)  # (B, L)
+        squares = ((features.vectors - labels) ** 2).sum(-1).mean(-1)  # (B, L)
         return {"vector": (squares * batch.known).sum() / batch.known.sum().clamp(min=1)}

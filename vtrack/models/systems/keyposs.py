@@ -1,7 +1,7 @@
-"""KeyPosS (paper 003): heatmaps as distance maps, small ones too, decoded by true-range multilateration.
+"""KeyPosS (paper 003): heatmaps, even very small ones, decoded by true-range multilateration.
 
-An HRNet whose stem makes the picture small early gives heatmaps of 64, 32, 16, 8 or 4 cells a side of a 256-pixel crop. Their
-values tell distances to station anchors, the cells of the brightest window, and least squares finds the landmark.
+An HRNet with early downsampling gives heatmaps of 64, 32, 16, 8 or 4 cells a side for a 256-pixel crop. Their values are
+converted to distances from station anchors, the cells of the brightest window, and least squares locates the landmark.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from vtrack.models.decoding import multilateration
-from vtrack.models.systems.base import Labelled
-from vtrack.models.systems.heatmap import Heatmap, HeatmapConfig, Seen
+from vtrack.models.systems.base import LabelledBatch
+from vtrack.models.systems.heatmap import Heatmap, HeatmapConfig, HeatmapFeatures
 from vtrack.models.systems.output import Output
 
 
@@ -23,18 +23,18 @@ class KeypossConfig(HeatmapConfig):
 
     decoder: str = "keyposs"
     coordinates: float = 0.0
-    """Weight of equation 15, the distance of the multilaterated points to the truth, beside the error on the heatmaps."""
+    """Weight of equation 15, the distance of the decoded points to the truth, beside the heatmap loss."""
 
 
 class Keyposs(Heatmap):
-    """A heatmap model trained for, and read by, multilateration."""
+    """A heatmap model decoded by multilateration, optionally trained through it."""
 
     config: KeypossConfig
 
-    def objective(self, seen: Seen, output: Output, batch: Labelled) -> dict[str, Tensor]:
-        losses = super().objective(seen, output, batch)
+    def loss_terms(self, features: HeatmapFeatures, output: Output, batch: LabelledBatch) -> dict[str, Tensor]:
+        losses = super().loss_terms(features, output, batch)
         if self.config.coordinates:
-            points = multilateration.decode(seen.heatmaps, self.config.sigma, self.config.kernel)
+            points = multilateration.decode(features.heatmaps, self.config.sigma, self.config.kernel)
             away = torch.linalg.vector_norm(points - batch.targets + 1e-9, dim=-1) * self.config.resolution
             distance = (away * batch.known).sum() / batch.known.sum().clamp(min=1)
             losses["distance"] = self.config.coordinates * distance

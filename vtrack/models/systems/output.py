@@ -1,4 +1,4 @@
-"""What a landmark network gives: points after each layer, their spread, and whether the crop shows a face."""
+"""The output of landmark networks."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Output:
-    """What one forward pass gives; training looks at every layer, prediction at the last."""
+    """Result of one forward pass. Training uses the points of every layer, prediction those of the last."""
 
     points: list[Tensor]
-    """(B, L, 2) in crop units after the initialisation and after each layer."""
+    """One (B, L, 2) in crop units for the initialisation and for each layer."""
     log_sigma: Tensor
-    """(B, L) logarithm of the spread of the last points."""
+    """(B, L) logarithm of the standard deviation of the last points, in crop units."""
     presence: Tensor
-    """(B,) logit."""
+    """(B,) logit of the probability that the crop shows a face."""

@@ -1,4 +1,4 @@
-"""All landmark systems by name, and their configs from words."""
+"""Landmark systems by name, and their configs from options given as text."""
 
 from __future__ import annotations
 
@@ -26,11 +26,20 @@ SYSTEMS: dict[str, tuple[type[Any], type[System]]] = {
     "heatmap": (HeatmapConfig, Heatmap),
     "regression": (RegressionConfig, Regression),
 }
-"""Config and network of each: the papers', and two plain ones to compare with."""
+"""Config and network class of each system: those of the papers, and two simple ones as baselines."""
 
 
 def make_config(system: str, settings: Mapping[str, Any]) -> Any:
-    """A system's config from some of its knobs, as values or as words from a command line; the rest by default."""
+    """The config of a system.
+
+    Args:
+        system: Name in `SYSTEMS`.
+        settings: Options of the config that differ from the default, as values or as text from a command line.
+
+    Raises:
+        UsageError: There is no such system or option, or text does not fit the option.
+        ModelError: A value does not fit the system.
+    """
     if system not in SYSTEMS:
         raise UsageError(f"there is no system called {system!r}; choose from {', '.join(SYSTEMS)}")
     kind = SYSTEMS[system][0]
@@ -39,22 +48,22 @@ def make_config(system: str, settings: Mapping[str, Any]) -> Any:
     for name in settings:
         if name not in known:
             hint = nearest(name, known, see=f"it has {', '.join(known)}")
-            raise UsageError(f"{system} has no knob called {name!r}; {hint}")
+            raise UsageError(f"{system} has no option called {name!r}; {hint}")
     return kind(**{name: _value(name, value, hints[name]) for name, value in settings.items()})
 
 
 def build_system(system: str, config: Any) -> System:
-    """A fresh network."""
+    """A new network with random weights."""
     return SYSTEMS[system][1](config)
 
 
 def system_of(config: Any) -> str:
-    """The name of the system that a config is of."""
+    """The name of the system that a config belongs to."""
     return next(name for name, (kind, _) in SYSTEMS.items() if type(config) is kind)
 
 
 def _value(name: str, value: Any, hint: Any) -> Any:
-    """A knob's value; words become what the knob is."""
+    """An option's value; text is converted to the option's type."""
     if not isinstance(value, str) or hint is str:
         return value
     try:

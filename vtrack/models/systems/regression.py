@@ -1,4 +1,4 @@
-"""A plain regression model, for comparison: one linear layer from the mean of the coarsest features to all coordinates."""
+"""A simple regression model as a baseline: one linear layer from the pooled coarsest features to all coordinates."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ import torch
 from torch import Tensor, nn
 
 from vtrack.models.backbones.registry import build_backbone, normalise
-from vtrack.models.systems.base import Labelled, LayoutConfig, LayoutSystem
+from vtrack.models.systems.base import LabelledBatch, LayoutConfig, LayoutSystem
 from vtrack.models.systems.losses import wing
 from vtrack.models.systems.output import Output
 
 
 @dataclass(frozen=True)
 class RegressionConfig(LayoutConfig):
-    """The shape of one network."""
+    """Size of the network."""
 
 
 class Regression(LayoutSystem):
-    """Wing loss on coordinates."""
+    """A regression model trained by Wing loss on coordinates."""
 
     config: RegressionConfig
 
@@ -31,15 +31,15 @@ class Regression(LayoutSystem):
         with torch.no_grad():
             self.out.bias.copy_(torch.cat([torch.full((2 * count,), 0.5), torch.full((count,), -4.0)]))
 
-    def see(self, crops: Tensor, truth: Labelled | None = None) -> Output:
+    def extract_features(self, crops: Tensor, truth: LabelledBatch | None = None) -> Output:
         coarsest = self.backbone(normalise(crops).contiguous(memory_format=torch.channels_last))[-1]
         count = len(self.layout)
         points, log_sigma = self.out(coarsest.mean((2, 3))).float().split([2 * count, count], 1)
         return Output([points.unflatten(1, (count, 2))], log_sigma.clamp(-9.0, 1.0), self.presence(coarsest))
 
-    def read(self, seen: Output) -> Output:
-        return seen
+    def decode(self, features: Output) -> Output:
+        return features
 
-    def objective(self, seen: Output, output: Output, batch: Labelled) -> dict[str, Tensor]:
+    def loss_terms(self, features: Output, output: Output, batch: LabelledBatch) -> dict[str, Tensor]:
         errors = wing(output.points[-1] - batch.targets).sum(-1) * batch.known
         return {"wing": 0.1 * errors.sum() / batch.known.sum().clamp(min=1)}

@@ -1,13 +1,13 @@
-"""Reference Heatmap Transformer (paper 002): another face, whose landmarks are known, helps to draw the heatmaps.
+"""Reference Heatmap Transformer (paper 002): the heatmaps of a reference face with known landmarks guide those of a crop.
 
-A backbone with a transformer encoder (as in TransPose) sees the crop. Beside it, crop, reference face and the reference's
-heatmaps go through small extractors at three scales. The soft transformation takes, for each place of the crop, the
-reference's heatmap features from the place that looks most alike, weighted by how alike it is. The hard transformation
-moves them as a whole by an affine map. Fusion blocks put both into the crop's features, at each scale on the way up to
+A backbone with a transformer encoder (as in TransPose) processes the crop. Beside it, crop, reference face and the
+reference's heatmaps go through small feature extractors at three scales. The soft transformation takes, for each cell of the
+crop, the reference's heatmap features from the most similar cell, weighted by the similarity. The hard transformation moves
+them as a whole by an affine map. Fusion blocks add both to the crop's features at each scale of the decoder, which gives
 heatmaps of landmarks and of the face's boundaries.
 
-In training another face of the batch is the reference. Afterwards it comes from a small set that is kept with the weights;
-`reference` says how it is chosen. An exported graph always takes the neutral one, since SIFT is not part of a graph.
+In training another face of the batch is the reference. Afterwards it comes from a small set stored with the weights;
+`reference` says how it is chosen. An exported graph always uses the neutral one, since SIFT cannot be exported.
 """
 
 from __future__ import annotations
@@ -28,14 +28,21 @@ from vtrack.models.backbones.registry import build_backbone, normalise
 from vtrack.models.decoding import heatmaps as hm
 from vtrack.models.decoding.outline import Outline
 from vtrack.models.decoding.registry import DECODERS, decode
-from vtrack.models.systems.base import Doubt, Labelled, LayoutConfig, LayoutSystem, full_precision, precisely
+from vtrack.models.systems.base import (
+    LabelledBatch,
+    LayoutConfig,
+    LayoutSystem,
+    SigmaFromSpread,
+    full_precision,
+    in_full_precision,
+)
 from vtrack.models.systems.output import Output
-from vtrack.models.systems.references import CHOICES, References, representatives
+from vtrack.models.systems.reference_faces import CHOICES, ReferenceFaces, representatives
 
 
 @dataclass(frozen=True)
 class RhtConfig(LayoutConfig):
-    """The paper's RHT-R and what its ablations turn. RHT-H has the backbone hrnet-w48 and heads 1."""
+    """The paper's RHT-R, with the options of its ablations. RHT-H has the backbone hrnet-w48 and heads 1."""
 
     backbone: str = "resnet50"
     widths: tuple[int, ...] = (256, 128, 64)
@@ -48,19 +55,19 @@ class RhtConfig(LayoutConfig):
     """Width inside the encoder's feed-forward blocks."""
     soft: bool = True
     hard: bool = True
-    """The two transformations."""
+    """Use the soft and the hard transformation."""
     multiscale: bool = True
-    """Fusion at all three scales, not at the coarsest alone."""
+    """Fuse at all three scales instead of the coarsest alone."""
     boundaries: bool = True
     balance: float = 0.1
-    """Lambda of equation 9: weight of the agreement of both transformations."""
+    """Lambda of equation 9: weight of the disagreement of both transformations."""
     patch: int = 3
-    """Side of the patches that are compared."""
+    """Side of the compared patches in cells."""
     references: int = 16
-    """Faces kept with the weights."""
+    """Number of faces stored with the weights."""
     reference: str = "sift"
     coarse_reference: int = 1
-    """Show the reference this many times coarser (table VII)."""
+    """Factor by which the reference is downsampled (table VII)."""
     sigma: float = 2.0
     decoder: str = "two-hot"
     kernel: int = 2
@@ -68,19 +75,19 @@ class RhtConfig(LayoutConfig):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "widths", tuple(self.widths))  # JSON knows lists only
-        self.choose("reference", *CHOICES)
-        self.choose("decoder", *DECODERS)
+        self.check_choice("reference", *CHOICES)
+        self.check_choice("decoder", *DECODERS)
         if len(self.widths) != 3 or self.input_size % 16:
             raise ModelError(
                 f"rht needs three widths and crops of a multiple of 16, not {self.widths}, {self.input_size}"
             )
         if self.references < 1 or self.coarse_reference < 1 or self.patch % 2 == 0:
-            raise ModelError("rht keeps at least 1 reference, coarse_reference is at least 1 and patch is odd")
+            raise ModelError("references and coarse_reference must be at least 1, and patch must be odd")
 
 
 @dataclass(frozen=True)
-class Seen:
-    """What the network makes of crops."""
+class RhtFeatures:
+    """Heatmaps of a batch of crops."""
 
     heatmaps: Tensor
     """(B, L, n, n) of landmarks"""
@@ -91,12 +98,12 @@ class Seen:
     presence: Tensor
     """(B,) logit"""
     labels: Tensor | None
-    """(B, L + P, n, n) what landmarks and boundaries should be, in training only: they are drawn once, and are the references'
-    heatmaps too."""
+    """(B, L + P, n, n) target heatmaps of landmarks and boundaries, in training only: they are drawn once and serve as the
+    references' heatmaps too."""
 
 
 class Rht(LayoutSystem):
-    """Mean squared error on heatmaps of landmarks and boundaries, and the two transformations' agreement."""
+    """Trained by mean squared error on heatmaps of landmarks and boundaries, and by the transformations' disagreement."""
 
     config: RhtConfig
 
@@ -111,7 +118,7 @@ class Rht(LayoutSystem):
         self.encoder = nn.ModuleList(EncoderLayer(dim, config.heads, config.hidden) for _ in range(layers))
         self.bring = conv_norm(dim, config.widths[0], stride=2) if hrnet else nn.Identity()
         self.outline = Outline(self.layout)
-        self.references = References(config.references, config.input_size // 2, len(self.layout))
+        self.references = ReferenceFaces(config.references, config.input_size // 2, len(self.layout))
         count = len(self.layout) + (self.outline.count if config.boundaries else 0)
         if config.soft or config.hard:
             self.image_features = LocalFeatures(3, config.widths)
@@ -122,11 +129,11 @@ class Rht(LayoutSystem):
         scales = (3 if config.multiscale else 1) if sources else 0
         self.fusions = nn.ModuleList(Fusion(width, sources) for width in config.widths[:scales])
         self.rises = nn.ModuleList(
-            Rise(inside, outside) for inside, outside in zip(config.widths, config.widths[1:], strict=False)
+            Upsample(inside, outside) for inside, outside in zip(config.widths, config.widths[1:], strict=False)
         )
         self.out = nn.Conv2d(config.widths[2], count, 1)
         nn.init.normal_(self.out.weight, std=0.001)
-        self.doubt = Doubt(len(self.layout))
+        self.doubt = SigmaFromSpread(len(self.layout))
 
     def prepare(self, stores: Sequence[Store]) -> None:
         super().prepare(stores)
@@ -136,7 +143,7 @@ class Rht(LayoutSystem):
         self.references.images.copy_(torch.from_numpy(images))
         self.references.points.copy_(torch.from_numpy(points.astype(np.float32)))
 
-    def see(self, crops: Tensor, truth: Labelled | None = None) -> Seen:
+    def extract_features(self, crops: Tensor, truth: LabelledBatch | None = None) -> RhtFeatures:
         config = self.config
         maps = self.backbone(normalise(crops).contiguous(memory_format=torch.channels_last))
         x = self.reduce(maps[self.taken])
@@ -150,10 +157,10 @@ class Rht(LayoutSystem):
                 x = self.fusions[scale](x, [source[scale] for source in transformed])
             if scale < 2:
                 x = self.rises[scale](x)
-        heatmaps = precisely(self.out, x)
-        # Split, not sliced: the gradients of two slices are two maps of zeros to fill and to add.
+        heatmaps = in_full_precision(self.out, x)
+        # Split, not sliced: the gradient of each slice would be a full map of zeros, filled and added.
         landmarks, boundaries = heatmaps.split([len(self.layout), heatmaps.shape[1] - len(self.layout)], 1)
-        return Seen(landmarks, boundaries, disagreement, self.presence(maps[-1]), labels)
+        return RhtFeatures(landmarks, boundaries, disagreement, self.presence(maps[-1]), labels)
 
     def _drawn(self, points: Tensor) -> Tensor:
         """(B, L + P, n, n) heatmaps of landmarks, and of boundaries if there are any, from points (B, L, 2)."""
@@ -169,9 +176,9 @@ class Rht(LayoutSystem):
         return tokens.transpose(1, 2).unflatten(2, (rows, columns))
 
     def _transformed(
-        self, crops: Tensor, truth: Labelled | None, labels: Tensor | None
+        self, crops: Tensor, truth: LabelledBatch | None, labels: Tensor | None
     ) -> tuple[list[list[Tensor]], Tensor]:
-        """The reference's heatmap features at three scales by each transformation, and how far these disagree."""
+        """The reference's transformed heatmap features, three scales for each transformation, and their disagreement."""
         config = self.config
         nothing = torch.zeros((), device=crops.device)
         if not (config.soft or config.hard):
@@ -180,8 +187,8 @@ class Rht(LayoutSystem):
         target = functional.avg_pool2d(normalise(crops), 2)
         query, key = self.image_features(target)[0], self.image_features(faces)[0]
         values = self.heatmap_features(heatmaps)
-        found, likeness = compare(query, key, config.patch)
-        soft = [take(value, found, likeness) for value in values] if config.soft else []
+        matches, similarity = compare(query, key, config.patch)
+        soft = [take(value, matches, similarity) for value in values] if config.soft else []
         if not config.hard:
             return [soft], nothing
         hard = [move(value, self.localise(torch.cat([query, key], 1))) for value in values]
@@ -189,12 +196,12 @@ class Rht(LayoutSystem):
             return [hard], nothing
         with full_precision(crops):
             gaps = [
-                (by_hard.float() * enlarged(likeness.float(), by_hard.shape[2]) - by_soft.float()).abs().mean()
+                (by_hard.float() * enlarged(similarity.float(), by_hard.shape[2]) - by_soft.float()).abs().mean()
                 for by_hard, by_soft in zip(hard, soft, strict=True)
             ]
         return [soft, hard], torch.stack(gaps).mean()
 
-    def _reference(self, crops: Tensor, truth: Labelled | None, labels: Tensor | None) -> tuple[Tensor, Tensor]:
+    def _reference(self, crops: Tensor, truth: LabelledBatch | None, labels: Tensor | None) -> tuple[Tensor, Tensor]:
         """A face (B, 3, s, s), normalised, and its heatmaps (B, L + P, s, s), for each crop."""
         if self.training and truth is not None and labels is not None:
             faces = truth.is_face.nonzero()[:, 0]
@@ -202,7 +209,7 @@ class Rht(LayoutSystem):
             chosen = faces[(torch.arange(len(crops), device=crops.device) + shift) % len(faces)]
             images, heatmaps = functional.avg_pool2d(normalise(crops[chosen]), 2), labels[chosen]
         else:
-            # SIFT cannot be traced into an exported graph.
+            # SIFT cannot be exported.
             how = "neutral" if torch.compiler.is_compiling() else self.config.reference
             chosen = self.references.choose(crops, how)
             images, heatmaps = normalise(self.references.images[chosen]), self._drawn(self.references.points[chosen])
@@ -214,29 +221,29 @@ class Rht(LayoutSystem):
             images = functional.interpolate(small, size=size, mode="bicubic")
         return images, heatmaps
 
-    def read(self, seen: Seen) -> Output:
+    def decode(self, features: RhtFeatures) -> Output:
         config = self.config
-        heatmaps = seen.heatmaps.detach()  # what is read off them is not learned from
+        heatmaps = features.heatmaps.detach()  # decoding is not trained through
         points = decode(heatmaps, config.decoder, sigma=config.sigma, kernel=config.kernel, beyond=config.beyond)
-        return Output([points], self.doubt(hm.spread(heatmaps, points, config.sigma)), seen.presence)
+        return Output([points], self.doubt(hm.spread(heatmaps, points, config.sigma)), features.presence)
 
-    def objective(self, seen: Seen, output: Output, batch: Labelled) -> dict[str, Tensor]:
+    def loss_terms(self, features: RhtFeatures, output: Output, batch: LabelledBatch) -> dict[str, Tensor]:
         config, known = self.config, batch.known
-        assert seen.labels is not None
-        landmarks, lines = seen.labels.tensor_split([len(self.layout)], 1)
-        squares = ((seen.heatmaps - landmarks) ** 2).sum((-2, -1))
+        assert features.labels is not None
+        landmarks, lines = features.labels.tensor_split([len(self.layout)], 1)
+        squares = ((features.heatmaps - landmarks) ** 2).sum((-2, -1))
         losses = {"heatmap": (squares * known).sum() / known.sum().clamp(min=1)}
         if config.boundaries:
-            whole = known.all(1)  # a boundary through a missing point would be a wrong one
-            gaps = ((seen.boundaries - lines) ** 2).sum((-2, -1)).mean(1)
+            whole = known.all(1)  # a missing point would bend the boundary
+            gaps = ((features.boundaries - lines) ** 2).sum((-2, -1)).mean(1)
             losses["boundary"] = (gaps * whole).sum() / whole.sum().clamp(min=1)
         if config.soft and config.hard:
-            losses["agreement"] = config.balance * seen.disagreement
+            losses["agreement"] = config.balance * features.disagreement
         return losses
 
 
 class LocalFeatures(nn.Module):
-    """Features of a picture or of heatmaps at a quarter, half and all of their resolution."""
+    """Features of an image or of heatmaps at a quarter, half and full resolution."""
 
     def __init__(self, inside: int, widths: Sequence[int]) -> None:
         super().__init__()
@@ -246,36 +253,36 @@ class LocalFeatures(nn.Module):
         self.coarse = nn.Sequential(conv_norm(middle, coarse, stride=2), conv_norm(coarse, coarse))
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        """Coarsest first."""
+        """Feature maps, coarsest first."""
         fine = self.fine(x)
         middle = self.middle(fine)
         return [self.coarse(middle), middle, fine]
 
 
 def compare(query: Tensor, key: Tensor, patch: int) -> tuple[Tensor, Tensor]:
-    """Equations 1 and 2: for each place of the query (B, C, h, w) the most alike place of the key (B, h * w), and how
-    alike it is (B, 1, h, w): the inner product of their patches, each of length one."""
+    """Equations 1 and 2: index of the most similar cell of the key (B, C, h, w) for each cell of the query, (B, h * w), and
+    their similarity (B, 1, h, w): the inner product of the patches around them, each normalised to length 1."""
     queries, keys = (
         functional.normalize(functional.unfold(x, patch, padding=patch // 2), dim=1) for x in (query, key)
     )  # (B, C * patch^2, h * w)
-    likeness, found = (queries.transpose(1, 2) @ keys).max(-1)
-    return found, likeness.unflatten(1, query.shape[2:])[:, None]
+    similarity, matches = (queries.transpose(1, 2) @ keys).max(-1)
+    return matches, similarity.unflatten(1, query.shape[2:])[:, None]
 
 
-def take(values: Tensor, found: Tensor, likeness: Tensor) -> Tensor:
-    """Equation 3: values (B, C, H, W) taken from the places found, times the likeness.
+def take(values: Tensor, matches: Tensor, similarity: Tensor) -> Tensor:
+    """Equation 3: values (B, C, H, W) gathered from the matched cells, times the similarity.
 
-    The places are those of the coarsest scale; of finer maps the whole block of cells under a place is taken.
+    Matches are cells of the coarsest scale; from finer maps the whole block of cells under one is gathered.
     """
-    blocks = values.shape[2] // likeness.shape[2]
+    blocks = values.shape[2] // similarity.shape[2]
     cells = functional.pixel_unshuffle(values, blocks)  # (B, C * blocks^2, h, w)
-    taken = cells.flatten(2).gather(2, found[:, None].expand(-1, cells.shape[1], -1)).unflatten(2, cells.shape[2:])
-    return functional.pixel_shuffle(taken * likeness, blocks)
+    taken = cells.flatten(2).gather(2, matches[:, None].expand(-1, cells.shape[1], -1)).unflatten(2, cells.shape[2:])
+    return functional.pixel_shuffle(taken * similarity, blocks)
 
 
-def enlarged(likeness: Tensor, size: int) -> Tensor:
-    """(B, 1, size, size) the likeness of each cell's place."""
-    return functional.interpolate(likeness, size=(size, size), mode="nearest")
+def enlarged(similarity: Tensor, size: int) -> Tensor:
+    """(B, 1, size, size) the similarity, enlarged."""
+    return functional.interpolate(similarity, size=(size, size), mode="nearest")
 
 
 class Localisation(nn.Module):
@@ -289,7 +296,7 @@ class Localisation(nn.Module):
         self.tell = nn.Sequential(nn.Linear(16 * width, width), nn.ReLU(inplace=True), nn.Linear(width, 6))
         last = self.tell[-1]
         nn.init.zeros_(last.weight)  # type: ignore[arg-type]
-        last.bias.data = torch.tensor([1.0, 0, 0, 0, 1, 0])  # nothing moves at first
+        last.bias.data = torch.tensor([1.0, 0, 0, 0, 1, 0])  # the identity at first
 
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = self.tell(self.look(x))
@@ -297,7 +304,7 @@ class Localisation(nn.Module):
 
 
 def move(values: Tensor, affine: Tensor) -> Tensor:
-    """Equation 4: values (B, C, h, w) sampled where affine maps (B, 2, 3) send each place of a regular grid."""
+    """Equation 4: values (B, C, h, w) sampled on a regular grid transformed by affine maps (B, 2, 3)."""
     grid = functional.affine_grid(affine, list(values.shape), align_corners=False)
     return functional.grid_sample(values.float(), grid, align_corners=False)
 
@@ -314,8 +321,8 @@ class Fusion(nn.Module):
         return out
 
 
-class Rise(nn.Module):
-    """Equation 6: to the next scale by a transposed convolution."""
+class Upsample(nn.Module):
+    """Equation 6: a transposed convolution to the next scale."""
 
     def __init__(self, inside: int, outside: int) -> None:
         super().__init__()
@@ -327,7 +334,7 @@ class Rise(nn.Module):
 
 
 class EncoderLayer(nn.Module):
-    """Self-attention with places added to queries and keys, then two linear layers."""
+    """Self-attention with position codes added to queries and keys, then two linear layers."""
 
     def __init__(self, dim: int, heads: int, hidden: int) -> None:
         super().__init__()
@@ -349,7 +356,7 @@ class EncoderLayer(nn.Module):
 
 
 def place_code(rows: int, columns: int, dim: int) -> Tensor:
-    """(rows * columns, dim) sines and cosines of where a token is: half of them for y, half for x."""
+    """(rows * columns, dim) position code of each token: sines and cosines, half of them for y, half for x."""
     waves = torch.exp(torch.arange(dim // 4) * (-math.log(10000.0) / (dim // 4)))
     ys, xs = (torch.arange(count)[:, None] * 2 * math.pi / count * waves for count in (rows, columns))
     down, across = (torch.cat([angles.sin(), angles.cos()], 1) for angles in (ys, xs))  # (count, dim / 2)

@@ -19,7 +19,7 @@ from vtrack.detectors.network import FaceNet, FaceNetGraph
 from vtrack.errors import MissingExtraError, ModelError
 from vtrack.evaluation.detector import PRECISION, DetectorReport, found_in, matched, report
 from vtrack.models.card import Card
-from vtrack.models.export.onnx_tools import strip_notes
+from vtrack.models.export.onnx_tools import strip_metadata
 from vtrack.training.detector.loop import OPTIONS, WEIGHTS
 from vtrack.training.landmarks.publish import TERMS
 from vtrack.types import Detections, Detector, FloatArray
@@ -71,7 +71,7 @@ def export_onnx(net: FaceNet, path: Path) -> None:
     )
     assert program is not None
     model = program.model_proto
-    strip_notes(model)
+    strip_metadata(model)
     onnx.save(model, str(path))
 
 

@@ -23,9 +23,9 @@ from vtrack.data.store import Store, plain_batches, plain_faces
 from vtrack.errors import DataError, EmptySplitError, UsageError
 from vtrack.models.backbones.pretrained import init_backbone
 from vtrack.models.backbones.registry import channels_last, normalise
-from vtrack.models.decoding.interpolation import marks
+from vtrack.models.decoding.interpolation import taught_positions
 from vtrack.models.networks import unfold_norms
-from vtrack.models.systems.base import Labelled, System
+from vtrack.models.systems.base import LabelledBatch, System
 from vtrack.models.systems.losses import facing
 from vtrack.models.systems.registry import SYSTEMS, build_system, system_of
 from vtrack.models.systems.udfld import UdfldConfig
@@ -145,7 +145,7 @@ class Run:
         self._queries: dict[tuple[str, ...], Tensor] = {}
         self.model.prepare(stores)
         learned = [(store.layout, store.name in recipe.hold_out) for store in stores]
-        self._taught = marks(learned) if self.model.any_points else {}
+        self._taught = taught_positions(learned) if self.model.any_points else {}
         if not self.path.exists():
             self._start(stores[0])
         self.mean.load_state_dict(self.model.state_dict())
@@ -227,8 +227,8 @@ class Run:
         trust = self.recipe.trust.get(batch.store, 1.0)
         with autocast(self.device):
             pairs = self._sent(facing(query)) if self.recipe.gaps else None
-            batch_of_labels = Labelled(images, parts, positions, points, is_face, trust, pairs, self.recipe.gaps)
-            loss, told = self.model.loss(batch_of_labels)
+            labelled = LabelledBatch(images, parts, positions, points, is_face, trust, pairs, self.recipe.gaps)
+            loss, told = self.model.loss(labelled)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         self.team.agree(self.model)

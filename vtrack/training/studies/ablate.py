@@ -21,7 +21,7 @@ from vtrack.data import Dataset, load_dataset
 from vtrack.evaluation.boxes import disturbed
 from vtrack.evaluation.landmarks import Outcome, evaluate
 from vtrack.models.card import Card
-from vtrack.models.decoding.interpolation import marks
+from vtrack.models.decoding.interpolation import taught_positions
 from vtrack.models.engines.torch import TorchEngine
 from vtrack.models.systems.registry import build_system
 from vtrack.models.systems.udfld import UdfldConfig
@@ -67,7 +67,7 @@ def tables(base: Recipe, out: Path, report: Callable[[str], None]) -> str:
         network = build_system("udfld", recipe.model)
         network.load_state_dict(load_weights(path))
         known = {own: data for own, data in sets.items() if own in map(_name, recipe.data)}
-        taught = marks((data.layout, own in recipe.hold_out) for own, data in known.items())
+        taught = taught_positions((data.layout, own in recipe.hold_out) for own, data in known.items())
         engine = TorchEngine(Card(name, "udfld", "", asdict(recipe.model), taught=taught), network, base.device)
         outcomes = {own: evaluate(engine, data) for own, data in known.items()}
         errors[name] = {own: _error(outcome) for own, outcome in outcomes.items()}

@@ -26,7 +26,7 @@ from vtrack.data import Dataset, load_dataset
 from vtrack.evaluation import evaluate, summary
 from vtrack.evaluation.boxes import disturbed
 from vtrack.models.card import Card
-from vtrack.models.engines.base import encoded
+from vtrack.models.engines.base import encode_query
 from vtrack.models.engines.torch import TorchEngine
 from vtrack.models.systems.base import System
 from vtrack.models.systems.registry import build_system, make_config
@@ -232,7 +232,7 @@ def size_of(network: System, engine: TorchEngine) -> dict[str, float]:
     layout = getattr(network, "layout", None)
     query = layout.query if layout is not None else Query(("jaw",) * 68, tuple(np.linspace(0, 1, 68)))
     device = next(network.parameters()).device
-    parts, positions = (torch.from_numpy(array).to(device) for array in encoded(query))
+    parts, positions = (torch.from_numpy(array).to(device) for array in encode_query(query))
     with torch.inference_mode(), FlopCounterMode(display=False) as counter:
         network(torch.from_numpy(crop).to(device), parts, positions)
     times = []

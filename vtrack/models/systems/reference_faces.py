@@ -1,4 +1,4 @@
-"""A few annotated faces that a model keeps, and the choice of the one most like a crop (paper 002)."""
+"""Annotated reference faces stored with a model, and the choice of the one most similar to a crop (paper 002)."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from vtrack.types import FloatArray, ImageArray
 CHOICES = ("sift", "worst", "neutral", "random")
 
 _RATIO = 0.8
-"""A match counts when the second-best is clearly worse: its distance over that of the best, the other way round."""
+"""Lowe's ratio test: a match counts if its distance is below this share of the second-best match's."""
 
 
-class References(nn.Module):
-    """Faces saved with the weights; the first is the neutral one."""
+class ReferenceFaces(nn.Module):
+    """Faces saved among the weights; the first is the neutral one."""
 
     images: Tensor
     """(K, 3, s, s) uint8"""
@@ -34,18 +34,24 @@ class References(nn.Module):
         self._random = np.random.default_rng(0)
 
     def choose(self, crops: Tensor, how: str) -> Tensor:
-        """(B,) which reference to use for each crop (B, 3, S, S) uint8.
+        """Choose a reference face for each crop.
 
-        `sift`: the one with the most matching SIFT features; `worst`: with the fewest; `neutral`: the first; `random`.
+        Args:
+            crops: (B, 3, S, S) uint8.
+            how: `sift`: the one with the most matching SIFT features; `worst`: with the fewest; `neutral`: the first;
+                `random`.
+
+        Returns:
+            (B,) indices of references.
         """
         count = crops.shape[0]  # not its length, which would be fixed in an exported graph
         if how == "neutral":
             return torch.zeros(count, dtype=torch.long, device=crops.device)
         if how == "random":
             return torch.from_numpy(self._random.integers(0, len(self.images), count)).to(crops.device)
-        mine = self._descriptions()
-        likeness = np.array([[_matches(one, other) for other in mine] for one in _describe(self._small(crops))])
-        chosen = likeness.argmax(1) if how == "sift" else likeness.argmin(1)
+        references = self._descriptions()
+        matches = np.array([[_matches(one, other) for other in references] for one in _describe(self._small(crops))])
+        chosen = matches.argmax(1) if how == "sift" else matches.argmin(1)
         return torch.from_numpy(chosen).to(crops.device)
 
     def _small(self, crops: Tensor) -> ImageArray:
@@ -63,14 +69,14 @@ class References(nn.Module):
 
 
 def _describe(images: Sequence[ImageArray] | ImageArray) -> list[FloatArray]:
-    """SIFT features (n, 128) of each picture (s, s, 3); none where nothing stands out."""
+    """SIFT descriptors (n, 128) of each image (s, s, 3); n may be 0."""
     sift = cv2.SIFT_create(nfeatures=200, contrastThreshold=0.02)  # type: ignore[attr-defined]
-    found = [sift.detectAndCompute(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), None)[1] for image in images]
-    return [np.zeros((0, 128), np.float32) if features is None else features for features in found]
+    descriptors = [sift.detectAndCompute(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), None)[1] for image in images]
+    return [np.zeros((0, 128), np.float32) if features is None else features for features in descriptors]
 
 
 def _matches(features: FloatArray, others: FloatArray) -> int:
-    """How many features (n, 128) have a clear partner among others (m, 128)."""
+    """Number of descriptors (n, 128) that match one of others (m, 128) by the ratio test."""
     if len(features) < 1 or len(others) < 2:
         return 0
     squares = (features**2).sum(1)[:, None] + (others**2).sum(1) - 2 * features @ others.T
@@ -79,7 +85,7 @@ def _matches(features: FloatArray, others: FloatArray) -> int:
 
 
 def representatives(shapes: FloatArray, count: int, seed: int = 0) -> list[int]:
-    """Places of `count` faces among shapes (n, L, 2): first the one nearest to the mean, then one of each kind there is."""
+    """Indices of `count` faces among shapes (n, L, 2): the one nearest to the mean, then one of each k-means cluster."""
     flat = np.asarray(shapes, np.float64).reshape(len(shapes), -1)
     chosen = [int(((flat - flat.mean(0)) ** 2).sum(1).argmin())]
     if count > 1:

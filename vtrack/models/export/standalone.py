@@ -1,8 +1,8 @@
-"""Models for other programs: one file that answers one query, with all that comes before and after inside.
+"""Standalone models for other programs: one file for one query, with preprocessing and calibration inside.
 
-In goes `image` (height, width, 3), a square cut of a frame around a face in RGB bytes, of any size. Out come `points`
-(points, 2) as x, y in the cut's units (0..1 over it; they may lie outside), `sigma` (points,) in the same units, and
-`presence` (1,), the probability that it shows a face.
+Input: `image` (height, width, 3), a square crop of a frame around a face, RGB bytes, of any size. Outputs: `points`
+(points, 2) as x, y in crop units (0..1 over the crop; they may lie outside), `sigma` (points,) in the same units, and
+`presence` (1,), the probability that the crop shows a face.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ from torch.nn import functional
 from vtrack.errors import MissingExtraError, ModelError
 from vtrack.models import card_path
 from vtrack.models.card import Card, read_card
-from vtrack.models.decoding.interpolation import Taught, reading
-from vtrack.models.engines.base import encoded
+from vtrack.models.decoding.interpolation import TaughtPositions, plan_query
+from vtrack.models.engines.base import encode_query
 from vtrack.models.engines.openvino import core, load_openvino
-from vtrack.models.export.onnx import Answer
-from vtrack.models.export.onnx_tools import strip_notes
+from vtrack.models.export.onnx import ExportableNetwork
+from vtrack.models.export.onnx_tools import strip_metadata
 from vtrack.models.networks import load_network
 from vtrack.types import Query
 
 SUFFIXES = {"onnx": (".onnx",), "torchscript": (".pt",), "openvino": (".xml", ".bin")}
-"""What the files of a format end in; the first is the one that is named."""
+"""Suffixes of the files of each format; the first is that of the named file."""
 AGREEMENT = 1e-3
-"""How far a point may lie from torch's, in the cut's units."""
+"""Largest allowed difference from torch's result, in crop units."""
 
 
-class Baked(nn.Module):
-    """A network with its query, its scaling and its calibration."""
+class FixedQueryNetwork(nn.Module):
+    """A network with a fixed query, and with resizing, interpolation and calibration inside."""
 
     parts: Tensor
     positions: Tensor
@@ -45,18 +45,18 @@ class Baked(nn.Module):
 
     def __init__(self, network: nn.Module, card: Card, query: Query) -> None:
         super().__init__()
-        self.answer = Answer(network)
+        self.answer = ExportableNetwork(network)
         self.size: int = card.config["input_size"]
         self.sigma_scale = card.sigma_scale
-        plan = reading(query, Taught.of(card))
-        arrays = (*encoded(plan.asked), plan.points, plan.sigma)
+        plan = plan_query(query, TaughtPositions.of(card))
+        arrays = (*encode_query(plan.network_query), plan.points, plan.sigma)
         for name, array in zip(("parts", "positions", "on_curve", "between"), arrays, strict=True):
             self.register_buffer(name, None if array is None else torch.from_numpy(np.array(array)))
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """One cut (height, width, 3) of bytes."""
+        """Points, sigma and presence of one crop (height, width, 3) of bytes."""
         picture = image.permute(2, 0, 1)[None].float()
-        # Antialiasing, for a cut is mostly larger than what the network sees.
+        # With antialiasing, since a crop is mostly larger than the network's input.
         scaled = functional.interpolate(picture, (self.size, self.size), mode="bilinear", antialias=True)
         crops = scaled.round().clamp(0, 255).to(torch.uint8)
         points, sigma, presence = self.answer(crops, self.parts, self.positions)
@@ -67,66 +67,81 @@ class Baked(nn.Module):
 
 
 @dataclass(frozen=True)
-class Export:
-    """What was written, and how well it agrees with torch."""
+class ExportReport:
+    """The written file, and how well it agrees with torch."""
 
     path: Path
     points: int
     gap: float
-    """Largest distance of a coordinate or sigma from torch's, in the cut's units."""
+    """Largest difference of a coordinate, sigma or presence from torch's, in crop units."""
 
 
-def export(name: str, query: Query, format: str, out: Path) -> Export:
-    """Write the model for this query, once it has been seen to say what torch says; nothing is left behind else."""
+def export(name: str, query: Query, format: str, out: Path) -> ExportReport:
+    """Write a standalone model, and check it against torch first; a failed check leaves no file.
+
+    Args:
+        name: Name of a shipped model, or path of a card.
+        query: The points that the file computes.
+        format: Key of `SUFFIXES`.
+        out: Path of the file.
+
+    Raises:
+        ModelError: There is no such model, or the file would give other points than torch.
+        MissingExtraError: The format needs an extra that is not installed.
+    """
     path = card_path(name)
     card = read_card(path)
-    baked = Baked(load_network(card, path.with_suffix(".safetensors")), card, query).eval().requires_grad_(False)
+    network = (
+        FixedQueryNetwork(load_network(card, path.with_suffix(".safetensors")), card, query)
+        .eval()
+        .requires_grad_(False)
+    )
     rng = np.random.default_rng(0)
-    # Smooth random pictures, smaller and larger than the network's own size.
+    # Smooth random images, smaller and larger than the network's input.
     images = [
         functional.interpolate(torch.from_numpy(rng.uniform(0, 255, (1, 3, 9, 9))), (side, side), mode="bicubic")[0]
         .permute(1, 2, 0)
         .clamp(0, 255)
         .to(torch.uint8)
-        for side in (baked.size // 2 + 3, baked.size, 3 * baked.size)
+        for side in (network.size // 2 + 3, network.size, 3 * network.size)
     ]
     write = {"onnx": _onnx, "torchscript": _torchscript, "openvino": _openvino}[format]
     with tempfile.TemporaryDirectory(prefix=".", dir=out.parent) as folder:
         part = Path(folder, out.name)
         with torch.inference_mode():
-            truth = [baked(image) for image in images]
-            said = write(baked, images, part, query)
+            truth = [network(image) for image in images]
+            outputs = write(network, images, part, query)
         gap = max(
             float((one - other).abs().max())
-            for a, b in zip(truth, said, strict=True)
+            for a, b in zip(truth, outputs, strict=True)
             for one, other in zip(a, b, strict=True)
         )
         if not gap < AGREEMENT:
             raise ModelError(
-                f"{out}: not written, for it would say otherwise than torch by {gap:.4f} of the cut's side"
+                f"{out}: not written, since its points would differ from torch's by {gap:.4f} of the crop's side"
             )
         for suffix in reversed(SUFFIXES[format]):
             part.with_suffix(suffix).replace(out.with_suffix(suffix))
-    return Export(out, len(query), gap)
+    return ExportReport(out, len(query), gap)
 
 
-def _facts(query: Query) -> str:
-    """What the file itself says of its points."""
+def _metadata(query: Query) -> str:
+    """The file's metadata: its points."""
     return json.dumps({"points": query.names, "parts": query.parts, "positions": query.positions})
 
 
-def _onnx(baked: Baked, images: list[Tensor], path: Path, query: Query) -> list[tuple[Tensor, ...]]:
-    """Write an ONNX graph; what onnxruntime makes of it."""
+def _onnx(network: FixedQueryNetwork, images: list[Tensor], path: Path, query: Query) -> list[tuple[Tensor, ...]]:
+    """Write an ONNX graph and return onnxruntime's outputs."""
     try:
         import onnx
         import onnxscript  # noqa: F401 - torch's exporter needs it
     except ImportError as error:
         raise MissingExtraError("exporting ONNX needs the export extra: pip install 'vtrack[export]'") from error
-    import onnxruntime
+    import onnxruntime  # slow to import, and TorchScript does without
 
     height, width = torch.export.Dim("height", min=2), torch.export.Dim("width", min=2)
     program = torch.onnx.export(
-        baked,
+        network,
         (images[-1],),
         dynamo=True,
         input_names=["image"],
@@ -137,40 +152,42 @@ def _onnx(baked: Baked, images: list[Tensor], path: Path, query: Query) -> list[
     )
     assert program is not None
     model = program.model_proto
-    strip_notes(model)
-    onnx.helper.set_model_props(model, {"vtrack": _facts(query)})
+    strip_metadata(model)
+    onnx.helper.set_model_props(model, {"vtrack": _metadata(query)})
     onnx.save(model, str(path))
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     return [tuple(torch.from_numpy(a) for a in session.run(None, {"image": image.numpy()})) for image in images]
 
 
-def _openvino(baked: Baked, images: list[Tensor], path: Path, query: Query) -> list[tuple[Tensor, ...]]:
-    """Write OpenVINO's two files; what it makes of them."""
+def _openvino(network: FixedQueryNetwork, images: list[Tensor], path: Path, query: Query) -> list[tuple[Tensor, ...]]:
+    """Write OpenVINO's two files and return its outputs."""
     openvino = load_openvino()
     graph = path.with_suffix(".onnx")
-    _onnx(baked, images, graph, query)
+    _onnx(network, images, graph, query)
     model = core().read_model(graph)
-    # Its own reading of the graph scales pictures down without antialiasing.
+    # OpenVINO's import of the graph drops the antialiasing: replace the resize.
     scale = next(node for node in model.get_ordered_ops() if node.get_attributes().get("antialias"))
-    sides = np.array([baked.size, baked.size], np.int64)
+    sides = np.array([network.size, network.size], np.int64)
     scaled = openvino.opset11.interpolate(
         scale.input_value(0), sides, "bilinear_pillow", "sizes", axes=np.array([2, 3], np.int64)
     )
     for user in scale.output(0).get_target_inputs():
         user.replace_source_output(scaled.output(0))
-    model.set_rt_info(_facts(query), ["vtrack"])
+    model.set_rt_info(_metadata(query), ["vtrack"])
     openvino.save_model(model, path)
-    # In full precision, wherever it is: processors with bfloat16 would else be used at three digits.
-    network = core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    return [tuple(torch.from_numpy(answer) for answer in network(image.numpy()).to_tuple()) for image in images]
+    # In full precision: on CPUs with bfloat16 OpenVINO would compute with three digits.
+    compiled = core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    return [tuple(torch.from_numpy(output) for output in compiled(image.numpy()).to_tuple()) for image in images]
 
 
-def _torchscript(baked: Baked, images: list[Tensor], path: Path, query: Query) -> list[tuple[Tensor, ...]]:
-    """Write a TorchScript file; what it says once read again."""
+def _torchscript(
+    network: FixedQueryNetwork, images: list[Tensor], path: Path, query: Query
+) -> list[tuple[Tensor, ...]]:
+    """Write a TorchScript file and return the outputs of the file read again."""
     with warnings.catch_warnings():
-        # Torch would rather see other formats used, and tells of each constant that it finds.
+        # Torch warns that TorchScript is deprecated, and of each constant that tracing fixes.
         warnings.simplefilter("ignore")
-        traced = torch.jit.trace(baked, images[-1], check_trace=False)
-        torch.jit.save(traced, str(path), _extra_files={"vtrack.json": _facts(query)})
+        traced = torch.jit.trace(network, images[-1], check_trace=False)
+        torch.jit.save(traced, str(path), _extra_files={"vtrack.json": _metadata(query)})
         read = torch.jit.load(str(path))
     return [read(image) for image in images]
