@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vtrack.errors import DataError, UsageError
+from vtrack.errors import DataError
 from vtrack.types import Detections, Frame
 
 _REQUIRED = ("frame", "x", "y", "w", "h")
@@ -36,11 +36,9 @@ class BoxesDetector:
     name = "boxes"
     sure = 0.0
 
-    def __init__(self, path: Path | None, threshold: float = 0.0) -> None:
-        if path is None:
-            raise UsageError("the detector 'boxes' needs its table: a CSV file with the columns frame,x,y,w,h")
+    def __init__(self, model_path: Path, threshold: float = 0.0) -> None:
         rows = defaultdict(list)
-        for index, values in _read(path):
+        for index, values in _read(model_path):
             if values[4] >= threshold:
                 rows[index].append(values)
         self._detections: dict[int, Detections] = {}

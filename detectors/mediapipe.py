@@ -59,7 +59,7 @@ class MediapipeDetector:
     name = "mediapipe"
     sure = 0.5
 
-    def __init__(self, model: Path | None = None, threshold: float = 0.5, small_faces: bool = False) -> None:
+    def __init__(self, model_path: Path | None = None, threshold: float = 0.5, small_faces: bool = False) -> None:
         try:
             import mediapipe
         except ImportError as error:
@@ -67,8 +67,8 @@ class MediapipeDetector:
                 "the detector 'mediapipe' needs its package: pip install 'vtrack[mediapipe]'"
             ) from error
         self._small_faces = small_faces
-        if model is not None:
-            self._blazeface = _tasks(model, threshold)
+        if model_path is not None:
+            self._blazeface = _tasks(model_path, threshold)
         elif hasattr(mediapipe, "solutions"):
             self._blazeface = _solutions(threshold)
         else:

@@ -83,14 +83,14 @@ class NativeDetector:
 
     def __init__(
         self,
-        card: Path | None = None,
+        model_path: Path | None = None,
         device: str = "auto",
         size: int = DEFAULT_SIZE,
         threshold: float | None = None,
         small_faces: bool = False,
         threads: int | None = None,
     ) -> None:
-        path = card or NATIVE_CARD
+        path = model_path or NATIVE_CARD
         content = read_card(path)
         if content.system != "detector":
             raise ModelError(f"{path}: this is the card of a {content.system!r} model, not of a detector")

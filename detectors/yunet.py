@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from vtrack.detectors.geometry import boxes_from_keypoints
-from vtrack.errors import ModelError, UsageError
+from vtrack.errors import ModelError
 from vtrack.types import Detections, Frame
 
 # Box middle x, y and sides w, h from eyes, nose and mouth corners: least squares over the 1,790 annotated faces of w68's
@@ -47,20 +47,16 @@ class YunetDetector:
     name = "yunet"
     sure = 0.8
 
-    def __init__(self, model: Path | None, size: int = 640, threshold: float = 0.6) -> None:
-        if model is None:
-            raise UsageError(
-                "the detector 'yunet' needs its model file (face_detection_yunet_*.onnx): give --detector-model"
-            )
-        if not model.is_file():
-            raise ModelError(f"{model}: there is no such model file")
+    def __init__(self, model_path: Path, size: int = 640, threshold: float = 0.6) -> None:
+        if not model_path.is_file():
+            raise ModelError(f"{model_path}: there is no such model file")
         try:
-            self._net = cv2.FaceDetectorYN.create(str(model), "", (320, 320), threshold, 0.3, 5000)
+            self._net = cv2.FaceDetectorYN.create(str(model_path), "", (320, 320), threshold, 0.3, 5000)
         except cv2.error as error:
             raise ModelError(
-                f"{model}: not a YuNet model that OpenCV {cv2.__version__} can read: {error.err}"
+                f"{model_path}: not a YuNet model that OpenCV {cv2.__version__} can read: {error.err}"
             ) from error
-        self._model, self._size = model, size
+        self._model, self._size = model_path, size
 
     def detect(self, frames: Sequence[Frame]) -> list[Detections]:
         """Find the faces of each frame."""

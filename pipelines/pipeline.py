@@ -17,80 +17,30 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from vtrack.anchors import ANCHORS
 from vtrack.detectors import load_detector
 from vtrack.detectors.own import own_detector
 from vtrack.errors import UsageError
 from vtrack.models import load_model
 from vtrack.models.own import own_model
-from vtrack.pipelines.measures.measurer import MEASURED, Measurer
+from vtrack.pipelines.measures.measurer import Measurer
 from vtrack.pipelines.outputs.base import Sink
+from vtrack.pipelines.settings import InputSettings, Settings
 from vtrack.pipelines.smoothing.smoother import Smoother
 from vtrack.pipelines.sources.base import Source
 from vtrack.pipelines.sources.open import open_source
 from vtrack.pipelines.sources.scene_cuts import mark_cuts
-from vtrack.pipelines.tracking.follower import DETECT_EVERY, TrackedFrame
+from vtrack.pipelines.tracking.follower import TrackedFrame
 from vtrack.pipelines.tracking.landmarks import Landmarker, Sighting, unique_points
 from vtrack.pipelines.tracking.offline import OfflineFollower
-from vtrack.query import parse_query
 from vtrack.runtime.cores import detector_cores
 from vtrack.runtime.stopwatch import Stopwatch, Waits
 from vtrack.runtime.threads import Ahead, Behind
-from vtrack.types import Detector, Face, Frame, FrameResult, LandmarkModel, Query
+from vtrack.types import Face, Frame, FrameResult, Query
 
 _MEMORY = 48 * 2**20
 """Bytes of pixels that wait between two threads at most, as RGB; the planes of most video take half of it."""
 _DEPTH = 32
 """Frames that wait between two threads at most."""
-_LONGEST_DETECT_EVERY = 1.0
-"""Seconds; what happens faster is missed, and tracks live no longer without a sighting."""
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What to track and how. Strings name what is loaded; a model or detector of one's own may stand in their place."""
-
-    query: Query
-    model: str | LandmarkModel = "fast"
-    detector: str | Detector = "auto"
-    device: str = "auto"
-    engine: str = "auto"
-    detector_options: Mapping[str, Any] = field(default_factory=dict)
-    """What else `load_detector` takes."""
-    smooth: str = "rts"
-    """rts (no lag, for files), kalman or one-euro (both causal), none."""
-    strength: float | None = None
-    """Of smoothing, 0..1."""
-    strengths: Mapping[str, float] = field(default_factory=dict)
-    """Of single parts, groups or the `head`."""
-    max_faces: int | None = None
-    detect_every: float = DETECT_EVERY
-    """Seconds between detections."""
-    measures: bool = False
-    """Whether faces get their `measures`: eye opening, blinks, head turn and the like."""
-
-    def __post_init__(self) -> None:
-        if self.max_faces is not None and self.max_faces < 1:
-            raise UsageError(f"max_faces must be at least 1, got {self.max_faces}")
-        if not 0 <= self.detect_every <= _LONGEST_DETECT_EVERY:
-            raise UsageError(
-                f"detect_every is in seconds, 0 (every frame) to {_LONGEST_DETECT_EVERY:g}, got {self.detect_every:g}"
-            )
-        self.smoother()
-
-    @property
-    def asked(self) -> Query:
-        """The user's points, and those that the measures are taken from."""
-        return self.query + MEASURED if self.measures else self.query
-
-    @property
-    def known(self) -> Query:
-        """All points that the model is asked for: those, and the anchors that tell where the face is."""
-        return self.asked + ANCHORS
-
-    def smoother(self) -> Smoother:
-        """A fresh smoother for one video."""
-        return Smoother(self.known, self.smooth, self.strength, self.strengths)
 
 
 class Results(Protocol):
@@ -180,7 +130,7 @@ def finished(
     watch: Stopwatch | None = None,
 ) -> Iterator[FrameResult]:
     """Results of frames whose faces are found: smoothed, measured, without the anchors."""
-    smoother, finish, watch, query = settings.smoother(), Finish(settings), watch or Stopwatch(), settings.known
+    smoother, finish, watch, query = smoother_of(settings), Finish(settings), watch or Stopwatch(), settings.known
     for frame, sightings in followed:
         kept = frame if pixels else frame.without_pixels()
         with watch("smooth"):
@@ -191,13 +141,18 @@ def finished(
     yield from results
 
 
+def smoother_of(settings: Settings) -> Smoother:
+    """A fresh smoother for one video."""
+    return Smoother(settings.known, settings.smooth, settings.strength, settings.strengths)
+
+
 def track(
     source: str | Path | Source,
-    parts: str | Query = "face",
+    parts: Sequence[str] | Query = Settings.parts,
     *,
-    start: float | None = None,
-    stop: float | None = None,
-    every: int = 1,
+    start: float | None = InputSettings.start,
+    stop: float | None = InputSettings.stop,
+    every: int = InputSettings.every,
     **settings: Any,
 ) -> Iterator[FrameResult]:
     """Track faces through a video, lazily: one result for each frame, in order.
@@ -208,14 +163,14 @@ def track(
 
     Raises `UsageError` at once for arguments that cannot be, `SourceError` on the first frame for what cannot be read.
     """
-    if isinstance(source, Source) and (start, stop, every) != (None, None, 1):
+    selection = InputSettings(start=start, stop=stop, every=every)
+    if isinstance(source, Source) and selection.changed():
         raise UsageError("an opened source brings its own start, stop and every; give them to open_source")
-    chosen = Settings(parse_query(parts) if isinstance(parts, str) else parts, **settings)
-    return _track(source, chosen, {"start": start, "stop": stop, "every": every})
+    return _track(source, Settings(parts, **settings).check_used(), selection)
 
 
-def _track(source: str | Path | Source, settings: Settings, selection: Mapping[str, Any]) -> Iterator[FrameResult]:
-    with source if isinstance(source, Source) else open_source(source, **selection) as opened:
+def _track(source: str | Path | Source, settings: Settings, selection: InputSettings) -> Iterator[FrameResult]:
+    with source if isinstance(source, Source) else open_source(source, **vars(selection)) as opened:
         yield from Pipeline(settings).results(opened)
 
 

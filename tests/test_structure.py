@@ -20,7 +20,7 @@ ROOMS = ("vtrack", "detectors", "filters", "pipelines")
 FLOORS = (
     ("_version", "errors", "runtime"),
     ("imaging", "parts"),
-    ("types",),
+    ("types", "options"),
     ("anchors", "filters"),
     ("text", "layouts"),
     ("template", "query"),
@@ -47,11 +47,9 @@ LAZY_ROOMS = ("vtrack.cli",)
 """The command line imports inside functions, so that `--help` and a mistyped option answer without torch or OpenCV."""
 
 LAZY_UNEXPLAINED = {
-    "detectors/__init__.py",
     "pipelines/batch/state.py",
     "pipelines/batch/workers/model_server.py",
     "pipelines/batch/workers/worker.py",
-    "pipelines/outputs/registry.py",
     "vtrack/data/formats/mats.py",
     "vtrack/models/__init__.py",
 }

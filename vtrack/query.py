@@ -15,6 +15,8 @@ import importlib.util
 import re
 from dataclasses import dataclass
 
+import numpy as np
+
 from vtrack.errors import MissingExtraError, QueryError
 from vtrack.layouts import layout_names, load_layout
 from vtrack.parts import GROUPS, PARTS, Part, nearest
@@ -58,6 +60,20 @@ def parse_query(text: str) -> Query:
     if len(points) > _MAX_POINTS:
         raise QueryError(f"{text!r} asks for {len(points)} points; at most {_MAX_POINTS} are computed for a face")
     return _query(list(points))
+
+
+def query_text(query: Query) -> str:
+    """The text that asks for these very points, as `parse_query` reads it."""
+    terms: list[str] = []
+    last = None
+    for part, position in zip(query.parts, query.positions, strict=True):
+        at = np.format_float_positional(position, trim="-")
+        if part == last:
+            terms[-1] += f",{at}"
+        else:
+            terms.append(f"{part}@{at}")
+        last = part
+    return ",".join(terms)
 
 
 def _query(points: list[Point]) -> Query:

@@ -12,10 +12,11 @@ from vtrack.errors import MissingExtraError, SinkError, UsageError
 from vtrack.pipelines.batch.files import Video
 from vtrack.pipelines.batch.state import Recipe
 from vtrack.pipelines.outputs.base import PartFile, sidecar_path, write_sidecar
+from vtrack.pipelines.registry import CSV_FORMATS, OUTPUTS
 
 COLUMN = "video"
-_KINDS = {".csv": "csv", ".parquet": "parquet"}
-_FORMATS = ("wide", "long")
+_KINDS = {entry.suffix: name for name, entry in OUTPUTS.items() if entry.stacks}
+_FORMATS = tuple(name for name, entry in CSV_FORMATS.items() if entry.stacks)
 
 
 def merged_kind(path: Path, format: str) -> str:
@@ -30,7 +31,7 @@ def merged_kind(path: Path, format: str) -> str:
 
 def merge(path: Path, videos: Sequence[Video], recipe: Recipe, *, overwrite: bool = False) -> bool:
     """Write the merged table, unless it is there and of these very tables; whether there was something to do."""
-    kind = merged_kind(path, recipe.looks.format)
+    kind = merged_kind(path, recipe.output.format)
     tables = {video.name: recipe.outputs(video.outputs)[kind] for video in videos}
     state = {name: [table.stat().st_size, table.stat().st_mtime_ns] for name, table in tables.items()}
     before = _state(path)

@@ -141,13 +141,13 @@ class Batch:
     def _desk(self, ends: ExitStack) -> Desk | None:
         """Where workers ask for landmarks, if one process answers them all. It lives until `ends`."""
         settings = self.work.recipe.settings
-        model = settings.get("model", "fast")
+        model = settings.model
         if self.plan.share is False or (self.plan.share is None and not isinstance(model, str)):
             return None
-        device = pick_device(settings.get("device", "auto"))
+        device = pick_device(settings.device)
         if device == "cpu" and not self.plan.share:
             return None
-        return ends.enter_context(Owner(model, device, settings.get("engine", "auto"))).desk
+        return ends.enter_context(Owner(model, device, settings.engine)).desk
 
     def _watch(
         self, events: Iterable[Event], schedule: Schedule, ledger: Ledger, watch: Callable[[Event], object]

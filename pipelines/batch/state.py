@@ -17,13 +17,14 @@ from typing import Any, Literal
 from vtrack._version import __version__
 from vtrack.detectors.native import NATIVE_CARD
 from vtrack.errors import SourceError
+from vtrack.models import card_path
 from vtrack.models.card import read_card
 from vtrack.pipelines.batch.files import Video
 from vtrack.pipelines.batch.jobs import Piece
 from vtrack.pipelines.batch.store import Store
 from vtrack.pipelines.outputs.base import sidecar_path, write_sidecar
-from vtrack.pipelines.outputs.registry import SUFFIXES, Looks
-from vtrack.types import Query
+from vtrack.pipelines.registry import SUFFIXES
+from vtrack.pipelines.settings import InputSettings, OutputSettings, Settings, plain
 
 Status = Literal["waiting", "working", "done", "failed"]
 
@@ -48,48 +49,31 @@ class Outcome:
 class Recipe:
     """What is done with every video. Two runs with the same recipe make the same outputs."""
 
-    query: Query
-    settings: Mapping[str, Any]
-    """What `Settings` takes beside the query."""
-    selection: Mapping[str, Any]
-    """What `open_source` takes: start, stop, every."""
-    kinds: tuple[str, ...]
-    """Which outputs are wanted, by their keys in `SUFFIXES`."""
-    looks: Looks
-    hwaccel: str = "none"
-    """What decodes beside the CPU, as `open_source` takes it."""
+    settings: Settings
+    input: InputSettings = InputSettings()
+    output: OutputSettings = OutputSettings()
 
     def __post_init__(self) -> None:
-        self.looks.check(self.kinds)
+        self.output.check_used()
 
     def outputs(self, stem: Path) -> dict[str, Path]:
         """The path of each output of a video."""
-        return {kind: stem.with_name(stem.name + SUFFIXES[kind]) for kind in SUFFIXES if kind in self.kinds}
+        return {name: stem.with_name(stem.name + SUFFIXES[name]) for name in self.output.outputs}
 
     def options(self) -> dict[str, Any]:
-        """All that decides what the outputs hold, as it stands in sidecars."""
-        settings = dict(self.settings)
-        points = zip(self.query.names, self.query.parts, self.query.positions, strict=True)
-        options = {
-            "points": [f"{name}: {part}@{at:.6g}" for name, part, at in points],
-            **{name: getattr(value, "name", value) for name, value in settings.items()},
-            **self.selection,
-            **({} if self.hwaccel == "none" else {"hwaccel": self.hwaccel}),
-            "outputs": list(self.kinds),
-            **asdict(self.looks),
-            "detector_sha256": _detector_digest(settings),
-        }
-        plain: dict[str, Any] = json.loads(json.dumps(options, default=str))
-        return plain
+        """All that was asked for, as it stands in sidecars and can be read back."""
+        return plain(self.settings, self.input, self.output)
 
     def model(self) -> dict[str, Any]:
-        """Which landmark model it is, by its card, without loading it."""
-        from vtrack.models import card_path
-
-        model = self.settings.get("model", "fast")
-        if not isinstance(model, str):
-            return {"name": model.name}
-        return read_card(card_path(model)).reference
+        """What the results depend on beside them: the landmark model, the points, the detector's file."""
+        model, query = self.settings.model, self.settings.query
+        reference = read_card(card_path(model)).reference if isinstance(model, str) else {"name": model.name}
+        points = zip(query.names, query.parts, query.positions, strict=True)
+        return {
+            **reference,
+            "points": [f"{name}: {part}@{at:.6g}" for name, part, at in points],
+            "detector_sha256": _detector_digest(self.settings),
+        }
 
 
 class Ledger:
@@ -257,10 +241,10 @@ def _size(path: Path) -> int | None:
         return None
 
 
-def _detector_digest(settings: Mapping[str, Any]) -> str | None:
+def _detector_digest(settings: Settings) -> str | None:
     """What the detector is read from; None where its name says all."""
-    path = settings.get("detector_options", {}).get("model_path")
-    if path is None and settings.get("detector", "auto") in ("auto", "native"):
+    path = settings.detector_model
+    if path is None and settings.detector in ("auto", "native"):
         path = NATIVE_CARD
     if path is None or not Path(path).is_file():
         return None

@@ -12,7 +12,7 @@ from typing import Any
 import av
 
 from vtrack.pipelines.bench.measurement import print_measurement
-from vtrack.pipelines.outputs.video import CODECS
+from vtrack.pipelines.outputs.codecs import CODECS
 from vtrack.runtime.cores import cores
 
 MAX_FRAMES = 150

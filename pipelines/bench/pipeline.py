@@ -10,10 +10,10 @@ from pathlib import Path
 
 from vtrack._version import __version__
 from vtrack.pipelines.bench.measurement import print_measurement
-from vtrack.pipelines.outputs.registry import Looks, make_sinks
-from vtrack.pipelines.pipeline import Pipeline, Settings, run
+from vtrack.pipelines.outputs.open import make_sinks
+from vtrack.pipelines.pipeline import Pipeline, run
+from vtrack.pipelines.settings import InputSettings, OutputSettings, Settings
 from vtrack.pipelines.sources.open import open_source
-from vtrack.query import parse_query
 from vtrack.types import FrameResult
 
 
@@ -24,7 +24,7 @@ def main() -> None:
     parser.add_argument("--parts", required=True)
     parser.add_argument("--device", required=True)
     parser.add_argument("--faces", type=int, required=True)
-    parser.add_argument("--hwaccel", default="none")
+    parser.add_argument("--hwaccel", default=InputSettings.hwaccel)
     parser.add_argument("--video", action="store_true")
     args = parser.parse_args()
     faces = 0
@@ -33,11 +33,11 @@ def main() -> None:
         nonlocal faces
         faces += len(result.faces)
 
-    query = parse_query(args.parts)
-    pipeline = Pipeline(Settings(query, device=args.device, max_faces=args.faces))
+    settings = Settings(args.parts, device=args.device, max_faces=args.faces)
+    pipeline = Pipeline(settings)
     with tempfile.TemporaryDirectory() as folder, open_source(args.input, hwaccel=args.hwaccel) as source:
         outputs = {"csv": Path(folder, "table.csv")} | ({"video": Path(folder, "video.mp4")} if args.video else {})
-        sinks = make_sinks(outputs, Looks(max_faces=args.faces), query, source)
+        sinks = make_sinks(outputs, OutputSettings(outputs=tuple(outputs)), settings.query, source)
         cpu_start = time.process_time()
         summary = run(pipeline, source, sinks, progress=count, pixels=args.video)
         cpu = time.process_time() - cpu_start

@@ -22,7 +22,7 @@ from vtrack.filters.motion import transition
 from vtrack.filters.rigid import ComplexArray, to_complex, to_plane
 from vtrack.layouts import load_layout
 from vtrack.pipelines.bench.smoothing_clips import CLIPS, FPS, LIDS, Clip, blink_times, clip
-from vtrack.pipelines.smoothing.motion import MODES
+from vtrack.pipelines.registry import METHODS
 from vtrack.pipelines.smoothing.smoother import Smoother
 from vtrack.types import Face, FloatArray, Frame, FrameResult, Query
 
@@ -75,9 +75,10 @@ def filtered(clip: Clip, mode: str, **settings: object) -> ComplexArray:
     return np.stack([to_complex(result.faces[0].points)[:68] for result in results])
 
 
-def score_filters(
-    clips: Sequence[Clip] | None = None, modes: Sequence[str] = ("none", *MODES[:-1])
-) -> list[FilterScores]:
+_MODES = ("none", *(mode for mode in METHODS if mode != "none"))
+
+
+def score_filters(clips: Sequence[Clip] | None = None, modes: Sequence[str] = _MODES) -> list[FilterScores]:
     """Score each smoothing mode.
 
     Args:

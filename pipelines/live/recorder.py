@@ -11,9 +11,10 @@ from typing import Self
 
 from vtrack.pipelines.live.session import LiveResult, LiveSession
 from vtrack.pipelines.outputs.base import Sink, check_outputs
-from vtrack.pipelines.outputs.drawing.drawing import DEFAULT, Drawing
+from vtrack.pipelines.outputs.drawing.drawing import Drawing
 from vtrack.pipelines.outputs.tables.csv import open_table
 from vtrack.pipelines.outputs.video import VideoSink
+from vtrack.pipelines.settings import OutputSettings
 from vtrack.runtime.threads import Behind
 from vtrack.types import FrameResult, ImageArray, Query
 
@@ -28,7 +29,7 @@ class LiveDrawing:
         kinds: What is drawn (`points`, `curves`, `boxes`, `ids`); may be changed at any time.
     """
 
-    def __init__(self, kinds: frozenset[str] = frozenset(DEFAULT)) -> None:
+    def __init__(self, kinds: frozenset[str] = frozenset(OutputSettings.draw)) -> None:
         self.kinds = kinds
         self._drawing: tuple[Query, frozenset[str], Drawing] | None = None
 

@@ -13,7 +13,8 @@ import numpy as np
 
 from vtrack.pipelines.live.capture import Capture
 from vtrack.pipelines.live.latest import Latest
-from vtrack.pipelines.pipeline import Finish, Pipeline, Settings, as_result, only
+from vtrack.pipelines.pipeline import Finish, Pipeline, as_result, only, smoother_of
+from vtrack.pipelines.settings import Settings
 from vtrack.pipelines.sources.scene_cuts import mark_cuts
 from vtrack.pipelines.tracking.landmarks import Landmarker
 from vtrack.pipelines.tracking.online import OnlineFollower
@@ -82,7 +83,7 @@ class LiveSession:
             max_faces=settings.max_faces,
             detect_every=settings.detect_every,
         )
-        smoother, finish = settings.smoother(), Finish(settings)
+        smoother, finish = smoother_of(settings), Finish(settings)
         with closing(follower.follow(mark_cuts(self.capture))) as followed:
             for frame, sightings in followed:
                 for smooth in smoother.push(as_result(frame, sightings, follower.landmarker.query)):
@@ -93,12 +94,12 @@ class LiveSession:
                     # Tracks know faces by their anchors, which are part of every query, so ids stay the same.
                     follower.landmarker.close()
                     follower.landmarker = Landmarker(pipeline.model, settings.asked)
-                    smoother, finish = settings.smoother(), finish.renewed(settings)
+                    smoother, finish = smoother_of(settings), finish.renewed(settings)
 
     def _current_settings(self) -> tuple[Settings, Query, Query]:
         self._changed = False
         shown, recorded = self._shown, self._recorded
-        settings = replace(self.pipeline.settings, query=recorded + shown, strength=self._strength)
+        settings = self.pipeline.settings.showing(recorded + shown, strength=self._strength)
         return settings, shown, recorded
 
 

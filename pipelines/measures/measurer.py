@@ -12,34 +12,10 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
+from vtrack.pipelines.measures.points import MEASURED, MEASURES, SPOTS
 from vtrack.types import FloatArray, FrameResult, Measures, Query
 
-MEASURES = (
-    *("left_eye_open", "right_eye_open", "blink", "blinks", "mouth_open", "smile_width"),
-    *("left_brow_raise", "right_brow_raise", "yaw", "pitch", "roll"),
-)
-"""Names of the measures. `blink` is 1 while the eyes are closed for a moment, `blinks` counts those of a face so far."""
-
-_SIXTHS, _EIGHTHS = [i / 6 for i in range(6)], [i / 8 for i in range(8)]
-_SPOTS = {
-    "left_eye": _SIXTHS,
-    "right_eye": _SIXTHS,
-    "nose_bridge": [0.0, 1 / 3, 2 / 3, 1.0],
-    "nose_base": [1 / 6, 2 / 6, 3 / 6, 4 / 6, 5 / 6],
-    "inner_lip": _EIGHTHS,
-    "outer_lip": [0.0, 0.5],
-    "left_brow": [1 / 9, 2 / 9, 3 / 9],
-    "right_brow": [1 / 9, 2 / 9, 3 / 9],
-}
-_POINTS = [(part, position) for part, positions in _SPOTS.items() for position in positions]
-MEASURED = Query(
-    tuple(part for part, _ in _POINTS),
-    tuple(position for _, position in _POINTS),
-    tuple(f"measure_{i}" for i in range(len(_POINTS))),
-)
-"""The points that the measures are taken from; the pipeline asks for them beside the user's."""
-
-_PLACES = {part: np.array(MEASURED.indices(part)) for part in _SPOTS}
+_PLACES = {part: np.array(MEASURED.indices(part)) for part in SPOTS}
 _LEFT, _RIGHT = _PLACES["left_eye"], _PLACES["right_eye"]
 # Outer corner, inner corner of each eye, bridge and base of the nose: what the face's expression hardly moves.
 _RIGID = np.concatenate([_LEFT[[0, 3]], _RIGHT[[0, 3]], _PLACES["nose_bridge"], _PLACES["nose_base"]])

@@ -30,16 +30,6 @@ class Sink(AbstractContextManager["Sink"], Protocol):
         ...
 
 
-class NoSink(Sink):
-    """The output nobody asked for."""
-
-    def write(self, result: FrameResult) -> None:
-        """Do nothing."""
-
-    def __exit__(self, kind: Raised, error: BaseException | None, trace: TracebackType | None) -> None:
-        return None
-
-
 class PartFile:
     """An output under its temporary name, until it is whole."""
 

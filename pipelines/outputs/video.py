@@ -8,8 +8,7 @@ coordinates stay what they were. Colours are BT.709 from 720 lines on, BT.601 be
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -22,38 +21,20 @@ from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 from vtrack.errors import UsageError
 from vtrack.imaging.planes import HD_HEIGHT, Pixels, Planes, film_colours, view
 from vtrack.pipelines.outputs.base import FileSink
+from vtrack.pipelines.outputs.codecs import CODECS, CONTAINERS
+from vtrack.pipelines.outputs.drawing.drawing import Drawing
 from vtrack.pipelines.outputs.soundtrack import Soundtrack
-from vtrack.runtime.cores import cores, skills
+from vtrack.pipelines.registry import PRESETS, WORST_CRF
+from vtrack.pipelines.settings import OutputSettings
+from vtrack.pipelines.sources.base import Source
+from vtrack.runtime.cores import cores
 from vtrack.runtime.threads import Behind
-from vtrack.types import FrameResult, ImageArray
+from vtrack.types import FrameResult, ImageArray, Query
 
 log = logging.getLogger(__name__)
 
-CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
-PRESETS = ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow")
-WORST_CRF = 51
 _DRAWN = 2
 """Pictures that wait for the encoder."""
-
-
-@dataclass(frozen=True, slots=True)
-class Codec:
-    """A way to compress pictures."""
-
-    encoder: str
-    crf: int
-    """Quality when nobody says: thin lines stay clean, files stay small."""
-    options: dict[str, str]
-    tag: str | None = None
-    """What MP4 calls it, where players insist on one of several names."""
-
-
-# With AVX-512 x264 writes other bytes each time (not so without its macroblock tree, or with AVX2), and is not quicker.
-_X264 = {"x264-params": "asm=AVX2"} if "avx512f" in skills() else {}
-CODECS = {
-    "h264": Codec("libx264", 21, _X264),
-    "hevc": Codec("libx265", 24, {"x265-params": "log-level=none"}, tag="hvc1"),
-}
 
 
 class VideoSink(FileSink):
@@ -72,9 +53,9 @@ class VideoSink(FileSink):
         start: float | None = None,
         stop: float | None = None,
         rate: Fraction | None = None,
-        codec: str = "h264",
+        codec: str = OutputSettings.codec,
         crf: int | None = None,
-        preset: str = "veryfast",
+        preset: str = OutputSettings.preset,
         draw: Callable[[FrameResult], Pixels] | None = None,
     ) -> None:
         super().__init__(path)
@@ -203,6 +184,24 @@ class VideoSink(FileSink):
             self._sound.close()
         if self._output is not None:
             self._output.close()
+
+
+def annotated_video(
+    path: str | Path, query: Query, *, source: Source, draw: Collection[str], codec: str, crf: int | None, preset: str
+) -> VideoSink:
+    """The film of a source with the faces drawn on it, and the source's sound where it can be read twice."""
+    info = source.info
+    return VideoSink(
+        path,
+        source=None if info.is_live else info.path,
+        start=source.selection.start,
+        stop=source.selection.stop,
+        rate=info.average_rate,
+        codec=codec,
+        crf=crf,
+        preset=preset,
+        draw=Drawing(query, draw).pixels,
+    )
 
 
 def _choose(what: str, name: str, known: dict[str, Any]) -> Any:

@@ -7,24 +7,21 @@ distance between the outer corners of the eyes), so a setting means the same on 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from vtrack.errors import UsageError
 from vtrack.filters.kalman import Groups, Kalman, Step
 from vtrack.filters.one_euro import OneEuro
 from vtrack.filters.rigid import Body, ComplexArray, known_median, to_complex, to_plane
 from vtrack.filters.rts import Smoothed
 from vtrack.filters.zero_lag import ZeroLag
-from vtrack.parts import GROUPS, PARTS, nearest
+from vtrack.parts import GROUPS
+from vtrack.pipelines.registry import HEAD, METHODS
+from vtrack.pipelines.settings import Smoothing
 from vtrack.types import FloatArray, Query
-
-MODES = ("rts", "kalman", "one-euro", "none")
-HEAD = "head"
-"""The name under which the motion of the whole head has a strength of its own."""
 
 LAG = 300
 """Frames that zero-lag smoothing looks ahead. What comes later moves a point by less than 0.001 pixels once a filter has
@@ -67,34 +64,6 @@ _CUTOFF, _BETA = 1.0, 20.0
 """One-Euro: cutoff at rest in Hz, and what it gains per face unit per second."""
 
 
-@dataclass(frozen=True)
-class Smoothing:
-    """What kind of smoothing, and how much: the checked form of `--smooth MODE --smooth.strength X --smooth.eyes Y`."""
-
-    mode: str = "rts"
-    strength: float = 0.5
-    """0 hardly any, 0.5 the default, 1 very much."""
-    per_part: Mapping[str, float] = field(default_factory=dict)
-    """Strength of single parts, groups of parts, or the motion of the `head`; a part's own goes before its group's."""
-
-    def __post_init__(self) -> None:
-        if self.mode not in MODES:
-            raise UsageError(f"there is no smoothing called {self.mode!r}; choose one of {', '.join(MODES)}")
-        for name, strength in (("strength", self.strength), *self.per_part.items()):
-            if not 0.0 <= strength <= 1.0:
-                raise UsageError(f"smoothing: {name} must lie in 0 (hardly any) to 1 (very much), got {strength}")
-        for name in self.per_part:
-            if name not in (HEAD, *GROUPS, *PARTS):
-                raise UsageError(f"smoothing: no part is called {name!r}; {nearest(name, (HEAD, *GROUPS, *PARTS))}")
-
-    def of(self, part: str) -> float:
-        """Strength for one part, or for the `head`."""
-        if part in self.per_part:
-            return self.per_part[part]
-        groups = [name for name in self.per_part if part in GROUPS.get(name, ())]
-        return self.per_part[min(groups, key=lambda name: len(GROUPS[name]))] if groups else self.strength
-
-
 @dataclass(frozen=True, eq=False, slots=True)
 class Moment:
     """The faces of one frame, steadied. A track that has none yet is NaN throughout."""
@@ -123,7 +92,7 @@ class Steady:
         """`query` names the part of each point, `anchors` are the places of the points that tell the head's motion."""
         count = len(query)
         kinds = [_kind(part) for part in query.parts]
-        self._causal = settings.mode != "rts"
+        self._causal = METHODS[settings.mode].online
         self._body = Body(0, anchors)
         self._level = _Level(count)
         channels = [HEAD, HEAD, *kinds]

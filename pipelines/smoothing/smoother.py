@@ -12,7 +12,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from vtrack.pipelines.smoothing.motion import Moment, Smoothing, Steady, look_ahead
+from vtrack.pipelines.registry import METHODS
+from vtrack.pipelines.settings import Settings, Smoothing
+from vtrack.pipelines.smoothing.motion import Moment, Steady, look_ahead
 from vtrack.types import Face, FloatArray, FrameResult, Query
 
 ANCHOR_PREFIX = "anchor_"
@@ -63,12 +65,11 @@ class Smoother:
     def __init__(
         self,
         query: Query,
-        mode: str = "rts",
-        strength: float | None = None,
+        mode: str = Settings.smooth,
+        strength: float = Settings.strength,
         per_part: Mapping[str, float] | None = None,
     ) -> None:
-        default = Smoothing()
-        self.settings = Smoothing(mode, default.strength if strength is None else strength, dict(per_part or {}))
+        self.settings = Smoothing(mode, strength, dict(per_part or {}))
         self.query = query
         anchors = [place for place, name in enumerate(query.names) if name.startswith(ANCHOR_PREFIX)]
         # Fewer than three points do not tell a head's motion; the corners of the box help out.
@@ -156,7 +157,7 @@ class Smoother:
         faces = [_steadied(face, next(measured).slot, moment) for face in result.faces if face.measured]
         for life, face, time in held.missing:
             returned = life.time > result.time
-            if returned or (self.settings.mode == "kalman" and result.time - time <= _FORESEE):
+            if returned or (METHODS[self.settings.mode].predicts and result.time - time <= _FORESEE):
                 unseen = np.full(face.raw.shape, np.nan)
                 faces.append(replace(_steadied(face, life.slot, moment), raw=unseen, measured=False))
         return replace(result, faces=tuple(faces))

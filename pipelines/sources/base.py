@@ -10,7 +10,8 @@ from fractions import Fraction
 from types import TracebackType
 from typing import Self
 
-from vtrack.errors import SourceError, UsageError
+from vtrack.errors import SourceError
+from vtrack.pipelines.settings import Selection
 from vtrack.types import Frame
 
 log = logging.getLogger(__name__)
@@ -50,40 +51,17 @@ class SourceInfo:
         return self.width, self.height
 
 
-@dataclass(frozen=True, slots=True)
-class Selection:
-    """Which frames to read: start <= time < stop on the source's own clock, and of these every n-th.
-
-    Args:
-        start: First time in seconds; None for the beginning.
-        stop: End in seconds, excluded; None for the end.
-        every: Take every n-th frame; 1 takes all.
-
-    Raises:
-        UsageError: `every` is below 1, or `stop` does not come after `start`.
-    """
-
-    start: float | None = None
-    stop: float | None = None
-    every: int = 1
-
-    def __post_init__(self) -> None:
-        if self.every < 1:
-            raise UsageError(f"every must be at least 1, got {self.every}")
-        if self.start is not None and self.stop is not None and self.stop <= self.start:
-            raise UsageError(f"stop ({self.stop:g} s) must come after start ({self.start:g} s)")
-
-    def count(self, info: SourceInfo) -> int | None:
-        """Estimate the number of selected frames, for a progress bar; None where it is unknown."""
-        if info.frames is None:
-            return None
-        frames: float = info.frames
-        if info.duration:
-            end = info.start_time + info.duration
-            first = info.start_time if self.start is None else max(info.start_time, self.start)
-            last = end if self.stop is None else min(end, self.stop)
-            frames *= max(0.0, last - first) / info.duration
-        return max(1, round(frames / self.every))
+def expected_frames(selection: Selection, info: SourceInfo) -> int | None:
+    """Estimate the number of selected frames, for a progress bar; None where it is unknown."""
+    if info.frames is None:
+        return None
+    frames: float = info.frames
+    if info.duration:
+        end = info.start_time + info.duration
+        first = info.start_time if selection.start is None else max(info.start_time, selection.start)
+        last = end if selection.stop is None else min(end, selection.stop)
+        frames *= max(0.0, last - first) / info.duration
+    return max(1, round(frames / selection.every))
 
 
 class Source(ABC):
@@ -122,7 +100,7 @@ class Source(ABC):
     @property
     def expected(self) -> int | None:
         """Estimated number of frames that will be read; None where it is unknown."""
-        return self.selection.count(self.info)
+        return expected_frames(self.selection, self.info)
 
     @property
     def damaged(self) -> int:

@@ -16,6 +16,7 @@ from av.codec.hwaccel import HWAccel, hwdevices_available
 from av.stream import Disposition
 
 from vtrack.errors import SourceError, UsageError
+from vtrack.pipelines.settings import InputSettings
 from vtrack.pipelines.sources.timestamps import TimestampRepair
 from vtrack.runtime.cores import cores
 
@@ -54,7 +55,7 @@ class Decoder:
         SourceError: The source cannot be opened or holds no video; the message says why in one line.
     """
 
-    def __init__(self, source: str | Path, timeout: float, hwaccel: str = "none") -> None:
+    def __init__(self, source: str | Path, timeout: float, hwaccel: str = InputSettings.hwaccel) -> None:
         self.is_network = isinstance(source, str)
         # An absolute path: FFmpeg would read a file name such as "concat:a|b" as a protocol.
         self.path = source if isinstance(source, str) else str(source.absolute())

@@ -13,7 +13,8 @@ import cv2
 import numpy as np
 
 from vtrack.errors import SourceError, UsageError
-from vtrack.pipelines.sources.base import Selection, Source, SourceInfo
+from vtrack.pipelines.settings import InputSettings, Selection
+from vtrack.pipelines.sources.base import Source, SourceInfo
 from vtrack.types import Frame, ImageArray, in_seconds
 
 log = logging.getLogger(__name__)
@@ -56,7 +57,7 @@ class ImageSequence(Source):
         name: str | Path,
         images: Iterable[Path | ImageArray],
         selection: Selection,
-        fps: float = 25,
+        fps: float = InputSettings.fps,
         times: Iterable[float] | None = None,
     ) -> None:
         super().__init__(selection)

@@ -6,7 +6,8 @@ import re
 from pathlib import Path
 
 from vtrack.errors import SourceError
-from vtrack.pipelines.sources.base import Selection, Source
+from vtrack.pipelines.settings import InputSettings, Selection
+from vtrack.pipelines.sources.base import Source
 from vtrack.pipelines.sources.images import ImageSequence
 from vtrack.pipelines.sources.video import VideoFile
 
@@ -21,12 +22,12 @@ NETWORK_SCHEMES = frozenset({"http", "https", "rtmp", "rtmps", "rtp", "rtsp", "r
 def open_source(
     source: str | Path,
     *,
-    start: float | None = None,
-    stop: float | None = None,
-    every: int = 1,
-    fps: float = 25,
+    start: float | None = InputSettings.start,
+    stop: float | None = InputSettings.stop,
+    every: int = InputSettings.every,
+    fps: float = InputSettings.fps,
     timeout: float = 15,
-    hwaccel: str = "none",
+    hwaccel: str = InputSettings.hwaccel,
 ) -> Source:
     """Open a video file, network address, image, folder of images or glob pattern of images.
 
@@ -55,7 +56,7 @@ def open_source(
             for frame in source:
                 print(frame.index, frame.time)
     """
-    selection = Selection(start, stop, every)
+    selection = Selection(start=start, stop=stop, every=every)
     if is_address(source):
         return VideoFile(str(source), selection, timeout, hwaccel)
     path = Path(source)

@@ -15,7 +15,8 @@ from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 
 from vtrack.errors import SourceError
 from vtrack.imaging.planes import BT601, BT709, HD_HEIGHT, Colours, Planes, view
-from vtrack.pipelines.sources.base import Selection, Source, SourceInfo
+from vtrack.pipelines.settings import InputSettings, Selection
+from vtrack.pipelines.sources.base import Source, SourceInfo
 from vtrack.pipelines.sources.decoder import DecodedFrame, Decoder
 from vtrack.pipelines.sources.orientation import Orientation
 from vtrack.pipelines.sources.timestamps import DEFAULT_RATE
@@ -52,7 +53,9 @@ class VideoFile(Source):
         SourceError: The source cannot be opened, or the selection holds no frame.
     """
 
-    def __init__(self, source: str | Path, selection: Selection, timeout: float = 15, hwaccel: str = "none") -> None:
+    def __init__(
+        self, source: str | Path, selection: Selection, timeout: float = 15, hwaccel: str = InputSettings.hwaccel
+    ) -> None:
         super().__init__(selection)
         self._decoder = Decoder(source, timeout, hwaccel)
         self._reformatter = VideoReformatter()

@@ -16,6 +16,7 @@ from tests.pipelines.batch.batching import batch, recipe, summary, write_toys
 from vtrack.cli.main import FAILED, OK, USAGE, main
 from vtrack.errors import UsageError
 from vtrack.models import gpu_likely
+from vtrack.pipelines.settings import InputSettings
 
 ROOT = Path(__file__).parents[2]
 
@@ -50,10 +51,10 @@ def test_a_chip_to_decode_on(tmp_path: Path) -> None:
     write_toys(folder / "a.mp4")
     write_toys(folder / "b.mp4")
     with pytest.raises(UsageError, match="unknown hardware decoder 'abacus'"):
-        batch(folder, tmp_path / "out", replace(recipe(), hwaccel="abacus")).run()
+        batch(folder, tmp_path / "out", replace(recipe(), input=InputSettings(hwaccel="abacus"))).run()
     absent = next((name for name in hwdevices_available() if name != "cuda" or not gpu_likely()), None)
     if absent is not None:
-        batch(folder, tmp_path / "absent", replace(recipe(), hwaccel=absent)).run()
+        batch(folder, tmp_path / "absent", replace(recipe(), input=InputSettings(hwaccel=absent))).run()
         rows = summary(tmp_path / "absent").values()
         assert any(f"cannot decode with {absent} on this machine" in row["error"] for row in rows)
         assert all(row["status"] == "failed" for row in rows)

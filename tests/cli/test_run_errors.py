@@ -39,7 +39,7 @@ def one_line(text: str) -> bool:
         (["--smooth.strength", "3"], "strength"),
         (["--smooth.lips", "-1"], "lips"),
         (["--max-faces", "0"], "max_faces must be at least 1"),
-        (["--detect-every", "9"], "detect_every is in seconds"),
+        (["--detect-every", "9"], "detect_every must be 0 to 1 seconds"),
         (["--every", "0"], "every must be at least 1"),
         (["--start", "5", "--stop", "2"], "must come after start"),
         (["--format", "excel"], "choose from wide, long"),

@@ -9,7 +9,7 @@ import pytest
 
 from tests.pipelines.results import make_face, make_result
 from vtrack.errors import NameNotAskedError, QueryError, VTrackError
-from vtrack.pipelines.measures.measurer import MEASURES
+from vtrack.pipelines.measures.points import MEASURES
 from vtrack.query import parse_query
 from vtrack.types import Detections, Measures, Prediction
 

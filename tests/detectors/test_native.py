@@ -313,9 +313,9 @@ def test_the_card_of_another_model(tmp_path: Path) -> None:
     [
         ({"name": "retina"}, "choose from auto, native, mediapipe, yunet, boxes"),
         ({"threshold": 1.5}, "between 0 and 1"),
-        ({"size": 8}, "64..8192"),
-        ({"name": "boxes", "size": 640}, "no size to choose"),
-        ({"name": "yunet", "small_faces": True}, "native and mediapipe can"),
+        ({"size": 8}, "64 to 8192"),
+        ({"name": "boxes", "size": 640}, "native and yunet do"),
+        ({"name": "yunet", "small_faces": True}, "native and mediapipe do"),
         ({"name": "yunet"}, "needs its model file"),
         ({"name": "boxes"}, "needs its table"),
         ({"device": "toaster"}, "no device"),

@@ -129,7 +129,8 @@ def test_a_shared_engine_takes_several_callers_and_says_the_same(monkeypatch: py
 def test_a_run_without_a_gpu_does_without_torch() -> None:
     program = """
 import sys
-from vtrack.pipelines.pipeline import Pipeline, Settings
+from vtrack.pipelines.pipeline import Pipeline
+from vtrack.pipelines.settings import Settings
 from vtrack.query import parse_query
 Pipeline(Settings(parse_query("eyes")))
 print("torch" in sys.modules)

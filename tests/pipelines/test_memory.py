@@ -19,10 +19,11 @@ PROGRAM = """
 import sys
 from pathlib import Path
 from vtrack.pipelines.bench.measurement import peak_mb
-from vtrack.pipelines.outputs.drawing.drawing import Drawing, parse_kinds
+from vtrack.pipelines.outputs.drawing.drawing import Drawing
 from vtrack.pipelines.sources.open import open_source
 from vtrack.pipelines.outputs.tables.csv import WideTable
-from vtrack.pipelines.pipeline import Pipeline, Settings, run
+from vtrack.pipelines.pipeline import Pipeline, run
+from vtrack.pipelines.settings import Settings
 from vtrack.pipelines.outputs.video import VideoSink
 from tests.pipelines.toys import ToyDetector, ToyModel
 from vtrack.query import parse_query
@@ -33,7 +34,7 @@ pipeline = Pipeline(Settings(query, model=ToyModel(), detector=ToyDetector()))
 with open_source(clip, stop=frames / 25) as source:
     sinks = [WideTable(folder / "table.csv", query)]
     if video:
-        sinks.append(VideoSink(folder / "video.mp4", source=clip, draw=Drawing(query, parse_kinds("points,curves"))))
+        sinks.append(VideoSink(folder / "video.mp4", source=clip, draw=Drawing(query, ["points", "curves"])))
     summary = run(pipeline, source, sinks, pixels=video)
 assert (summary.frames, summary.tracks) == (frames, 2), summary
 print(peak_mb())

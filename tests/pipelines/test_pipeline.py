@@ -14,9 +14,10 @@ from tests.clips import write_clip
 from tests.pipelines.toys import ToyDetector, ToyFace, ToyModel, painter, true_points
 from vtrack.errors import SourceError, UsageError
 from vtrack.pipelines.outputs.tables.csv import WideTable
-from vtrack.pipelines.pipeline import Pipeline, Settings, run, track
+from vtrack.pipelines.pipeline import Pipeline, run, track
+from vtrack.pipelines.settings import Selection, Settings
 from vtrack.pipelines.smoothing.smoother import Smoother
-from vtrack.pipelines.sources.base import Selection, Source
+from vtrack.pipelines.sources.base import Source
 from vtrack.pipelines.sources.open import open_source
 from vtrack.types import Frame, FrameResult, ImageArray, Prediction, Query
 
@@ -103,11 +104,11 @@ def test_breaking_off_ends_threads_and_closes_the_file(clip: Path) -> None:
 def test_wrong_arguments_fail_at_once(clip: Path) -> None:
     with pytest.raises(UsageError, match="max_faces must be at least 1"):
         follow(clip, max_faces=0)
-    with pytest.raises(UsageError, match="detect_every is in seconds"):
+    with pytest.raises(UsageError, match="detect_every must be 0 to 1 seconds"):
         follow(clip, detect_every=10)
     with open_source(clip) as source, pytest.raises(UsageError, match="brings its own start"):
         follow(source, start=1.0)  # type: ignore[arg-type]
-    with pytest.raises(UsageError, match="choose one of rts"):
+    with pytest.raises(UsageError, match="no smoothing 'very'; choose from rts"):
         follow(clip, smooth="very")
 
 

@@ -16,8 +16,8 @@ from vtrack.cli.run import (
     add_decoding_options,
     add_looks_options,
     add_tracking_options,
-    looks_of,
     names,
+    output_settings,
     seconds,
     tracking_settings,
 )
@@ -148,9 +148,9 @@ def _recipe(args: argparse.Namespace) -> Recipe:
     """What is done with every video."""
     from vtrack.pipelines.batch.merge import merged_kind
     from vtrack.pipelines.batch.state import Recipe
-    from vtrack.pipelines.outputs.registry import TABLES
+    from vtrack.pipelines.registry import TABLES
+    from vtrack.pipelines.settings import InputSettings, Settings
     from vtrack.pipelines.sources.decoder import check_hwaccel
-    from vtrack.query import parse_query
 
     check_hwaccel(args.hwaccel)
     kinds = {name for name in OUTPUTS if getattr(args, name)}
@@ -159,12 +159,9 @@ def _recipe(args: argparse.Namespace) -> Recipe:
     if not kinds & set(TABLES):
         kinds.add("csv")
     return Recipe(
-        query=parse_query(args.parts),
-        settings=tracking_settings(args),
-        selection={"start": args.start, "stop": args.stop, "every": args.every},
-        kinds=tuple(name for name in OUTPUTS if name in kinds),
-        looks=looks_of(args),
-        hwaccel=args.hwaccel,
+        Settings(args.parts, **tracking_settings(args)).check_used(),
+        InputSettings(start=args.start, stop=args.stop, every=args.every, hwaccel=args.hwaccel),
+        output_settings(args, [name for name in OUTPUTS if name in kinds]),
     )
 
 

@@ -57,7 +57,8 @@ def _load(model: str, device: str, engine: str) -> LandmarkModel:
 def _yaw(points: FloatArray) -> FloatArray:
     """(faces,) degrees by which heads with these 68 points (faces, 68, 2) are turned, each in the middle of a wide frame."""
     from vtrack.layouts import load_layout
-    from vtrack.pipelines.measures.measurer import MEASURED, head_pose
+    from vtrack.pipelines.measures.measurer import head_pose
+    from vtrack.pipelines.measures.points import MEASURED
 
     query = load_layout("300w").query
     place = {

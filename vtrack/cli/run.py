@@ -6,7 +6,7 @@ import argparse
 import dataclasses
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,8 +16,8 @@ from vtrack.errors import SinkError
 from vtrack.parts import GROUPS, PARTS
 
 if TYPE_CHECKING:
-    from vtrack.pipelines.outputs.registry import Looks
     from vtrack.pipelines.pipeline import Summary
+    from vtrack.pipelines.settings import OutputSettings
     from vtrack.pipelines.sources.base import Source
     from vtrack.types import FrameResult
 
@@ -144,22 +144,21 @@ def add_face_options(parser: argparse.ArgumentParser, *, smooth: str, choices: s
 def run(args: argparse.Namespace) -> int:
     """Track, write, and say what was done."""
     from vtrack.pipelines.outputs.base import check_outputs, write_sidecar
-    from vtrack.pipelines.outputs.registry import make_sinks
-    from vtrack.pipelines.pipeline import Pipeline, Settings
+    from vtrack.pipelines.outputs.open import make_sinks
+    from vtrack.pipelines.pipeline import Pipeline
     from vtrack.pipelines.pipeline import run as send
+    from vtrack.pipelines.settings import Settings
     from vtrack.pipelines.sources.open import open_source
-    from vtrack.query import parse_query
     from vtrack.runtime.threads import interruptible
 
-    query = parse_query(args.parts)
-    settings = Settings(query, **tracking_settings(args))
+    settings = Settings(args.parts, **tracking_settings(args)).check_used()
+    outputs = output_paths(args)
+    look = output_settings(args, outputs).check_used()
     with open_source(args.input, start=args.start, stop=args.stop, every=args.every, hwaccel=args.hwaccel) as source:
-        outputs, looks = output_paths(args), looks_of(args)
-        looks.check(outputs)
         if args.output is not None:
             _make_folder(args.output)
         check_outputs(list(outputs.values()), source=args.input, overwrite=args.overwrite)
-        sinks = make_sinks(outputs, looks, query, source)
+        sinks = make_sinks(outputs, look, settings.query, source, max_faces=settings.max_faces)
         pipeline = Pipeline(settings)
         with interruptible() as stop, _progress(source, args.quiet) as progress:
             summary = send(pipeline, source, sinks, stop=stop, progress=progress, pixels="video" in outputs)
@@ -180,7 +179,6 @@ def run(args: argparse.Namespace) -> int:
 
 def tracking_settings(args: argparse.Namespace) -> dict[str, Any]:
     """The options of `add_tracking_options` as `Settings` takes them; what was not given is left to its default."""
-    detector = {"model_path": args.detector_model, "size": args.detect_size, "small_faces": args.small_faces}
     strengths = {
         name.removeprefix("smooth."): value for name, value in vars(args).items() if name.startswith("smooth.")
     }
@@ -193,7 +191,9 @@ def tracking_settings(args: argparse.Namespace) -> dict[str, Any]:
         "detect_every": args.detect_every,
         "smooth": args.smooth,
         "measures": "measures" in args.columns,
-        "detector_options": {name: value for name, value in detector.items() if value},
+        "detector_model": args.detector_model,
+        "detect_size": args.detect_size,
+        "small_faces": args.small_faces,
         "strength": args.strength,
         "strengths": {part: value for part, value in strengths.items() if value is not None},
     }
@@ -202,7 +202,7 @@ def tracking_settings(args: argparse.Namespace) -> dict[str, Any]:
 
 def output_paths(args: argparse.Namespace) -> dict[str, Path]:
     """The path of each output, by its option. A table in CSV comes unless another table was asked for."""
-    from vtrack.pipelines.outputs.registry import SUFFIXES, TABLES
+    from vtrack.pipelines.registry import SUFFIXES, TABLES
 
     asked = {name: getattr(args, name) for name in SUFFIXES if getattr(args, name) is not None}
     if not any(table in asked for table in TABLES):
@@ -228,14 +228,14 @@ def default_output(source: str, folder: Path | None) -> Path:
     return (folder or beside) / f"{name}.vtrack"
 
 
-def looks_of(args: argparse.Namespace) -> Looks:
+def output_settings(args: argparse.Namespace, outputs: Collection[str]) -> OutputSettings:
     """The options of `add_looks_options` as the sinks take them."""
-    from vtrack.pipelines.outputs.registry import Looks
+    from vtrack.pipelines.settings import OutputSettings
 
-    return Looks(
+    return OutputSettings(
+        outputs=tuple(outputs),
         format=args.format,
-        columns=tuple(dict.fromkeys(args.columns)),
-        max_faces=args.max_faces,
+        columns=tuple(args.columns),
         draw=args.draw,
         codec=args.codec,
         crf=args.crf,

@@ -84,8 +84,8 @@ def run(args: argparse.Namespace) -> int:
     from vtrack.pipelines.live.recorder import LiveDrawing, LiveRecorder, OnDemandRecorder
     from vtrack.pipelines.live.session import LiveSession, LiveThread
     from vtrack.pipelines.live.window import Window
-    from vtrack.pipelines.outputs.drawing.drawing import parse_kinds
-    from vtrack.pipelines.pipeline import Pipeline, Settings
+    from vtrack.pipelines.pipeline import Pipeline
+    from vtrack.pipelines.settings import LiveSettings, OutputSettings
     from vtrack.query import parse_query
     from vtrack.runtime.threads import interruptible
 
@@ -93,10 +93,10 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError("--smooth rts looks into the future, which a camera does not know; use kalman")
     if args.to and not args.emit:
         raise UsageError("--to is where --emit sends; add --emit osc or --emit ndjson")
-    query, draw = parse_query(args.parts), LiveDrawing(parse_kinds(args.draw))
+    query, draw = parse_query(args.parts), LiveDrawing(frozenset(OutputSettings(draw=args.draw).draw))
     if args.camera == "browser" and _choose_view(args.view) != "browser":
         raise UsageError("--camera browser is lent by the page; use --view browser")
-    settings = Settings(query, **tracking_settings(args))
+    settings = LiveSettings(query, **tracking_settings(args)).check_used()
     opener = camera_opener(args.camera, loop=args.loop)
     videos, tables = _sinks(args, query, draw)
     view = _choose_view(args.view)

@@ -22,8 +22,9 @@ import numpy as np
 from vtrack.errors import SourceError
 from vtrack.pipelines.batch.jobs import Piece, Whole
 from vtrack.pipelines.batch.splitting.recording import Recording
-from vtrack.pipelines.pipeline import Settings, finished, room
-from vtrack.pipelines.sources.base import Selection, Source, SourceInfo
+from vtrack.pipelines.pipeline import finished, room
+from vtrack.pipelines.settings import Selection, Settings
+from vtrack.pipelines.sources.base import Source, SourceInfo
 from vtrack.pipelines.sources.decoder import Decoder
 from vtrack.pipelines.tracking.follower import TrackedFrame
 from vtrack.pipelines.tracking.track import TRACK_TIMEOUT

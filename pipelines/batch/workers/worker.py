@@ -48,11 +48,11 @@ class Tracking:
         import cv2
 
         from vtrack.pipelines.batch.workers.model_server import SharedModel
-        from vtrack.pipelines.pipeline import Pipeline, Settings
+        from vtrack.pipelines.pipeline import Pipeline
         from vtrack.runtime.cores import cores
 
         cv2.setNumThreads(cores())
-        settings = Settings(self.recipe.query, **self.recipe.settings)
+        settings = self.recipe.settings
         if self.desk is not None:
             # What else there is to load stays off the GPU, which is the owner's.
             settings = replace(settings, model=SharedModel(self.desk), device="cpu")
@@ -82,13 +82,11 @@ class Tracking:
         if job.most == 1:
             return ()
         from vtrack.pipelines.batch.splitting.joining import cut
-        from vtrack.pipelines.pipeline import Settings
         from vtrack.pipelines.sources.open import open_source
 
-        settings = Settings(self.recipe.query, **self.recipe.settings)
         try:
-            with open_source(Path(job.video.source), **self.recipe.selection, hwaccel=self.recipe.hwaccel) as source:
-                pieces = cut(job, source.info, source.selection, settings.detect_every)
+            with open_source(Path(job.video.source), **vars(self.recipe.input)) as source:
+                pieces = cut(job, source.info, source.selection, self.recipe.settings.detect_every)
             if len(pieces) == 1:
                 return ()
             self._claim(ledger, job.video)
@@ -118,16 +116,15 @@ class Tracking:
         from vtrack.pipelines.batch.splitting.joining import in_step
         from vtrack.pipelines.batch.splitting.recording import Recorder
         from vtrack.pipelines.pipeline import room
-        from vtrack.pipelines.sources.base import Selection
         from vtrack.pipelines.sources.open import open_source
         from vtrack.pipelines.sources.scene_cuts import mark_cuts
         from vtrack.runtime.threads import Ahead
 
-        path, wanted = Path(piece.video.source), Selection(**self.recipe.selection)
+        path, wanted = Path(piece.video.source), self.recipe.input
         start = wanted.start if piece.lead is None else in_step(path, wanted, piece.lead)
         stop = wanted.stop if piece.end is None else piece.end
         recorder = Recorder(len(pipeline.settings.known))
-        with open_source(path, start=start, stop=stop, every=wanted.every, hwaccel=self.recipe.hwaccel) as source:
+        with open_source(path, **vars(replace(wanted, start=start, stop=stop))) as source:
             expected = source.expected
             with Ahead(mark_cuts(source), room(source)) as frames, closing(pipeline.follow(frames)) as followed:
                 for count, (frame, sightings) in enumerate(followed, start=1):
@@ -179,15 +176,15 @@ class Tracking:
 
     def _track(self, tracker: Results, video: Video, facts: dict[str, Any], report: Report) -> Outcome:
         """Outputs of one video; adds to `facts` what is known of it."""
-        from vtrack.pipelines.outputs.registry import make_sinks
+        from vtrack.pipelines.outputs.open import make_sinks
         from vtrack.pipelines.pipeline import run
         from vtrack.pipelines.sources.open import open_source
 
-        recipe = self.recipe
+        recipe, settings = self.recipe, self.recipe.settings
         facts.update(source_facts(video, lambda: report(0, None)))
         outputs = recipe.outputs(video.outputs)
         path = Path(video.source) if video.is_file else video.source
-        with open_source(path, **recipe.selection, hwaccel=recipe.hwaccel) as source:
+        with open_source(path, **vars(recipe.input)) as source:
             facts.update({**asdict(source.info), "name": video.name, "path": printable(source.info.path)})
             frames = 0
 
@@ -197,7 +194,7 @@ class Tracking:
                 report(frames, source.expected)
 
             report(0, source.expected)
-            sinks = make_sinks(outputs, recipe.looks, recipe.query, source)
+            sinks = make_sinks(outputs, recipe.output, settings.query, source, max_faces=settings.max_faces)
             summary = run(tracker, source, sinks, progress=count, pixels="video" in outputs)
         if not unchanged(video, facts):
             raise SourceError(f"{video.source}: changed while it was read")

@@ -9,8 +9,7 @@ from vtrack.errors import UsageError
 from vtrack.parts import GROUPS, PARTS
 from vtrack.pipelines.live.recorder import LiveDrawing, OnDemandRecorder
 from vtrack.pipelines.live.session import LiveSession
-from vtrack.pipelines.outputs.drawing.drawing import parse_kinds
-from vtrack.pipelines.smoothing.motion import Smoothing
+from vtrack.pipelines.settings import OutputSettings
 from vtrack.query import parse_query
 from vtrack.types import Query
 
@@ -27,10 +26,9 @@ class Controls:
         self, session: LiveSession, draw: LiveDrawing, recorder: OnDemandRecorder, *, mirror: bool = True
     ) -> None:
         self._session, self._draw, self._recorder = session, draw, recorder
-        strength = session.pipeline.settings.strength
         self.parts = chips_of(session.shown_query)
         self.density = 1.0
-        self.strength = Smoothing().strength if strength is None else strength
+        self.strength = session.pipeline.settings.strength
         self.drawing = ",".join(draw.kinds)
         self.mirror = mirror
         self.paused = False
@@ -52,7 +50,8 @@ class Controls:
                 self._session.smooth(strength)
                 self.strength = strength
             case "draw":
-                self._draw.kinds, self.drawing = parse_kinds(str(message["kinds"])), str(message["kinds"])
+                drawing = str(message["kinds"])
+                self._draw.kinds, self.drawing = frozenset(OutputSettings(draw=drawing).draw), drawing
             case "mirror":
                 self.mirror = bool(message["on"])
             case "pause":

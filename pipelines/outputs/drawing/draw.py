@@ -6,11 +6,12 @@ from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from functools import lru_cache
 
-from vtrack.pipelines.outputs.drawing.drawing import DEFAULT, Drawing, parse_kinds
+from vtrack.pipelines.outputs.drawing.drawing import Drawing
+from vtrack.pipelines.settings import OutputSettings
 from vtrack.types import Face, Frame, FrameResult, ImageArray, Query
 
 
-def draw(image: ImageArray, faces: Face | Iterable[Face], *, kinds: str | Sequence[str] = DEFAULT) -> ImageArray:
+def draw(image: ImageArray, faces: Face | Iterable[Face], *, kinds: Sequence[str] = OutputSettings.draw) -> ImageArray:
     """Draw faces on a copy of an image.
 
     Args:
@@ -32,7 +33,7 @@ def draw(image: ImageArray, faces: Face | Iterable[Face], *, kinds: str | Sequen
         >>> annotated.shape == result.frame.image.shape, (annotated != result.frame.image).any()
         (True, np.True_)
     """
-    chosen = parse_kinds(kinds if isinstance(kinds, str) else ",".join(kinds) or "none")
+    chosen = frozenset(OutputSettings(draw=kinds).draw)
     picture = Frame(image, 0, 0, Fraction(1)).image.copy()
     shown = (faces,) if isinstance(faces, Face) else tuple(faces)
     for query in dict.fromkeys(face.query for face in shown):

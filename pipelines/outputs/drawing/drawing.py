@@ -17,19 +17,16 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from vtrack.errors import UsageError
 from vtrack.imaging.planes import Colours, Pixels, Planes, film_colours
 from vtrack.pipelines.outputs.drawing.curves import Splines, part_splines
 from vtrack.pipelines.outputs.drawing.palette import Color, part_color, track_color
+from vtrack.pipelines.settings import OutputSettings
 from vtrack.types import Face, FloatArray, FrameResult, ImageArray, Query
 
 PixelsT = TypeVar("PixelsT", bound=Pixels)
 
 Places = npt.NDArray[np.int32]
 """(n, 2) fixed-point coordinates in a sheet."""
-
-KINDS = ("points", "curves", "boxes", "ids")
-DEFAULT = ("points", "curves")
 
 SHARP, BLURRED = 0.025, 0.10
 """Sigma over the face's size at which a point begins to fade, and at which it is as faint as can be."""
@@ -56,22 +53,10 @@ _SHIFT = 4
 _DARK: Color = (8, 10, 16)
 
 
-def parse_kinds(text: str) -> frozenset[str]:
-    """`points,curves,boxes,ids` or any of them, or `none`."""
-    names = [name.strip() for name in text.split(",") if name.strip()]
-    if names == ["none"]:
-        return frozenset()
-    unknown = [name for name in names if name not in KINDS]
-    if unknown or not names:
-        what = ", ".join(unknown) or "nothing"
-        raise UsageError(f"cannot draw {what}; choose from {', '.join(KINDS)}, or none")
-    return frozenset(names)
-
-
 class Drawing:
     """Draws the results of one query. Called with a result, it gives its picture with the faces on it."""
 
-    def __init__(self, query: Query, kinds: Collection[str] = DEFAULT) -> None:
+    def __init__(self, query: Query, kinds: Collection[str] = OutputSettings.draw) -> None:
         self._kinds = frozenset(kinds)
         self._curves = part_splines(query) if "curves" in self._kinds else None
         names = list(dict.fromkeys(query.parts))

@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 
 from vtrack.errors import UsageError
-from vtrack.pipelines.measures.measurer import MEASURES
+from vtrack.pipelines.measures.points import MEASURES
 from vtrack.types import Face, FloatArray, Frame, Query
 
 PIXEL_DIGITS = 3

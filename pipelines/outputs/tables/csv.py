@@ -12,39 +12,27 @@ from pathlib import Path
 
 import numpy as np
 
-from vtrack.errors import UsageError
-from vtrack.pipelines.outputs.base import NoSink, Sink
+from vtrack.pipelines.outputs.base import Sink
 from vtrack.pipelines.outputs.tables.columns import HEAD, Columns, choose_groups
-from vtrack.pipelines.outputs.tables.dlc import DeepLabCutTable
-from vtrack.pipelines.outputs.tables.openface import OpenFaceTable
 from vtrack.pipelines.outputs.tables.text import TextSink, csv_line, row_format, without_nan
+from vtrack.pipelines.registry import CSV_FORMATS
+from vtrack.pipelines.settings import OutputSettings
 from vtrack.types import FrameResult, Query
-
-FORMATS = ("wide", "long", "openface", "dlc")
 
 
 def open_table(
-    path: str | Path | None,
+    path: str | Path,
     query: Query,
     *,
-    format: str = "wide",
+    format: str = OutputSettings.format,
     columns: Collection[str] = (),
     max_faces: int | None = None,
 ) -> Sink:
-    """The CSV sink of one of `FORMATS`; the sink that does nothing where `path` is None."""
-    if format not in FORMATS:
-        raise UsageError(f"unknown table format {format!r}; choose from {', '.join(FORMATS)}")
-    if format in ("openface", "dlc") and columns:
-        raise UsageError(f"a table of format {format} has no room for extra columns; use wide or long")
-    if path is None:
-        return NoSink()
-    if format == "wide":
-        return WideTable(path, query, columns)
-    if format == "long":
-        return LongTable(path, query, columns)
-    if format == "openface":
-        return OpenFaceTable(path, query)
-    return DeepLabCutTable(path, query, max_faces=max_faces or 1)
+    """The CSV sink of one of `CSV_FORMATS`."""
+    chosen = OutputSettings(format=format, columns=tuple(columns))
+    entry, given = CSV_FORMATS[chosen.format], {"columns": chosen.columns, "max_faces": max_faces or 1}
+    sink: Sink = entry.load()(path, query, **{name: given[name] for name in entry.takes})
+    return sink
 
 
 class WideTable(TextSink):

@@ -15,7 +15,7 @@ from vtrack.pipelines.batch.files import Filter, find_videos
 from vtrack.pipelines.batch.run import Batch, Plan
 from vtrack.pipelines.batch.state import Recipe
 from vtrack.pipelines.batch.workers.worker import Tracking
-from vtrack.pipelines.outputs.registry import Looks
+from vtrack.pipelines.settings import OutputSettings, Settings
 from vtrack.runtime.threads import interruptible
 from vtrack.types import Query
 
@@ -30,11 +30,10 @@ def write_toys(path: Path, frames: int = 30, size: tuple[int, int] = (160, 120),
     return write_clip(path, frames, size, draw=draw, **options)
 
 
-def recipe(kinds: Sequence[str] = ("csv", "parquet"), looks: Looks | None = None, **settings: Any) -> Recipe:
+def recipe(outputs: Sequence[str] = ("csv", "parquet"), format: str = "wide", **settings: Any) -> Recipe:
     """Toy detector and model."""
-    chosen = {"model": ToyModel(), "detector": ToyDetector(), **settings}
-    selection = {"start": None, "stop": None, "every": 1}
-    return Recipe(QUERY, chosen, selection, tuple(kinds), looks or Looks())
+    chosen = Settings(QUERY, **{"model": ToyModel(), "detector": ToyDetector(), **settings})
+    return Recipe(chosen, output=OutputSettings(outputs=outputs, format=format))
 
 
 def batch(inputs: Path, out: Path, what: Recipe | None = None, *, overwrite: bool = False, **plan: Any) -> Batch:

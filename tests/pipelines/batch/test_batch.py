@@ -24,7 +24,6 @@ from vtrack.pipelines.batch.lock import locked
 from vtrack.pipelines.batch.merge import merge
 from vtrack.pipelines.batch.state import Outcome
 from vtrack.pipelines.batch.workers.pool import Finished, Started
-from vtrack.pipelines.outputs.registry import Looks
 
 ROOT = Path(__file__).parents[3]
 
@@ -178,12 +177,12 @@ def test_fail_fast_ends_at_the_first_failure(folder: Path, tmp_path: Path) -> No
 
 
 def test_wrong_usage_ends_all(folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="unknown table format"):
-        batch(folder, tmp_path / "out", recipe(looks=Looks(format="excel"))).run()
+    with pytest.raises(UsageError, match="no table format 'excel'; choose from wide"):
+        batch(folder, tmp_path / "out", recipe(format="excel")).run()
     with pytest.raises(UsageError, match="max_faces must be at least 1"):
         batch(folder, tmp_path / "out", recipe(max_faces=0)).run()
     with pytest.raises(UsageError, match="add --csv"):
-        recipe(("parquet",), looks=Looks(format="long"))
+        recipe(("parquet",), format="long")
     for plan, message in [({"workers": 0}, "workers must be"), ({"timeout": 0}, "timeout must be")]:
         with pytest.raises(UsageError, match=message):
             batch(folder, tmp_path / "out", **plan)
@@ -285,7 +284,7 @@ def test_tables_are_merged(folder: Path, tmp_path: Path) -> None:
     assert merge(tmp_path / "all.parquet", job.videos[:1], what)
     for name, message in [("all.xlsx", "must end in .csv or .parquet"), ("dlc.csv", "cannot be stacked")]:
         with pytest.raises(UsageError, match=message):
-            merge(tmp_path / name, job.videos, recipe(looks=Looks(format="dlc" if "dlc" in name else "wide")))
+            merge(tmp_path / name, job.videos, recipe(format="dlc" if "dlc" in name else "wide"))
     (tmp_path / "mine.csv").write_text("precious")
     with pytest.raises(SinkError, match="exists already"):
         merge(tmp_path / "mine.csv", job.videos, what)

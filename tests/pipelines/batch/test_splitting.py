@@ -22,9 +22,8 @@ from vtrack.pipelines.batch.splitting.recording import Recorder, Recording, fact
 from vtrack.pipelines.batch.state import Outcome, Recipe
 from vtrack.pipelines.batch.workers.pool import Finished, Started
 from vtrack.pipelines.batch.workers.worker import Tracking
-from vtrack.pipelines.outputs.registry import Looks
+from vtrack.pipelines.settings import InputSettings, Settings
 from vtrack.pipelines.sources.open import open_source
-from vtrack.query import parse_query
 from vtrack.types import Detections, Frame
 
 FRAMES, SIZE = 500, (240, 120)
@@ -92,7 +91,7 @@ def tracks(out: Path) -> int:
 )
 def test_pieces_make_the_whole(folder: Path, tmp_path: Path, changes: dict[str, Any]) -> None:
     what = recipe(changes.pop("kinds", ("csv", "parquet")), measures=True)
-    what = replace(what, selection={**what.selection, **changes})
+    what = replace(what, input=InputSettings(**changes))
     assert jobs_of(folder, tmp_path / "whole", what, split=0) == {"Whole": 1}
     assert jobs_of(folder, tmp_path / "split", what, split=5) == in_pieces(3 if "stop" in changes else 4)
     assert content(tmp_path / "split") == content(tmp_path / "whole")
@@ -229,7 +228,7 @@ def test_a_piece_that_fails_takes_its_siblings_along() -> None:
 def test_a_real_clip(clip: str, data_dir: Path, tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     shutil.copy(data_dir / "clips" / clip, tmp_path / "in")
-    what = Recipe(parse_query("eyes,lips:12"), {}, {"start": None, "stop": 13, "every": 1}, ("csv",), Looks())
+    what = Recipe(Settings("eyes,lips:12"), InputSettings(stop=13))
     jobs_of(tmp_path / "in", tmp_path / "whole", what, split=0)
     assert jobs_of(tmp_path / "in", tmp_path / "split", what, split=4) == in_pieces(3)
     assert content(tmp_path / "split") == content(tmp_path / "whole")

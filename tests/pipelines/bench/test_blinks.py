@@ -12,7 +12,7 @@ import pytest
 from vtrack.errors import DataError
 from vtrack.pipelines.bench.blinks import blinks, marked_clips, score
 from vtrack.pipelines.measures.events import Counts
-from vtrack.pipelines.measures.measurer import MEASURES
+from vtrack.pipelines.measures.points import MEASURES
 from vtrack.types import Face, Measures, Query
 
 SAMPLE = Path(__file__).parents[3] / "samples" / "sample.mp4"

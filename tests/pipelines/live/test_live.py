@@ -29,11 +29,12 @@ from vtrack.pipelines.live.latest import Latest
 from vtrack.pipelines.live.recorder import LiveDrawing, LiveRecorder
 from vtrack.pipelines.live.session import LiveResult, LiveSession, LiveThread, mirrored
 from vtrack.pipelines.live.window import DRAWINGS, Window, has_display, labelled, next_drawing, save_snapshot
-from vtrack.pipelines.measures.measurer import MEASURES
+from vtrack.pipelines.measures.points import MEASURES
 from vtrack.pipelines.outputs.streams import bundles, open_emitter, osc_message
 from vtrack.pipelines.outputs.tables.csv import open_table
 from vtrack.pipelines.outputs.video import VideoSink
-from vtrack.pipelines.pipeline import Pipeline, Settings
+from vtrack.pipelines.pipeline import Pipeline
+from vtrack.pipelines.settings import Settings
 from vtrack.pipelines.sources.open import open_source
 from vtrack.types import ImageArray, Measures, Query
 

@@ -28,7 +28,8 @@ from vtrack.pipelines.live.camera import camera_opener
 from vtrack.pipelines.live.capture import Capture
 from vtrack.pipelines.live.recorder import LiveDrawing, OnDemandRecorder
 from vtrack.pipelines.live.session import LiveSession, LiveThread
-from vtrack.pipelines.pipeline import Pipeline, Settings
+from vtrack.pipelines.pipeline import Pipeline
+from vtrack.pipelines.settings import Settings
 from vtrack.pipelines.sources.open import open_source
 from vtrack.query import parse_query
 

@@ -16,9 +16,11 @@ from tests.pipelines.toys import ToyDetector, ToyModel, painter
 from vtrack.cli.main import main
 from vtrack.data.sources import load_dataset
 from vtrack.layouts import load_layout
-from vtrack.pipelines.measures.measurer import _RIGID, MEAN_FACE, MEASURED, MEASURES, Measurer, head_pose
+from vtrack.pipelines.measures.measurer import _RIGID, MEAN_FACE, Measurer, head_pose
+from vtrack.pipelines.measures.points import MEASURED, MEASURES
 from vtrack.pipelines.outputs.tables.csv import WideTable
-from vtrack.pipelines.pipeline import Settings, track
+from vtrack.pipelines.pipeline import track
+from vtrack.pipelines.settings import Settings
 from vtrack.types import FloatArray, Measures
 
 SIZE = (640, 480)

@@ -18,7 +18,7 @@ import pytest
 from tests.pipelines.results import QUERY, make_face, make_result
 from vtrack import __version__
 from vtrack.errors import SinkError, UsageError
-from vtrack.pipelines.outputs.base import NoSink, PartFile, Sink, check_outputs, sidecar_path, write_sidecar
+from vtrack.pipelines.outputs.base import PartFile, Sink, check_outputs, sidecar_path, write_sidecar
 from vtrack.pipelines.outputs.tables.csv import LongTable, WideTable
 from vtrack.pipelines.outputs.tables.jsonl import JsonLines
 from vtrack.pipelines.outputs.tables.parquet import ParquetTable
@@ -149,13 +149,6 @@ def test_no_space_left_on_device(tiny_disk: Path, name: str) -> None:
     with pytest.raises(SinkError, match=f"cannot write {path}: .*No space left on device"):
         fill(path, 3000)
     assert names(tiny_disk) == []
-
-
-def test_no_sink_takes_everything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    with NoSink() as sink:
-        sink.write(make_result(0))
-    assert names(tmp_path) == []
 
 
 def test_a_sink_must_be_entered(tmp_path: Path) -> None:

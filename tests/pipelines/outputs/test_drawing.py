@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 
 from tests.pipelines.results import make_face, make_result
-from vtrack.errors import UsageError
 from vtrack.imaging.planes import BT601, BT709, Colours, Planes, film_colours
 from vtrack.layouts import load_layout
+from vtrack.options import split_names
 from vtrack.parts import PARTS
 from vtrack.pipelines.outputs.drawing.curves import part_splines
-from vtrack.pipelines.outputs.drawing.drawing import KINDS, Drawing, parse_kinds
+from vtrack.pipelines.outputs.drawing.drawing import Drawing
 from vtrack.pipelines.outputs.drawing.palette import part_color, track_color
+from vtrack.pipelines.registry import DRAWINGS
 from vtrack.types import Face, FloatArray, ImageArray, Query
 
 GREY = 90
@@ -47,7 +48,7 @@ def circle_face(query: Query, size: float = 200.0, **changes: object) -> Face:
 
 def draw(face: Face, kinds: str = "points,curves", shape: tuple[int, int] = (480, 640), grey: int = GREY) -> ImageArray:
     image = np.full((*shape, 3), grey, np.uint8)
-    return Drawing(face.query, parse_kinds(kinds))(make_result(0, face, image=image, query=face.query))
+    return Drawing(face.query, split_names(kinds))(make_result(0, face, image=image, query=face.query))
 
 
 def changed(image: ImageArray, grey: int = GREY) -> np.ndarray:
@@ -130,7 +131,7 @@ def test_nothing_to_draw_is_the_frame_s_own_image() -> None:
     empty = make_result(0, query=query)
     assert Drawing(query)(empty) is empty.frame.image
     full = make_result(0, make_face(query), query=query)
-    assert Drawing(query, parse_kinds("none"))(full) is full.frame.image
+    assert Drawing(query, ())(full) is full.frame.image
 
 
 def test_the_frame_itself_is_not_drawn_on() -> None:
@@ -191,12 +192,12 @@ def test_a_line_fades_along_its_way() -> None:
 
 def test_kinds_draw_what_they_say() -> None:
     face = circle_face(even("jaw", 5), box=np.array([200.0, 100, 240, 280]))
-    area = {kind: changed(draw(face, kind)) > 30 for kind in KINDS}
+    area = {kind: changed(draw(face, kind)) > 30 for kind in DRAWINGS}
     corner = np.s_[95:130, 195:230]
     assert area["boxes"][corner].any() and not area["curves"][corner].any() and not area["points"][corner].any()
     assert area["ids"][60:100, 200:240].any() and not area["boxes"][60:96, 200:240].any()
     assert 0 < area["points"].sum() < area["curves"].sum()
-    everything = changed(draw(face, ",".join(KINDS))) > 30
+    everything = changed(draw(face, ",".join(DRAWINGS))) > 30
     assert everything.sum() > area["curves"].sum() + area["boxes"].sum()
 
 
@@ -251,17 +252,6 @@ def test_colours_are_far_apart() -> None:
     assert len({track_color(i) for i in range(30)}) == 30
 
 
-def test_kinds_are_checked() -> None:
-    assert parse_kinds("points, boxes") == {"points", "boxes"}
-    assert parse_kinds("none") == set()
-    with pytest.raises(UsageError, match="cannot draw lines; choose from points, curves, boxes, ids, or none"):
-        parse_kinds("points,lines")
-    with pytest.raises(UsageError, match="cannot draw none"):
-        parse_kinds("none,points")
-    with pytest.raises(UsageError, match="cannot draw nothing"):
-        parse_kinds("")
-
-
 def test_drawing_is_fast() -> None:
     # A face of 256 pixels takes 0.9 ms on one core; 20 ms means a loop over pixels or points.
     query = load_layout("300w").query
@@ -292,7 +282,7 @@ def test_planes_are_drawn_on_like_the_rgb_picture(grey: int, height: int) -> Non
     face = circle_face(load_layout("300w").query)
     image, colours = np.full((height, 640, 3), grey, np.uint8), film_colours(height)
     planes = in_planes(image, colours)
-    drawing = Drawing(face.query, parse_kinds("points,curves,boxes,ids"))
+    drawing = Drawing(face.query, tuple(DRAWINGS))
     drawn = drawing.pixels(make_result(0, face, image=planes, query=face.query))
     assert isinstance(drawn, Planes)
     expected = drawing(make_result(0, face, image=image, query=face.query)).astype(float)

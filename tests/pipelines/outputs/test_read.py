@@ -12,7 +12,7 @@ import pytest
 
 from tests.pipelines.results import QUERY, make_face, make_result
 from vtrack.errors import DataError, MissingExtraError, NameNotAskedError
-from vtrack.pipelines.measures.measurer import MEASURES
+from vtrack.pipelines.measures.points import MEASURES
 from vtrack.pipelines.outputs.base import Sink, write_sidecar
 from vtrack.pipelines.outputs.tables.csv import LongTable, WideTable, open_table
 from vtrack.pipelines.outputs.tables.jsonl import JsonLines

@@ -15,7 +15,7 @@ import pytest
 from tests.pipelines.results import QUERY, make_face, make_result
 from vtrack.errors import MissingExtraError, UsageError
 from vtrack.layouts import load_layout
-from vtrack.pipelines.outputs.base import NoSink, Sink
+from vtrack.pipelines.outputs.base import Sink
 from vtrack.pipelines.outputs.tables.csv import LongTable, WideTable, open_table
 from vtrack.pipelines.outputs.tables.dlc import DeepLabCutTable, Individuals, likelihood
 from vtrack.pipelines.outputs.tables.jsonl import JsonLines
@@ -219,13 +219,12 @@ def test_parquet_without_pyarrow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def test_choices(tmp_path: Path) -> None:
-    assert isinstance(open_table(None, QUERY), NoSink)
     for format, kind in [("wide", WideTable), ("long", LongTable), ("dlc", DeepLabCutTable)]:
         assert isinstance(open_table(tmp_path / "a.csv", QUERY, format=format), kind)
     assert isinstance(open_table(tmp_path / "a.csv", load_layout("300w").query, format="openface"), OpenFaceTable)
-    with pytest.raises(UsageError, match="unknown table format 'tall'; choose from wide, long, openface, dlc"):
-        open_table(None, QUERY, format="tall")
-    with pytest.raises(UsageError, match="unknown columns speed; choose from raw, inside"):
+    with pytest.raises(UsageError, match=r"no table format 'tall'; .*choose from wide, long, openface, dlc"):
+        open_table(tmp_path / "a.csv", QUERY, format="tall")
+    with pytest.raises(UsageError, match=r"no column group 'speed'; .*choose from raw, inside"):
         open_table(tmp_path / "a.csv", QUERY, columns=["raw", "speed"])
     with pytest.raises(UsageError, match="format dlc has no room for extra columns"):
         open_table(tmp_path / "a.csv", QUERY, format="dlc", columns=["raw"])

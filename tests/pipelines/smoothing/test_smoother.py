@@ -11,7 +11,8 @@ import pytest
 
 from vtrack.anchors import ANCHORS
 from vtrack.errors import UsageError
-from vtrack.pipelines.smoothing.motion import LAG, Smoothing
+from vtrack.pipelines.settings import Smoothing
+from vtrack.pipelines.smoothing.motion import LAG
 from vtrack.pipelines.smoothing.smoother import Smoother
 from vtrack.types import Face, Frame, FrameResult, Query
 
@@ -273,8 +274,8 @@ class TestSettings:
     @pytest.mark.parametrize(
         ("arguments", "message"),
         [
-            (("median",), "no smoothing called 'median'; choose one of rts, kalman, one-euro, none"),
-            (("rts", 1.5), "strength must lie in 0 .* got 1.5"),
+            (("median", 0.5, {}), "no smoothing called 'median'; choose from rts, kalman, one-euro, none"),
+            (("rts", 1.5, {}), "strength must lie in 0 .* got 1.5"),
             (("rts", 0.5, {"eyes": -0.1}), "eyes must lie in 0 .* got -0.1"),
             (("rts", 0.5, {"eys": 0.1}), "no part is called 'eys'; did you mean eyes"),
         ],

@@ -1,0 +1,285 @@
+"""What to track and how, what to read and what to write: every setting of a run with its default, in one place.
+
+The command line, configuration files, batches and Python share these. They are light to import, and a value that cannot
+be raises `UsageError` when the object is made, before any model is loaded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass, fields, replace
+from functools import cached_property
+from numbers import Real
+from pathlib import Path
+from typing import Any, Self
+
+from vtrack.anchors import ANCHORS
+from vtrack.detectors.registry import NAMES as DETECTOR_NAMES
+from vtrack.detectors.registry import check_detector
+from vtrack.errors import UsageError
+from vtrack.models import ENGINES
+from vtrack.options import Checked, flag_of, nearest_of, option, seconds, words
+from vtrack.parts import GROUPS, PARTS, nearest
+from vtrack.pipelines.measures.points import MEASURED
+from vtrack.pipelines.registry import (
+    CODECS,
+    COLUMN_GROUPS,
+    CSV_FORMATS,
+    DRAWINGS,
+    HEAD,
+    METHODS,
+    ONLINE,
+    OUTPUTS,
+    PRESETS,
+    TABLES,
+    WORST_CRF,
+)
+from vtrack.query import parse_query, query_text
+from vtrack.types import Detector, LandmarkModel, Query
+
+DETECTOR_OPTIONS = {"detector_model": "model_path", "detect_size": "size", "small_faces": "small_faces"}
+"""Settings that are the detector's, and their names in `load_detector`."""
+
+
+@dataclass(frozen=True)
+class Smoothing:
+    """What kind of smoothing, and how much: the checked form of `--smooth MODE --smooth.strength X --smooth.eyes Y`."""
+
+    mode: str
+    strength: float
+    """0 hardly any, 1 very much."""
+    per_part: Mapping[str, float]
+    """Strength of single parts, groups of parts, or the motion of the `head`; a part's own goes before its group's."""
+
+    def __post_init__(self) -> None:
+        if self.mode not in METHODS:
+            raise UsageError(f"there is no smoothing called {self.mode!r}; {nearest_of(self.mode, METHODS)}")
+        for name, strength in (("strength", self.strength), *self.per_part.items()):
+            if isinstance(strength, bool) or not isinstance(strength, Real) or not 0.0 <= float(strength) <= 1.0:
+                raise UsageError(f"smoothing: {name} must lie in 0 (hardly any) to 1 (very much), got {strength}")
+        for name in self.per_part:
+            if name not in (HEAD, *GROUPS, *PARTS):
+                raise UsageError(f"smoothing: no part is called {name!r}; {nearest(name, (HEAD, *GROUPS, *PARTS))}")
+
+    def of(self, part: str) -> float:
+        """Strength for one part, or for the `head`."""
+        if part in self.per_part:
+            return self.per_part[part]
+        groups = [name for name in self.per_part if part in GROUPS.get(name, ())]
+        return self.per_part[min(groups, key=lambda name: len(GROUPS[name]))] if groups else self.strength
+
+
+@dataclass(frozen=True)
+class Settings(Checked):
+    """What to track and how.
+
+    Example:
+        >>> Settings("eyes,lips", smooth="kalman", max_faces=1).query.parts[0]
+        'left_eye'
+    """
+
+    parts: Sequence[str] | Query = option(
+        "face", "what to track: `eyes,lips:40`", kind=str, metavar="QUERY", objects=True
+    )
+    """Parts, groups and layouts as text, a list of them, or a `Query`."""
+    _: KW_ONLY
+    model: str | LandmarkModel = option("fast", "landmark model, see `vtrack models`", objects=True, group="faces")
+    """Name of a shipped model, path of your own model's card (.json), or a model of your own."""
+    detector: str | Detector = option("auto", "what finds faces", choices=DETECTOR_NAMES, objects=True, group="faces")
+    """Name of a detector, or a detector of your own."""
+    detector_model: Path | None = option(
+        None, "file that the detector is read from", kind=Path, metavar="PATH", group="faces"
+    )
+    detect_size: int | None = option(
+        None, "longer side of the picture that is searched", kind=int, unit="pixels", metavar="PIXELS", group="faces"
+    )
+    small_faces: bool = option(False, "search larger pictures, for small and far faces", group="faces")
+    # On four sample clips with known points (moving, crossing, leaving and talking faces; 120 frames each) 0.5 s detects on
+    # 9 % of the frames instead of 13 %, misses no face either, and makes errors 1 % and jitter 8 % larger. Beyond 1 s too
+    # much is missed: tracks live no longer without a sighting.
+    detect_every: float = option(
+        0.3, "time between detections", unit="seconds", low=0, high=1, metavar="SECONDS", group="faces"
+    )
+    max_faces: int | None = option(
+        None, "keep at most the N largest faces", kind=int, low=1, metavar="N", group="faces"
+    )
+    device: str = option("auto", "what the models run on: auto, cpu, cuda, cuda:1, mps", group="faces")
+    engine: str = option("auto", "what runs the landmark model", choices=ENGINES, group="faces")
+    smooth: str = option("rts", "kind of smoothing", noun="smoothing", choices=tuple(METHODS), group="smoothing")
+    strength: float = option(
+        0.5, "how much: 0 hardly any, 1 very much", low=0, high=1, flag="--smooth.strength", metavar="X",
+        group="smoothing",
+    )  # fmt: skip
+    strengths: Mapping[str, float] = option(
+        {}, "strength of one part, one group or the `head`", flag="--smooth.PART", metavar="X", group="smoothing"
+    )
+    """A part's own goes before its group's."""
+    measures: bool = option(False, "measure eye opening, blinks, mouth, brows, smile and head turn", group="faces")
+    """Whether faces get `Face.measures`."""
+
+    def __post_init__(self) -> None:
+        if isinstance(self.parts, list | tuple) and all(isinstance(part, str) for part in self.parts):
+            object.__setattr__(self, "parts", ",".join(self.parts))
+        super().__post_init__()
+        _ = self.query
+        if isinstance(self.detector, str):
+            check_detector(self.detector, self.detector_options)
+        _ = self.smoothing
+
+    @cached_property
+    def query(self) -> Query:
+        """The user's points."""
+        return parse_query(self.parts) if isinstance(self.parts, str) else _as_query(self.parts)
+
+    @property
+    def asked(self) -> Query:
+        """The user's points, and those that the measures are taken from."""
+        return self.query + MEASURED if self.measures else self.query
+
+    @property
+    def known(self) -> Query:
+        """All points that the model is asked for: those, and the anchors that tell where the face is."""
+        return self.asked + ANCHORS
+
+    @property
+    def smoothing(self) -> Smoothing:
+        """Kind and strengths of smoothing."""
+        return Smoothing(self.smooth, self.strength, self.strengths)
+
+    @property
+    def detector_options(self) -> dict[str, Any]:
+        """What `load_detector` gets beside the name."""
+        return {option: getattr(self, name) for name, option in DETECTOR_OPTIONS.items() if getattr(self, name)}
+
+    def check_used(self, given: Collection[str] = ()) -> Self:
+        """Raise `UsageError` if a setting that is `given`, or differs from its default, changes nothing here."""
+        chosen = {*given, *self.changed()}
+        tuned = [flag_of(each) for each in fields(self) if each.name in chosen & {"strength", "strengths"}]
+        if tuned and self.smooth == "none":
+            raise UsageError(f"{tuned[0]} is of smoothing, and --smooth none does not smooth")
+        for name in self.strengths:
+            if name != HEAD and not set(GROUPS.get(name, (name,))) & set(self.asked.parts):
+                raise UsageError(f"--smooth.{name}: no {name} are tracked here; add them to --parts")
+        if not isinstance(self.detector, str) and (foreign := chosen & set(DETECTOR_OPTIONS)):
+            raise UsageError(f"{min(foreign)} is of detectors that are loaded by name, not of one of your own")
+        return self
+
+    def showing(self, query: Query, **changes: Any) -> Self:
+        """The same for other points."""
+        return replace(self, parts=query, **changes)
+
+
+@dataclass(frozen=True)
+class LiveSettings(Settings):
+    """What to track in a live picture, and how: without looking ahead, measures included."""
+
+    _: KW_ONLY
+    smooth: str = option("kalman", "kind of smoothing", noun="live smoothing", choices=ONLINE, group="smoothing")
+    measures: bool = option(True, "measure eye opening, blinks, mouth, brows, smile and head turn", group="faces")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Selection(Checked):
+    """Which frames are wanted: start <= time < stop on the source's own clock, every n-th of those."""
+
+    start: float | None = option(
+        None, "first moment, in seconds or [h:]mm:ss", kind=float, parse=seconds, metavar="TIME", group="input"
+    )
+    stop: float | None = option(None, "moment to stop before", kind=float, parse=seconds, metavar="TIME", group="input")
+    every: int = option(1, "take each N-th frame", low=1, metavar="N", group="input")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.start is not None and self.stop is not None and self.stop <= self.start:
+            raise UsageError(f"stop ({self.stop:g} s) must come after start ({self.start:g} s)")
+
+
+@dataclass(frozen=True, kw_only=True)
+class InputSettings(Selection):
+    """Which frames are read, and how."""
+
+    fps: float = option(25.0, "rate of images, which have no clock", unit="Hz", low=1e-3, metavar="RATE", group="input")
+    hwaccel: str = option("none", "decode on cuda (NVDEC), qsv, videotoolbox ...", metavar="NAME", group="input")
+
+    @property
+    def selection(self) -> Selection:
+        """Which frames are read."""
+        return Selection(start=self.start, stop=self.stop, every=self.every)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutputSettings(Checked):
+    """What is written, and how it looks."""
+
+    outputs: Sequence[str] = option(("csv",), "what is written", choices=tuple(OUTPUTS), noun="output", group="outputs")
+    format: str = option(
+        "wide",
+        "form of the CSV table",
+        choices=tuple(CSV_FORMATS),
+        noun="table format",
+        metavar="NAME",
+        group="outputs",
+    )
+    columns: Sequence[str] = option(
+        (), "extra columns", choices=tuple(COLUMN_GROUPS), noun="column group", metavar="NAMES", group="outputs"
+    )
+    draw: Sequence[str] = option(
+        ("points", "curves"),
+        "what the video shows",
+        choices=tuple(DRAWINGS),
+        noun="kind of drawing",
+        none=True,
+        metavar="NAMES",
+        group="outputs",
+    )
+    codec: str = option("h264", "of the video", choices=tuple(CODECS), group="outputs")
+    crf: int | None = option(
+        None, f"quality of the video, 0 best to {WORST_CRF} smallest", kind=int, low=0, high=WORST_CRF, group="outputs"
+    )
+    preset: str = option("veryfast", "effort of the video encoder", choices=PRESETS, group="outputs")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.columns and "columns" not in CSV_FORMATS[self.format].takes:
+            able = words([name for name, entry in CSV_FORMATS.items() if "columns" in entry.takes])
+            raise UsageError(f"a table of format {self.format} has no room for extra columns; use {able}")
+
+    def check_used(self, given: Collection[str] = ()) -> Self:
+        """Raise `UsageError` if a setting that is `given`, or differs from its default, is of an output not asked for."""
+        chosen = {*given, *self.changed()}
+        used = {name for output in self.outputs for name in OUTPUTS[output].takes}
+        for each in fields(self):
+            if each.name in chosen - used - {"outputs"}:
+                takers = [name for name, entry in OUTPUTS.items() if each.name in entry.takes]
+                what = OUTPUTS[takers[0]].help.removeprefix("a ").removeprefix("an ")
+                raise UsageError(f"{flag_of(each)} is of the {what}; add {' or '.join(f'--{name}' for name in takers)}")
+        return self
+
+    def with_table(self) -> Self:
+        """The same with a CSV table, unless there is a table already."""
+        return self if set(self.outputs) & set(TABLES) else replace(self, outputs=("csv", *self.outputs))
+
+
+def plain(*settings: Checked) -> dict[str, Any]:
+    """Settings as JSON and TOML have them, by name: what a configuration file needs to give them back."""
+    values = {each.name: getattr(one, each.name) for one in settings for each in fields(one)}  # type: ignore[arg-type]
+    return {name: _plain(value) for name, value in values.items()}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Query):
+        return query_text(value)
+    if isinstance(value, Path):
+        return str(value.absolute())
+    if isinstance(value, tuple):
+        return list(value)
+    if value is None or isinstance(value, str | int | float | dict):
+        return value
+    # A model or detector of one's own, which no file can give back.
+    return getattr(value, "name", getattr(value, "__name__", type(value).__name__))
+
+
+def _as_query(parts: Any) -> Query:
+    if isinstance(parts, Query):
+        return parts
+    raise UsageError(f"parts must be text, a list of names or a Query, got {parts!r}")

@@ -1,0 +1,178 @@
+"""Settings: each default once, what cannot be refused in one line, and light to import."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import json
+import subprocess
+import sys
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.pipelines.toys import ToyDetector, ToyModel
+from vtrack.detectors import DETECTORS
+from vtrack.errors import UsageError
+from vtrack.options import option_of
+from vtrack.pipelines.outputs.codecs import CODECS as CODEC_DETAILS
+from vtrack.pipelines.outputs.tables.columns import EXTRAS
+from vtrack.pipelines.registry import CODECS, COLUMN_GROUPS, CSV_FORMATS, OUTPUTS
+from vtrack.pipelines.settings import InputSettings, LiveSettings, OutputSettings, Settings, plain
+from vtrack.query import parse_query
+from vtrack.types import Query
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_nothing_heavy_is_imported() -> None:
+    code = """
+import sys
+import vtrack.pipelines.settings
+heavy = {"torch", "cv2", "scipy", "av", "onnxruntime"} & set(sys.modules)
+assert not heavy, heavy
+"""
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+
+
+def test_every_setting_says_what_it_is_for() -> None:
+    for kind in (Settings, LiveSettings, InputSettings, OutputSettings):
+        for field in fields(kind):
+            assert len(option_of(field).help) > 5
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"smooth": "median"}, "there is no smoothing 'median'; choose from rts, kalman"),
+        ({"smooth": "kalmann"}, "did you mean kalman"),
+        ({"engine": "steam"}, "there is no engine 'steam'; choose from auto, torch"),
+        ({"detector": "yunett"}, "there is no detector 'yunett'; did you mean yunet"),
+        ({"detector": "yunet"}, "needs its model file"),
+        ({"detector": "boxes", "detector_model": "t.csv", "detect_size": 320}, "boxes' does not take a size"),
+        ({"detect_size": 8}, "64 to 8192 pixels"),
+        ({"max_faces": 0}, "max_faces must be at least 1, got 0"),
+        ({"max_faces": 1.5}, "max_faces must be a whole number, got 1.5"),
+        ({"max_faces": True}, "max_faces must be a whole number, got True"),
+        ({"detect_every": 1.1}, "detect_every must be 0 to 1 seconds, got 1.1"),
+        ({"detect_every": float("nan")}, "detect_every must be 0 to 1 seconds"),
+        ({"strength": 2}, "strength must be 0 to 1, got 2"),
+        ({"strengths": {"eys": 0.2}}, "no part is called 'eys'; did you mean eyes"),
+        ({"strengths": {"eyes": 2}}, "eyes must lie in 0"),
+        ({"strengths": 0.5}, "strengths must be numbers by name"),
+        ({"small_faces": "yes"}, "small_faces must be true or false"),
+        ({"parts": "eyez"}, "did you mean eyes"),
+        ({"parts": 5}, "parts must be text"),
+        ({"model": 5}, "model must be text"),
+    ],
+)
+def test_what_cannot_be_is_said(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        Settings(**changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"format": "excel"}, "there is no table format 'excel'; choose from wide"),
+        ({"columns": ["measure"]}, "there is no column group 'measure'; did you mean measures"),
+        ({"columns": "raw", "format": "dlc"}, "no room for extra columns; use wide or long"),
+        ({"outputs": ("xml",)}, "there is no output 'xml'"),
+        ({"draw": "hats"}, "there is no kind of drawing 'hats'; choose from points, curves, boxes, ids, none"),
+        ({"draw": "none,points"}, "there is no kind of drawing 'none'"),
+        ({"draw": ""}, "there is no kind of drawing ''"),
+        ({"codec": "theora"}, "there is no codec 'theora'; choose from h264, hevc"),
+        ({"preset": "warp"}, "there is no preset 'warp'"),
+        ({"crf": 52}, "crf must be 0 to 51, got 52"),
+    ],
+)
+def test_outputs_that_cannot_be(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        OutputSettings(**changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"every": 0}, "every must be at least 1, got 0"),
+        ({"start": 5, "stop": 2}, r"stop \(2 s\) must come after start \(5 s\)"),
+        ({"start": "1:75"}, "'1:75' is not a time"),
+        ({"fps": 0}, "fps must be at least 0.001 Hz, got 0"),
+    ],
+)
+def test_inputs_that_cannot_be(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        InputSettings(**changes)
+
+
+@pytest.mark.parametrize(
+    ("settings", "given", "message"),
+    [
+        (OutputSettings(crf=20), (), "--crf is of the annotated video; add --video"),
+        (OutputSettings(), ("preset",), "--preset is of the annotated video; add --video"),
+        (OutputSettings(draw="boxes"), (), "--draw is of the annotated video; add --video"),
+        (OutputSettings(outputs="parquet", format="long"), (), "--format is of the CSV table; add --csv"),
+        (OutputSettings(outputs="video", columns="raw"), (), "--columns is of the CSV table; add --csv or"),
+        (Settings(smooth="none", strength=0.7), (), "--smooth.strength is of smoothing"),
+        (Settings(smooth="none"), ("strength",), "--smooth.strength is of smoothing"),
+        (Settings("eyes", strengths={"lips": 0.2}), (), "--smooth.lips: no lips are tracked here"),
+    ],
+)
+def test_what_changes_nothing_is_refused(settings: Any, given: tuple[str, ...], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        settings.check_used(given)
+
+
+def test_what_changes_something_is_not() -> None:
+    OutputSettings(outputs=("csv", "video"), crf=20, draw="none", format="long", columns="raw").check_used()
+    Settings("eyes", strengths={"head": 0.2, "left_eye": 0.3}, strength=0.1).check_used()
+    Settings("eyes", strengths={"lips": 0.2}, measures=True).check_used()
+
+
+def test_one_form_whatever_was_given() -> None:
+    assert Settings(["eyes", "lips:40"]).query == Settings("eyes,lips:40").query == parse_query("eyes,lips:40")
+    assert OutputSettings(columns="measures, raw") == OutputSettings(columns=["raw", "measures"])
+    assert OutputSettings(draw="curves,points") == OutputSettings()
+    assert OutputSettings(draw="none").draw == ()
+    assert InputSettings(start="1:30") == InputSettings(start=np.float32(90))
+    assert Settings(max_faces=np.int64(2)).max_faces == 2
+
+
+def test_live_pictures_have_no_future() -> None:
+    assert (LiveSettings().smooth, LiveSettings().measures) == ("kalman", True)
+    with pytest.raises(UsageError, match="there is no live smoothing 'rts'; choose from kalman"):
+        LiveSettings(smooth="rts")
+
+
+def test_objects_of_ones_own() -> None:
+    model, detector = ToyModel(), ToyDetector()
+    settings = Settings("eyes", model=model, detector=detector)
+    assert (settings.model, settings.detector) == (model, detector)
+    assert replace(settings, max_faces=1).model is model
+
+
+def test_settings_come_back_from_json() -> None:
+    query = Query(("left_eye", "left_eye", "jaw"), (0.0, 1e-9, 1 / 3))
+    for settings in (Settings("eyes", strengths={"head": 0.1}, detector_model=Path("card.json")), Settings(query)):
+        inputs, outputs = InputSettings(start=2.5, every=2), OutputSettings(outputs=("csv", "video"), draw="none")
+        content = json.loads(json.dumps(plain(settings, inputs, outputs)))
+        again = [
+            kind(**{field.name: content[field.name] for field in fields(kind)})
+            for kind in (Settings, InputSettings, OutputSettings)
+        ]
+        assert plain(*again) == plain(settings, inputs, outputs)
+        assert again[0].query == settings.query
+
+
+def test_registries_and_what_they_name_agree() -> None:
+    assert tuple(EXTRAS) == tuple(COLUMN_GROUPS)
+    assert tuple(CODEC_DETAILS) == CODECS
+    for entry in (*OUTPUTS.values(), *CSV_FORMATS.values()):
+        assert callable(entry.load())
+    for detector in DETECTORS.values():
+        module, _, name = detector.home.partition(":")
+        parameters = inspect.signature(getattr(importlib.import_module(module), name)).parameters
+        assert set(detector.takes) == set(parameters)
