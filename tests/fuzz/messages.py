@@ -45,6 +45,8 @@ class LiveServer:
 
     def __init__(self, folder: Path) -> None:
         command = [sys.executable, "-m", "vtrack", "webcam", "--camera", str(SAMPLE), "--loop", "--view", "browser"]
+        # It ends by itself should this process be killed.
+        command += ["--seconds", "900"]
         self.process = subprocess.Popen(
             [*command, "--port", "0", "-o", str(folder)], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
         )

@@ -40,8 +40,8 @@ class Worker:
         return Outcome("hang", f"no end after {PATIENCE[target]:g} s")
 
     def close(self) -> None:
-        """End the process."""
-        self._process.terminate()
+        """End the process, at once if it hangs."""
+        self._connection.close()
         self._process.join(10)
         if self._process.is_alive():
             self._process.kill()
@@ -52,7 +52,7 @@ def _serve(connection: Connection) -> None:
     while True:
         try:
             target, number = connection.recv()
-        except EOFError:
+        except (EOFError, OSError):
             return
         folder = Path(tempfile.mkdtemp(prefix="vtrack-fuzz-"))
         try:
