@@ -51,7 +51,6 @@ LAZY_UNEXPLAINED = {
     "pipelines/batch/workers/model_server.py",
     "pipelines/batch/workers/worker.py",
     "vtrack/data/formats/mats.py",
-    "vtrack/models/__init__.py",
 }
 """Files with imports inside functions and no comment that says why."""
 

@@ -31,7 +31,7 @@ def pick_device(device: str = "auto") -> str:
     """
     if device == "cpu" or (device == "auto" and not gpu_likely()):
         return "cpu"
-    import torch
+    import torch  # slow to import, and a CPU without GPU does without
 
     usable = ["cpu"]
     if torch.backends.mps.is_available():
@@ -107,12 +107,13 @@ def load_model(
     path = card_path(name)
     card = read_card(path)
     if settings:
-        from vtrack.models.systems.registry import make_config
+        from vtrack.models.systems.registry import make_config  # imports torch
 
         if engine not in ("auto", "torch"):
             raise UsageError(f"{', '.join(settings)} cannot be changed in the graph of {name}; use --engine torch")
         config = make_config(card.system, {**card.config, **settings})
         engine, card = "torch", replace(card, config=asdict(config))
+    # Engines are imported here, so that listing models and reading cards needs none of their libraries.
     from vtrack.models.engines.base import graph_paths, int8_is_faster
     from vtrack.models.engines.bfloat16 import Bfloat16Engine, bf16_is_faster, has_amx
     from vtrack.models.engines.onnx import OnnxEngine
@@ -125,7 +126,7 @@ def load_model(
         fitting = (kind for kind, graph in graphs.items() if graph.exists() and pays[kind]())
         engine = next(fitting, "torch") if device == "cpu" else "torch"
     if engine == "torch":
-        from vtrack.models.networks import load_network
+        from vtrack.models.networks import load_network  # imports torch
 
         return TorchEngine(card, load_network(card, path.with_suffix(".safetensors")), device)
     if device != "cpu":

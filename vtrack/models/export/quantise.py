@@ -42,7 +42,7 @@ def quantise(graph: Path, crops: ImageArray, query: Query) -> Path:
     """
     try:
         import onnx
-        from onnxruntime import quantization
+        from onnxruntime import quantization  # needs onnx
     except ImportError as error:
         raise MissingExtraError("8-bit graphs need the export extra: pip install 'vtrack[export]'") from error
 
