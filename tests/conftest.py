@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import zipfile
 from pathlib import Path
 
 import pytest
 
 DATA = Path(os.environ.get("VTRACK_DATA") or Path(__file__).parents[2] / "shared" / "data")
+LONDON = Path(__file__).parent / "data" / "london"
 
 
 @pytest.fixture(scope="session")
@@ -16,6 +18,16 @@ def data_dir() -> Path:
     if not DATA.is_dir():
         pytest.skip(f"no data at {DATA}; set VTRACK_DATA")
     return DATA
+
+
+@pytest.fixture(scope="session")
+def faces_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with `frl189.zip`: the sixteen annotated faces of `tests/data/london`, packed as the larger data sets are."""
+    folder = tmp_path_factory.mktemp("faces")
+    with zipfile.ZipFile(folder / "frl189.zip", "w") as archive:
+        for path in (LONDON / "labels.csv", *sorted((LONDON / "images").iterdir())):
+            archive.write(path, path.relative_to(LONDON))
+    return folder
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

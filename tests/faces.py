@@ -108,3 +108,12 @@ def state_zip(path: Path, rows: tuple[tuple[str, str, str], ...] = STATES, colum
         for i in range(len(rows)):
             archive.writestr(f"images/{i}.png", picture(400, 400))
     return path
+
+
+def write_table(path: Path, points: FloatArray) -> Path:
+    """A table of annotations, with one grey picture for all faces beside it."""
+    path.with_suffix(".png").write_bytes(picture(400, 400))
+    header = ["file", *(f"{axis}{number}" for number in range(1, points.shape[1] + 1) for axis in "xy")]
+    rows = [[path.with_suffix(".png").name, *map(str, face.ravel())] for face in points]
+    path.write_text("\n".join(",".join(row) for row in [header, *rows]) + "\n")
+    return path

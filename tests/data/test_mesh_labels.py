@@ -52,20 +52,19 @@ def test_faces_are_kept_where_both_looks_and_the_own_points_agree() -> None:
     assert found.account().startswith("35 of 40 faces; no mesh on 2, 2 too far from the set's own points, 1 unsteady")
 
 
-def _without_validation(data_dir: Path, out: Path) -> str:
-    """imm73's training faces alone."""
-    with zipfile.ZipFile(data_dir / "imm73.zip") as whole, zipfile.ZipFile(out, "w") as part:
+def _without_validation(faces_dir: Path, out: Path) -> str:
+    """Training faces alone."""
+    with zipfile.ZipFile(faces_dir / "frl189.zip") as whole, zipfile.ZipFile(out, "w") as part:
         rows = [row for row in whole.read("labels.csv").decode().splitlines() if ",val," not in row][:5]
         part.writestr("labels.csv", "\n".join(rows))
         for row in rows[1:]:
             part.writestr(row.split(",")[0], whole.read(row.split(",")[0]))
-    return f"imm73:{out}"
+    return f"frl189:{out}"
 
 
-@pytest.mark.data
-def test_a_set_without_validation_faces_may_be_trained_on(data_dir: Path, tmp_path: Path) -> None:
-    spec, other = _without_validation(data_dir, tmp_path / "part.zip"), f"helen29:{data_dir / 'helen29.zip'}"
-    assert [store.name for store in open_stores([spec, other], "val", tmp_path / "cache")] == ["helen29"]
+def test_a_set_without_validation_faces_may_be_trained_on(faces_dir: Path, tmp_path: Path) -> None:
+    spec, other = _without_validation(faces_dir, tmp_path / "part.zip"), f"frl189+middles:{faces_dir / 'frl189.zip'}"
+    assert [store.name for store in open_stores([spec, other], "val", tmp_path / "cache")] == ["frl189+middles"]
     with pytest.raises(DataError, match="no faces for validation"):
         open_stores([spec], "val", tmp_path / "cache")
 
@@ -78,13 +77,12 @@ def test_only_training_photographs_are_labelled_and_none_twice(data_dir: Path) -
         assert not set(data.files) & set(load_dataset(f"{name}:{data_dir / name}.zip", "val").files)
 
 
-@pytest.mark.data
-def test_mediapipe_labels_photographs(data_dir: Path, tmp_path: Path) -> None:
+def test_mediapipe_labels_photographs(faces_dir: Path, tmp_path: Path) -> None:
     pytest.importorskip("mediapipe.python.solutions.face_mesh")
-    data = load_dataset(f"imm73:{data_dir / 'imm73.zip'}", "train")[:4]
+    data = load_dataset(f"frl189:{faces_dir / 'frl189.zip'}", "train")[:4]
     write_labels([data], tmp_path / "mesh.zip")
     made = load_dataset(f"mesh:{tmp_path / 'mesh.zip'}", "train")
-    assert made.groups == tuple(f"imm73/{group}" for group in data.groups)
+    assert made.groups == tuple(f"frl189/{group}" for group in data.groups)
     assert made.read(made.files[0]) == data.read(data.files[0])
     pupils = [layout.query.indices("left_pupil")[0] for layout in (made.layout, data.layout)]
     gaps = np.linalg.norm(made.points[:, pupils[0]] - data.points[:, pupils[1]], axis=-1)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from fractions import Fraction
-from itertools import islice
 from pathlib import Path
 
 import cv2
@@ -34,9 +33,10 @@ def astronaut(
     return picture, box_of(POINTS @ matrix.T + affine[:, 2])
 
 
-def photographs(data: Path, count: int) -> list[Photograph]:
-    """The first annotated photographs of w68's validation split."""
-    return list(islice(read_photographs(data, COLLECTIONS[0], "val"), count))
+def photographs(data: Path, name: str, split: str | None = None) -> list[Photograph]:
+    """The annotated photographs of one zip, or of one split of it."""
+    [collection] = [collection for collection in COLLECTIONS if collection.name == name]
+    return list(read_photographs(data, collection, split))
 
 
 def overlap(found: Detections, box: FloatArray) -> float:

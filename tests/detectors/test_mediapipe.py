@@ -65,9 +65,10 @@ def test_tiles_find_small_faces() -> None:
 
 
 @needed
-@pytest.mark.data
-def test_converted_boxes_fit_annotated_faces(data_dir: Path) -> None:
-    known = photographs(data_dir, 40)
+@pytest.mark.parametrize("name", ["frl189", pytest.param("w68", marks=pytest.mark.data)])
+def test_converted_boxes_fit_annotated_faces(name: str, request: pytest.FixtureRequest) -> None:
+    folder: Path = request.getfixturevalue("data_dir" if name == "w68" else "faces_dir")
+    known = photographs(folder, name, "val")[:40]
     detector = load_detector("mediapipe") if carries_models() else None
     if detector is None:
         pytest.skip("this mediapipe contains no full-range model")

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from scipy.integrate import trapezoid
 
-from tests.faces import Template, dataset
+from tests.faces import Template, dataset, template_faces, write_table
 from vtrack.cli.eval import _detected
 from vtrack.cli.main import main
 from vtrack.data import Dataset
@@ -202,13 +202,12 @@ def test_curves_are_drawn(tmp_path: Path) -> None:
 # The command, with a shipped model and real photographs
 
 
-@pytest.mark.data
-def test_the_command(data_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    data = ["--data", f"imm73:{data_dir / 'imm73.zip'}", "--model", "fast", "--device", "cpu"]
+def test_the_command(faces_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = ["--data", f"frl189:{faces_dir / 'frl189.zip'}", "--model", "fast", "--device", "cpu"]
     assert main(["eval", *data, "--json", "--sheet", str(tmp_path / "faces.png"), "--sheet-faces", "4"]) == 0
     report = json.loads(capsys.readouterr().out)
     (figures,) = report["results"]
-    assert report["split"] == "val" and figures["faces"] == 30 and 0 < figures["nme"] < 15
+    assert report["split"] == "val" and figures["faces"] == 6 and 0 < figures["nme"] < 15
     assert (tmp_path / "faces.png").stat().st_size > 10_000
     assert main(["eval", *data, "--shift", "0.2", "--shrink", "0.1"]) == 0
     text = capsys.readouterr().out
@@ -240,13 +239,13 @@ def test_the_parts_command(capsys: pytest.CaptureFixture[str], tmp_path: Path) -
     assert "did you mean lips" in capsys.readouterr().err
 
 
-@pytest.mark.data
-def test_positions_computed_by_the_command(data_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    specs = [f"w68:{data_dir / 'w68.zip'}", f"helen29:{data_dir / 'helen29.zip'}"]
+def test_positions_computed_by_the_command(faces_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    made = write_table(tmp_path / "made.csv", template_faces(load_layout("300w")))
+    specs = [f"300w:{made}", f"frl189:{faces_dir / 'frl189.zip'}"]
     assert main(["parts", "--json", *(word for spec in specs for word in ("--fit", spec))]) == 0
     content = json.loads(capsys.readouterr().out)
     assert content["parts"]["outer_lip"]["length"] == 13
-    assert len(content["positions"]) == 68 + 29
+    assert len(content["positions"]) == 68 + 189
     assert main(["parts", "--fit", specs[1]]) == 1
     assert "starts from the mean shape of 300w" in capsys.readouterr().err
 

@@ -79,10 +79,9 @@ def test_places_have_codes_of_their_own_also_outside_the_crop() -> None:
     assert torch.cdist(codes, codes).fill_diagonal_(9.0).min() > 0.5
 
 
-@pytest.mark.data
-def test_learnable_parts_have_rows_of_their_own_by_name(data_dir: Path, tmp_path: Path) -> None:
-    store = open_stores([f"imm73:{data_dir}/imm73.zip"], "val", tmp_path)[0]
-    network = Udfld(UdfldConfig(input_size=64, dim=32, heads=4, parts="learnable", vocabulary=30)).eval()
+def test_learnable_parts_have_rows_of_their_own_by_name(faces_dir: Path, tmp_path: Path) -> None:
+    store = open_stores([f"frl189:{faces_dir}/frl189.zip"], "val", tmp_path)[0]
+    network = Udfld(UdfldConfig(input_size=64, dim=32, heads=4, parts="learnable", vocabulary=40)).eval()
     network.prepare([store])
     names = tuple(dict.fromkeys(store.layout.query.parts))
     positions = torch.full((len(names),), 0.5)

@@ -20,7 +20,7 @@ from vtrack.training.studies.ablate import tables, variants
 TINY = UdfldConfig(input_size=64, dim=32, heads=4, layers=0, hidden=32)
 
 
-@pytest.mark.parametrize("name", ["w68", "scut86", "frl189", "helen29", "imm73", "wflw", "cofw"])
+@pytest.mark.parametrize("name", ["w68", "scut86", "frl189", "helen29", "frl189", "wflw", "cofw"])
 def test_every_second_point_is_chosen_on_both_sides_of_the_face(name: str) -> None:
     layout = layout_of(name)
     second = layout.every_second
@@ -29,33 +29,31 @@ def test_every_second_point_is_chosen_on_both_sides_of_the_face(name: str) -> No
     assert not second[[i for i, part in enumerate(layout.query.parts) if layout.query.parts.count(part) == 1]].any()
 
 
-@pytest.mark.data
-def test_points_held_out_are_never_asked_for(data_dir: Path, tmp_path: Path) -> None:
-    store = open_stores([f"imm73:{data_dir}/imm73.zip"], "val", tmp_path)[0]
+def test_points_held_out_are_never_asked_for(faces_dir: Path, tmp_path: Path) -> None:
+    store = open_stores([f"frl189:{faces_dir}/frl189.zip"], "val", tmp_path)[0]
     second = store.layout.every_second
     for seed in range(5):
         batch = draw_batch(store, 64, 1.25, 4, 20, Augmentation(), np.random.default_rng(seed), hold_out=True)
         assert not second[batch.chosen].any() and len(batch.chosen) == batch.points.shape[1]
         assert batch.query.parts == tuple(store.layout.query.parts[i] for i in batch.chosen)
-    fixed = Recipe((f"imm73:{data_dir}/imm73.zip",), model=RegressionConfig("resnet18-half", 64, "imm73"), steps=1)
+    fixed = Recipe((f"frl189:{faces_dir}/frl189.zip",), model=RegressionConfig("resnet18-half", 64, "frl189"), steps=1)
     with pytest.raises(UsageError, match="only udfld can leave some out"):
-        train(Recipe(**{**vars(fixed), "hold_out": ("imm73",)}), tmp_path / "run")
+        train(Recipe(**{**vars(fixed), "hold_out": ("frl189",)}), tmp_path / "run")
 
 
-@pytest.mark.data
-def test_both_tables_are_made(data_dir: Path, tmp_path: Path) -> None:
-    specs = tuple(f"{name}:{data_dir}/{name}.zip" for name in ("imm73", "frl189"))
+def test_both_tables_are_made(faces_dir: Path, tmp_path: Path) -> None:
+    specs = tuple(f"{name}:{faces_dir}/frl189.zip" for name in ("frl189", "frl189+middles"))
     base = Recipe(specs, model=TINY, steps=4, batch=4)
     lines: list[str] = []
     made = tables(base, tmp_path, lines.append)
     first, second = made.split("\n\n")
-    assert first.splitlines()[0] == "| learned from | imm73 | frl189 | imm73, boxes off by 0.2 |"
+    assert first.splitlines()[0] == "| learned from | frl189 | frl189+middles | frl189, boxes off by 0.2 |"
     assert len(first.splitlines()) == 2 + len(variants(base))
-    assert "| frl189 alone |  |" in first
-    assert second.splitlines()[0] == "| of imm73 | every second point | the others |"
+    assert "| frl189+middles alone |  |" in first
+    assert second.splitlines()[0] == "| of frl189 | every second point | the others |"
     assert [line.split(" | ")[0] for line in second.strip().splitlines()[2:]] == [
         "| all sets",
-        "| imm73 alone",
-        "| imm73 alone, every second point held out",
+        "| frl189 alone",
+        "| frl189 alone, every second point held out",
     ]
-    assert any(line.startswith("imm73 alone, learnable parts: step 2/2") for line in lines)
+    assert any(line.startswith("frl189 alone, learnable parts: step 2/2") for line in lines)

@@ -37,11 +37,10 @@ def test_every_row_of_every_table_is_a_model_that_can_be(size: int) -> None:
     assert sum(map(len, tables(size).values())) > len(networks)
 
 
-@pytest.mark.data
-def test_a_table_is_made_once(data_dir: Path, tmp_path: Path) -> None:
-    data = load_dataset(f"imm73:{data_dir}/imm73.zip", "val")
-    base = Recipe(data=(f"imm73:{data_dir}/imm73.zip",), steps=2, batch=4)
-    shape = {"backbone": "resnet18-half", "input_size": 64, "layout": "imm73"}
+def test_a_table_is_made_once(faces_dir: Path, tmp_path: Path) -> None:
+    data = load_dataset(f"frl189:{faces_dir}/frl189.zip", "val")
+    base = Recipe(data=(f"frl189:{faces_dir}/frl189.zip",), steps=2, batch=4)
+    shape = {"backbone": "resnet18-half", "input_size": 64, "layout": "frl189"}
     graph = Row(
         "maps", "gcn", MAPS | {"graph_weight": 0.0}, looks={"clean": {"as": "heatmap"}, "occluded": {"occluded": True}}
     )
@@ -57,10 +56,9 @@ def test_a_table_is_made_once(data_dir: Path, tmp_path: Path) -> None:
     assert not lines
 
 
-@pytest.mark.data
-def test_the_graph_of_a_face_is_drawn(data_dir: Path) -> None:
-    data = load_dataset(f"imm73:{data_dir}/imm73.zip", "val")
-    shape = {"backbone": "resnet18-half", "input_size": 64, "layout": "imm73"}
+def test_the_graph_of_a_face_is_drawn(faces_dir: Path) -> None:
+    data = load_dataset(f"frl189:{faces_dir}/frl189.zip", "val")
+    shape = {"backbone": "resnet18-half", "input_size": 64, "layout": "frl189"}
     engines = {}
     for system, knobs in (("gcn", MAPS), ("regression", {})):
         config = make_config(system, shape | knobs)

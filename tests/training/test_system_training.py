@@ -23,15 +23,13 @@ from vtrack.training.landmarks.loop import train
 from vtrack.training.landmarks.publish import publish
 from vtrack.training.landmarks.recipe import Recipe
 
-pytestmark = pytest.mark.data
-
-SMALL: dict[str, Any] = {"backbone": "resnet18-half", "input_size": 64, "layout": "imm73"}
+SMALL: dict[str, Any] = {"backbone": "resnet18-half", "input_size": 64, "layout": "frl189"}
 MAPS: dict[str, Any] = {"resolution": 16, "neck": "pyramid", "dim": 16}
 
 
-def recipe(data_dir: Path, system: str, **knobs: Any) -> Recipe:
+def recipe(faces_dir: Path, system: str, **knobs: Any) -> Recipe:
     config = make_config(system, SMALL | knobs)
-    return Recipe(data=(f"imm73:{data_dir}/imm73.zip",), model=config, steps=4, batch=4, every=4, rate=3e-3)
+    return Recipe(data=(f"frl189:{faces_dir}/frl189.zip",), model=config, steps=4, batch=4, every=4, rate=3e-3)
 
 
 def kept(run: Path) -> dict[str, torch.Tensor]:
@@ -48,9 +46,9 @@ def kept(run: Path) -> dict[str, torch.Tensor]:
     ],
 )
 def test_a_run_becomes_a_model_that_torch_and_onnx_agree_on(
-    system: str, knobs: dict[str, Any], data_dir: Path, tmp_path: Path
+    system: str, knobs: dict[str, Any], faces_dir: Path, tmp_path: Path
 ) -> None:
-    train(recipe(data_dir, system, **knobs), tmp_path / "run")
+    train(recipe(faces_dir, system, **knobs), tmp_path / "run")
     with (tmp_path / "run" / "log.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert {"spread", "presence", "validation"} < set(rows[-1])
@@ -93,9 +91,9 @@ def test_any_heatmap_model_can_be_read_by_any_decoder(tmp_path: Path) -> None:
         load_model(card, device="cpu", settings={"dim": "8"})
 
 
-def test_a_graph_on_a_finished_heatmap_model(data_dir: Path, tmp_path: Path) -> None:
-    train(recipe(data_dir, "heatmap", **MAPS), tmp_path / "maps")
-    graph = recipe(data_dir, "gcn", **MAPS, visual=8, classes=8, frozen=True)
+def test_a_graph_on_a_finished_heatmap_model(faces_dir: Path, tmp_path: Path) -> None:
+    train(recipe(faces_dir, "heatmap", **MAPS), tmp_path / "maps")
+    graph = recipe(faces_dir, "gcn", **MAPS, visual=8, classes=8, frozen=True)
     train(replace(graph, start=str(tmp_path / "maps")), tmp_path / "graph")
     maps, both = kept(tmp_path / "maps"), kept(tmp_path / "graph")
     shared = [name for name in maps if name.startswith(("backbone.", "neck.", "out."))]
@@ -103,32 +101,32 @@ def test_a_graph_on_a_finished_heatmap_model(data_dir: Path, tmp_path: Path) -> 
     assert all(torch.equal(maps[name], both[name]) for name in shared)
 
 
-def test_rht_keeps_training_faces_as_references(data_dir: Path, tmp_path: Path) -> None:
+def test_rht_keeps_training_faces_as_references(faces_dir: Path, tmp_path: Path) -> None:
     knobs = {"widths": (16, 8, 8), "hidden": 16, "heads": 2, "encoder_layers": 1, "references": 3}
-    train(recipe(data_dir, "rht", **knobs), tmp_path / "run")
+    train(recipe(faces_dir, "rht", **knobs), tmp_path / "run")
     weights = kept(tmp_path / "run")
     assert weights["references.images"].dtype == torch.uint8
     assert weights["references.images"].float().std((1, 2, 3)).min() > 10
     assert ((weights["references.points"] > -0.5) & (weights["references.points"] < 1.5)).all()
 
 
-def test_published_weights_to_start_from(data_dir: Path, tmp_path: Path) -> None:
+def test_published_weights_to_start_from(faces_dir: Path, tmp_path: Path) -> None:
     tensors = published.tensors(published.resnet((2, 2, 2, 2), wide=False))
     torch.save(tensors, tmp_path / "resnet18.pth")
     started = replace(
-        recipe(data_dir, "regression", backbone="resnet18"), init=str(tmp_path / "resnet18.pth"), steps=1, rate=1e-9
+        recipe(faces_dir, "regression", backbone="resnet18"), init=str(tmp_path / "resnet18.pth"), steps=1, rate=1e-9
     )
     train(started, tmp_path / "run")
     assert torch.allclose(kept(tmp_path / "run")["backbone.conv1.weight"], tensors["conv1.weight"], atol=1e-4)
 
 
-def test_what_does_not_fit_is_refused(data_dir: Path, tmp_path: Path) -> None:
+def test_what_does_not_fit_is_refused(faces_dir: Path, tmp_path: Path) -> None:
     wrong = make_config("regression", SMALL | {"layout": "300w"})
-    with pytest.raises(UsageError, match="has the points of the layout 300w, imm73 those of imm73"):
-        train(replace(recipe(data_dir, "regression"), model=wrong), tmp_path / "run")
-    train(replace(recipe(data_dir, "regression"), steps=1), tmp_path / "run")
+    with pytest.raises(UsageError, match="has the points of the layout 300w, frl189 those of frl189"):
+        train(replace(recipe(faces_dir, "regression"), model=wrong), tmp_path / "run")
+    train(replace(recipe(faces_dir, "regression"), steps=1), tmp_path / "run")
     with pytest.raises(UsageError, match="is of another model"):
-        train(recipe(data_dir, "heatmap", **MAPS), tmp_path / "run")
+        train(recipe(faces_dir, "heatmap", **MAPS), tmp_path / "run")
     with pytest.raises(UsageError, match=r"only \d+ of the \d+ weights there fit"):
-        other = recipe(data_dir, "rht", backbone="resnet50", widths=(16, 8, 8), heads=2, hidden=16, layout="imm73")
+        other = recipe(faces_dir, "rht", backbone="resnet50", widths=(16, 8, 8), heads=2, hidden=16, layout="frl189")
         train(replace(other, start=str(tmp_path / "run")), tmp_path / "other")

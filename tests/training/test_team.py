@@ -8,7 +8,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
 import torch
 
 from vtrack.training.common.checkpoint import load_run
@@ -67,10 +66,9 @@ def test_alone_there_is_nobody_to_agree_with() -> None:
     team.leave()
 
 
-@pytest.mark.data
-def test_two_processes_train_one_model(data_dir: Path, tmp_path: Path) -> None:
+def test_two_processes_train_one_model(faces_dir: Path, tmp_path: Path) -> None:
     command = [
-        *("-m", "vtrack", "train", "--data", f"imm73:{data_dir}/imm73.zip", "--size", "64", "--dim", "32"),
+        *("-m", "vtrack", "train", "--data", f"frl189:{faces_dir}/frl189.zip", "--size", "64", "--dim", "32"),
         *("--layers", "1", "--batch", "4", "--every", "2", "--out", "run"),
     ]
     done = torchrun(*command, "--steps", "2", cwd=tmp_path)

@@ -36,8 +36,8 @@ TINY = UdfldConfig(input_size=64, dim=32, heads=4, layers=1, hidden=32)
 
 
 @pytest.fixture(scope="module")
-def store(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Store:
-    return open_stores([f"imm73:{data_dir}/imm73.zip"], "val", tmp_path_factory.mktemp("cache"))[0]
+def store(faces_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Store:
+    return open_stores([f"frl189:{faces_dir}/frl189.zip"], "val", tmp_path_factory.mktemp("cache"))[0]
 
 
 def test_wing_loss_is_logarithmic_near_and_linear_far() -> None:
@@ -101,7 +101,6 @@ def test_points_without_labels_and_empty_crops_cost_nothing_but_presence() -> No
     assert told["presence"] < 1e-3
 
 
-@pytest.mark.data
 def test_an_undisturbed_batch_is_what_validation_sees(store: Store) -> None:
     images, points, _ = next(plain_batches(store, 96, 1.25, len(store)))
     batch = draw_batch(store, 96, 1.25, len(store), 999, CALM, np.random.default_rng(0))
@@ -148,7 +147,6 @@ def test_labels_that_count_from_one_stay_as_far_right_of_their_points_in_the_mir
     assert np.allclose(off[nearest, np.arange(16)], [pixel * 2 / 1.25, 0.0], atol=1e-5)
 
 
-@pytest.mark.data
 def test_flipped_faces_keep_their_left_on_the_left(store: Store) -> None:
     rng = np.random.default_rng(5)
     batch = draw_batch(store, 64, 1.25, len(store), 999, replace(CALM, flip=True), rng)
@@ -159,9 +157,8 @@ def test_flipped_faces_keep_their_left_on_the_left(store: Store) -> None:
     assert (faces[:, left, 0].mean(1) < faces[:, right, 0].mean(1)).all()
 
 
-@pytest.mark.data
-def test_a_run_learns_resumes_to_the_step_and_becomes_a_model(data_dir: Path, tmp_path: Path) -> None:
-    recipe = Recipe(data=(f"imm73:{data_dir}/imm73.zip",), model=TINY, steps=8, batch=4, every=4, rate=3e-3)
+def test_a_run_learns_resumes_to_the_step_and_becomes_a_model(faces_dir: Path, tmp_path: Path) -> None:
+    recipe = Recipe(data=(f"frl189:{faces_dir}/frl189.zip",), model=TINY, steps=8, batch=4, every=4, rate=3e-3)
     train(recipe, tmp_path / "whole")
     stopped = _Stop()
     with pytest.raises(_Stop):
@@ -177,7 +174,7 @@ def test_a_run_learns_resumes_to_the_step_and_becomes_a_model(data_dir: Path, tm
     assert all(torch.equal(whole[name], loaded[name]) for name in whole)
 
     card = publish(tmp_path / "whole", "tiny", "a test", tmp_path / "models")
-    assert read_card(card).scores["imm73"]["errors_within_sigma_percent"] == pytest.approx(68, abs=1)
+    assert read_card(card).scores["frl189"]["errors_within_sigma_percent"] == pytest.approx(68, abs=1)
     images = np.random.default_rng(0).integers(0, 256, (3, 3, 64, 64), dtype=np.uint8)
     query = open_stores(recipe.data, "val", tmp_path / "cache")[0].layout.query
     by_torch = load_model(str(card), device="cpu", engine="torch").predict(images, query)
@@ -187,10 +184,9 @@ def test_a_run_learns_resumes_to_the_step_and_becomes_a_model(data_dir: Path, tm
     assert np.allclose(by_torch.presence, by_onnx.presence, atol=1e-4)
 
 
-@pytest.mark.data
-def test_training_goes_on_from_a_published_model(data_dir: Path, tmp_path: Path) -> None:
+def test_training_goes_on_from_a_published_model(faces_dir: Path, tmp_path: Path) -> None:
     """Its norms are folded away; before the first step the new run must be as good as the model is, in training too."""
-    recipe = Recipe(data=(f"imm73:{data_dir}/imm73.zip",), model=TINY, steps=8, batch=4, every=8, rate=3e-3)
+    recipe = Recipe(data=(f"frl189:{faces_dir}/frl189.zip",), model=TINY, steps=8, batch=4, every=8, rate=3e-3)
     train(recipe, tmp_path / "run")
     publish(tmp_path / "run", "tiny", "a test", tmp_path)
     stores = open_stores(recipe.data, "val", tmp_path / "cache")
@@ -198,7 +194,7 @@ def test_training_goes_on_from_a_published_model(data_dir: Path, tmp_path: Path)
         Run(replace(recipe, start=str(start)), tmp_path / "new", stores)
         for start in (tmp_path / "run", tmp_path / "tiny.safetensors")
     )
-    assert after.validate(stores)["imm73"] == pytest.approx(before.validate(stores)["imm73"], rel=2e-3)
+    assert after.validate(stores)["frl189"] == pytest.approx(before.validate(stores)["frl189"], rel=2e-3)
     crops = torch.from_numpy(next(plain_batches(stores[0], 64, 1.25, 64))[0])
     learning, done = after.model.train().backbone, after.mean.eval().backbone
     for one, other in zip(learning(normalise(crops)), done(normalise(crops)), strict=True):
@@ -211,20 +207,19 @@ def test_training_goes_on_from_a_published_model(data_dir: Path, tmp_path: Path)
         Run(replace(recipe, start=str(tmp_path / "absent.safetensors")), tmp_path / "none", stores)
 
 
-@pytest.mark.data
 def test_a_wider_backbone_starts_as_the_narrow_one_and_its_copies_part_ways(
-    data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    faces_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
         "vtrack.training.common.precision.pays_on_cpu", lambda: False
     )  # half precision rounds either otherwise
-    recipe = Recipe(data=(f"imm73:{data_dir}/imm73.zip",), model=TINY, steps=8, batch=4, every=8, rate=3e-3)
+    recipe = Recipe(data=(f"frl189:{faces_dir}/frl189.zip",), model=TINY, steps=8, batch=4, every=8, rate=3e-3)
     train(recipe, tmp_path / "narrow")
     stores = open_stores(recipe.data, "val", tmp_path / "cache")
     narrow = Run(recipe, tmp_path / "narrow", stores)
     wider = replace(recipe, model=replace(TINY, backbone="resnet18"), start=str(tmp_path / "narrow"))
     run = Run(wider, tmp_path / "wide", stores)
-    assert run.validate(stores)["imm73"] == pytest.approx(narrow.validate(stores)["imm73"], rel=1e-4)
+    assert run.validate(stores)["frl189"] == pytest.approx(narrow.validate(stores)["frl189"], rel=1e-4)
     second = run.model.state_dict()["backbone.layer1.0.conv2.weight"]
     assert not torch.allclose(second[:, :32], second[:, 32:], atol=1e-3)  # what reads the copies tells them apart
     first = run.model.state_dict()["backbone.conv1.weight"]
@@ -242,9 +237,8 @@ def test_only_a_whole_number_of_times_the_width_is_spread() -> None:
     assert torch.allclose(thrice["out.weight"].view(4, 3, 32).sum(1), torch.ones(4, 32))
 
 
-@pytest.mark.data
-def test_a_teacher_moves_labels_towards_what_it_says(data_dir: Path, tmp_path: Path) -> None:
-    store = open_stores([f"imm73:{data_dir}/imm73.zip"], "val", tmp_path / "cache")[0]
+def test_a_teacher_moves_labels_towards_what_it_says(faces_dir: Path, tmp_path: Path) -> None:
+    store = open_stores([f"frl189:{faces_dir}/frl189.zip"], "val", tmp_path / "cache")[0]
     labels = store.points + np.float32(0.03)
     labels[0, 3] = np.nan
     wrong = replace(store, points=labels)
@@ -252,7 +246,7 @@ def test_a_teacher_moves_labels_towards_what_it_says(data_dir: Path, tmp_path: P
     assert np.isnan(whole[0, 3]).all() and np.isnan(whole).sum() == 2
     assert np.linalg.norm(whole - store.points, axis=-1)[1:].mean() < 0.01  # wrong by 0.04 before
     assert np.allclose(half, (whole + labels) / 2, equal_nan=True, atol=1e-6)
-    recipe = Recipe((f"imm73:{data_dir}/imm73.zip",), model=TINY, steps=2, batch=4, teacher="fast")
+    recipe = Recipe((f"frl189:{faces_dir}/frl189.zip",), model=TINY, steps=2, batch=4, teacher="fast")
     assert train(recipe, tmp_path / "run").exists()
     for faulty, message in (({"teacher": "none"}, "there is no model 'none'"), ({"teacher_share": 0.0}, "lie in 0..1")):
         with pytest.raises((UsageError, ModelError), match=message):
@@ -264,9 +258,8 @@ def test_a_teacher_s_share_is_nothing_without_a_teacher(capsys: pytest.CaptureFi
     assert "name it by --teacher" in capsys.readouterr().err
 
 
-@pytest.mark.data
-def test_runs_have_a_mean_that_can_be_published(data_dir: Path, tmp_path: Path) -> None:
-    recipe = Recipe((f"imm73:{data_dir}/imm73.zip",), model=TINY, steps=2, batch=4)
+def test_runs_have_a_mean_that_can_be_published(faces_dir: Path, tmp_path: Path) -> None:
+    recipe = Recipe((f"frl189:{faces_dir}/frl189.zip",), model=TINY, steps=2, batch=4)
     train(recipe, tmp_path / "one")
     train(replace(recipe, start=str(tmp_path / "one"), seed=1), tmp_path / "other")
     runs = tmp_path / "one", tmp_path / "other"
@@ -293,9 +286,8 @@ def test_runs_have_a_mean_that_can_be_published(data_dir: Path, tmp_path: Path) 
     train(replace(recipe, start=str(tmp_path / "mean")), tmp_path / "on")
 
 
-@pytest.mark.data
-def test_only_some_weights_may_learn(data_dir: Path, tmp_path: Path) -> None:
-    recipe = Recipe((f"imm73:{data_dir}/imm73.zip",), model=replace(TINY, layers=2), steps=2, batch=4)
+def test_only_some_weights_may_learn(faces_dir: Path, tmp_path: Path) -> None:
+    recipe = Recipe((f"frl189:{faces_dir}/frl189.zip",), model=replace(TINY, layers=2), steps=2, batch=4)
     train(recipe, tmp_path / "whole")
     start = load_weights(tmp_path / "whole" / CHECKPOINT)
     # A layer less is all that need not fit.
@@ -329,24 +321,22 @@ def test_only_some_weights_may_learn(data_dir: Path, tmp_path: Path) -> None:
         train(replace(shorter, start=""), tmp_path / "wrong")
 
 
-@pytest.mark.data
-def test_what_is_said_of_a_data_set_that_is_not_there(data_dir: Path, tmp_path: Path) -> None:
-    recipe = Recipe((f"imm73:{data_dir}/imm73.zip",), model=TINY, steps=1, batch=4)
+def test_what_is_said_of_a_data_set_that_is_not_there(faces_dir: Path, tmp_path: Path) -> None:
+    recipe = Recipe((f"frl189:{faces_dir}/frl189.zip",), model=TINY, steps=1, batch=4)
     for said in (
         {"shares": {"w68": 2.0}},
         {"trust": {"w68": 0.5}},
         {"first_pixel": {"w68": 1.0}},
         {"hold_out": ("w68",)},
     ):
-        with pytest.raises(UsageError, match="there is no data set 'w68' here, only imm73"):
+        with pytest.raises(UsageError, match="there is no data set 'w68' here, only frl189"):
             train(replace(recipe, **said), tmp_path / "run")  # type: ignore[arg-type]
 
 
-@pytest.mark.data
-def test_a_published_model_tells_what_it_was_taught(data_dir: Path, tmp_path: Path) -> None:
-    recipe = Recipe((f"imm73:{data_dir}/imm73.zip",), model=TINY, steps=1, batch=4, hold_out=("imm73",))
+def test_a_published_model_tells_what_it_was_taught(faces_dir: Path, tmp_path: Path) -> None:
+    recipe = Recipe((f"frl189:{faces_dir}/frl189.zip",), model=TINY, steps=1, batch=4, hold_out=("frl189",))
     train(recipe, tmp_path / "run")
-    layout = load_layout("imm73")
+    layout = load_layout("frl189")
     told = read_card(publish(tmp_path / "run", "tiny", "a test", tmp_path)).taught
     assert told == taught_positions([(layout, True)])
     assert sum(len(places["knots"]) for places in told.values()) == (~layout.every_second).sum()
@@ -360,9 +350,8 @@ class _Stop(Exception):
             raise self
 
 
-@pytest.mark.data
-def test_a_checkpoint_of_another_model_is_refused(data_dir: Path, tmp_path: Path) -> None:
-    recipe = Recipe(data=(f"imm73:{data_dir}/imm73.zip",), model=TINY, steps=1, batch=2)
+def test_a_checkpoint_of_another_model_is_refused(faces_dir: Path, tmp_path: Path) -> None:
+    recipe = Recipe(data=(f"frl189:{faces_dir}/frl189.zip",), model=TINY, steps=1, batch=2)
     train(recipe, tmp_path / "run")
     with pytest.raises(UsageError, match="is of another model"):
         train(replace(recipe, model=replace(TINY, dim=16)), tmp_path / "run")
