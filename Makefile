@@ -34,16 +34,16 @@ wheel: $(READY)
 	rm -rf build dist
 	$(BIN)/python -m build --wheel
 
-$(READY): pyproject.toml constraints.txt
+$(READY): pyproject.toml .ci/constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
+	$(BIN)/python -m pip install --quiet -c .ci/constraints.txt -e '.[dev]'
 	touch $@
 
-$(MEDIAPIPE_READY): pyproject.toml constraints-mediapipe.txt
+$(MEDIAPIPE_READY): pyproject.toml .ci/constraints-mediapipe.txt
 	$(PYTHON) -m venv $(MEDIAPIPE_VENV)
 	$(MEDIAPIPE_VENV)/bin/python -m pip install --quiet --upgrade pip
-	$(MEDIAPIPE_VENV)/bin/python -m pip install --quiet -c constraints-mediapipe.txt -e '.[mediapipe]' pytest pytest-timeout scikit-image
+	$(MEDIAPIPE_VENV)/bin/python -m pip install --quiet -c .ci/constraints-mediapipe.txt -e '.[mediapipe]' pytest pytest-timeout scikit-image
 	touch $@
 
 clean:
