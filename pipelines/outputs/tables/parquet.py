@@ -82,7 +82,7 @@ class ParquetTable(FileSink):
             cells = self._cells[: self._rows].T
             absent = np.isnan(cells)
             arrays = [
-                self._arrow.array(np.where(mask, 0, values).astype(kind.to_pandas_dtype()), mask=mask)
+                self._arrow.array(np.where(mask, 0, values), mask=mask).cast(kind)
                 for values, mask, kind in zip(cells, absent, self._schema.types, strict=True)
             ]
             self._writer.write_table(self._arrow.Table.from_arrays(arrays, schema=self._schema))
