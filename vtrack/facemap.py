@@ -65,7 +65,7 @@ class _Label:
 def draw_map(query: Query | None = None) -> ImageArray:
     """(H, W, 3) RGB map of a query's parts and points; of all parts with their default points when there is none."""
     curves = load_template().curves
-    points = {part: PARTS[part].positions() for part in GROUPS["all"] if part in curves}
+    points = {part: PARTS[part].positions() for part in (*GROUPS["all"], *GROUPS["portrait"]) if part in curves}
     if query:
         absent = sorted(set(query.parts) - set(curves))
         if absent:

@@ -44,7 +44,8 @@ def test_a_closed_part_gets_distinct_points() -> None:
 
 
 def test_groups_hold_known_parts() -> None:
-    assert set(GROUPS["all"]) == {name for name in PARTS if not is_of_mesh(name)}
+    assert {*GROUPS["all"], *GROUPS["portrait"]} == {name for name in PARTS if not is_of_mesh(name)}
+    assert not set(GROUPS["all"]) & set(GROUPS["portrait"])
     for members in GROUPS.values():
         assert set(members) <= set(PARTS)
     assert {"eyes", "brows", "lips", "nose", "pupils", "face"} <= set(GROUPS)

@@ -23,6 +23,7 @@ from vtrack.models.decoding.interpolation import TaughtPositions, plan_query, ta
 from vtrack.models.engines.base import encode_query
 from vtrack.models.export.standalone import FixedQueryNetwork, export
 from vtrack.models.networks import load_network
+from vtrack.parts import ENDS
 from vtrack.pipelines.bench.models import spread_query
 from vtrack.query import parse_query
 from vtrack.types import FloatArray, ImageArray, LandmarkModel, Query
@@ -206,7 +207,8 @@ def test_weights() -> None:
     np.testing.assert_allclose(plan.sigma.sum(1), 1, atol=1e-5)
     assert plan.sigma.min() >= 0
     for part in dict.fromkeys(query.parts):
-        others = [i for i, name in enumerate(plan.network_query.parts) if name != part]
+        own = {part, *(end for end, _ in ENDS.get(part, {}).values())}
+        others = [i for i, name in enumerate(plan.network_query.parts) if name not in own]
         assert not plan.points[np.ix_(query.indices(part), others)].any()
     few = query.indices("left_pupil")
     assert {plan.network_query.positions[i] for i in plan.points[few].argmax(1)} == {
@@ -248,6 +250,22 @@ def test_the_chin_ends_at_its_crease_and_at_the_jaw() -> None:
     told = [points_of(plan.network_query)[int(row.argmax())] for row in plan.points]
     assert told == [("chin_crease", 0.5), ("chin", pytest.approx(1 / 3, abs=1e-5)), ("jaw", 0.5)]
     np.testing.assert_allclose(plan.points.max(1), 1, atol=1e-6)
+
+
+def test_the_middle_of_a_brow_lies_between_its_edges() -> None:
+    plan = plan_query(parse_query("left_brow_center,jaw:17,right_brow_center"), FAST)
+    assert plan.points is not None and plan.sigma is not None
+    parts = [plan.network_query.parts[i] for i in np.flatnonzero(plan.points[0])]
+    assert set(parts) == {"left_brow"}
+    np.testing.assert_allclose(plan.points.sum(1), 1, atol=1e-6)
+    curve = plan_query(along("left_brow", [2 / 9, 6.7 / 9, 0.37]), FAST)
+    assert curve.points is not None
+    places = {point: i for i, point in enumerate(points_of(plan.network_query))}
+    columns = [places[point] for point in points_of(curve.network_query) if point in places]
+    known = [i for i, point in enumerate(points_of(curve.network_query)) if point in places]
+    np.testing.assert_allclose(plan.points[0, columns], curve.points[:2, known].mean(0), atol=1e-6)
+    marked = TaughtPositions({**FAST.marked, "left_brow_center": (0.0,)}, {**FAST.knots, "left_brow_center": (0.0,)})
+    assert plan_query(along("left_brow_center", [0.0]), marked).network_query.parts == ("left_brow_center",)
 
 
 def test_left_and_right_have_the_same_knots_mirrored() -> None:

@@ -75,7 +75,9 @@ def _everything() -> tuple[dict[str, Any], str]:
     lines = ["parts (points by default, o: closed)"]
     lines += [f"  {p.name:22} {p.count:3} {'o' if p.closed else ' '}  {p.phrase}" for p in PARTS.values()]
     lines += ["", "groups"]
-    told = {name: ", ".join(members) for name, members in GROUPS.items()} | {"all": "every part but the mesh's"}
+    told = {name: ", ".join(members) for name, members in GROUPS.items()} | {
+        "all": "every part but the mesh's and those of portrait"
+    }
     lines += [f"  {name:22} {members}" for name, members in told.items()]
     lines += ["", "layouts"]
     lines += [f"  {each.name:22} {each.title}" for each in layouts]

@@ -13,9 +13,9 @@ from functools import lru_cache
 
 import numpy as np
 
-from vtrack.layouts import Layout
+from vtrack.layouts import Layout, points_of
 from vtrack.models.card import Card
-from vtrack.parts import ENDS, PARTS, Part
+from vtrack.parts import ENDS, MIDDLES, PARTS, Part
 from vtrack.types import FloatArray, Prediction, Query
 
 NEAR = 0.01
@@ -97,6 +97,31 @@ def plan_query(query: Query, taught: TaughtPositions) -> QueryPlan:
         query: The points asked for.
         taught: Positions that the model was trained on.
     """
+    sources = [_sources(part, position, taught) for part, position in points_of(query)]
+    if all(len(points) == 1 for points in sources):
+        return _curves(query, taught)
+    # Middles that nothing marks are the means of the points that they lie between.
+    points = [point for some in sources for point in some]
+    whole = _curves(Query(tuple(part for part, _ in points), tuple(at for _, at in points)), taught)
+    means = np.zeros((len(query), len(points)), np.float32)
+    column = 0
+    for row, some in enumerate(sources):
+        means[row, column : column + len(some)] = 1 / len(some)
+        column += len(some)
+    if whole.points is None or whole.sigma is None:
+        return QueryPlan(whole.network_query, means, means)
+    return QueryPlan(whole.network_query, means @ whole.points, means @ whole.sigma)
+
+
+def _sources(part: str, position: float, taught: TaughtPositions) -> tuple[tuple[str, float], ...]:
+    """The points whose mean a point is: itself, if it is marked or nothing else tells it."""
+    middle = MIDDLES.get(part, ())
+    known = part not in taught.marked and middle and all(source in taught.marked for source, _ in middle)
+    return middle if known else ((part, position),)
+
+
+def _curves(query: Query, taught: TaughtPositions) -> QueryPlan:
+    """How a query is answered whose points are all those of marked parts, or are asked for as they are."""
     parts = np.array(query.parts)
     curves = {}
     for part in dict.fromkeys(query.parts):
