@@ -72,7 +72,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("--init", default="", metavar="FILE", help="published weights for the backbone to start from: "
         "torchvision's ResNets, HRNets, timm's and FaRL's ViT, models of our own")  # fmt: skip
     parser.add_argument("--augment", action="append", default=[], metavar="KNOB=VALUE", help="how far crops are disturbed: "
-        "angle=18, scale=0.12, shift=0.06, picture=0.4, flip=1 by default")  # fmt: skip
+        "angle=18, scale=0.12, shift=0.06, picture=0.4, flip=1, shut=0 by default")  # fmt: skip
     parser.add_argument(
         "--start",
         default="",

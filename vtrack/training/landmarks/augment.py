@@ -33,6 +33,8 @@ class Augmentation:
     flip: bool = True
     picture: float = 0.4
     """Strength of light, blur, noise and occlusion; 0 for none."""
+    shut: float = 0.0
+    """Chance that eyes are shut by a warp, on faces of the 68-point layout."""
 
 
 def make_augmentation(settings: Mapping[str, str]) -> Augmentation:

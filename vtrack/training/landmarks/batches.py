@@ -9,6 +9,7 @@ import numpy as np
 from vtrack.data.store import STORED_SIDE, Store, cut, scaled
 from vtrack.imaging.crops import Crops
 from vtrack.training.landmarks.augment import Augmentation, jittered, mirrored, spoil
+from vtrack.training.landmarks.eyelids import Eyes
 from vtrack.types import FloatArray, ImageArray, Query
 
 
@@ -53,6 +54,10 @@ def draw_batch(
         flip = rng.random(count) < 0.5
         images[flip], points[flip] = mirrored(images[flip], points[flip], store.layout.mirror)
         points[flip, :, 0] += 2 * first_pixel * (store.pixels[faces] * STORED_SIDE / crops.sides)[flip, None]
+    eyes = Eyes.of(store.layout) if how.shut else None
+    if eyes is not None:
+        for i in np.flatnonzero(rng.random(count) < how.shut):
+            images[i], points[i] = eyes.shut(images[i], points[i], rng)
     chosen = np.flatnonzero(~store.layout.every_second) if hold_out else np.arange(points.shape[1])
     if most_points is not None:
         chosen = chosen[_choose(len(chosen), most_points, rng)]
