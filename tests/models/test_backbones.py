@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from tests.models import published
 from vtrack.errors import ModelError
 from vtrack.models.backbones.pretrained import init_backbone
-from vtrack.models.backbones.registry import FeaturePyramid, build_backbone
+from vtrack.models.backbones.registry import FeaturePyramid, build_backbone, normalise
 
 
 def millions(name: str, without: tuple[str, ...] = ("-",), levels: int = 4) -> float:
@@ -158,3 +158,29 @@ def test_unknown_backbones_name_the_known_ones() -> None:
         build_backbone("resnet18", stride=5)
     with pytest.raises(ModelError, match="vit-b16 gives 4 maps from stride 4"):
         build_backbone("vit-b16", stride=8)
+
+
+def test_efficientnet_lite_sees_pictures_as_its_published_weights_did(tmp_path: Path) -> None:
+    """The published networks saw (x - 127) / 128; ours are given pictures about the mean of photographs."""
+    torch.manual_seed(0)
+    theirs = build_backbone("efficientnet-lite0").eval()
+    for norm in [module for module in theirs.modules() if isinstance(module, torch.nn.BatchNorm2d)]:
+        torch.nn.init.normal_(norm.running_mean, 0, 0.1)
+    torch.save({**theirs.state_dict(), "_fc.bias": torch.zeros(1000)}, tmp_path / "lite.pth")
+    ours = build_backbone("efficientnet-lite0", levels=3).eval()
+    assert init_backbone(ours, tmp_path / "lite.pth") == []
+    # Nothing but the mean colour, so that what lies beyond the edge is the same to both.
+    pixels = torch.full((1, 3, 64, 64), 127.0)
+    pixels[..., 16:48, 16:48] = torch.randint(0, 255, (1, 3, 32, 32)).float()
+    with torch.no_grad():
+        expected, found = theirs((pixels - 127) / 128), ours(normalise(pixels))
+    assert [x.shape[1:] for x in found] == [(24, 16, 16), (40, 8, 8), (112, 4, 4)]
+    inner = slice(6, 10)
+    torch.testing.assert_close(found[0][..., inner, inner], expected[0][..., inner, inner], atol=1e-4, rtol=1e-3)
+
+
+def test_efficientnet_lite_grows() -> None:
+    sizes = [millions(f"efficientnet-lite{number}") for number in range(3)]
+    assert sizes[0] < sizes[1] < sizes[2]
+    with pytest.raises(ModelError, match="from stride 4 on"):
+        build_backbone("efficientnet-lite0", stride=8)

@@ -8,6 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+MEAN, SPREAD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
+"""Of each colour of the photographs that most published encoders saw."""
+
 
 def constant(values: float | Sequence[Any], device: torch.device) -> Tensor:
     """A small constant tensor created on its device: a copy from the CPU would synchronise and break CUDA graphs."""

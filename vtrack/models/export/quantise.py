@@ -98,7 +98,7 @@ def _bytewise(graph: Any) -> list[str]:
     return [
         node.name
         for node in graph.node
-        if node.op_type == "Conv" or (node.op_type == "Relu" and node.input[0] in convolutions)
+        if node.op_type == "Conv" or (node.op_type in ("Relu", "Clip") and node.input[0] in convolutions)
     ]
 
 

@@ -53,9 +53,13 @@ class UdfldConfig:
     position_waves: int = 0
     """Number of frequencies whose sines and cosines the position MLP gets beside the position itself: with the position
     alone it learns slowly to tell positions apart. 0 is the paper's form."""
+    levels: int = 4
+    """Maps of the backbone, from stride 4 on: 4, or 3 to leave out the coarsest and the stages that only it needs."""
     margin: float = 1.25
 
     def __post_init__(self) -> None:
+        if self.levels not in (3, 4):
+            raise ModelError(f"levels is 4 or 3, not {self.levels}")
         if self.parts not in ("language", "learnable") or (self.parts == "learnable") != (self.vocabulary > 0):
             raise ModelError(
                 f"parts must be language, or learnable with a vocabulary of at least 1, not {self.parts} with {self.vocabulary}"
@@ -72,7 +76,7 @@ class Udfld(System):
         super().__init__()
         self.config = config
         dim = config.dim
-        self.backbone = build_backbone(config.backbone)
+        self.backbone = build_backbone(config.backbone, levels=config.levels)
         channels = self.backbone.channels
         self.pyramid = FeaturePyramid(channels, dim)
         if config.parts == "learnable":

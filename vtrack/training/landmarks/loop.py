@@ -290,7 +290,9 @@ class Run:
     def _resume(self) -> None:
         tensors, state = load_run(self.path)
         mine = (self.system, json.loads(json.dumps(asdict(self.recipe.model))))
-        if (state.get("system", "udfld"), state["recipe"]["model"]) != mine:
+        # Knobs that are younger than the run have their usual value in it.
+        theirs = {**json.loads(json.dumps(asdict(type(self.recipe.model)()))), **state["recipe"]["model"]}
+        if (state.get("system", "udfld"), theirs) != mine:
             raise UsageError(f"{self.path} is of another model: {state['recipe']['model']}; choose another folder")
         if tuple(state["recipe"].get("only", ())) != self.recipe.only:
             raise UsageError(
