@@ -4,9 +4,9 @@
     python samples/make_samples.py -o DIR --clips blink,turn    some
     python samples/make_samples.py                              samples/sample.mp4, the one in the repository
 
-Each clip NAME.mp4 (H.264, and a synthetic voice in AAC) has NAME.csv beside it: a row for each frame and face with the
-68 points (300W order) in pixels of the frame, and the share of them that can be seen. The photograph comes with
-scikit-image, which must be installed.
+Each clip NAME.mp4 (H.264, with a synthetic voice in AAC) comes with NAME.csv: one row for each frame and face, with the
+68 points (300W order) in pixels of the frame and the share of visible points. The photograph comes with scikit-image,
+which must be installed.
 """
 
 from __future__ import annotations
@@ -34,29 +34,29 @@ COLUMNS = ["frame", "time_s", "face", "visible", *(f"{axis}{i}" for i in range(1
 
 @dataclass(frozen=True)
 class Clip:
-    """A short play: the pose of each face as a function of the share 0..1 of the clip that has passed."""
+    """A clip: the pose of each face as a function of the elapsed share of the clip, 0..1."""
 
     frames: int
     faces: tuple[Callable[[float], Pose], ...]
-    """The last one is nearest."""
+    """Pose functions of the faces, the nearest last."""
     cut_out: bool = False
-    """Whether the person alone moves before a backdrop, not the whole photograph."""
+    """Whether only the person moves in front of a backdrop, instead of the whole photograph."""
     noise: float = 0
-    """Standard deviation of the sensor's noise, in grey levels."""
+    """Standard deviation of sensor noise, in grey levels."""
 
 
 def wave(u: float, turns: float = 1, phase: float = 0) -> float:
-    """-1..1, from 0."""
+    """Return a sine wave, -1..1, which starts at 0 for phase 0."""
     return float(np.sin(2 * np.pi * (turns * u + phase)))
 
 
 def pulse(u: float, at: float, half: float) -> float:
-    """0..1: rises before `at`, stays for a moment and falls."""
+    """Return a pulse, 0..1: it rises before `at`, holds briefly and falls, and is zero beyond `half` of it."""
     return float(np.clip(1.3 * np.cos(np.pi / 2 * np.clip((u - at) / half, -1, 1)) ** 2, 0, 1))
 
 
 def path(u: float, *stops: tuple[float, float]) -> float:
-    """Goes from (time, value) to (time, value), starting and arriving softly."""
+    """Interpolate between (time, value) stops, with zero speed at each stop."""
     times, values = np.array(stops).T
     i = int(np.clip(np.searchsorted(times, u, "right") - 1, 0, len(stops) - 2))
     v = np.clip((u - times[i]) / (times[i + 1] - times[i]), 0, 1)
@@ -108,9 +108,9 @@ def passing_before(u: float) -> Pose:
 
 
 def sample(u: float) -> Pose:
-    """Nine seconds of a little of everything."""
+    """Nine seconds with motion, blinks, speech and turns of the head."""
     t = 9 * u
-    said = sum(size * pulse(t, at, 0.16) for at, size in
+    speech = sum(size * pulse(t, at, 0.16) for at, size in
                ((2.3, 0.5), (2.6, 0.8), (2.95, 0.4), (3.3, 0.9), (3.7, 0.5), (4.0, 0.7), (4.35, 0.3)))  # fmt: skip
     return Pose(
         x=320 + 22 * wave(t, 0.22) + 10 * wave(t, 0.41, 0.2),
@@ -120,7 +120,7 @@ def sample(u: float) -> Pose:
         yaw=path(t, (0, -6), (2, 8), (4.4, -10), (5.6, -8), (6.6, 24), (7.2, 24), (8.2, 0)),
         pitch=4 * wave(t, 0.5) + 5 * pulse(t, 7.6, 0.5),
         blink=max(pulse(t, at, 0.15) for at in (0.9, 3.1, 5.0, 6.3, 8.1, 8.45)),
-        mouth=said + 0.9 * pulse(t, 7.8, 0.5),
+        mouth=speech + 0.9 * pulse(t, 7.8, 0.5),
         narrow=path(t, (4.4, 0), (5.0, 1), (6.0, 1), (6.8, 0)),
         brows=pulse(t, 1.6, 0.5) + 0.7 * pulse(t, 7.7, 0.6),
     )
@@ -141,7 +141,7 @@ CLIPS = {
 
 @dataclass(frozen=True, eq=False)
 class Shot:
-    """One frame of a clip and what is true of it."""
+    """One frame of a clip and its ground truth."""
 
     image: np.ndarray
     """(HEIGHT, WIDTH, 3) RGB."""
@@ -149,12 +149,12 @@ class Shot:
     points: np.ndarray
     """(faces, 68, 2) in pixels of the frame."""
     visible: np.ndarray
-    """(faces, 68) whether the point is in the frame and not behind another person."""
+    """(faces, 68) whether the point is in the frame and not hidden by another person."""
 
 
 @cache
 def backdrop() -> np.ndarray:
-    """(HEIGHT, WIDTH, 3): the colours of the photograph's wall, far out of focus."""
+    """Return (HEIGHT, WIDTH, 3): the colours of the wall in the photograph, strongly blurred."""
     wall = photograph()[0:120, 310:370].mean(1, keepdims=True).astype(np.float32)
     image = cv2.resize(wall, (WIDTH, HEIGHT)) * np.linspace(1.04, 0.9, WIDTH)[None, :, None]
     return cv2.GaussianBlur(image, (0, 0), 40).astype(np.float32)
@@ -162,12 +162,12 @@ def backdrop() -> np.ndarray:
 
 @cache
 def actors() -> tuple[Portrait, Portrait]:
-    """The face, and its mirror image in other colours for a second person."""
+    """Return the face, and its mirror image in other colours as a second person."""
     return Portrait(), Portrait(mirrored=True, tint=(0.82, 0.72, 0.68))
 
 
-def shoot(clip: Clip, number: int, frames: int) -> Shot:
-    """Frame `number` of the clip played in `frames` frames."""
+def render(clip: Clip, number: int, frames: int) -> Shot:
+    """Render frame `number` of the clip when it lasts `frames` frames."""
     poses = [pose(number / max(frames - 1, 1)) for pose in clip.faces]
     cast = actors()[: len(poses)][::-1]
     image = backdrop().copy()
@@ -186,7 +186,7 @@ def shoot(clip: Clip, number: int, frames: int) -> Shot:
 
 
 def voice(loudness: np.ndarray) -> np.ndarray:
-    """(samples,) sound for each frame's loudness 0..1: a low tone with overtones, over a quiet chord."""
+    """Return audio samples (samples,) for the loudness 0..1 of each frame: a low tone with overtones over a quiet chord."""
     moments = np.arange(len(loudness) * SOUND_RATE // FPS) / SOUND_RATE
     level = np.interp(moments * FPS, np.arange(len(loudness)), loudness)
     phase = 2 * np.pi * np.cumsum(150 + 30 * level + 6 * np.sin(2 * np.pi * 2.3 * moments)) / SOUND_RATE
@@ -196,7 +196,7 @@ def voice(loudness: np.ndarray) -> np.ndarray:
 
 
 def make_clip(name: str, folder: Path, frames: int | None = None) -> tuple[Path, Path]:
-    """Write NAME.mp4 and NAME.csv; with fewer frames than its own the play is faster, not shorter."""
+    """Write NAME.mp4 and NAME.csv; a clip with fewer frames than its own plays faster and is complete."""
     clip = CLIPS[name]
     frames = frames or clip.frames
     video_path, truth_path = folder / f"{name}.mp4", folder / f"{name}.csv"
@@ -212,7 +212,7 @@ def make_clip(name: str, folder: Path, frames: int | None = None) -> tuple[Path,
         wave_form.sample_rate, wave_form.pts, wave_form.time_base = SOUND_RATE, 0, Fraction(1, SOUND_RATE)
         output.mux([*sound.encode(wave_form), *sound.encode(None)])
         for i in range(frames):
-            shot = shoot(clip, i, frames)
+            shot = render(clip, i, frames)
             picture = av.VideoFrame.from_ndarray(shot.image)
             picture.pts, picture.time_base = i, Fraction(1, FPS)
             output.mux(video.encode(picture))
@@ -224,11 +224,13 @@ def make_clip(name: str, folder: Path, frames: int | None = None) -> tuple[Path,
 
 
 def main() -> None:
-    """Make the clips that the command line asks for."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("-o", "--output", type=Path, help="folder for the clips; without it, the repository's sample")
-    parser.add_argument("--clips", help=f"which, separated by commas: {', '.join(CLIPS)} (default: all)")
-    parser.add_argument("--frames", type=int, help="frames of each clip (default: 90 to 270)")
+    parser.add_argument(
+        "-o", "--output", type=Path, help="folder for the clips (default: samples/, and only the sample)"
+    )
+    parser.add_argument("--clips", help=f"names separated by commas: {', '.join(CLIPS)} (default: all)")
+    parser.add_argument("--frames", type=int, help="number of frames of each clip (default: 90 to 270)")
     args = parser.parse_args()
     names = args.clips.split(",") if args.clips else [*CLIPS] if args.output else ["sample"]
     unknown = sorted(set(names) - set(CLIPS))

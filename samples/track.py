@@ -1,4 +1,4 @@
-"""Print how far each eye of each face is open in each frame: `python samples/track.py samples/sample.mp4`."""
+"""Print the height over the width of each eye in each frame: `python samples/track.py samples/sample.mp4`."""
 
 import sys
 

@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 
 from samples import make_samples
-from samples.make_samples import CLIPS, HEIGHT, WIDTH, shoot
+from samples.make_samples import CLIPS, HEIGHT, WIDTH, render
 from samples.portrait import MASTER_SCALE, MIRROR, POINTS, Portrait, Pose
 from vtrack.pipelines.sources.open import open_source
 
 SAMPLES = Path(make_samples.__file__).parent
 needs_portrait = pytest.mark.skipif(
-    importlib.util.find_spec("skimage") is None, reason="the portrait comes with scikit-image"
+    importlib.util.find_spec("skimage") is None, reason="the portrait needs scikit-image"
 )
 
 
@@ -60,7 +60,7 @@ def test_committed_sample_is_what_the_script_makes() -> None:
     truth = read_truth(SAMPLES / "sample.csv")
     with open_source(SAMPLES / "sample.mp4", every=90) as source:
         for frame in source:
-            shot = shoot(clip, frame.index, clip.frames)
+            shot = render(clip, frame.index, clip.frames)
             assert np.abs(shot.points[0] - truth[frame.index][-1]).max() < 0.01
             assert np.abs(frame.image.astype(int) - shot.image).mean() < 4
 
@@ -119,7 +119,7 @@ def test_lids_and_lips_follow_the_points() -> None:
 @needs_portrait
 def test_leaving_and_crossing() -> None:
     def visible(name: str, count: int) -> np.ndarray:
-        return np.stack([shoot(CLIPS[name], i, count).visible.mean(-1) for i in range(count)])
+        return np.stack([render(CLIPS[name], i, count).visible.mean(-1) for i in range(count)])
 
     leaving = visible("leaving", 9)[:, 0]
     assert leaving[0] == leaving[-1] == 1 and leaving[4] == 0
@@ -130,7 +130,7 @@ def test_leaving_and_crossing() -> None:
 
 @needs_portrait
 def test_still_face_has_noise_only() -> None:
-    first, second = (shoot(CLIPS["still"], i, 10) for i in (0, 1))
+    first, second = (render(CLIPS["still"], i, 10) for i in (0, 1))
     assert (first.points == second.points).all()
     noise = (first.image.astype(float) - second.image)[100:300, 250:400].std()
     assert noise == pytest.approx(5 * 2**0.5, rel=0.1)

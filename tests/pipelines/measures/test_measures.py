@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from samples.make_samples import CLIPS, shoot
+from samples.make_samples import CLIPS, render
 from tests.clips import write_clip
 from tests.pipelines.results import make_face, make_result
 from tests.pipelines.test_pipeline import QUERY, scene
@@ -127,7 +127,7 @@ def test_roll_is_exact_and_turns_are_followed() -> None:
 
 
 def test_measures_do_not_depend_on_the_faces_size_and_roll() -> None:
-    points = from_68(shoot(CLIPS["still"], 0, 2).points)
+    points = from_68(render(CLIPS["still"], 0, 2).points)
     one = Measurer().measure(points, SIZE, [1], 0.0)[0]
     turn = np.array([[0.0, -1.0], [1.0, 0.0]])
     other = Measurer().measure(((points - 240) @ turn.T * 0.5) + 240, (480, 640), [1], 0.0)[0]
