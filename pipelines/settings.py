@@ -20,7 +20,7 @@ from vtrack.errors import UsageError
 from vtrack.models import ENGINES
 from vtrack.options import Checked, flag_of, nearest_of, option, seconds, words
 from vtrack.parts import GROUPS, PARTS, nearest
-from vtrack.pipelines.measures.points import MEASURED
+from vtrack.pipelines.measures.points import MEASURE_QUERY
 from vtrack.pipelines.registry import (
     CODECS,
     COLUMN_GROUPS,
@@ -134,7 +134,7 @@ class Settings(Checked):
     @property
     def asked(self) -> Query:
         """The user's points, and those that the measures are taken from."""
-        return self.query + MEASURED if self.measures else self.query
+        return self.query + MEASURE_QUERY if self.measures else self.query
 
     @property
     def known(self) -> Query:

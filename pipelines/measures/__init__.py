@@ -1,1 +1,4 @@
-"""What faces do, in numbers: eyes, mouth, brows, head turn, blinks."""
+"""Facial measures: eye and mouth opening, blinks, smile width, brow raise and head pose, computed from tracked points.
+
+`points` names the measures and their points, `measurer` adds them to results, and `events` compares events such as blinks.
+"""

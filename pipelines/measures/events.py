@@ -1,4 +1,4 @@
-"""Events in time, such as blinks: which of those that were found are true, and which are missed."""
+"""Events in time, such as blinks: counts of true, false and missed ones."""
 
 from __future__ import annotations
 
@@ -10,43 +10,57 @@ import numpy as np
 from vtrack.types import FloatArray
 
 Interval = tuple[float, float]
-"""First and last moment in seconds."""
+"""Start and end in seconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """What became of the events of one clip or of several."""
+    """Counts of detected and missed events, of one clip or of several."""
 
     true: int
-    """Found, and there."""
+    """Detected events that are true (true positives)."""
     false: int
-    """Found, but not there."""
+    """Detected events that are not true (false positives)."""
     missed: int
+    """True events that were not detected (false negatives)."""
 
     def __add__(self, other: Counts) -> Counts:
         return Counts(self.true + other.true, self.false + other.false, self.missed + other.missed)
 
     @property
     def f1(self) -> float:
-        """Twice the true ones over all that were found and all that are there; 1 where there is nothing to find."""
-        whole = 2 * self.true + self.false + self.missed
-        return 2 * self.true / whole if whole else 1.0
+        """F1 score: the harmonic mean of precision and recall; 1 where there are no events at all."""
+        total = 2 * self.true + self.false + self.missed
+        return 2 * self.true / total if total else 1.0
 
 
 def intervals(flags: Sequence[bool] | np.ndarray, times: FloatArray) -> list[Interval]:
-    """The runs of frames that are flagged, by their times (frames,)."""
-    marked = np.concatenate([[False], np.asarray(flags, bool), [False]]).astype(np.int8)
-    starts, stops = np.flatnonzero(np.diff(marked) == 1), np.flatnonzero(np.diff(marked) == -1)
+    """Return the intervals of consecutive frames with a flag.
+
+    Args:
+        flags: (frames,) whether the event lasts in each frame.
+        times: (frames,) times of the frames in seconds.
+    """
+    padded = np.concatenate([[False], np.asarray(flags, bool), [False]]).astype(np.int8)
+    starts, stops = np.flatnonzero(np.diff(padded) == 1), np.flatnonzero(np.diff(padded) == -1)
     return [(float(times[start]), float(times[stop - 1])) for start, stop in zip(starts, stops, strict=True)]
 
 
-def compare(found: Sequence[Interval], true: Sequence[Interval], slack: float) -> Counts:
-    """Events found beside the true ones, each of which counts once; they may lie `slack` seconds apart."""
-    open_to = list(true)
+def compare(detected: Sequence[Interval], true: Sequence[Interval], tolerance: float) -> Counts:
+    """Compare detected events with true ones, each of which matches one event at most.
+
+    Args:
+        detected: The detected events.
+        true: The true events.
+        tolerance: Largest gap in seconds between two events that match.
+    """
+    unmatched = list(true)
     hits = 0
-    for start, stop in sorted(found):
-        match = next((event for event in open_to if start <= event[1] + slack and stop >= event[0] - slack), None)
+    for start, stop in sorted(detected):
+        match = next(
+            (event for event in unmatched if start <= event[1] + tolerance and stop >= event[0] - tolerance), None
+        )
         if match is not None:
-            open_to.remove(match)
+            unmatched.remove(match)
             hits += 1
-    return Counts(hits, len(found) - hits, len(open_to))
+    return Counts(hits, len(detected) - hits, len(unmatched))

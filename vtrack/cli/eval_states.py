@@ -57,15 +57,15 @@ def _load(model: str, device: str, engine: str) -> LandmarkModel:
 def _yaw(points: FloatArray) -> FloatArray:
     """(faces,) degrees by which heads with these 68 points (faces, 68, 2) are turned, each in the middle of a wide frame."""
     from vtrack.layouts import load_layout
-    from vtrack.pipelines.measures.measurer import head_pose
-    from vtrack.pipelines.measures.points import MEASURED
+    from vtrack.pipelines.measures.head_pose import head_pose
+    from vtrack.pipelines.measures.points import MEASURE_QUERY
 
     query = load_layout("300w").query
     place = {
         (part, round(position, 4)): i
         for i, (part, position) in enumerate(zip(query.parts, query.positions, strict=True))
     }
-    chosen = [place[part, round(at, 4)] for part, at in zip(MEASURED.parts, MEASURED.positions, strict=True)]
+    chosen = [place[part, round(at, 4)] for part, at in zip(MEASURE_QUERY.parts, MEASURE_QUERY.positions, strict=True)]
     turns = np.empty(len(points))
     for i, face in enumerate(points):
         side = int(3 * np.ptp(face, axis=0).max())

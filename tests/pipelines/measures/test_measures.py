@@ -16,8 +16,9 @@ from tests.pipelines.toys import ToyDetector, ToyModel, painter
 from vtrack.cli.main import main
 from vtrack.data.sources import load_dataset
 from vtrack.layouts import load_layout
-from vtrack.pipelines.measures.measurer import _RIGID, MEAN_FACE, Measurer, head_pose
-from vtrack.pipelines.measures.points import MEASURED, MEASURES
+from vtrack.pipelines.measures.head_pose import MEAN_FACE, RIGID, head_pose
+from vtrack.pipelines.measures.measurer import Measurer
+from vtrack.pipelines.measures.points import MEASURE_QUERY, MEASURES
 from vtrack.pipelines.outputs.tables.csv import WideTable
 from vtrack.pipelines.pipeline import track
 from vtrack.pipelines.settings import Settings
@@ -28,15 +29,15 @@ FRAMES = 60
 
 
 def from_68(points: FloatArray) -> FloatArray:
-    """(..., 68, 2) in 300W order to the points of `MEASURED`."""
+    """(..., 68, 2) in 300W order to the points of `MEASURE_QUERY`."""
     layout = load_layout("300w").query
     places = {(part, round(at, 6)): i for i, (part, at) in enumerate(zip(layout.parts, layout.positions, strict=True))}
-    asked = zip(MEASURED.parts, MEASURED.positions, strict=True)
+    asked = zip(MEASURE_QUERY.parts, MEASURE_QUERY.positions, strict=True)
     return points[..., [places[part, round(at, 6)] for part, at in asked], :]
 
 
 def turned(yaw: float, pitch: float, roll: float, middle: tuple[float, float] = (320, 240)) -> FloatArray:
-    """(1, MEASURED, 2) the mean face, 100 pixels between the eyes, turned and seen by a camera; other points are 0."""
+    """(1, MEASURE_QUERY, 2) the mean face, 100 pixels between the eyes, turned and seen by a camera; other points are 0."""
     y, p, r = np.radians([yaw, pitch, roll])
     about_y = np.array([[np.cos(y), 0, -np.sin(y)], [0, 1, 0], [np.sin(y), 0, np.cos(y)]])
     about_x = np.array([[1, 0, 0], [0, np.cos(p), -np.sin(p)], [0, np.sin(p), np.cos(p)]])
@@ -44,8 +45,8 @@ def turned(yaw: float, pitch: float, roll: float, middle: tuple[float, float] = 
     focal, far = 640.0, 6.4
     offset = (np.array(middle) - (319.5, 239.5)) * far / focal
     space = MEAN_FACE @ (about_y @ about_x @ about_z).T + (*offset, far)
-    points = np.zeros((1, len(MEASURED), 2))
-    points[0, _RIGID] = space[:, :2] / space[:, 2:] * focal + (319.5, 239.5)
+    points = np.zeros((1, len(MEASURE_QUERY), 2))
+    points[0, RIGID] = space[:, :2] / space[:, 2:] * focal + (319.5, 239.5)
     return points
 
 
@@ -60,7 +61,7 @@ def test_a_turn_of_the_head_is_found_anywhere_in_the_frame(angles: tuple[float, 
 
 
 def test_a_positive_yaw_shows_the_nose_to_the_right_and_a_positive_pitch_lower() -> None:
-    tip = _RIGID[7]
+    tip = RIGID[7]
     straight = turned(0, 0, 0)[0, tip]
     assert turned(20, 0, 0)[0, tip][0] > straight[0] + 5
     assert turned(0, 20, 0)[0, tip][1] > straight[1] + 5
@@ -68,7 +69,7 @@ def test_a_positive_yaw_shows_the_nose_to_the_right_and_a_positive_pitch_lower()
 
 def test_points_that_are_missing_make_no_pose() -> None:
     points = np.concatenate([turned(10, 0, 0), turned(10, 0, 0)])
-    points[0, _RIGID[3]] = np.nan
+    points[0, RIGID[3]] = np.nan
     angles, unit = head_pose(points, SIZE)
     assert np.isnan(angles[0]).all() and np.isnan(unit[0])
     assert angles[1, 0] == pytest.approx(10, abs=0.1)
@@ -149,7 +150,7 @@ def test_eyes_closed_for_long_are_no_blink() -> None:
 @pytest.mark.data
 def test_the_mean_face_is_what_a_fit_to_annotated_faces_gives(data_dir: Path) -> None:
     faces = load_dataset(f"w68:{data_dir / 'w68.zip'}", "train").points.astype(np.float64)
-    shapes = from_68(faces)[:, _RIGID]
+    shapes = from_68(faces)[:, RIGID]
     shapes = shapes - shapes.mean(1, keepdims=True)
     shapes /= np.sqrt(np.square(shapes).sum(-1).mean(1))[:, None, None]
     mirror = [3, 2, 1, 0, 4, 5, 6, 7, 12, 11, 10, 9, 8]
@@ -201,7 +202,7 @@ def test_a_face_without_measures_says_what_to_do(tmp_path: Path) -> None:
 
 def test_settings_without_measures_ask_for_no_more_points() -> None:
     assert Settings(QUERY).asked == QUERY
-    assert Settings(QUERY, measures=True).asked == QUERY + MEASURED
+    assert Settings(QUERY, measures=True).asked == QUERY + MEASURE_QUERY
 
 
 def test_the_option_of_the_command_line(tmp_path: Path) -> None:
