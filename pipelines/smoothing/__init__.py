@@ -1,1 +1,4 @@
-"""Steady faces out of trembling ones: the motion of the head and of the parts, filtered apart."""
+"""Temporal smoothing of faces: the motion of the head and that of the parts are filtered separately.
+
+`smoother` smooths results frame by frame, with or without look-ahead.
+"""

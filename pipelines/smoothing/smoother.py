@@ -1,7 +1,7 @@
-"""The smoother of the pipeline: steady faces out of trembling ones, frame by frame.
+"""The smoother of the pipeline: smooths the faces of results frame by frame.
 
-A face is followed by its id. Its track begins anew where nothing ties it to its past: after a scene cut, after a jump
-across the frame, after a gap that is too long. Shorter gaps are bridged by predictions, marked `measured=False`.
+Faces are identified by track id. Within a track, smoothing restarts with a new tracklet after a scene cut, a jump across
+the frame, or a long gap. Shorter gaps are filled with predictions, which have `measured=False`.
 """
 
 from __future__ import annotations
@@ -14,52 +14,68 @@ import numpy as np
 
 from vtrack.pipelines.registry import METHODS
 from vtrack.pipelines.settings import Settings, Smoothing
-from vtrack.pipelines.smoothing.motion import Moment, Steady, look_ahead
+from vtrack.pipelines.smoothing.channels import max_lag
+from vtrack.pipelines.smoothing.motion import FilteredPoints, MotionFilter
 from vtrack.types import Face, FloatArray, FrameResult, Query
 
 ANCHOR_PREFIX = "anchor_"
-"""How the names of the points begin that tell the motion of the head; the pipeline asks for them beside the user's."""
+"""Prefix of the names of the anchors, the points that define the motion of the head."""
 
-_FORESEE = 0.2
-"""Seconds for which a missing face is foretold when nobody knows whether it comes back."""
-_BRIDGE = 0.5
-"""Seconds of absence that are bridged when it does; after more, the track begins anew."""
-_JUMP = 1.0
-"""How far a face may go from one sighting to the next, in its own size (half the longer side of its box)."""
-_RESIZE = 1.5
-"""By what factor it may grow or shrink meanwhile."""
-_PICTURES = 192 * 2**20
-"""Bytes of pictures, as RGB, that may be held back at most; large pictures get a shorter look ahead."""
-_LEAST_LAG = 8
+_MAX_PREDICTION = 0.2
+"""Seconds for which a missing face is predicted without knowing whether it returns."""
+_MAX_GAP = 0.5
+"""Longest gap in seconds that is filled if the face returns; after a longer one a new tracklet begins."""
+_MAX_SHIFT = 1.0
+"""Longest motion of a face between two sightings, in half the longer side of its box."""
+_MAX_SCALE = 1.5
+"""Largest change in size of a face between two sightings, as a factor."""
+_MEMORY = 192 * 2**20
+"""Largest number of bytes of frames, as RGB, that are held back; large frames get a shorter look-ahead."""
+_MIN_LAG = 8
+"""Smallest look-ahead in frames."""
 
 
 @dataclass(eq=False)
-class _Life:
-    """One unbroken stretch of a track."""
+class _Tracklet:
+    """A part of a track that is smoothed as one."""
 
     slot: int
+    """Index of the track in the motion filter."""
     face: Face
-    """As last measured."""
+    """The face as last measured."""
     time: float
-    """When that was."""
+    """Time of the last measurement in seconds."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class _Held:
-    """A frame on its way through the smoother."""
+class _PendingFrame:
+    """A frame that is in the smoother."""
 
     result: FrameResult
-    lives: list[_Life]
-    """Of the faces measured in it, in their order."""
-    missing: list[tuple[_Life, Face, float]]
-    """Of faces that are not: life, face and time of their last sighting."""
+    tracklets: list[_Tracklet]
+    """Tracklets of the faces measured in it, in their order."""
+    missing: list[tuple[_Tracklet, Face, float]]
+    """Tracklet, last measured face and its time, for each missing face."""
 
 
 class Smoother:
-    """Takes frames in order, gives them back in order with steady faces; `raw` stays what the model said.
+    """Smooths the faces of results. Results go in and come out in order; `Face.raw` stays as the model predicted it.
 
-    `mode` is `rts` (zero lag, holds frames back), `kalman` or `one-euro` (causal, at once) or `none`. `strength` goes
-    from 0 to 1, and `per_part` gives single parts, groups or the `head` a strength of their own.
+    Args:
+        query: The points of the faces, anchors included.
+        mode: `rts` (no lag, holds frames back), `kalman` or `one-euro` (causal, without delay), or `none`.
+        strength: Strength of smoothing, 0 (hardly any) to 1 (very strong).
+        per_part: Strengths of single parts, groups of parts, or the `head`.
+
+    Raises:
+        UsageError: A mode, strength or part is invalid.
+
+    Example:
+        smoother = Smoother(query, "kalman")
+        for result in results:
+            for smooth in smoother.push(result):
+                print(smooth.faces)
+        print(smoother.flush())
     """
 
     def __init__(
@@ -71,132 +87,138 @@ class Smoother:
     ) -> None:
         self.settings = Smoothing(mode, strength, dict(per_part or {}))
         self.query = query
-        anchors = [place for place, name in enumerate(query.names) if name.startswith(ANCHOR_PREFIX)]
-        # Fewer than three points do not tell a head's motion; the corners of the box help out.
-        self._cornered = len(anchors or query) < 3
-        self._all = query + _CORNERS if self._cornered else query
-        places = anchors or range(len(query))
-        self._anchors = np.array([*places, *range(len(query), len(self._all))], np.intp)
-        self._steady: Steady | None = None
-        self._lives: dict[int, _Life] = {}
-        self._held: deque[_Held] = deque()
+        anchors = [i for i, name in enumerate(query.names) if name.startswith(ANCHOR_PREFIX)]
+        # Fewer than three points do not define the motion of a head; the corners of the box are added.
+        self._uses_corners = len(anchors or query) < 3
+        self._query = query + _CORNERS if self._uses_corners else query
+        indices = anchors or range(len(query))
+        self._anchors = np.array([*indices, *range(len(query), len(self._query))], np.intp)
+        self._motion: MotionFilter | None = None
+        self._tracklets: dict[int, _Tracklet] = {}
+        self._pending: deque[_PendingFrame] = deque()
         self._time: float | None = None
 
     def push(self, result: FrameResult) -> list[FrameResult]:
-        """Take the next frame, which says if a new scene begins with it; give back those that are ready, perhaps none."""
+        """Add the next result, with `Frame.cut` where a new scene begins.
+
+        Returns:
+            The smoothed results that are ready, in order; none while frames are held back.
+        """
         if self.settings.mode == "none":
             return [result]
-        if self._steady is None:
-            self._steady = Steady(self._all, self._anchors, self.settings, lag=_lag(*result.frame.size))
-        # Time stands still where timestamps do, and never runs backwards. Rounding lets equal steps be equal.
+        if self._motion is None:
+            self._motion = MotionFilter(self._query, self._anchors, self.settings, lag=_lag(*result.frame.size))
+        # A backward timestamp counts as no time. Rounding makes equal steps exactly equal, which saves work in the filter.
         step = 0.0 if self._time is None else round(max(result.time - self._time, 0.0), 9)
         self._time = result.time
-        self._end_lives(result)
-        held = self._enter(result)
-        points = np.full((self._steady.tracks, len(self._all), 2), np.nan)
+        self._end_tracklets(result)
+        pending = self._add(result)
+        points = np.full((self._motion.tracks, len(self._query), 2), np.nan)
         sigma = np.full(points.shape[:2], np.nan)
-        for life in held.lives:
-            points[life.slot], sigma[life.slot] = self._measured(life.face)
-        self._held.append(held)
-        return [self._leave(moment) for moment in self._steady.step(points, sigma, step)]
+        for tracklet in pending.tracklets:
+            points[tracklet.slot], sigma[tracklet.slot] = self._measurement(tracklet.face)
+        self._pending.append(pending)
+        return [self._result(filtered) for filtered in self._motion.step(points, sigma, step)]
 
     def flush(self) -> list[FrameResult]:
-        """Give back all frames still held, in order. The smoother may go on with a new recording afterwards."""
-        results = [] if self._steady is None else [self._leave(moment) for moment in self._steady.flush()]
-        self._steady, self._time = None, None
-        self._lives.clear()
+        """Return the results that are still held back, in order; the smoother can then start with a new video."""
+        results = [] if self._motion is None else [self._result(points) for points in self._motion.flush()]
+        self._motion, self._time = None, None
+        self._tracklets.clear()
         return results
 
-    def _end_lives(self, result: FrameResult) -> None:
-        """End the lives that cannot go on in this frame."""
+    def _end_tracklets(self, result: FrameResult) -> None:
+        """End the tracklets that cannot continue in this frame."""
         seen = {face.id: face for face in result.faces if face.measured}
         ended = [
             track
-            for track, life in self._lives.items()
+            for track, tracklet in self._tracklets.items()
             if result.frame.cut
-            or result.time - life.time > _BRIDGE
-            or (track in seen and _jumped(life.face.box, seen[track].box))
+            or result.time - tracklet.time > _MAX_GAP
+            or (track in seen and _jumped(tracklet.face.box, seen[track].box))
         ]
         for track in ended:
-            del self._lives[track]
+            del self._tracklets[track]
 
-    def _enter(self, result: FrameResult) -> _Held:
-        """Note who is there, who is new and who is missing."""
-        assert self._steady is not None
+    def _add(self, result: FrameResult) -> _PendingFrame:
+        """Update the tracklets with the faces of a frame, and start new ones."""
+        assert self._motion is not None
         faces = [face for face in result.faces if face.measured]
         seen = {face.id for face in faces}
-        new = [face for face in faces if face.id not in self._lives]
+        new = [face for face in faces if face.id not in self._tracklets]
         if new:
-            taken = {life.slot for life in self._lives.values()}
-            free = [slot for slot in range(len(taken) + len(new)) if slot not in taken]
-            if max(free[: len(new)]) >= self._steady.tracks:
-                self._steady.grow(max(free[: len(new)]) + 1)
-            self._steady.reset(free[: len(new)])
+            used = {tracklet.slot for tracklet in self._tracklets.values()}
+            free = [slot for slot in range(len(used) + len(new)) if slot not in used]
+            if max(free[: len(new)]) >= self._motion.tracks:
+                self._motion.grow(max(free[: len(new)]) + 1)
+            self._motion.reset(free[: len(new)])
             for slot, face in zip(free, new, strict=False):
-                self._lives[face.id] = _Life(slot, face, result.time)
-        missing = [(life, life.face, life.time) for track, life in self._lives.items() if track not in seen]
+                self._tracklets[face.id] = _Tracklet(slot, face, result.time)
+        missing = [
+            (tracklet, tracklet.face, tracklet.time) for track, tracklet in self._tracklets.items() if track not in seen
+        ]
         for face in faces:
-            life = self._lives[face.id]
-            life.face, life.time = face, result.time
-        return _Held(result, [self._lives[face.id] for face in faces], missing)
+            tracklet = self._tracklets[face.id]
+            tracklet.face, tracklet.time = face, result.time
+        return _PendingFrame(result, [self._tracklets[face.id] for face in faces], missing)
 
-    def _measured(self, face: Face) -> tuple[FloatArray, FloatArray]:
-        """Points (points, 2) and sigma (points,) as the filter wants them."""
+    def _measurement(self, face: Face) -> tuple[FloatArray, FloatArray]:
+        """Return points (points, 2) and sigma (points,) of a face for the motion filter."""
         points, sigma = np.asarray(face.points, np.float64), np.asarray(face.sigma, np.float64)
-        if self._cornered:
+        if self._uses_corners:
             points = np.concatenate([points, _corners(face.box)])
             sigma = np.concatenate([sigma, np.full(len(_CORNERS), np.median(sigma))])
-        # A model that is sure of a point beyond all reason must not make the filter divide by nothing.
+        # A sigma near zero would make the filter divide by zero.
         return points, np.maximum(sigma, 1e-4 * np.asarray(face.box)[2:].max())
 
-    def _leave(self, moment: Moment) -> FrameResult:
-        """The frame of this moment, its faces where the moment has them."""
-        held = self._held.popleft()
-        result = held.result
-        measured = iter(held.lives)
-        faces = [_steadied(face, next(measured).slot, moment) for face in result.faces if face.measured]
-        for life, face, time in held.missing:
-            returned = life.time > result.time
-            if returned or (METHODS[self.settings.mode].predicts and result.time - time <= _FORESEE):
-                unseen = np.full(face.raw.shape, np.nan)
-                faces.append(replace(_steadied(face, life.slot, moment), raw=unseen, measured=False))
+    def _result(self, filtered: FilteredPoints) -> FrameResult:
+        """Return the oldest pending result with its filtered faces."""
+        pending = self._pending.popleft()
+        result = pending.result
+        tracklets = iter(pending.tracklets)
+        faces = [_smoothed(face, next(tracklets).slot, filtered) for face in result.faces if face.measured]
+        for tracklet, face, time in pending.missing:
+            returned = tracklet.time > result.time
+            if returned or (METHODS[self.settings.mode].predicts and result.time - time <= _MAX_PREDICTION):
+                unmeasured = np.full(face.raw.shape, np.nan)
+                faces.append(replace(_smoothed(face, tracklet.slot, filtered), raw=unmeasured, measured=False))
         return replace(result, faces=tuple(faces))
 
 
 def _lag(width: int, height: int) -> int:
-    """Frames to look ahead, so that pictures of this size do not take too much memory.
+    """Return the look-ahead in frames, such that frames of this size do not take too much memory.
 
-    The same for frames that come without their pictures, so that results do not depend on what else is asked for.
+    It is the same for frames without pixels, so that results do not depend on the outputs.
     """
-    return max(look_ahead(_PICTURES // max(width * height * 3, 1)), _LEAST_LAG)
+    return max(max_lag(_MEMORY // max(width * height * 3, 1)), _MIN_LAG)
 
 
 _CORNERS = Query(("box",) * 4, (0.0,) * 4, tuple(f"box_corner_{i}" for i in range(4)))
 
 
 def _corners(box: FloatArray) -> FloatArray:
-    """(4, 2) corners of a box."""
+    """Return the corners (4, 2) of a box."""
     x, y, width, height = np.asarray(box, np.float64)
     return np.array([[x, y], [x + width, y], [x, y + height], [x + width, y + height]])
 
 
 def _jumped(last: FloatArray, box: FloatArray) -> bool:
-    """Whether a face is too far from where it was, or too much larger or smaller, to be the same in motion."""
+    """Return whether position or size of a face changed too much for motion."""
     sizes = max(last[2:]) / 2, max(box[2:]) / 2
     shift = np.linalg.norm(box[:2] + box[2:] / 2 - last[:2] - last[2:] / 2)
-    return bool(shift > _JUMP * max(sizes) or max(sizes) > _RESIZE * min(sizes))
+    return bool(shift > _MAX_SHIFT * max(sizes) or max(sizes) > _MAX_SCALE * min(sizes))
 
 
-def _steadied(face: Face, slot: int, moment: Moment) -> Face:
-    """A face as the moment has it: its box goes along with the head, and sigma loses the jitter that is gone."""
+def _smoothed(face: Face, slot: int, filtered: FilteredPoints) -> Face:
+    """Return a face with filtered points; its box moves with the head, and sigma loses the removed jitter."""
     count = len(face.query)
-    corners = moment.carry(slot, _corners(face.box))
-    middle, scale = corners.mean(0), np.linalg.norm(corners[3] - corners[0]) / np.hypot(*face.box[2:])
+    corners = filtered.move(slot, _corners(face.box))
+    center, scale = corners.mean(0), np.linalg.norm(corners[3] - corners[0]) / np.hypot(*face.box[2:])
     size = scale * np.asarray(face.box[2:], np.float64)
-    left = np.maximum(np.square(face.sigma) - moment.noise[slot, :count], 0.0) + moment.rest[slot, :count]
+    variance = np.maximum(np.square(face.sigma) - filtered.jitter[slot, :count], 0.0) + filtered.variance[slot, :count]
     return replace(
         face,
-        points=moment.points[slot, :count],
-        sigma=np.sqrt(left),
-        box=np.concatenate([middle - size / 2, size]),
+        points=filtered.points[slot, :count],
+        sigma=np.sqrt(variance),
+        box=np.concatenate([center - size / 2, size]),
     )

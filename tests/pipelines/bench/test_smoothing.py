@@ -13,7 +13,7 @@ from vtrack.cli.main import main
 from vtrack.pipelines.bench import smoothing as smooth_bench
 from vtrack.pipelines.bench import smoothing_clips as smooth_clips
 from vtrack.pipelines.bench.smoothing_clips import CLIPS
-from vtrack.pipelines.smoothing import motion
+from vtrack.pipelines.smoothing import channels
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +46,7 @@ def test_fixed_lag_smoothing_matches_smoothing_of_the_whole_clip(monkeypatch: py
     monkeypatch.setattr(smooth_clips, "SECONDS", 20.0)
     clip = smooth_clips.clip("still", seed=4)
     streamed = smooth_bench.filtered(clip, "rts")
-    monkeypatch.setattr(motion, "LAG", 10**6)
+    monkeypatch.setattr(channels, "LAG", 10**6)
     apart = np.abs(streamed - smooth_bench.filtered(clip, "rts"))
     assert apart[:250].max() > 0  # the fixed lag is shorter than the clip
     assert apart[30:].max() < 1e-3 and apart.max() < 3e-3

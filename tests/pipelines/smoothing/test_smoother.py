@@ -12,7 +12,7 @@ import pytest
 from vtrack.anchors import ANCHORS
 from vtrack.errors import UsageError
 from vtrack.pipelines.settings import Smoothing
-from vtrack.pipelines.smoothing.motion import LAG
+from vtrack.pipelines.smoothing.channels import LAG
 from vtrack.pipelines.smoothing.smoother import Smoother
 from vtrack.types import Face, Frame, FrameResult, Query
 

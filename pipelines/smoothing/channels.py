@@ -1,0 +1,166 @@
+"""Filters of channels: complex values over time, such as the position of a part or the motion of the head."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from vtrack.filters.kalman import Groups, Kalman, Step
+from vtrack.filters.one_euro import OneEuro
+from vtrack.filters.rigid import ComplexArray, to_complex
+from vtrack.filters.rts import Smoothed
+from vtrack.filters.zero_lag import ZeroLag
+from vtrack.types import FloatArray
+
+LAG = 300
+"""Frames of look-ahead of zero-lag smoothing. Later frames move a point by less than 0.001 pixels once a filter has
+settled, on a face with 100 pixels between the outer corners of the eyes."""
+_BLOCKS = 16
+"""Frames are returned in blocks of this fraction of the look-ahead: the backward pass is chained block by block."""
+_FORESIGHT = 3
+"""Frames by which the causal filter that detects motion is ahead of the one that is smoothed, see `ZeroLag`."""
+
+_CAUSAL_SHARE = 0.02
+"""Share of the process noise that a causal filter uses: without future frames it must rely more on the past."""
+_ALARM, _HOLD = 5e-4, 0.06
+"""See `vtrack.filters.kalman.Groups`."""
+_GATE, _PATIENCE = 8.0, 2
+"""Standard deviations beyond which a single point is an outlier, and for how many frames at most."""
+_SPEED = 0.5
+"""Standard deviation of the speed of a new point, in face units per second."""
+_DECADES = 16.0
+"""Powers of ten of process noise between strengths 0 and 1."""
+_CUTOFF, _BETA = 1.0, 20.0
+"""One-Euro filter: cutoff frequency at rest in Hz, and its increase per face unit per second."""
+
+ChannelState = tuple[FloatArray, FloatArray]
+"""Positions (tracks, channels, 2) and variances (tracks, channels); NaN where nothing was measured yet."""
+
+
+def max_lag(frames: int) -> int:
+    """Return the look-ahead in frames when memory allows to hold `frames` frames.
+
+    Beside the look-ahead, one block and the frames of the motion-detecting filter are held.
+    """
+    return min(LAG, (frames - _FORESIGHT - 1) * _BLOCKS // (_BLOCKS + 1))
+
+
+class KalmanChannels:
+    """Channels filtered by a Kalman filter, causal or with zero lag.
+
+    Args:
+        members: (channels,) number of the group that each channel moves with.
+        density: (channels,) density of the process noise.
+        strengths: (channels,) strength of smoothing, 0 to 1.
+        agility_gain: (channels,) how much more agile each channel becomes than its deviation requires, see `Groups`.
+        lag: Frames of look-ahead; 0 for a causal filter.
+    """
+
+    def __init__(
+        self,
+        members: npt.NDArray[np.intp],
+        density: FloatArray,
+        strengths: FloatArray,
+        agility_gain: FloatArray,
+        lag: int,
+    ) -> None:
+        count = len(members)
+        groups = Groups(members, alarm=_ALARM, hold=_HOLD, zeal=agility_gain)
+        self._density = density * 10 ** (_DECADES * (0.5 - strengths)) * (1.0 if lag else _CAUSAL_SHARE)
+        self._zero_lag = (
+            ZeroLag(
+                0,
+                count,
+                groups=groups,
+                gate=_GATE,
+                patience=_PATIENCE,
+                lag=lag,
+                block=lag // _BLOCKS + 1,
+                foresight=_FORESIGHT,
+            )
+            if lag
+            else None
+        )
+        self._kalman = (
+            self._zero_lag.scout if self._zero_lag else Kalman(0, count, groups=groups, gate=_GATE, patience=_PATIENCE)
+        )
+
+    def grow(self, tracks: int) -> None:
+        """Make room for `tracks` tracks in all."""
+        (self._zero_lag or self._kalman).grow(tracks)
+
+    def reset(self, tracks: npt.NDArray[np.intp]) -> None:
+        """Forget these tracks."""
+        (self._zero_lag or self._kalman).reset(tracks)
+
+    def predicted(self, dt: float) -> ComplexArray:
+        """Return the predicted channels (tracks, channels) after `dt` seconds; NaN for tracks without any."""
+        mean = self._kalman.mean
+        return np.where(self._kalman.alive, to_complex(mean[..., 0, :] + dt * mean[..., 1, :]), np.nan)
+
+    def step(self, channels: FloatArray, noise: FloatArray, unit: FloatArray, dt: float) -> list[ChannelState]:
+        """Filter the next frame.
+
+        Args:
+            channels: (tracks, channels, 2) measured values; NaN where unmeasured.
+            noise: (tracks, channels or 1) variance of each value.
+            unit: (tracks, channels or 1) length of one face unit.
+            dt: Seconds since the last frame.
+
+        Returns:
+            The states that are ready: none or several with zero lag, one otherwise.
+        """
+        shape = channels.shape[:2]
+        arguments = (
+            channels,
+            np.broadcast_to(noise, shape),
+            self._density * np.square(unit),
+            dt,
+            np.broadcast_to(_SPEED * unit, shape),
+        )
+        states = self._zero_lag.step(*arguments) if self._zero_lag else [self._kalman.step(*arguments)]
+        return [_state(one) for one in states]
+
+    def flush(self) -> list[ChannelState]:
+        """Return the remaining states of zero lag, oldest first."""
+        return [_state(one) for one in self._zero_lag.flush()] if self._zero_lag else []
+
+
+class OneEuroChannels:
+    """Channels filtered by a One-Euro filter, with the methods of `KalmanChannels`.
+
+    Args:
+        strengths: (channels,) strength of smoothing, 0 to 1.
+    """
+
+    def __init__(self, strengths: FloatArray) -> None:
+        self._filter = OneEuro(0, len(strengths))
+        self._cutoff = _CUTOFF * 10 ** (_DECADES / 10 * (0.5 - strengths))
+
+    def grow(self, tracks: int) -> None:
+        """Make room for `tracks` tracks in all."""
+        self._filter.grow(tracks)
+
+    def reset(self, tracks: npt.NDArray[np.intp]) -> None:
+        """Forget these tracks."""
+        self._filter.reset(tracks)
+
+    def predicted(self, dt: float) -> ComplexArray:
+        """Return the last values of the channels (tracks, channels); NaN for tracks without any."""
+        return to_complex(self._filter.positions)
+
+    def step(self, channels: FloatArray, noise: FloatArray, unit: FloatArray, dt: float) -> list[ChannelState]:
+        """Filter the next frame; see `KalmanChannels.step`."""
+        # Face size changes from frame to frame, so speeds are compared in face units but stored in pixels.
+        noise = np.broadcast_to(np.where(np.isfinite(noise), noise, 0.0), channels.shape[:2])
+        return [(self._filter.step(channels, self._cutoff, _BETA / unit, dt), noise)]
+
+    def flush(self) -> list[ChannelState]:
+        """Return nothing: each frame is returned at once."""
+        return []
+
+
+def _state(step: Step | Smoothed) -> ChannelState:
+    """Return positions and variances of the tracks that are alive."""
+    positions = np.where(step.alive[..., None], step.mean[..., 0, :], np.nan)
+    return positions, np.where(step.alive, step.covariance[..., 0, 0], np.nan)
