@@ -1,7 +1,7 @@
-"""Where results go: the sink protocol, outputs that appear whole or not at all, checks before the first frame.
+"""The sink protocol, files that appear only when they are complete, and checks of outputs before the first frame.
 
-A sink is a context manager with `write(result)`. It fills a hidden file beside its output, `.<name>.part`, and gives it
-its name at the end. An error on the way removes it; Ctrl-C does not: the rows and frames finished by then are kept.
+A sink is a context manager with `write(result)`. It writes to a hidden file beside its output, `.<name>.part`, and renames
+it at the end. An error removes the hidden file; Ctrl-C does not: the rows and frames written until then are kept.
 """
 
 from __future__ import annotations
@@ -19,29 +19,43 @@ from vtrack._version import __version__
 from vtrack.errors import SinkError, UsageError
 from vtrack.types import FrameResult
 
-Raised = type[BaseException] | None
+ExceptionType = type[BaseException] | None
 
 
 class Sink(AbstractContextManager["Sink"], Protocol):
-    """Takes results in order, one for each frame."""
+    """An output: takes the results of a video in order, one for each frame.
+
+    Example:
+        with sink:
+            for result in results:
+                sink.write(result)
+    """
 
     def write(self, result: FrameResult) -> None:
-        """Take one frame's result."""
+        """Write the result of one frame.
+
+        Raises:
+            SinkError: The output cannot be written.
+        """
         ...
 
 
 class PartFile:
-    """An output under its temporary name, until it is whole."""
+    """A file that is written under a temporary name and renamed when it is complete.
+
+    Args:
+        path: Final path of the file; `part` is the temporary one.
+    """
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self.part = self.path.with_name(f".{self.path.name}.part")
         self.failures: tuple[type[Exception], ...] = (OSError,)
-        """What opening and writing may raise."""
+        """Errors that opening and writing may raise."""
 
     @contextmanager
     def guarded(self) -> Iterator[None]:
-        """Turn a failure of opening or writing (disk full, folder gone) into an error that names the output."""
+        """Turn errors of opening or writing (disk full, folder gone) into a `SinkError` that names the output."""
         try:
             yield
         except SinkError:
@@ -51,7 +65,7 @@ class PartFile:
             raise SinkError(f"cannot write {self.path}: {reason}") from error
 
     def settle(self, keep: bool) -> None:
-        """Give the file its name, once its bytes are on the disk; or remove it."""
+        """Sync the file to disk and rename it if `keep`, otherwise remove it."""
         try:
             if keep and self.part.exists():
                 with self.guarded():
@@ -63,7 +77,11 @@ class PartFile:
 
 
 class FileSink(Sink):
-    """A sink that fills one file. What differs between formats is opening, writing, finishing and closing."""
+    """Base class of sinks that write one file; subclasses implement `_open`, `_write`, `_finish` and `_close`.
+
+    Args:
+        path: File to write.
+    """
 
     def __init__(self, path: str | Path) -> None:
         self.file = PartFile(path)
@@ -78,70 +96,77 @@ class FileSink(Sink):
         return self
 
     def write(self, result: FrameResult) -> None:
-        """Take one frame's result."""
+        """Write the result of one frame."""
         with self.file.guarded():
             self._write(result)
 
-    def __exit__(self, kind: Raised, error: BaseException | None, trace: TracebackType | None) -> None:
-        # What was done before Ctrl-C is whole as far as it goes; after any other error it may not be.
-        keep, whole = kind is None or issubclass(kind, KeyboardInterrupt), False
+    def __exit__(self, kind: ExceptionType, error: BaseException | None, trace: TracebackType | None) -> None:
+        # After Ctrl-C the file is valid as far as it goes; after any other error it may not be.
+        keep, complete = kind is None or issubclass(kind, KeyboardInterrupt), False
         try:
             if keep:
                 with self.file.guarded():
                     self._finish(interrupted=kind is not None)
-                whole = True
+                complete = True
         finally:
-            # The bytes are out, or an error is on its way already: closing has nothing to add to it.
+            # The data is written, or another error is being raised: errors of closing add nothing.
             with suppress(*self.file.failures):
                 self._close()
-            self.file.settle(whole)
+            self.file.settle(complete)
 
     def _open(self) -> None:
-        """Create `self.file.part`, unless only the first result tells how."""
+        """Create `self.file.part`, unless that needs the first result."""
 
     def _write(self, result: FrameResult) -> None:
-        """Add one result."""
+        """Add the result of one frame."""
         raise NotImplementedError
 
     def _finish(self, interrupted: bool) -> None:
-        """Bring everything held back into the file. `interrupted`: the user stopped the run before its end."""
+        """Write everything that is held back; `interrupted` if the user stopped the run before its end."""
 
     def _close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
 
 
 def check_outputs(paths: Sequence[str | Path], *, source: str | Path | None = None, overwrite: bool = False) -> None:
-    """Raise before anything is opened, if one of the outputs cannot or must not be written.
+    """Check before a run that all outputs can be written.
 
-    `source` is what is read; no output may be that file, not even with `overwrite`.
+    Args:
+        paths: The files to write.
+        source: Path or address of the input; no output may be this file, even with `overwrite`.
+        overwrite: Whether existing files may be replaced.
+
+    Raises:
+        UsageError: Two outputs have the same path, or one is the input.
+        SinkError: A file exists already, or its folder cannot be written.
     """
     outputs = [Path(path) for path in paths]
-    seen: set[Path] = set()
+    resolved: set[Path] = set()
     for path in outputs:
-        if path.resolve() in seen:
-            raise UsageError(f"two outputs would go to {path}; give each its own path")
-        seen.add(path.resolve())
+        if path.resolve() in resolved:
+            raise UsageError(f"two outputs would go to {path}; give each another path")
+        resolved.add(path.resolve())
         if source is not None and path.exists() and Path(source).exists() and path.samefile(source):
-            raise UsageError(f"output {path} is the input itself; give another path")
+            raise UsageError(f"output {path} is the input itself; choose another path")
     for path in outputs:
         if path.is_dir():
             raise SinkError(f"cannot write {path}: it is a folder; give the path of a file")
         if not path.parent.is_dir():
-            raise SinkError(f"cannot write {path}: there is no folder {path.parent}; make it first")
+            raise SinkError(f"cannot write {path}: there is no folder {path.parent}; create it first")
     existing = [str(path) for path in outputs if path.exists()]
     if existing and not overwrite:
         verb = "exists" if len(existing) == 1 else "exist"
         raise SinkError(f"{', '.join(existing)} {verb} already; add --overwrite or choose another path")
     for folder in dict.fromkeys(path.parent for path in outputs):
         try:
-            # Trying is the only honest test: permissions, read-only mounts and quotas all answer here.
+            # Creating a file is the only reliable test: permissions, read-only mounts and quotas all fail here.
             tempfile.TemporaryFile(dir=folder).close()
         except OSError as error:
             raise SinkError(f"cannot write into folder {folder}: {error.strerror or error}") from error
 
 
 def sidecar_path(output: str | Path) -> Path:
-    """Where the facts about one output stand: `<output>.meta.json`."""
+    """Return the path of the sidecar of an output, `<output>.meta.json`."""
     output = Path(output)
     return output.with_name(f"{output.name}.meta.json")
 
@@ -154,7 +179,21 @@ def write_sidecar(
     source: Mapping[str, Any],
     counts: Mapping[str, Any],
 ) -> Path:
-    """Write what made an output beside it: version, options, the model's card, facts of the source, counts."""
+    """Write the sidecar of an output: a JSON file that says how the output was made.
+
+    Args:
+        output: The output.
+        options: Settings of the run.
+        model: Facts about the landmark model.
+        source: Facts about the source.
+        counts: Counts of frames, faces and the like.
+
+    Returns:
+        Path of the sidecar.
+
+    Raises:
+        SinkError: The sidecar cannot be written.
+    """
     facts = {"vtrack": __version__, "options": options, "model": model, "source": source, "counts": counts}
     text = json.dumps(facts, indent=2, default=_plain, ensure_ascii=False) + "\n"
     file, written = PartFile(sidecar_path(output)), False
@@ -168,7 +207,7 @@ def write_sidecar(
 
 
 def _plain(value: Any) -> Any:
-    """JSON's view of a fraction, a NumPy number or array, a path and everything else that reads well as text."""
+    """Convert a NumPy number or array, a fraction, a path or another object to what JSON can hold."""
     if hasattr(value, "tolist"):
         return value.tolist()
     if hasattr(value, "numerator"):

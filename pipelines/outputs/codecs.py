@@ -1,4 +1,4 @@
-"""Ways to compress an annotated video, by name."""
+"""Codecs and container formats of annotated videos."""
 
 from __future__ import annotations
 
@@ -7,22 +7,24 @@ from dataclasses import dataclass
 from vtrack.runtime.cores import skills
 
 CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
-"""The format of each file ending."""
+"""FFmpeg's name of the container format of each file ending."""
 
 
 @dataclass(frozen=True, slots=True)
 class Codec:
-    """A way to compress pictures."""
+    """A video codec and its encoder."""
 
     encoder: str
+    """FFmpeg's name of the encoder."""
     crf: int
-    """Quality when nobody says: thin lines stay clean, files stay small."""
+    """Default quality: thin lines stay clean and files stay small."""
     options: dict[str, str]
+    """Options of the encoder."""
     tag: str | None = None
-    """What MP4 calls it, where players insist on one of several names."""
+    """Codec tag in MP4, where players accept only one of several."""
 
 
-# With AVX-512 x264 writes other bytes each time (not so without its macroblock tree, or with AVX2), and is not quicker.
+# With AVX-512, x264 output differs from run to run (not without its macroblock tree, nor with AVX2), and is not faster.
 _X264 = {"x264-params": "asm=AVX2"} if "avx512f" in skills() else {}
 CODECS = {
     "h264": Codec("libx264", 21, _X264),

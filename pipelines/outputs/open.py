@@ -1,4 +1,4 @@
-"""Opens what is written of one video."""
+"""Opening the sinks of one video from its settings."""
 
 from __future__ import annotations
 
@@ -20,14 +20,19 @@ def make_sinks(
     *,
     max_faces: int | None = None,
 ) -> list[Sink]:
-    """What writes the outputs; `outputs` has the path of each, by its name in `OUTPUTS`.
+    """Make the sinks of a run.
 
-    `max_faces` is how many faces a table with a fixed number of them has columns for.
+    Args:
+        outputs: Path of each output by its name in `OUTPUTS`.
+        settings: Settings of the outputs.
+        query: The points of the faces.
+        source: The opened source.
+        max_faces: Number of faces that a table with a fixed number of columns has room for.
     """
-    given = {name: getattr(settings, name) for name in ("format", "columns", "draw", "codec", "crf", "preset")}
-    given |= {"max_faces": max_faces, "source": source}
+    options = {name: getattr(settings, name) for name in ("format", "columns", "draw", "codec", "crf", "preset")}
+    options |= {"max_faces": max_faces, "source": source}
     sinks = []
     for name, path in outputs.items():
         entry = OUTPUTS[name]
-        sinks.append(entry.load()(path, query, **{option: given[option] for option in entry.takes}))
+        sinks.append(entry.load()(path, query, **{option: options[option] for option in entry.takes}))
     return sinks

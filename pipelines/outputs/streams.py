@@ -1,12 +1,12 @@
-"""Results for other programs while they come: a line of JSON for each frame, or OSC messages over UDP.
+"""Streams of results to other programs: one line of JSON for each frame, or OSC messages over UDP.
 
-OSC, for instruments and avatars: one bundle a frame with
+OSC, for instruments and avatars, sends one bundle for each frame:
 
     /vtrack/frame                     int index, float seconds, int faces, int width, int height
     /vtrack/face/<id>/<part>          float x, y of each point of the part, 0..1 over the frame
     /vtrack/face/<id>/<measure>       float: left_eye_open, mouth_open, yaw ...
 
-A bundle that would not fit into one datagram is sent in several.
+A bundle that does not fit into one datagram is split into several.
 """
 
 from __future__ import annotations
@@ -19,19 +19,25 @@ from types import TracebackType
 from typing import Any, TextIO
 
 from vtrack.errors import SinkError, UsageError
-from vtrack.pipelines.outputs.base import Raised, Sink
+from vtrack.pipelines.outputs.base import ExceptionType, Sink
 from vtrack.pipelines.outputs.tables.jsonl import JsonFormatter
 from vtrack.types import FrameResult, Query
 
 FORMATS = ("ndjson", "osc")
 _PORT = 9000
-_DATAGRAM = 1400
-"""Bytes that pass through every network in one piece."""
-_BUNDLE = b"#bundle\0" + struct.pack(">Q", 1)  # time tag 1: at once
+"""Default port of OSC."""
+_MAX_DATAGRAM = 1400
+"""Largest size of a datagram in bytes; fits into one packet of common networks."""
+_BUNDLE = b"#bundle\0" + struct.pack(">Q", 1)  # time tag 1: immediately
 
 
-class TextEmitter(Sink):
-    """One line of JSON a frame, to a stream such as stdout."""
+class NdjsonStream(Sink):
+    """Writes one line of JSON for each frame to a text stream.
+
+    Args:
+        stream: Text stream, such as stdout.
+        query: The points of the faces.
+    """
 
     def __init__(self, stream: TextIO, query: Query) -> None:
         self._stream, self._line = stream, JsonFormatter(query, ["measures"])
@@ -40,12 +46,22 @@ class TextEmitter(Sink):
         self._stream.write(self._line(result))
         self._stream.flush()
 
-    def __exit__(self, kind: Raised, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(self, kind: ExceptionType, error: BaseException | None, trace: TracebackType | None) -> None:
         return None
 
 
-class Datagrams(Sink):
-    """Results over UDP, where nobody waits for anybody."""
+class UdpStream(Sink):
+    """Sends results over UDP, which never waits for a receiver.
+
+    Args:
+        host: Host name or address of the receiver.
+        port: UDP port of the receiver.
+        query: The points of the faces.
+        format: `ndjson` or `osc`.
+
+    Raises:
+        SinkError: The host is unknown.
+    """
 
     def __init__(self, host: str, port: int, query: Query, format: str) -> None:
         try:
@@ -57,36 +73,47 @@ class Datagrams(Sink):
         self._line = JsonFormatter(query, ["measures"]) if format == "ndjson" else None
 
     def write(self, result: FrameResult) -> None:
-        datagrams = bundles(result) if self._line is None else iter([self._line(result).encode()])
+        datagrams = osc_bundles(result) if self._line is None else iter([self._line(result).encode()])
         for datagram in datagrams:
             try:
                 self._socket.sendto(datagram, self._address)
             except ConnectionRefusedError:
-                pass  # nobody listens yet; they may come later
+                pass  # no receiver listens yet; one may start later
             except OSError as error:
                 raise SinkError(f"cannot send to {self._address[0]}:{self._address[1]}: {error.strerror}") from error
 
-    def __exit__(self, kind: Raised, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(self, kind: ExceptionType, error: BaseException | None, trace: TracebackType | None) -> None:
         self._socket.close()
 
 
 def open_emitter(format: str, to: str | None, query: Query, stdout: TextIO) -> Sink:
-    """Emits in one of `FORMATS`; `to` is HOST:PORT, or None for stdout (JSON) or this machine's port 9000 (OSC)."""
+    """Open a stream of results to other programs.
+
+    Args:
+        format: One of `FORMATS`.
+        to: HOST:PORT of a UDP receiver; None for stdout (ndjson) or port 9000 of this machine (osc).
+        query: The points of the faces.
+        stdout: Text stream that stands for stdout.
+
+    Raises:
+        UsageError: The format or `to` is invalid.
+        SinkError: The host is unknown.
+    """
     if format not in FORMATS:
         raise UsageError(f"cannot emit {format!r}; choose from {', '.join(FORMATS)}")
     if to is None and format == "ndjson":
-        return TextEmitter(stdout, query)
+        return NdjsonStream(stdout, query)
     host, colon, port = (to or f"127.0.0.1:{_PORT}").rpartition(":")
     if not colon or not host or not port.isdecimal() or not 0 < int(port) < 65536:
         raise UsageError(f"--to takes HOST:PORT, for example 127.0.0.1:{_PORT}, got {to!r}")
-    return Datagrams(host.strip("[]"), int(port), query, format)
+    return UdpStream(host.strip("[]"), int(port), query, format)
 
 
-def bundles(result: FrameResult) -> Iterator[bytes]:
-    """The OSC bundles of one frame."""
+def osc_bundles(result: FrameResult) -> Iterator[bytes]:
+    """Yield the OSC bundles of one frame."""
     bundle = _BUNDLE
     for message in _messages(result):
-        if len(bundle) > len(_BUNDLE) and len(bundle) + len(message) + 4 > _DATAGRAM:
+        if len(bundle) > len(_BUNDLE) and len(bundle) + len(message) + 4 > _MAX_DATAGRAM:
             yield bundle
             bundle = _BUNDLE
         bundle += struct.pack(">i", len(message)) + message
@@ -99,8 +126,8 @@ def _messages(result: FrameResult) -> Iterator[bytes]:
     for face in result.faces:
         root = f"/vtrack/face/{face.id}"
         for part in dict.fromkeys(face.query.parts):
-            places = (face[part] + 0.5) / size
-            yield osc_message(f"{root}/{part}", *map(float, places.ravel()))
+            positions = (face[part] + 0.5) / size
+            yield osc_message(f"{root}/{part}", *map(float, positions.ravel()))
         if face.measures is not None:
             for name, value in face.measures.items():
                 if math.isfinite(value):
@@ -108,13 +135,13 @@ def _messages(result: FrameResult) -> Iterator[bytes]:
 
 
 def osc_message(address: str, *values: float) -> bytes:
-    """An OSC 1.0 message of 32-bit integers and floats."""
+    """Return an OSC 1.0 message of 32-bit integers and floats."""
     tags = "," + "".join("i" if isinstance(value, int) else "f" for value in values)
     packed = struct.pack(">" + tags[1:], *values)
     return _padded(address) + _padded(tags) + packed
 
 
 def _padded(text: str) -> bytes:
-    """Ended by a zero and filled to a multiple of four bytes."""
+    """Return the text as ASCII with a final zero, padded to a multiple of four bytes."""
     data = text.encode("ascii", "replace") + b"\0"
     return data + b"\0" * (-len(data) % 4)

@@ -1,8 +1,8 @@
-"""The annotated video: every frame at its own time, with the source's sound and subtitles untouched.
+"""The annotated video: every frame at its own time, with copies of the source's audio and subtitles.
 
-Frames keep their timestamps and time base, so variable frame rates and late starts stay as they are and the sound stays
-in step. Pixels become 4:2:0; an odd width or height grows by one pixel, a copy of the last column or row, so that
-coordinates stay what they were. Colours are BT.709 from 720 lines on, BT.601 below, and the file says so.
+Frames keep their timestamps and time base, so variable frame rates and late starts are preserved and audio stays in sync.
+Pixels are stored as 4:2:0; an odd width or height is extended by one pixel, a copy of the last column or row, so that
+coordinates do not change. Colours are BT.709 from 720 lines on and BT.601 below, and are tagged so.
 """
 
 from __future__ import annotations
@@ -33,16 +33,26 @@ from vtrack.types import FrameResult, ImageArray, Query
 
 log = logging.getLogger(__name__)
 
-_DRAWN = 2
-"""Pictures that wait for the encoder."""
+_QUEUE_SIZE = 2
+"""Largest number of frames that wait for the encoder."""
 
 
 class VideoSink(FileSink):
-    """Fills one video file. The picture's size and clock are those of the first result; without one there is no file.
+    """Writes a video file. The first result sets the frame size and clock; without any result there is no file.
 
-    `source` is what sound and subtitles are copied from (None: a silent film; right for cameras and live streams, which
-    cannot be read twice). `start` and `stop`, on the source's clock, say what of it the results cover; the film's
-    time 0 is then `start`.
+    Args:
+        path: File to write; its ending selects the container format.
+        source: Path or address to copy audio and subtitles from; None for none, as for cameras and live streams.
+        start: Start of the results in seconds on the source's clock; becomes time 0 of the video.
+        stop: End of the results in seconds on the source's clock.
+        rate: Average frames per second, as information for the container.
+        codec: Name of the codec, see `CODECS`.
+        crf: Quality, 0 (best) to 51 (smallest file); None for the codec's default.
+        preset: Effort of the encoder, see `PRESETS`.
+        draw: Returns the pixels to store for a result; None stores the frames as they are.
+
+    Raises:
+        UsageError: The ending, codec, quality or preset is invalid.
     """
 
     def __init__(
@@ -71,33 +81,33 @@ class VideoSink(FileSink):
         self._rate = rate
         self._draw = draw
         self._output: Any = None
-        self._encoding: Behind[tuple[Pixels, Fraction]] | None = None
+        self._encoder: Behind[tuple[Pixels, Fraction]] | None = None
         self._last_pts: int | None = None
         self._warned = False
         self._reformatter = VideoReformatter()
 
     def _write(self, result: FrameResult) -> None:
         pixels = result.frame.pixels if self._draw is None else self._draw(result)
-        if self._encoding is None:
-            self._encoding = self._begin(result, pixels)
-        self._encoding.put((pixels, result.frame.pts * result.frame.time_base))
+        if self._encoder is None:
+            self._encoder = self._start(result, pixels)
+        self._encoder.put((pixels, result.frame.pts * result.frame.time_base))
 
-    def _encode(self, one: tuple[Pixels, Fraction]) -> None:
-        """Add one picture, while the next is being drawn."""
-        pixels, time = one
+    def _encode(self, frame: tuple[Pixels, Fraction]) -> None:
+        """Encode one frame, in a thread, while the next is drawn."""
+        pixels, time = frame
         self._copy_sound(time)
         self._output.mux(self._stream.encode(self._picture(pixels, time)))
 
-    def _begin(self, result: FrameResult, pixels: Pixels) -> Behind[tuple[Pixels, Fraction]]:
-        """Open the file for pictures of this size on this clock; what encodes them."""
+    def _start(self, result: FrameResult, pixels: Pixels) -> Behind[tuple[Pixels, Fraction]]:
+        """Open the file for frames of this size and clock; return the thread that encodes them."""
         height, width = pixels.shape[:2]
         self._height, self._width = height + height % 2, width + width % 2
         self._time_base = result.frame.time_base
-        # Edit lists count in ticks of the film, by default milliseconds: too coarse for a late start.
+        # Edit lists count in ticks of the movie, by default milliseconds: too coarse for a late start.
         options = {"movflags": "+faststart", "movie_timescale": str(max(self._time_base.denominator, 1000))}
         if self._container == "matroska":
             options = {}
-        part = str(self.file.part.absolute())  # so that no name is taken for an address
+        part = str(self.file.part.absolute())  # absolute, so that FFmpeg reads no name as an address
         self._output = av.open(part, "w", format=self._container, container_options=options)
         stream = self._output.add_stream(self._codec.encoder, rate=self._rate or 30)
         stream.width, stream.height, stream.pix_fmt = self._width, self._height, "yuv420p"
@@ -108,7 +118,7 @@ class VideoSink(FileSink):
             stream.codec_context.codec_tag = self._codec.tag
         self._colorspace = Colorspace.ITU709 if self._height >= HD_HEIGHT else Colorspace.ITU601
         self._colours = film_colours(self._height)
-        # The numbers of H.273, which all containers and players share: 1 BT.709, 6 BT.601.
+        # Code points of ITU-T H.273: 1 BT.709, 6 BT.601.
         tags = 1 if self._colorspace == Colorspace.ITU709 else 6
         context = stream.codec_context
         context.colorspace = context.color_primaries = context.color_trc = tags
@@ -116,22 +126,22 @@ class VideoSink(FileSink):
         self._stream = stream
         if self._sound is not None:
             self._sound.add_to(self._output)
-        return Behind(self._encode, _DRAWN).start()
+        return Behind(self._encode, _QUEUE_SIZE).start()
 
     def _picture(self, pixels: Pixels, time: Fraction) -> av.VideoFrame:
-        """The picture as the encoder wants it, at its time."""
-        picture = self._planar(pixels)
+        """Return the frame for the encoder, with its timestamp."""
+        picture = self._to_yuv420p(pixels)
         pts = round((time - self._origin) / self._time_base)
         if self._last_pts is not None:
-            pts = max(pts, self._last_pts + 1)  # containers allow no two pictures at once
-            # Only the last picture's duration counts, and nobody knows it: as long as the one before.
+            pts = max(pts, self._last_pts + 1)  # containers allow no two frames at one time
+            # Only the duration of the last frame matters. It is unknown, so it is that of the frame before.
             picture.duration = pts - self._last_pts
         picture.pts, picture.time_base = pts, self._time_base
         self._last_pts = pts
         return picture
 
-    def _planar(self, pixels: Pixels) -> av.VideoFrame:
-        """The picture in planes of the film's size and colours; what has them already is taken as it is."""
+    def _to_yuv420p(self, pixels: Pixels) -> av.VideoFrame:
+        """Convert pixels to planes of the video's size and colours; planes that match already are copied."""
         if isinstance(pixels, Planes):
             if pixels.shape[:2] == (self._height, self._width) and pixels.colours == self._colours:
                 picture = av.VideoFrame(self._width, self._height, "yuv420p")
@@ -139,13 +149,13 @@ class VideoSink(FileSink):
                     view(place)[:] = plane
                 return picture
             pixels = pixels.whole()
-        rgb = av.VideoFrame.from_numpy_buffer(self._fitted(pixels), "rgb24")
+        rgb = av.VideoFrame.from_numpy_buffer(self._resized(pixels), "rgb24")
         return self._reformatter.reformat(
             rgb, format="yuv420p", dst_colorspace=self._colorspace, dst_color_range=ColorRange.MPEG
         )
 
-    def _fitted(self, image: ImageArray) -> ImageArray:
-        """The image at the size of the film; one of another size is scaled to fit, with black beside it."""
+    def _resized(self, image: ImageArray) -> ImageArray:
+        """Return the image at the size of the video; one of another size is scaled to fit, with black borders."""
         height, width = image.shape[:2]
         right, below = self._width - width, self._height - height
         if (right, below) == (0, 0):
@@ -154,14 +164,14 @@ class VideoSink(FileSink):
             return np.pad(image, ((0, below), (0, right), (0, 0)), mode="edge")
         if not self._warned:
             self._warned = True
-            log.warning("frame size changes to %dx%d; %s scales it to fit", width, height, self.file.path)
+            log.warning("frame size changes to %dx%d; scaling to fit into %s", width, height, self.file.path)
         scale = min(self._width / width, self._height / height)
         inner = (max(round(width * scale), 1), max(round(height * scale), 1))
-        shrunk = cv2.resize(image, inner, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+        scaled = cv2.resize(image, inner, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
         left, top = (self._width - inner[0]) // 2, (self._height - inner[1]) // 2
-        fitted = np.zeros((self._height, self._width, 3), np.uint8)
-        fitted[top : top + inner[1], left : left + inner[0]] = shrunk
-        return fitted
+        padded = np.zeros((self._height, self._width, 3), np.uint8)
+        padded[top : top + inner[1], left : left + inner[0]] = scaled
+        return padded
 
     def _copy_sound(self, time: Fraction | None) -> None:
         if self._sound is not None:
@@ -169,8 +179,8 @@ class VideoSink(FileSink):
                 self._output.mux(packet)
 
     def _finish(self, interrupted: bool) -> None:
-        if self._encoding is not None:
-            self._encoding.finish()
+        if self._encoder is not None:
+            self._encoder.finish()
         if self._output is not None:
             self._output.mux(self._stream.encode(None))
             if not interrupted:
@@ -178,8 +188,8 @@ class VideoSink(FileSink):
             self._output.close()
 
     def _close(self) -> None:
-        if self._encoding is not None:
-            self._encoding.drop()
+        if self._encoder is not None:
+            self._encoder.drop()
         if self._sound is not None:
             self._sound.close()
         if self._output is not None:
@@ -189,7 +199,17 @@ class VideoSink(FileSink):
 def annotated_video(
     path: str | Path, query: Query, *, source: Source, draw: Collection[str], codec: str, crf: int | None, preset: str
 ) -> VideoSink:
-    """The film of a source with the faces drawn on it, and the source's sound where it can be read twice."""
+    """Make the sink of an annotated video, with the audio of the source unless it is live.
+
+    Args:
+        path: File to write.
+        query: The points of the faces.
+        source: The opened source.
+        draw: What to draw, see `DRAWINGS`.
+        codec: Name of the codec.
+        crf: Quality, 0 (best) to 51 (smallest file); None for the codec's default.
+        preset: Effort of the encoder.
+    """
     info = source.info
     return VideoSink(
         path,
@@ -204,7 +224,8 @@ def annotated_video(
     )
 
 
-def _choose(what: str, name: str, known: dict[str, Any]) -> Any:
-    if name not in known:
-        raise UsageError(f"unknown {what} {name!r}; choose from {', '.join(known)}")
-    return known[name]
+def _choose(what: str, name: str, choices: dict[str, Any]) -> Any:
+    """Return the choice of this name; raise `UsageError` for an unknown name."""
+    if name not in choices:
+        raise UsageError(f"unknown {what} {name!r}; choose from {', '.join(choices)}")
+    return choices[name]

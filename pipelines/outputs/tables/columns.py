@@ -1,7 +1,7 @@
-"""What the columns of a table are: they follow from the query and the groups asked for, never from the video.
+"""Columns of tables. They depend on the query and the selected column groups only, never on the video.
 
-Wide tables begin with `frame,time_s`, then the face's own columns, then those of each point, then the extra groups. A
-group is a few fields for each point, or for each face; `EXTRAS` names those that `--columns` can add.
+Wide tables begin with `frame,time_s`, followed by the columns of the face, those of each point, and the extra groups. A
+group is a few columns for each point or for each face; `EXTRAS` holds those that `--columns` can add.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ SHARE_DIGITS = 4
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One column, or what is added to a point's name to make one."""
+    """A column, or the suffix that makes a column of a point's name."""
 
     name: str
     kind: Literal["int", "float", "bool"] = "float"
@@ -32,23 +32,24 @@ class Field:
 
     @property
     def text(self) -> str:
-        """How a value is written, as a `%` format."""
+        """The `%` format of a value."""
         return f"%.{self.digits}f" if self.kind == "float" else "%d"
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
-    """Columns that come together."""
+class ColumnGroup:
+    """Columns that are selected together."""
 
     fields: Callable[[Query], tuple[Field, ...]]
-    """For a group of points: the endings of each point's columns. For a group of the face: its columns."""
+    """For a group of points: the suffixes of each point's columns. For a group of the face: its columns."""
     values: Callable[[Face, Frame], FloatArray]
-    """(points, fields) for a group of points, (fields,) for one of the face; NaN leaves a cell empty."""
+    """(points, fields) for a group of points, (fields,) for a group of the face; NaN for an empty cell."""
     of_points: bool
+    """Whether the group has columns for each point."""
 
 
 def _inside(face: Face, frame: Frame) -> FloatArray:
-    """(points, 1) 1 where a point lies on the frame's area; half a pixel reaches beyond the outer pixels' centres."""
+    """(points, 1) 1 where a point lies inside the frame, whose edges are half a pixel beyond the outer pixels' centres."""
     points = face.points
     reach = np.array(frame.size) - 0.5
     return ((points >= -0.5) & (points < reach)).astype(np.float64).min(1, keepdims=True)
@@ -67,24 +68,24 @@ def _kind_of(measure: str) -> Literal["int", "float", "bool"]:
 
 HEAD = (Field("frame", "int"), Field("time_s", digits=TIME_DIGITS))
 BOX = tuple(Field(f"box_{side}") for side in "xywh")
-FACE = Group(
+FACE = ColumnGroup(
     fields=lambda query: (Field("face", "int"), Field("presence", digits=SHARE_DIGITS), *BOX),
     values=lambda face, frame: np.concatenate([(face.id, face.presence), face.box]),
     of_points=False,
 )
-POINTS = Group(
+POINTS = ColumnGroup(
     fields=lambda query: (Field("x"), Field("y"), Field("sigma")),
     values=lambda face, frame: np.column_stack([face.points, face.sigma]),
     of_points=True,
 )
-EXTRAS: dict[str, Group] = {
-    "raw": Group(
+EXTRAS: dict[str, ColumnGroup] = {
+    "raw": ColumnGroup(
         fields=lambda query: (Field("raw_x"), Field("raw_y")),
         values=lambda face, frame: face.raw,
         of_points=True,
     ),
-    "inside": Group(fields=lambda query: (Field("inside", "bool"),), values=_inside, of_points=True),
-    "measures": Group(
+    "inside": ColumnGroup(fields=lambda query: (Field("inside", "bool"),), values=_inside, of_points=True),
+    "measures": ColumnGroup(
         fields=lambda query: tuple(Field(name, _kind_of(name), SHARE_DIGITS) for name in MEASURES),
         values=_measures,
         of_points=False,
@@ -92,8 +93,12 @@ EXTRAS: dict[str, Group] = {
 }
 
 
-def choose_groups(columns: Collection[str]) -> list[Group]:
-    """The face, the points and the extra groups asked for, in the order that is the same for everyone."""
+def choose_groups(columns: Collection[str]) -> list[ColumnGroup]:
+    """Return the groups of the face, the points and the named extras, in a fixed order.
+
+    Raises:
+        UsageError: A name is unknown.
+    """
     unknown = [name for name in columns if name not in EXTRAS]
     if unknown:
         raise UsageError(f"unknown columns {', '.join(unknown)}; choose from {', '.join(EXTRAS)}")
@@ -101,21 +106,26 @@ def choose_groups(columns: Collection[str]) -> list[Group]:
 
 
 class Columns:
-    """The wide table's columns of one query, and the values of one face in them."""
+    """The columns of a wide table.
+
+    Args:
+        query: The points of the faces.
+        columns: Names of extra column groups.
+    """
 
     def __init__(self, query: Query, columns: Collection[str] = ()) -> None:
         self._groups = choose_groups(columns)
         self.of_face = tuple(field for group in self._groups for field in _spread(group, query))
-        """All but `frame` and `time_s`."""
+        """All columns but `frame` and `time_s`."""
 
     def values(self, face: Face, frame: Frame) -> list[float]:
-        """One number for each field of `of_face`."""
+        """Return the value of each column of `of_face` for a face."""
         row: list[float] = np.concatenate([group.values(face, frame).ravel() for group in self._groups]).tolist()
         return row
 
 
-def _spread(group: Group, query: Query) -> Iterator[Field]:
-    """The whole names of a group's columns."""
+def _spread(group: ColumnGroup, query: Query) -> Iterator[Field]:
+    """Yield the columns of a group with their full names."""
     fields = group.fields(query)
     if group.of_points:
         for name in query.names:

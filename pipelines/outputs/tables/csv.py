@@ -1,8 +1,8 @@
-"""Tables of results as CSV: wide (one row a face), long (one row a point), and what other programs' users read.
+"""CSV tables: wide (one row for each face) and long (one row for each point).
 
-UTF-8, comma, one header row, `.` as decimal point whatever the locale. Times have 6 decimals (microseconds), pixels 3,
-presence 4. Coordinates are pixels of the displayed frame. Every frame has its row: empty cells where there is no face.
-A row is one `%` of a format prepared for the whole row, so that a table keeps up with any model.
+UTF-8, comma, one header row, `.` as decimal point in every locale. Times have 6 decimals (microseconds), pixels 3,
+presence 4. Coordinates are pixels of the displayed frame. Every frame has a row, with empty cells if it has no face. A row
+is one `%` operation with a format prepared for the whole row, so that writing is faster than any model.
 """
 
 from __future__ import annotations
@@ -28,15 +28,32 @@ def open_table(
     columns: Collection[str] = (),
     max_faces: int | None = None,
 ) -> Sink:
-    """The CSV sink of one of `CSV_FORMATS`."""
+    """Open a CSV table.
+
+    Args:
+        path: File to write.
+        query: The points of the faces.
+        format: Form of the table, see `CSV_FORMATS`.
+        columns: Names of extra column groups.
+        max_faces: Number of faces for forms with a fixed number of columns.
+
+    Raises:
+        UsageError: The form or a column group is unknown, or the form has no extra columns.
+    """
     chosen = OutputSettings(format=format, columns=tuple(columns))
-    entry, given = CSV_FORMATS[chosen.format], {"columns": chosen.columns, "max_faces": max_faces or 1}
-    sink: Sink = entry.load()(path, query, **{name: given[name] for name in entry.takes})
+    entry, options = CSV_FORMATS[chosen.format], {"columns": chosen.columns, "max_faces": max_faces or 1}
+    sink: Sink = entry.load()(path, query, **{name: options[name] for name in entry.takes})
     return sink
 
 
 class WideTable(TextSink):
-    """One row for each face of each frame."""
+    """A table with one row for each face of each frame.
+
+    Args:
+        path: File to write.
+        query: The points of the faces.
+        columns: Names of extra column groups.
+    """
 
     def __init__(self, path: str | Path, query: Query, columns: Collection[str] = ()) -> None:
         super().__init__(path)
@@ -57,7 +74,15 @@ class WideTable(TextSink):
 
 
 class LongTable(TextSink):
-    """One row for each point of each face of each frame: `part,position,point` say which, then the point's columns."""
+    """A table with one row for each point of each face of each frame.
+
+    The columns `part,position,point` identify the point; its own columns follow.
+
+    Args:
+        path: File to write.
+        query: The points of the faces.
+        columns: Names of extra column groups.
+    """
 
     def __init__(self, path: str | Path, query: Query, columns: Collection[str] = ()) -> None:
         super().__init__(path)
@@ -69,7 +94,7 @@ class LongTable(TextSink):
         points = zip(query.parts, query.positions, query.names, strict=True)
         labels = (csv_line([part, f"{position:.4f}", name]).rstrip("\n") for part, position, name in points)
         ending = row_format(self._point_fields)
-        # The face's own cells are the same on every line; "%%s" leaves their place open.
+        # The cells of the face are the same in each of its rows; "%s" stands for them.
         self._block = "".join(f"%s,{label.replace('%', '%%')},{ending}" for label in labels)
         self._face = row_format(self._face_fields).rstrip("\n")
         self._empty = row_format(HEAD, empty=len(self._face_fields) - len(HEAD) + 3 + len(self._point_fields))

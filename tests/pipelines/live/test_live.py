@@ -30,7 +30,7 @@ from vtrack.pipelines.live.recorder import LiveDrawing, LiveRecorder
 from vtrack.pipelines.live.session import LiveResult, LiveSession, LiveThread, mirrored
 from vtrack.pipelines.live.window import DRAWINGS, Window, has_display, labelled, next_drawing, save_snapshot
 from vtrack.pipelines.measures.points import MEASURES
-from vtrack.pipelines.outputs.streams import bundles, open_emitter, osc_message
+from vtrack.pipelines.outputs.streams import open_emitter, osc_bundles, osc_message
 from vtrack.pipelines.outputs.tables.csv import open_table
 from vtrack.pipelines.outputs.video import VideoSink
 from vtrack.pipelines.pipeline import Pipeline
@@ -300,7 +300,7 @@ def test_osc_messages_follow_the_standard() -> None:
 def test_osc_bundles_fit_into_datagrams() -> None:
     query = Query(("jaw",) * 400 + ("left_eye",) * 2, (*np.linspace(0, 1, 400).tolist(), 0.0, 0.5))
     face = make_face(query, measures=Measures(MEASURES, np.arange(len(MEASURES)) / 8))
-    sent = list(bundles(make_result(3, face, query=query)))
+    sent = list(osc_bundles(make_result(3, face, query=query)))
     assert len(sent) > 1 and all(bundle.startswith(b"#bundle\0") and len(bundle) % 4 == 0 for bundle in sent)
     everything = b"".join(sent)
     assert all(f"/vtrack/face/1/{name}\0".encode() in everything for name in (*MEASURES, "jaw", "left_eye"))

@@ -190,7 +190,7 @@ def test_the_input_is_never_written(tmp_path: Path) -> None:
 def test_places_that_cannot_be_written(tmp_path: Path) -> None:
     with pytest.raises(SinkError, match="it is a folder; give the path of a file"):
         check_outputs([tmp_path])
-    with pytest.raises(SinkError, match=r"there is no folder .*nowhere; make it first"):
+    with pytest.raises(SinkError, match=r"there is no folder .*nowhere; create it first"):
         check_outputs([tmp_path / "nowhere" / "a.csv"])
 
 
