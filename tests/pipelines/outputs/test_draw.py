@@ -22,7 +22,7 @@ def test_draw_leaves_the_image_as_it_was() -> None:
     for nothing in (draw(image, []), draw(image, faces, kinds="none"), draw(image, faces, kinds=[])):
         np.testing.assert_array_equal(nothing, image)
         assert nothing is not image
-    with pytest.raises(UsageError, match="cannot draw hats"):
+    with pytest.raises(UsageError, match="no kind of drawing 'hats'"):
         draw(image, faces, kinds="hats")
     with pytest.raises(ValueError, match="image must be uint8"):
         draw(image.astype(float), faces)  # type: ignore[arg-type]

@@ -203,7 +203,9 @@ def test_a_new_frame_size_is_fitted_in(tmp_path: Path, caplog: pytest.LogCapture
     # 64 x 96 becomes 32 x 48 with black on both sides; 32 x 24 fills the frame.
     assert shown[1][:, :14].max() < 12 and shown[1][:, 18:46].min() > 165 and shown[1][:, 50:].max() < 12
     assert shown[2].min() > 165 and shown[3].min() > 165
-    assert [record.message for record in caplog.records] == [f"frame size changes to 64x96; scaling to fit into {output}"]
+    assert [record.message for record in caplog.records] == [
+        f"frame size changes to 64x96; scaling to fit into {output}"
+    ]
 
 
 @pytest.mark.parametrize(("height", "tag"), [(96, 6), (720, 1)])
