@@ -10,6 +10,7 @@ from vtrack.errors import ModelError
 from vtrack.models import pick_device
 from vtrack.models.card import Card
 from vtrack.runtime.cores import cores
+from vtrack.runtime.onnxruntime import load_onnxruntime
 from vtrack.types import FloatArray, ImageArray
 
 
@@ -53,7 +54,7 @@ def load_engine(card: Card, path: Path, device: str, threads: int | None = None)
 
 
 def _onnx(path: Path, threads: int) -> DetectorEngine:
-    import onnxruntime  # only the CPU needs it
+    onnxruntime = load_onnxruntime()
 
     if not path.is_file():
         raise ModelError(f"{path}: the detector's weights are not there; reinstall vtrack or export them again")

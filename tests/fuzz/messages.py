@@ -12,6 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import aiohttp
 import numpy as np
 
 from tests.fuzz.mutations import damaged
@@ -95,8 +96,6 @@ def run_case(rng: np.random.Generator, folder: Path) -> Outcome:
 
 
 async def _talk(server: LiveServer, rng: np.random.Generator) -> Outcome:
-    import aiohttp
-
     loop = asyncio.get_running_loop()
     async with (
         aiohttp.ClientSession() as session,
@@ -119,12 +118,10 @@ async def _talk(server: LiveServer, rng: np.random.Generator) -> Outcome:
     return Outcome("clean error")
 
 
-async def _answer(socket: object) -> None:
+async def _answer(socket: aiohttp.ClientWebSocketResponse) -> None:
     """Wait for the server's state, an error, or the end of the connection after a message."""
-    import aiohttp
-
     texts = 0
-    async for message in socket:  # type: ignore[attr-defined]
+    async for message in socket:
         if message.type == aiohttp.WSMsgType.TEXT:
             texts += 1
             if texts == 2 or "error" in json.loads(message.data):

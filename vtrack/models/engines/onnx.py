@@ -8,6 +8,7 @@ from pathlib import Path
 from vtrack.errors import ModelError
 from vtrack.models.card import Card
 from vtrack.models.engines.base import INT8, GraphEngine, encode_query
+from vtrack.runtime.onnxruntime import load_onnxruntime
 from vtrack.types import FloatArray, ImageArray, Query
 
 
@@ -18,7 +19,7 @@ class OnnxEngine(GraphEngine):
     """
 
     def __init__(self, card: Card, path: Path, *, shared: bool = False) -> None:
-        import onnxruntime  # slow to import, and other engines do without
+        onnxruntime = load_onnxruntime()
 
         super().__init__(card, shared=shared)
         self.engine = "int8" if path.name.endswith(INT8) else "onnx"

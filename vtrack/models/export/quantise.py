@@ -18,6 +18,7 @@ import numpy as np
 from vtrack.errors import MissingExtraError, ModelError
 from vtrack.models.engines.base import INT8, encode_query
 from vtrack.models.export.onnx_tools import to_half_precision
+from vtrack.runtime.onnxruntime import load_onnxruntime
 from vtrack.types import ImageArray, Query
 
 MIDDLE, SPREAD = 116.0, 57.0
@@ -42,7 +43,9 @@ def quantise(graph: Path, crops: ImageArray, query: Query) -> Path:
     """
     try:
         import onnx
-        from onnxruntime import quantization  # needs onnx
+
+        load_onnxruntime()
+        from onnxruntime import quantization  # not before its telemetry is off
     except ImportError as error:
         raise MissingExtraError("8-bit graphs need the export extra: pip install 'vtrack[export]'") from error
 
@@ -108,7 +111,7 @@ def _no_advice(record: logging.LogRecord) -> bool:
 
 def _fold_constants(graph: Path, out: Path) -> None:
     """Write the graph with its weights inside, in floats, with norms and constants folded."""
-    import onnxruntime  # slow to import; needed for quantisation alone
+    onnxruntime = load_onnxruntime()
 
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC

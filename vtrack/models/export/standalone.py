@@ -27,6 +27,7 @@ from vtrack.models.engines.openvino import core, load_openvino
 from vtrack.models.export.onnx import ExportableNetwork
 from vtrack.models.export.onnx_tools import strip_metadata
 from vtrack.models.networks import load_network
+from vtrack.runtime.onnxruntime import load_onnxruntime
 from vtrack.types import Query
 
 SUFFIXES = {"onnx": (".onnx",), "torchscript": (".pt",), "openvino": (".xml", ".bin")}
@@ -137,7 +138,7 @@ def _onnx(network: FixedQueryNetwork, images: list[Tensor], path: Path, query: Q
         import onnxscript  # noqa: F401 - torch's exporter needs it
     except ImportError as error:
         raise MissingExtraError("exporting ONNX needs the export extra: pip install 'vtrack[export]'") from error
-    import onnxruntime  # slow to import, and TorchScript does without
+    onnxruntime = load_onnxruntime()
 
     height, width = torch.export.Dim("height", min=2), torch.export.Dim("width", min=2)
     program = torch.onnx.export(
