@@ -107,12 +107,13 @@ class Settings(Checked):
     engine: str = option("auto", "what runs the landmark model", choices=ENGINES, group="faces")
     smooth: str = option("rts", "kind of smoothing", noun="smoothing", choices=tuple(METHODS), group="smoothing")
     strength: float = option(
-        0.5, "how much: 0 hardly any, 1 very much", low=0, high=1, flag="--smooth.strength", metavar="X",
+        0.5, "how much, from hardly any to very much", low=0, high=1, flag="--smooth.strength", metavar="X",
         group="smoothing",
     )  # fmt: skip
     strengths: Mapping[str, float] = option(
-        {}, "strength of one part, one group or the `head`", flag="--smooth.PART", metavar="X", group="smoothing"
-    )
+        {}, "strength of one part, one group or the head: --smooth.lips 0.2", low=0, high=1,
+        choices=(HEAD, *GROUPS, *PARTS), flag="--smooth.PART", metavar="X", group="smoothing",
+    )  # fmt: skip
     """A part's own goes before its group's."""
     measures: bool = option(False, "measure eye opening, blinks, mouth, brows, smile and head turn", group="faces")
     """Whether faces get `Face.measures`."""
@@ -208,10 +209,27 @@ class InputSettings(Selection):
 
 
 @dataclass(frozen=True, kw_only=True)
-class OutputSettings(Checked):
+class ViewSettings(Checked):
+    """How a picture with its faces looks."""
+
+    draw: Sequence[str] = option(
+        ("points", "curves"),
+        "what the video shows",
+        choices=tuple(DRAWINGS),
+        noun="kind of drawing",
+        none=True,
+        metavar="NAMES",
+        group="outputs",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutputSettings(ViewSettings):
     """What is written, and how it looks."""
 
-    outputs: Sequence[str] = option(("csv",), "what is written", choices=tuple(OUTPUTS), noun="output", group="outputs")
+    outputs: Sequence[str] = option(
+        ("csv",), "what is written", choices=tuple(OUTPUTS), noun="output", flag=None, group="outputs"
+    )
     format: str = option(
         "wide",
         "form of the CSV table",
@@ -223,18 +241,9 @@ class OutputSettings(Checked):
     columns: Sequence[str] = option(
         (), "extra columns", choices=tuple(COLUMN_GROUPS), noun="column group", metavar="NAMES", group="outputs"
     )
-    draw: Sequence[str] = option(
-        ("points", "curves"),
-        "what the video shows",
-        choices=tuple(DRAWINGS),
-        noun="kind of drawing",
-        none=True,
-        metavar="NAMES",
-        group="outputs",
-    )
     codec: str = option("h264", "of the video", choices=tuple(CODECS), group="outputs")
     crf: int | None = option(
-        None, f"quality of the video, 0 best to {WORST_CRF} smallest", kind=int, low=0, high=WORST_CRF, group="outputs"
+        None, "quality of the video, from best to smallest", kind=int, low=0, high=WORST_CRF, group="outputs"
     )
     preset: str = option("veryfast", "effort of the video encoder", choices=PRESETS, group="outputs")
 

@@ -46,8 +46,8 @@ class Option:
     """What one of the choices is called in messages; the setting's name where empty."""
     low: float | None = None
     high: float | None = None
-    flag: str = ""
-    """On the command line; made from the setting's name where empty."""
+    flag: str | None = ""
+    """On the command line; made from the setting's name where empty; None where it has none."""
     metavar: str | None = None
     group: str = ""
     """Title under which `--help` lists it."""
@@ -73,11 +73,16 @@ class Option:
         if not isinstance(value, _ACCEPTED[self.kind]) or (isinstance(value, bool) and self.kind is not bool):
             raise UsageError(f"{name} must be {_WANTED[self.kind]}, got {value!r}")
         if self.kind is dict:
-            return dict(value)
+            return {str(key): self._number(f"{name}.{key}", each) for key, each in value.items()}
         value = self.kind(value)
         if isinstance(value, int | float):
             return self._ranged(name, value)
         return self._chosen(name, value) if self.kind is str else value
+
+    def _number(self, name: str, value: Any) -> float:
+        if not isinstance(value, Real) or isinstance(value, bool):
+            raise UsageError(f"{name} must be a number, got {value!r}")
+        return self._ranged(name, float(value))
 
     @property
     def range(self) -> str:
@@ -99,9 +104,11 @@ class Option:
 
     def _names(self, name: str, value: Any) -> tuple[str, ...]:
         if isinstance(value, str):
-            value = () if self.none and value.strip() == "none" else split_names(value) or ("",) * self.none
+            value = split_names(value) or ("",) * self.none
         if not isinstance(value, Collection) or not all(isinstance(each, str) for each in value):
             raise UsageError(f"{name} must be names, got {value!r}")
+        if self.none and tuple(value) == ("none",):
+            return ()
         for each in value:
             if self.choices and each not in self.choices:
                 known = (*self.choices, "none") if self.none else self.choices

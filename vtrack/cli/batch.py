@@ -7,21 +7,17 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from vtrack.cli.run import (
-    OUTPUTS,
-    add_decoding_options,
-    add_looks_options,
-    add_tracking_options,
-    names,
-    output_settings,
-    seconds,
-    tracking_settings,
-)
+from vtrack.cli.options import add_config_option, add_options, make_settings
+from vtrack.cli.run import run_values
 from vtrack.errors import UsageError
+from vtrack.options import seconds, split_names
+from vtrack.pipelines.registry import OUTPUTS
+from vtrack.pipelines.settings import InputSettings, OutputSettings, Settings
 
 if TYPE_CHECKING:
     from vtrack.pipelines.batch.files import Video
@@ -58,12 +54,12 @@ def add_parser(commands: Any) -> None:
         required=True,
         help="where the tree is mirrored; also s3://, gs://, ... (extra: remote)",
     )
-    parser.add_argument(
-        "--parts", default="face", metavar="QUERY", help="what to track: `eyes,lips:40` (default: face)"
-    )
+    add_config_option(parser)
     group = parser.add_argument_group("videos")
-    group.add_argument("--include", type=names, default=(), metavar="PATTERNS", help="files to take: *.mp4,raw/*")
-    group.add_argument("--exclude", type=names, default=(), metavar="PATTERNS", help="files and folders to leave out")
+    group.add_argument("--include", type=split_names, default=(), metavar="PATTERNS", help="files to take: *.mp4,raw/*")
+    group.add_argument(
+        "--exclude", type=split_names, default=(), metavar="PATTERNS", help="files and folders to leave out"
+    )
 
     group = parser.add_argument_group("work")
     group.add_argument("--workers", default="auto", metavar="N", help="videos at a time (default: one for each core)")
@@ -82,13 +78,12 @@ def add_parser(commands: Any) -> None:
     group.add_argument("--fail-fast", action="store_true", help="stop at the first failure")
 
     group = parser.add_argument_group("outputs", "A CSV table for each video, unless other tables are asked for.")
-    for name, what in OUTPUTS.items():
-        group.add_argument(f"--{name}", action="store_true", help=f"write {what} for each")
+    for name, entry in OUTPUTS.items():
+        group.add_argument(f"--{name}", action="store_true", help=f"write {entry.help} for each")
     group.add_argument("--merge", type=Path, metavar="PATH", help="also one .parquet or .csv table of all videos")
     group.add_argument("--overwrite", action="store_true", help="do all again, and replace files made by others")
-    add_looks_options(group)
-    add_tracking_options(parser)
-    add_decoding_options(parser)
+    group.add_argument("--quiet", action="store_true", help="no progress and no summary")
+    add_options(parser, Settings, InputSettings, OutputSettings, but=("fps",), groups={"outputs": group})
     parser.set_defaults(run=run)
 
 
@@ -136,6 +131,8 @@ def _destination(args: argparse.Namespace, ends: ExitStack) -> tuple[Path, Store
     if "://" in args.output:
         if args.merge is not None:
             raise UsageError(f"--merge reads the tables in a folder, and {args.output} is none; merge a copy of them")
+        if args.split != 0:
+            raise UsageError(f"--split works in a folder that all workers share, and {args.output} is none")
         folder = ends.enter_context(TemporaryDirectory(prefix="vtrack-", ignore_cleanup_errors=True))
         return Path(folder), Store(args.output, Path(folder))
     out = Path(args.output)
@@ -146,23 +143,18 @@ def _destination(args: argparse.Namespace, ends: ExitStack) -> tuple[Path, Store
 
 def _recipe(args: argparse.Namespace) -> Recipe:
     """What is done with every video."""
+    values = run_values(args)
+    settings, inputs = make_settings(Settings, values).check_used(args.given), make_settings(InputSettings, values)
+    output = make_settings(OutputSettings, values)
+
     from vtrack.pipelines.batch.merge import merged_kind
     from vtrack.pipelines.batch.state import Recipe
-    from vtrack.pipelines.registry import TABLES
-    from vtrack.pipelines.settings import InputSettings, Settings
     from vtrack.pipelines.sources.decoder import check_hwaccel
 
-    check_hwaccel(args.hwaccel)
-    kinds = {name for name in OUTPUTS if getattr(args, name)}
+    check_hwaccel(inputs.hwaccel)
     if args.merge is not None:
-        kinds.add(merged_kind(args.merge, args.format))
-    if not kinds & set(TABLES):
-        kinds.add("csv")
-    return Recipe(
-        Settings(args.parts, **tracking_settings(args)).check_used(),
-        InputSettings(start=args.start, stop=args.stop, every=args.every, hwaccel=args.hwaccel),
-        output_settings(args, [name for name in OUTPUTS if name in kinds]),
-    )
+        output = replace(output, outputs=(*values.get("outputs", ()), merged_kind(args.merge, output.format)))
+    return Recipe(settings, inputs, output.with_table().check_used(args.given))
 
 
 def _split(text: str) -> float | None:

@@ -11,8 +11,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vtrack.cli.run import add_decoding_options
+from vtrack.cli.options import add_options, given_options, make_settings, refuse
 from vtrack.errors import MissingExtraError, SinkError, UsageError
+from vtrack.pipelines.settings import InputSettings, Settings
 
 if TYPE_CHECKING:
     from vtrack.pipelines.bench.models import Row as ModelRow
@@ -42,12 +43,13 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("input", nargs="?", metavar="VIDEO", help="a video to run over, from decoding to the table")
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--smooth", action="store_true", help="jitter, lag, error and blinks with each kind of smoothing")
-    what.add_argument("--model", nargs="?", const="fast", metavar="NAME", help="ms a face of a landmark model alone")
+    what.add_argument(
+        "--model", nargs="?", const=Settings.model, metavar="NAME", help="ms a face of a landmark model alone"
+    )
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
     parser.add_argument(
         "--plot", type=Path, metavar="OUT.png", help="draw bars (VIDEO), or truth, raw and smooth (--smooth)"
     )
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default: auto)")
     group = parser.add_argument_group("with VIDEO")
     group.add_argument(
         "--parts", default="300w", metavar="QUERY", help="what to track (default: the 68 points of 300w)"
@@ -57,9 +59,13 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     group.add_argument("--against-python", metavar="PATH", help="the Python that has it (default: this one)")
     group.add_argument("--video", action="store_true", help="also with an annotated video, and the encoder alone")
     group.add_argument("--decoder", action="store_true", help="also the decoder alone")
-    add_decoding_options(group)
+    add_options(parser, Settings, InputSettings, only=("device", "hwaccel"), groups={"faces": parser, "input": group})
     group.add_argument("--rounds", type=int, default=5, metavar="N", help="turns of each program (default: 5)")
     parser.set_defaults(run=run)
+
+
+_OF_VIDEO = ("parts", "faces", "against", "against_python", "video", "decoder", "hwaccel", "rounds")
+"""Options that mean nothing without a VIDEO."""
 
 
 def run(args: argparse.Namespace) -> int:
@@ -70,7 +76,10 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(f"--plot: {args.plot} must end in .png, .svg or .pdf")
     if args.plot is not None and args.model is not None:
         raise UsageError("--plot draws a VIDEO's figures or --smooth's, not those of --model")
+    if args.input is None:
+        refuse(args, _OF_VIDEO, "is of a whole program; name a VIDEO")
     if args.smooth:
+        refuse(args, ["device"], "is of models; --smooth measures filters, which run on the CPU")
         return _smooth(args)
     return _model(args) if args.model is not None else _video(args)
 
@@ -86,23 +95,24 @@ def _video(args: argparse.Namespace) -> int:
         vtrack_program,
     )
     from vtrack.pipelines.sources.open import open_source
-    from vtrack.query import parse_query
 
     if args.rounds < 1 or args.faces < 1:
         raise UsageError(f"--rounds and --faces must be at least 1, got {args.rounds} and {args.faces}")
     if args.against_python is not None and args.against is None:
         raise UsageError("--against-python says where --against is; add --against mediapipe")
-    parse_query(args.parts)
-    with open_source(args.input, hwaccel=args.hwaccel) as source:
+    values = given_options(args, Settings, InputSettings)
+    settings = make_settings(Settings, {**values, "parts": args.parts, "max_faces": args.faces})
+    hwaccel = make_settings(InputSettings, values).hwaccel
+    with open_source(args.input, hwaccel=hwaccel) as source:
         name, size = source.info.name, source.info.size
-    shared = args.input, args.parts, args.device, args.faces, args.hwaccel
+    shared = args.input, args.parts, settings.device, args.faces, hwaccel
     programs = [vtrack_program(*shared)]
     if args.against:
         programs.append(facemesh_program(args.input, args.faces, args.against_python))
     if args.video:
         programs += [vtrack_program(*shared, annotate=True), encoder_program(args.input)]
     if args.decoder:
-        programs.append(decoder_program(args.input, args.hwaccel))
+        programs.append(decoder_program(args.input, hwaccel))
     scores = run_programs(programs, args.rounds, lambda program: _tell(f"running {program}"))
     _tell("")
     figures = [score.as_json() for score in scores]
@@ -121,7 +131,8 @@ def _model(args: argparse.Namespace) -> int:
     """A landmark model alone."""
     from vtrack.pipelines.bench.models import measure
 
-    rows = list(measure(args.model, args.device))
+    settings = make_settings(Settings, {**given_options(args, Settings), "model": args.model})
+    rows = list(measure(args.model, settings.device))
     print(json.dumps([dataclasses.asdict(row) for row in rows]) if args.json else model_table(args.model, rows))
     return 0
 

@@ -8,6 +8,10 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vtrack.cli.options import add_options, given_options, make_settings, refuse
+from vtrack.errors import UsageError
+from vtrack.pipelines.settings import Settings
+
 if TYPE_CHECKING:
     from vtrack.data import Dataset
     from vtrack.types import Detector, FloatArray
@@ -30,6 +34,14 @@ _LENGTHS = {
 }
 
 
+_OF_DETECTOR = ("detector", "detector_model", "detect_size", "small_faces")
+_OF_LANDMARKS = (
+    *("decoder", "set", "split", "boxes", "shift", "shrink", "seed", "normalise", "batch"),
+    *("plot", "sheet", "graph", "sheet_faces", "overwrite"),
+)
+"""Options that mean nothing to the other kinds of measurement."""
+
+
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Describe the command."""
     parser = commands.add_parser(
@@ -47,7 +59,6 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "heads, covered points, blinks in clips (--data: the folder of the zips; --model mediapipe: its mesh)")  # fmt: skip
     add("--data", action="append", required=True, metavar="NAME:PATH", help="a data set; repeat for more (with --task "
         "detect or --states: the folder of the zips)")  # fmt: skip
-    add("--model", default="fast", help="a shipped model, or the .json of your own (default: %(default)s)")
     add("--decoder", help="read a heatmap model's maps by one-hot, two-hot, distribution-aware or keyposs "
         "(default: the model's own)")  # fmt: skip
     add("--set", action="append", default=[], metavar="KNOB=VALUE", help="turn another knob of the model, beyond=no or "
@@ -55,24 +66,14 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     add("--split", default="val", choices=("train", "val", "test", "all"), help="(default: %(default)s)")
     add("--boxes", default="truth", choices=("truth", "detector"), help="where the face boxes come from: the points' "
         "tight box, or a face detector (default: %(default)s)")  # fmt: skip
-    add(
-        "--detector",
-        default="auto",
-        help="which detector, with --boxes detector or --task detect (default: %(default)s)",
-    )
     add("--threshold", type=float, default=0.5, help="score that a find of the detector needs, with --task detect "
         "(default: %(default)s)")  # fmt: skip
-    add("--detector-model", type=Path, metavar="PATH", help="file that the detector is read from")
-    add("--detect-size", type=int, metavar="PIXELS", help="longer side of the picture that the detector searches")
-    add("--small-faces", action="store_true", help="the detector also searches full-sized tiles, for small faces")
     add("--shift", type=float, default=0.0, metavar="X", help="move each box by X of its side, in a random direction")
     add("--shrink", type=float, default=0.0, metavar="X", help="make each box smaller by X (negative: larger)")
     add("--seed", type=int, default=0, help="of the random directions (default: %(default)s)")
     add("--normalise", metavar="BY", choices=("inter_ocular", "inter_pupil", "diagonal", "box"), help="what errors are "
         "divided by (default: inter_ocular; diagonal for aflw)")  # fmt: skip
     add("--batch", type=_positive, default=64, help="faces at a time (default: %(default)s)")
-    add("--device", default="auto", help="cpu, cuda or mps (default: %(default)s)")
-    add("--engine", default="auto", help="torch, onnx, int8 or bf16 (default: %(default)s)")
     add("--json", action="store_true", help="print the figures as JSON")
     add("--plot", type=Path, metavar="OUT", help="draw the cumulative error curves (.png, .svg, .pdf)")
     add("--sheet", type=Path, metavar="OUT.png", help="draw faces with true and predicted points, worst first; with "
@@ -81,17 +82,35 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "faces of the first data set")  # fmt: skip
     add("--sheet-faces", type=_positive, default=30, metavar="N", help="faces on a sheet (default: %(default)s)")
     add("--overwrite", action="store_true", help="replace pictures that exist")
+    models = parser.add_argument_group("models", "The detector with --boxes detector or --task detect.")
+    add_options(parser, Settings, only=("model", "device", "engine", *_OF_DETECTOR), groups={"faces": models})
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Evaluate, and print the figures."""
+    settings = make_settings(Settings, given_options(args, Settings))
     if args.states:
-        return _run_states(args)
-    return _run_detector(args) if args.task == "detect" else _run_landmarks(args)
+        if args.task == "detect":
+            raise UsageError("--states measures a landmark model; leave out --task detect")
+        refuse(args, (*_OF_LANDMARKS, *_OF_DETECTOR, "threshold"), "means nothing to --states")
+        return _run_states(args, settings)
+    if args.task == "detect":
+        refuse(args, ("model", "engine", *_OF_LANDMARKS), "is of landmark models; --task detect does not take it")
+        return _run_detector(args, settings)
+    refuse(args, ["threshold"], "is of the face detector; add --task detect")
+    if args.boxes == "truth":
+        refuse(args, _OF_DETECTOR, "is of the face detector; add --boxes detector")
+    if not args.shift:
+        refuse(args, ["seed"], "is of random shifts; add --shift")
+    if args.sheet is None:
+        refuse(args, ["sheet_faces"], "is of the sheet; add --sheet")
+    if not (args.sheet or args.plot or args.graph):
+        refuse(args, ["overwrite"], "is of pictures; add --plot, --sheet or --graph")
+    return _run_landmarks(args, settings)
 
 
-def _run_landmarks(args: argparse.Namespace) -> int:
+def _run_landmarks(args: argparse.Namespace, settings: Settings) -> int:
     """A landmark model on each data set."""
     from tqdm import tqdm
 
@@ -104,13 +123,13 @@ def _run_landmarks(args: argparse.Namespace) -> int:
     from vtrack.imaging.png import check_free, save_png
     from vtrack.models import load_model
 
-    for path in filter(None, (args.plot, args.sheet)):
+    for path in filter(None, (args.plot, args.sheet, args.graph)):
         check_free(path, overwrite=args.overwrite)
     sets = [load_dataset(spec, args.split) for spec in args.data]
-    settings = knobs(args.set) | ({"decoder": args.decoder} if args.decoder else {})
-    engine = "torch" if args.graph and args.engine == "auto" else args.engine
-    model = load_model(args.model, device=args.device, engine=engine, settings=settings)
-    finder = _load_detector(args) if args.boxes == "detector" else None
+    turned = knobs(args.set) | ({"decoder": args.decoder} if args.decoder else {})
+    engine = "torch" if args.graph and settings.engine == "auto" else settings.engine
+    model = load_model(str(settings.model), device=settings.device, engine=engine, settings=turned)
+    finder = _load_detector(settings) if args.boxes == "detector" else None
     outcomes, reports = [], []
     for data in sets:
         boxes = data.layout.face_box(data.points) if finder is None else _detected(finder, data)
@@ -128,7 +147,7 @@ def _run_landmarks(args: argparse.Namespace) -> int:
     if args.plot:
         save_curves(outcomes, [report["normalised_by"] for report in reports], args.plot)
     if args.graph:
-        save_png(graph_sheet(model, sets[0]), args.graph)
+        save_png(graph_sheet(model, sets[0]), args.graph, overwrite=args.overwrite)
     if args.sheet:
         for outcome, report in zip(outcomes, reports, strict=True):
             name = f"{args.sheet.stem}-{report['data']}" if len(outcomes) > 1 else args.sheet.stem
@@ -137,46 +156,38 @@ def _run_landmarks(args: argparse.Namespace) -> int:
     return 0
 
 
-def _run_states(args: argparse.Namespace) -> int:
+def _run_states(args: argparse.Namespace, settings: Settings) -> int:
     """A landmark model where faces move."""
     from vtrack.cli import eval_states
-    from vtrack.errors import UsageError
 
     if len(args.data) != 1 or not Path(args.data[0]).is_dir():
         raise UsageError("--states takes one --data: the folder of the photograph zips, with clips/blinks in it")
-    if args.task == "detect":
-        raise UsageError("--states measures a landmark model; leave out --task detect")
-    return eval_states.run(args.model, Path(args.data[0]), device=args.device, engine=args.engine, as_json=args.json)
+    model, folder = str(settings.model), Path(args.data[0])
+    return eval_states.run(model, folder, device=settings.device, engine=settings.engine, as_json=args.json)
 
 
-def _run_detector(args: argparse.Namespace) -> int:
+def _run_detector(args: argparse.Namespace, settings: Settings) -> int:
     """A face detector on composed scenes."""
     from dataclasses import asdict
 
     from vtrack.data.scenes.validation import eval_scenes, validation_pictures
-    from vtrack.errors import UsageError
     from vtrack.evaluation.detector import evaluate_detector
 
     if len(args.data) != 1:
         raise UsageError("--task detect takes one --data: the folder that holds the zips")
     # Asked for nearly everything it has, so that its whole curve shows; the threshold is applied afterwards.
-    finder = _load_detector(args, _ALMOST_ALL)
+    finder = _load_detector(settings, _ALMOST_ALL)
     scenes = list(eval_scenes(validation_pictures(Path(args.data[0]))))
     report = evaluate_detector(finder, scenes, args.threshold)
     print(json.dumps(asdict(report), indent=2) if args.json else report.table())
     return 0
 
 
-def _load_detector(args: argparse.Namespace, threshold: float | None = None) -> Detector:
+def _load_detector(settings: Settings, threshold: float | None = None) -> Detector:
     from vtrack.detectors import load_detector
 
     return load_detector(
-        args.detector,
-        device=args.device,
-        model_path=args.detector_model,
-        size=args.detect_size,
-        threshold=threshold,
-        small_faces=args.small_faces,
+        str(settings.detector), device=settings.device, threshold=threshold, **settings.detector_options
     )
 
 

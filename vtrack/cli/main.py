@@ -14,6 +14,7 @@ import sys
 from collections.abc import Sequence
 
 from vtrack._version import __version__
+from vtrack.cli.options import fill_defaults, remember_defaults
 from vtrack.errors import UsageError, VTrackError
 
 COMMANDS = (
@@ -38,12 +39,13 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name in COMMANDS:
         importlib.import_module(f"vtrack.cli.{name}").add_parser(commands)
+        remember_defaults(commands.choices[name])
     return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command. 0 all well, 1 something failed, 2 wrong usage, 130 interrupted."""
-    args = build_parser().parse_args(argv)
+    args = fill_defaults(build_parser().parse_args(argv))
     logging.basicConfig(format="vtrack: %(message)s", level=logging.WARNING)
     try:
         code: int = args.run(args)

@@ -7,6 +7,9 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vtrack.cli.options import refuse
+from vtrack.errors import UsageError
+
 if TYPE_CHECKING:
     from vtrack.template import Union
     from vtrack.types import Query
@@ -44,6 +47,10 @@ def run(args: argparse.Namespace) -> int:
     from vtrack.imaging.png import save_png
     from vtrack.query import parse_query
 
+    if not args.map:
+        refuse(args, ["overwrite"], "is of the picture; add --map")
+        if args.fit and args.query:
+            raise UsageError("--fit takes whole data sets; leave out the query, or add --map to draw it")
     query = parse_query(args.query) if args.query else None
     if args.fit:
         content, text = _fit(args.fit)

@@ -6,6 +6,9 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from vtrack.cli.options import refuse
+from vtrack.errors import UsageError
+
 EXAMPLE = """example:
   vtrack train --data w68:data/w68.zip --data scut86:data/scut86.zip --share w68=2 --out runs/mine --steps 20000
   vtrack train --data w68:data/w68.zip --model gv --backbone resnet18-half --size 128 --set resolution=32 --out runs/gv
@@ -97,7 +100,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("--in-memory", action="store_true", help="hold all faces in memory (0.3 MB each)")
     parser.add_argument("--cache", type=Path, default=Path("runs/detect"), metavar="DIR", help="where the detector's "
         "labels are kept, made by python -m vtrack.data.scenes.labels DATA DIR (default: %(default)s)")  # fmt: skip
-    parser.set_defaults(run=run, unchanged={name: parser.get_default(name) for name in _OF_LANDMARKS})
+    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -114,12 +117,9 @@ def _given(args: argparse.Namespace, *names: str) -> dict[str, Any]:
 
 def _detector(args: argparse.Namespace) -> Path:
     """The face detector; the folder of its run."""
-    from vtrack.errors import UsageError
     from vtrack.training.detector.loop import train_detector
 
-    foreign = [name.replace("_", "-") for name, default in args.unchanged.items() if getattr(args, name) != default]
-    if foreign:
-        raise UsageError(f"--{foreign[0]} is an option of landmark models; --task detect does not take it")
+    refuse(args, _OF_LANDMARKS, "is an option of landmark models; --task detect does not take it")
     if len(args.data) != 1:
         raise UsageError("--task detect takes one --data: the folder that holds the zips")
     return train_detector(
@@ -138,14 +138,14 @@ def _detector(args: argparse.Namespace) -> Path:
 
 def _landmarks(args: argparse.Namespace) -> Path:
     """A landmark model; its checkpoint."""
-    from vtrack.errors import UsageError
     from vtrack.models.systems.registry import make_config
     from vtrack.training.landmarks.augment import make_augmentation
     from vtrack.training.landmarks.loop import train
     from vtrack.training.landmarks.recipe import Recipe
 
-    if not args.teacher and args.teacher_share != args.unchanged["teacher_share"]:
-        raise UsageError("--teacher-share says how much of what is learned is a teacher's; name it by --teacher")
+    refuse(args, ["cache"], "is of the face detector; add --task detect")
+    if not args.teacher:
+        refuse(args, ["teacher_share"], "says how much of what is learned is a teacher's; name it by --teacher")
     named = {"backbone": args.backbone, "input_size": args.size, "dim": args.dim, "layers": args.layers}
     settings = {knob: value for knob, value in named.items() if value is not None}
     model = make_config(args.model, settings | knobs(args.set))
@@ -176,7 +176,6 @@ def _landmarks(args: argparse.Namespace) -> Path:
 
 def knobs(pairs: list[str]) -> dict[str, str]:
     """`theta=2` and the like."""
-    from vtrack.errors import UsageError
 
     settings = dict(pair.partition("=")[::2] for pair in pairs)
     if not all(settings.values()):
@@ -186,7 +185,6 @@ def knobs(pairs: list[str]) -> dict[str, str]:
 
 def _weights(pairs: list[str]) -> dict[str, float]:
     """`name=2` and the like."""
-    from vtrack.errors import UsageError
 
     weights = {}
     for pair in pairs:

@@ -9,8 +9,9 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vtrack.cli.run import add_face_options, tracking_settings
+from vtrack.cli.options import add_config_option, add_options, chosen_options, make_settings, refuse
 from vtrack.errors import UsageError
+from vtrack.pipelines.settings import LiveSettings, ViewSettings
 
 if TYPE_CHECKING:
     from vtrack.pipelines.live.recorder import LiveDrawing
@@ -44,17 +45,14 @@ def add_parser(commands: Any) -> None:
         "--camera", default="0", metavar="SOURCE", help="number, /dev/video0, address, file, or browser (default: 0)"
     )
     parser.add_argument("--loop", action="store_true", help="play a file again and again")
-    parser.add_argument(
-        "--parts", default="face", metavar="QUERY", help="what to track: `eyes,lips:40` (default: face)"
-    )
+    add_config_option(parser)
     parser.add_argument("--seconds", type=float, metavar="N", help="end after so many seconds")
 
-    group = parser.add_argument_group("view")
+    group = view = parser.add_argument_group("view")
     group.add_argument(
         "--view", default="auto", choices=VIEWS, help="auto: a window where there is a screen, else browser"
     )
-    group.add_argument("--draw", default="points,curves", metavar="NAMES", help="points,curves,boxes,ids or none")
-    group.add_argument("--no-mirror", dest="mirror", action="store_false", help="show the picture as others see it")
+    group.add_argument("--no-mirror", action="store_true", help="show the picture as others see it")
 
     group = parser.add_argument_group("browser view")
     group.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine alone)")
@@ -73,33 +71,28 @@ def add_parser(commands: Any) -> None:
     group.add_argument(
         "--to", metavar="HOST:PORT", help="where to, by UDP (default: osc to 127.0.0.1:9000, ndjson to stdout)"
     )
-    add_face_options(parser, smooth="kalman", choices="kalman, one-euro or none")
-    parser.set_defaults(run=run, columns=["measures"])
+    add_options(parser, LiveSettings, ViewSettings, but=("measures",), groups={"outputs": view})
+    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Open the camera, show, write and send what it sees."""
+    values = chosen_options(args, LiveSettings, ViewSettings)
+    settings, look = make_settings(LiveSettings, values).check_used(args.given), make_settings(ViewSettings, values)
+
     from vtrack.pipelines.live.camera import camera_opener
     from vtrack.pipelines.live.capture import Capture
     from vtrack.pipelines.live.recorder import LiveDrawing, LiveRecorder, OnDemandRecorder
     from vtrack.pipelines.live.session import LiveSession, LiveThread
     from vtrack.pipelines.live.window import Window
     from vtrack.pipelines.pipeline import Pipeline
-    from vtrack.pipelines.settings import LiveSettings, OutputSettings
-    from vtrack.query import parse_query
     from vtrack.runtime.threads import interruptible
 
-    if args.smooth == "rts":
-        raise UsageError("--smooth rts looks into the future, which a camera does not know; use kalman")
-    if args.to and not args.emit:
-        raise UsageError("--to is where --emit sends; add --emit osc or --emit ndjson")
-    query, draw = parse_query(args.parts), LiveDrawing(frozenset(OutputSettings(draw=args.draw).draw))
-    if args.camera == "browser" and _choose_view(args.view) != "browser":
-        raise UsageError("--camera browser is lent by the page; use --view browser")
-    settings = LiveSettings(query, **tracking_settings(args)).check_used()
+    view = _choose_view(args.view)
+    _check_used(args, view)
+    query, draw = settings.query, LiveDrawing(frozenset(look.draw))
     opener = camera_opener(args.camera, loop=args.loop)
     videos, tables = _sinks(args, query, draw)
-    view = _choose_view(args.view)
     if view == "browser":
         from vtrack.pipelines.live.browser.access import Access
         from vtrack.pipelines.live.browser.server import BrowserServer
@@ -122,9 +115,9 @@ def run(args: argparse.Namespace) -> int:
 
         with on_demand, LiveThread(session, record) as worker:
             if view == "window":
-                Window(session, draw, mirror=args.mirror).run(worker.latest, _say)
+                Window(session, draw, mirror=not args.no_mirror).run(worker.latest, _say)
             elif view == "browser":
-                server = BrowserServer(session, worker.latest, draw, on_demand, access, mirror=args.mirror)
+                server = BrowserServer(session, worker.latest, draw, on_demand, access, mirror=not args.no_mirror)
                 asyncio.run(server.run(lambda address: _say(f"open {address}")))
             else:
                 worker.wait()
@@ -133,6 +126,30 @@ def run(args: argparse.Namespace) -> int:
         if path is not None:
             _say(f"wrote {path}")
     return 0
+
+
+_OF_PAGE = ("host", "port", "cert", "key", "token", "viewers", "output")
+"""Options that mean nothing without the page."""
+
+
+def _check_used(args: argparse.Namespace, view: str) -> None:
+    """Refuse options that change nothing here."""
+    if args.camera == "browser" and view != "browser":
+        raise UsageError("--camera browser is lent by the page; use --view browser")
+    if not args.emit:
+        refuse(args, ["to"], "is where --emit sends; add --emit osc or --emit ndjson")
+    if not Path(args.camera).is_file():
+        refuse(args, ["loop"], "is of a file; name one by --camera")
+    if args.record is None and args.csv is None:
+        refuse(args, ["overwrite"], "is of outputs; add --record or --csv")
+    if view != "browser":
+        refuse(args, _OF_PAGE, "is of the page; add --view browser")
+    if not args.cert:
+        refuse(args, ["key"], "is the key of a certificate; add --cert")
+    if view == "none":
+        refuse(args, ["no_mirror"], "is of a view, and --view none shows nothing")
+        if args.record is None:
+            refuse(args, ["draw"], "is of what is shown or recorded; add --record or a --view")
 
 
 def _sinks(args: argparse.Namespace, query: Query, draw: LiveDrawing) -> tuple[list[Sink], list[Sink]]:

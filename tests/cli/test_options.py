@@ -1,0 +1,193 @@
+"""Options of all commands: what does not apply is refused in one line, files give settings back, and help comes at once."""
+
+from __future__ import annotations
+
+import json
+import re
+import resource
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.clips import write_clip
+from vtrack.cli.main import OK, USAGE, main
+from vtrack.pipelines.settings import InputSettings, OutputSettings, Settings, plain
+
+ROOT = Path(__file__).parents[2]
+SAMPLE = ROOT / "samples" / "sample.mp4"
+HEAVY = {"torch", "cv2", "scipy", "av", "onnxruntime"}
+
+
+@pytest.mark.parametrize("words", [["--help"], ["run", "--help"], ["run", "x.mp4", "--parts", "eyez"]])
+def test_help_and_a_mistyped_part_answer_at_once(words: list[str]) -> None:
+    command = [sys.executable, "-X", "importtime", "-m", "vtrack", *words]
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert done.returncode == (OK if "--help" in words else USAGE)
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if line.startswith("import time:")}
+    assert "vtrack.pipelines.settings" in imported
+    assert not HEAVY & imported
+    # Seconds of work, not of waiting for a busy machine.
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 0.4
+
+
+def refused(capsys: pytest.CaptureFixture[str], *words: str | Path) -> str:
+    """The one line of a command that is wrong usage."""
+    assert main([str(word) for word in words]) == USAGE
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("vtrack: ")
+    assert captured.err.count("\n") == 1
+    return captured.err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("run CLIP --crf 20", "--crf is of the annotated video; add --video"),
+        ("run CLIP --codec h264", "--codec is of the annotated video"),
+        ("run CLIP --preset veryfast", "--preset is of the annotated video"),
+        ("run CLIP --draw points,curves", "--draw is of the annotated video"),
+        ("run CLIP --jsonl --format wide", "--format is of the CSV table; add --csv"),
+        ("run CLIP --parts eyes --smooth.lips 0.2", "--smooth.lips: no lips are tracked here; add them to --parts"),
+        ("run CLIP --smooth none --smooth.strength 0.5", "--smooth.strength is of smoothing"),
+        ("run CLIP --smooth none --smooth.lips 0.5", "--smooth.PART is of smoothing"),
+        ("run CLIP --detector mediapipe --detect-size 640", "does not take a size; native and yunet do"),
+        ("run CLIP --detector yunet --detector-model m.onnx --small-faces", "does not take a search for small faces"),
+        ("run CLIP --detector yunet", "needs its model file"),
+        ("run CLIP --fps 30", "--fps is the rate of images"),
+        ("run CLIP --csv OUT -o OUT.d", "--output is the folder of outputs without a path"),
+        ("batch CLIP -o OUT --crf 20", "--crf is of the annotated video; add --video"),
+        ("batch CLIP -o OUT --draw boxes", "--draw is of the annotated video"),
+        ("batch CLIP -o OUT --parquet --format wide", "--format is of the CSV table; add --csv"),
+        ("batch CLIP -o OUT --parts eyes --smooth.lips 0.2", "no lips are tracked here"),
+        ("batch CLIP -o OUT --detector boxes", "needs its table"),
+        ("batch CLIP -o OUT --address h:1", "add --cluster ray"),
+        ("batch CLIP -o memory://bucket/out --split auto", "--split works in a folder"),
+        ("webcam --smooth rts --camera CLIP --view none", "there is no live smoothing 'rts'; choose from kalman"),
+        ("webcam --parts eyes --smooth.jaw 0.2 --camera CLIP --view none", "no jaw are tracked here"),
+        ("webcam --camera CLIP --view none --draw boxes", "--draw is of what is shown or recorded"),
+        ("webcam --camera CLIP --view none --port 8000", "--port is of the page; add --view browser"),
+        ("webcam --camera CLIP --view none --no-mirror", "--no-mirror is of a view"),
+        ("webcam --camera CLIP --view browser --key k.pem", "--key is the key of a certificate; add --cert"),
+        ("webcam --camera 0 --view none --loop", "--loop is of a file"),
+        ("webcam --camera CLIP --view none --overwrite", "--overwrite is of outputs; add --record or --csv"),
+        ("webcam --camera CLIP --view none --to host:1", "add --emit osc or --emit ndjson"),
+        ("eval --task detect --data d --model fast", "--model is of landmark models"),
+        ("eval --task detect --data d --engine auto", "--engine is of landmark models"),
+        ("eval --task detect --data d --split val", "--split is of landmark models"),
+        ("eval --data w68:d --threshold 0.5", "--threshold is of the face detector; add --task detect"),
+        ("eval --data w68:d --detector native", "--detector is of the face detector; add --boxes detector"),
+        ("eval --data w68:d --seed 1", "--seed is of random shifts; add --shift"),
+        ("eval --data w68:d --sheet-faces 9", "--sheet-faces is of the sheet; add --sheet"),
+        ("eval --data w68:d --overwrite", "--overwrite is of pictures"),
+        ("eval --states --data d --shift 0.1", "--shift means nothing to --states"),
+        ("eval --states --data d --task detect", "leave out --task detect"),
+        ("train --task detect --data d --out OUT --model udfld", "--model is an option of landmark models"),
+        ("train --task detect --data d --out OUT --points 68", "--points is an option of landmark models"),
+        ("train --data w68:d --out OUT --cache c", "--cache is of the face detector; add --task detect"),
+        ("train --data w68:d --out OUT --teacher-share 0.5", "name it by --teacher"),
+        ("bench --smooth --faces 1", "--faces is of a whole program; name a VIDEO"),
+        ("bench --smooth --device cpu", "--device is of models"),
+        ("bench --model --rounds 5", "--rounds is of a whole program"),
+        ("bench --model --hwaccel none", "--hwaccel is of a whole program"),
+        ("export --run d --name n -o OUT --parts eyes", "--parts does not go with --run"),
+        ("export --model fast --parts eyes -o OUT.onnx --name n", "--name does not go with --model"),
+        ("parts --overwrite", "--overwrite is of the picture; add --map"),
+        ("parts eyes --fit w68:d", "leave out the query"),
+    ],
+)
+def test_an_option_that_does_not_apply_is_refused(
+    words: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clip = write_clip(tmp_path / "clip.mp4", 3)
+    replaced = words.replace("CLIP", str(clip)).replace("OUT", str(tmp_path / "out"))
+    assert message in refused(capsys, *replaced.split())
+    assert list(tmp_path.iterdir()) == [clip]
+
+
+def test_settings_in_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    clip, config = write_clip(tmp_path / "clip.mp4", 6), tmp_path / "my.toml"
+    config.write_text(
+        'parts = "eyes,lips:8"\nsmooth = "kalman"\nmax_faces = 2\nevery = 2\noutputs = ["csv", "jsonl"]\n'
+        'columns = ["raw"]\nstart = "0:00"\n[strengths]\nlips = 0.2\neyes = 0.3\n'
+    )
+    assert main(["run", str(clip), "--config", str(config), "--smooth.eyes", "0.1", "--every", "3", "--quiet"]) == OK
+    options = json.loads((tmp_path / "clip.vtrack.csv.meta.json").read_text())["options"]
+    expected = plain(
+        Settings("eyes,lips:8", smooth="kalman", max_faces=2, strengths={"lips": 0.2, "eyes": 0.1}),
+        InputSettings(start=0, every=3),
+        OutputSettings(outputs=("csv", "jsonl"), columns=("raw",)),
+    )
+    assert options == expected
+    assert (tmp_path / "clip.vtrack.jsonl").exists()
+    # Outputs named on the command line stand in the place of the file's.
+    assert main(["run", str(clip), "--config", str(config), "--csv", "--overwrite", "--quiet"]) == OK
+    options = json.loads((tmp_path / "clip.vtrack.csv.meta.json").read_text())["options"]
+    assert options["outputs"] == ["csv"]
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("smoth = 'rts'", "there is no setting 'smoth' here; did you mean smooth"),
+        ("max_faces = 0", "my.toml: max_faces must be at least 1, got 0"),
+        ("max_faces = 'many'", "my.toml: max_faces must be a whole number, got 'many'"),
+        ("[strengths]\nlips = 'much'", "my.toml: strengths.lips must be a number, got 'much'"),
+        ("parts = 'eyez'", "did you mean eyes"),
+        ("parts eyes", "neither TOML nor JSON"),
+        ('{"vtrack": "1", "options": 5}', "no table of settings"),
+    ],
+)
+def test_files_that_cannot_be(text: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    clip, config = write_clip(tmp_path / "clip.mp4", 3), tmp_path / "my.toml"
+    config.write_text(text)
+    for command in (["run", clip], ["batch", clip, "-o", tmp_path / "out"], ["webcam", "--camera", clip]):
+        assert message in refused(capsys, *command, "--config", config)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["clip.mp4", "my.toml"]
+
+
+def test_a_file_of_another_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = tmp_path / "my.toml"
+    config.write_text("start = 5")
+    assert "there is no setting 'start' here" in refused(capsys, "webcam", "--view", "none", "--config", config)
+    assert "cannot be read" in refused(capsys, "run", "x.mp4", "--config", tmp_path / "absent.toml")
+
+
+def test_a_run_is_repeated_by_its_sidecar(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    clip = Path(shutil.copy(SAMPLE, tmp_path / "a" / "clip.mp4"))
+    options = ["--parts", "eyes,lips:6", "--stop", "1", "--every", "2", "--smooth.eyes", "0.2", "--max-faces", "1"]
+    outputs = ["--csv", "--video", "--measures", "--draw", "boxes", "--crf", "30"]
+    assert main(["run", str(clip), *options, *outputs, "--format", "long", "--quiet"]) == OK
+    sidecar = tmp_path / "a" / "clip.vtrack.csv.meta.json"
+    assert main(["run", str(clip), "--config", str(sidecar), "-o", str(tmp_path / "b"), "--quiet"]) == OK
+    for name in ("clip.vtrack.csv", "clip.vtrack.mp4"):
+        assert (tmp_path / "b" / name).read_bytes() == (tmp_path / "a" / name).read_bytes()
+    again = json.loads((tmp_path / "b" / "clip.vtrack.csv.meta.json").read_text())
+    assert again["options"] == json.loads(sidecar.read_text())["options"]
+    # A batch takes the same file, and its sidecar gives the run back.
+    batch = ["batch", str(clip), "-o", str(tmp_path / "c"), "--config", str(sidecar), "--workers", "1", "--quiet"]
+    assert main(batch) == OK
+    table = (tmp_path / "c" / "clip.vtrack.csv").read_bytes()
+    assert table == (tmp_path / "a" / "clip.vtrack.csv").read_bytes()
+    recipe = tmp_path / "c" / "clip.vtrack.meta.json"
+    run = ["run", str(clip), "--config", str(recipe), "-o", str(tmp_path / "d"), "--quiet"]
+    assert main(run) == OK
+    assert (tmp_path / "d" / "clip.vtrack.csv").read_bytes() == table
+
+
+def test_help_is_made_from_the_settings(capsys: pytest.CaptureFixture[str]) -> None:
+    for command, smooth in (("run", Settings.smooth), ("batch", Settings.smooth), ("webcam", "kalman")):
+        with pytest.raises(SystemExit):
+            main([command, "--help"])
+        text = re.sub(r"\s+", " ", capsys.readouterr().out)
+        assert "time between detections, 0 to 1 seconds (default: 0.3)" in text
+        assert f"kalman, one-euro or none (default: {smooth})" in text
+        assert "auto, native, mediapipe, yunet or boxes (default: auto)" in text
