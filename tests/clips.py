@@ -1,4 +1,4 @@
-"""Tiny clips for tests. Every picture carries its own number, in blocks that survive lossy coding and scaling.
+"""Small clips for tests. Every frame shows its own number, in blocks that survive lossy coding and scaling.
 
     write_clip(tmp_path / "a.mp4", frames=20, orientation=6, audio=2)
     assert read_index(frame.image) == 3
@@ -39,7 +39,7 @@ Drawing = Callable[[int, int, int], ImageArray]
 
 
 def index_image(index: int, width: int, height: int) -> ImageArray:
-    """(height, width, 3) picture that carries `index`."""
+    """(height, width, 3) image that shows `index`."""
     if not 0 <= index < 1 << len(DIGITS):
         raise ValueError(f"index must fit {len(DIGITS)} bits, got {index}")
     blocks = np.zeros((ROWS, COLUMNS, 3), np.uint8)
@@ -53,7 +53,7 @@ def index_image(index: int, width: int, height: int) -> ImageArray:
 
 
 def read_index(image: ImageArray) -> int:
-    """The number a picture carries; ValueError unless it is upright and not mirrored."""
+    """The number that an image shows; ValueError unless it is upright and not mirrored."""
     height, width = image.shape[:2]
 
     def middle(row: int, column: int) -> np.ndarray:
@@ -175,7 +175,7 @@ def _captions(
 
 
 def write_sound(path: Path, seconds: int = 1) -> Path:
-    """A file with a sound track alone."""
+    """A file with audio only."""
     with av.open(str(path), "w") as output:
         encode = _tone(output, 440, Fraction(0), Fraction(seconds), path.suffix)
         output.start_encoding()

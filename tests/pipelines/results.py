@@ -1,4 +1,4 @@
-"""Results made by hand, for the tests of what is done with results."""
+"""Results made by hand, for tests of what uses results."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def make_face(query: Query = QUERY, number: int = 1, at: float = 10.0, **changes
 def make_result(
     index: int, *faces: Face, image: Pixels | None = None, query: Query = QUERY, step: int = 1001
 ) -> FrameResult:
-    """Frame `index` of a film of 30000/1001 frames a second, with faces."""
+    """Frame `index` of a video of 30000/1001 fps, with faces."""
     image = np.zeros((48, 64, 3), np.uint8) if image is None else image
     return FrameResult(Frame(image, index, index * step, Fraction(1, 30000)), faces, query)
 

@@ -69,7 +69,7 @@ def test_every_setting_says_what_it_is_for() -> None:
         ({"model": 5}, "model must be text"),
     ],
 )
-def test_what_cannot_be_is_said(changes: dict[str, Any], message: str) -> None:
+def test_invalid_settings_are_refused(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         Settings(**changes)
 

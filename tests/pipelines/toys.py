@@ -1,4 +1,4 @@
-"""Faces simple enough to be found by plain image processing, so that what is around the models is tested for real.
+"""Faces simple enough for plain image processing, so that everything around the models is tested for real.
 
 A toy face is an ellipse, red above and green below, and each has its own share of blue. `ToyDetector` finds them in
 frames and `ToyModel` finds their points in crops, from the pixels alone; neither knows what was drawn.
@@ -33,7 +33,7 @@ _TEMPLATE = {
 
 @dataclass(frozen=True)
 class ToyFace:
-    """Where one face is in one frame."""
+    """Position of one face in one frame."""
 
     center: tuple[float, float]
     side: float = 60.0
@@ -42,11 +42,11 @@ class ToyFace:
 
 
 Scene = Callable[[int], Sequence[ToyFace]]
-"""The faces of each frame, from the hindmost to the foremost."""
+"""The faces of each frame, from back to front."""
 
 
 def painter(scene: Scene) -> Callable[[int, int, int], ImageArray]:
-    """Draws a scene's frames: what `write_clip` calls with index, width and height."""
+    """Return a function that draws the frames of a scene, for `write_clip`."""
 
     def draw(index: int, width: int, height: int) -> ImageArray:
         image = np.full((height, width, 3), 70, np.uint8)
@@ -64,7 +64,7 @@ def painter(scene: Scene) -> Callable[[int, int, int], ImageArray]:
 
 
 def true_points(face: ToyFace, query: Query) -> FloatArray:
-    """(points, 2) where a face's points are in its frame."""
+    """(points, 2) true points of a face in its frame."""
     crops = Crops(np.array([face.center]), np.array([face.side]), np.array([face.angle]))
     return crops.to_frame(_template(query)[None] + 0.5)[0]
 
@@ -91,13 +91,13 @@ def _halves(image: ImageArray) -> tuple[np.ndarray, np.ndarray]:
 
 @dataclass
 class ToyDetector:
-    """Finds toy faces by their blue, largest first."""
+    """Detects toy faces by their blue, largest first."""
 
     name: str = "toy"
     sure: float = 0.0
     score: float = 0.95
     calls: list[int] = field(default_factory=list)
-    """Index of every frame it was given."""
+    """Index of every frame it was called with."""
 
     def detect(self, frames: Sequence[Frame]) -> list[Detections]:
         """One `Detections` for each frame."""
@@ -118,7 +118,7 @@ class ToyDetector:
 
 @dataclass
 class ToyModel:
-    """Finds a toy face's points in a crop, from where its red and green halves lie."""
+    """Locates the points of a toy face in a crop by its red and green halves."""
 
     name: str = "toy"
     sure: float = 0.0

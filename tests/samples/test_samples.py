@@ -1,4 +1,4 @@
-"""The sample clips show what their truth says."""
+"""The sample clips match their ground truth."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def read_truth(path: Path) -> list[tuple[int, float, int, float, np.ndarray]]:
 
 
 def opening(points: np.ndarray) -> float:
-    """Height over width of the eye at the picture's left."""
+    """Height over width of the eye on the left of the image."""
     return float((points[[40, 41], 1] - points[[38, 37], 1]).mean() / np.linalg.norm(points[39] - points[36]))
 
 
@@ -55,7 +55,7 @@ def test_committed_sample() -> None:
 
 
 @needs_portrait
-def test_committed_sample_is_what_the_script_makes() -> None:
+def test_committed_sample_equals_the_output_of_the_script() -> None:
     clip = CLIPS["sample"]
     truth = read_truth(SAMPLES / "sample.csv")
     with open_source(SAMPLES / "sample.mp4", every=90) as source:
@@ -77,8 +77,8 @@ APART = [0, 2, 4, 6, 8, 10, 12, 14, 16, 17, 19, 21, 22, 24, 26, 28, 30, 36, 39, 
     Pose(mouth=1, blink=1, yaw=10),
 ])  # fmt: skip
 @pytest.mark.parametrize("mirrored", [False, True])
-def test_pictures_follow_the_points(pose: Pose, mirrored: bool) -> None:
-    """Dots painted on the photograph appear where the points are said to be."""
+def test_images_follow_the_points(pose: Pose, mirrored: bool) -> None:
+    """Dots painted on the photograph appear at the points."""
     actor = Portrait(mirrored)
     points = actor.points(pose)
     rows, columns = np.mgrid[: actor.master.shape[0], : actor.master.shape[1]] / MASTER_SCALE - 0.25

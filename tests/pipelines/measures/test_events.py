@@ -1,4 +1,4 @@
-"""Events found beside true ones."""
+"""Comparison of detected events with true ones."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import numpy as np
 from vtrack.pipelines.measures.events import Counts, compare, intervals
 
 
-def test_runs_of_flags_are_events() -> None:
+def test_consecutive_flags_are_events() -> None:
     times = np.arange(8) * 0.1
     found = intervals([True, False, True, True, False, False, True, True], times)
     np.testing.assert_allclose(found, [(0, 0), (0.2, 0.3), (0.6, 0.7)])

@@ -1,4 +1,4 @@
-"""Outputs appear whole or not at all, and what cannot be written is said before the first frame."""
+"""Outputs appear complete or not at all, and unwritable outputs are reported before the first frame."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ SINKS: dict[str, Callable[[Path], Sink]] = {
 
 @pytest.fixture(params=SINKS)
 def path(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    """Where an output of each kind would go."""
+    """Path of an output of each kind."""
     if request.param == "a.parquet":
         pytest.importorskip("pyarrow")
     return tmp_path / request.param
@@ -57,7 +57,7 @@ def fill(path: Path, frames: int, raising: BaseException | None = None) -> None:
             raise raising
 
 
-def test_a_finished_run_leaves_the_file_alone(path: Path) -> None:
+def test_a_finished_run_leaves_only_its_file(path: Path) -> None:
     fill(path, 3)
     assert names(path.parent) == [path.name]
 
@@ -68,7 +68,7 @@ def test_an_error_leaves_nothing(path: Path) -> None:
     assert names(path.parent) == []
 
 
-def test_an_error_leaves_the_former_file(path: Path) -> None:
+def test_an_error_keeps_the_old_file(path: Path) -> None:
     path.write_text("kept")
     with pytest.raises(ZeroDivisionError), SINKS[path.name](path) as sink:
         sink.write(make_result(0, make_face()))
@@ -76,7 +76,7 @@ def test_an_error_leaves_the_former_file(path: Path) -> None:
     assert path.read_text() == "kept" and names(path.parent) == [path.name]
 
 
-def test_interrupting_keeps_what_was_done(path: Path) -> None:
+def test_an_interrupt_keeps_what_was_written(path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         fill(path, 3, KeyboardInterrupt())
     assert names(path.parent) == [path.name]
@@ -90,13 +90,13 @@ def test_interrupting_keeps_what_was_done(path: Path) -> None:
         assert path.read_bytes() == interrupted
 
 
-def test_without_a_frame_a_table_has_its_header_and_a_video_is_not(path: Path) -> None:
+def test_without_frames_a_table_has_its_header_and_there_is_no_video(path: Path) -> None:
     fill(path, 0)
     assert path.exists() == (path.suffix not in (".mp4", ".mkv"))
     assert set(names(path.parent)) <= {path.name}
 
 
-def test_a_folder_that_goes_away(path: Path) -> None:
+def test_a_folder_that_is_deleted(path: Path) -> None:
     gone = path.parent / "gone" / path.name
     with pytest.raises(SinkError, match=f"cannot write {gone}: No such file or directory"):
         fill(gone, 1)
@@ -104,7 +104,7 @@ def test_a_folder_that_goes_away(path: Path) -> None:
 
 @contextmanager
 def file_size_limit(size: int) -> Iterator[None]:
-    """Let no file of this process grow beyond a size: writing fails as on a full disk, for every user."""
+    """Limit the size of files of this process, so that writing fails as on a full disk."""
     former, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, former[1]))
     try:
@@ -156,7 +156,7 @@ def test_a_sink_must_be_entered(tmp_path: Path) -> None:
         WideTable(tmp_path / "a.csv", QUERY).write(make_result(0))
 
 
-def test_outputs_that_are_fine(tmp_path: Path) -> None:
+def test_valid_outputs_pass_the_check(tmp_path: Path) -> None:
     check_outputs([tmp_path / "a.csv", tmp_path / "a.mp4"], source=tmp_path / "a.avi")
     check_outputs([], source="rtsp://camera/1")
     (tmp_path / "a.csv").touch()
@@ -187,7 +187,7 @@ def test_the_input_is_never_written(tmp_path: Path) -> None:
         check_outputs([tmp_path / "link.mp4"], source=tmp_path / "a.mp4", overwrite=True)
 
 
-def test_places_that_cannot_be_written(tmp_path: Path) -> None:
+def test_paths_that_cannot_be_written(tmp_path: Path) -> None:
     with pytest.raises(SinkError, match="it is a folder; give the path of a file"):
         check_outputs([tmp_path])
     with pytest.raises(SinkError, match=r"there is no folder .*nowhere; create it first"):
@@ -215,12 +215,12 @@ def test_sidecar(tmp_path: Path) -> None:
     assert names(tmp_path) == [path.name]
 
 
-def test_a_sidecar_that_cannot_be_written(tmp_path: Path) -> None:
+def test_an_unwritable_sidecar(tmp_path: Path) -> None:
     with pytest.raises(SinkError, match=r"cannot write .*meta\.json: No such file"):
         write_sidecar(tmp_path / "gone" / "a.csv", options={}, model={}, source={}, counts={})
 
 
-def test_publishing_replaces_in_one_step(tmp_path: Path) -> None:
+def test_a_finished_file_replaces_the_old_one_at_once(tmp_path: Path) -> None:
     file = PartFile(tmp_path / "a.csv")
     file.path.write_text("old")
     file.part.write_text("new")

@@ -1,4 +1,4 @@
-"""Drawing: curves pass through their points and join what belongs together; every face can be seen, none is repainted."""
+"""Drawing: curves pass through their points and join the right ones; every face is visible, and frames do not change."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def even(part: str, count: int) -> Query:
 
 
 def on_circle(query: Query, middle: tuple[float, float] = (320.0, 240.0), radius: float = 100.0) -> FloatArray:
-    """Points of a query round a circle by their positions."""
+    """Points of a query on a circle, by their positions."""
     turn = 2 * np.pi * np.array(query.positions)
     return np.stack([middle[0] - radius * np.cos(turn), middle[1] - radius * np.sin(turn)], 1)
 
@@ -52,7 +52,7 @@ def draw(face: Face, kinds: str = "points,curves", shape: tuple[int, int] = (480
 
 
 def changed(image: ImageArray, grey: int = GREY) -> np.ndarray:
-    """(H, W) how much each pixel differs from the empty picture."""
+    """(H, W) difference of each pixel from the empty image."""
     return np.abs(image.astype(int) - grey).max(2)
 
 
@@ -68,11 +68,11 @@ def ends(query: Query) -> list[tuple[int, int]]:
 
 @pytest.mark.parametrize("part", ["left_eye", "outer_lip", "right_brow"])
 @pytest.mark.parametrize("count", [4, 9, 40])
-def test_a_closed_part_is_closed_where_all_of_it_is_asked_for(part: str, count: int) -> None:
+def test_a_closed_part_is_closed_if_the_query_covers_it(part: str, count: int) -> None:
     assert ends(even(part, count)) == [(0, 0)]
 
 
-def test_a_stretch_of_a_closed_part_stays_open() -> None:
+def test_a_section_of_a_closed_part_stays_open() -> None:
     assert ends(part_query("left_eye", [0.0, 0.1, 0.2, 0.3, 0.4, 0.5])) == [(0, 5)]
     # Given out of order and across the seam at 0.
     assert ends(part_query("left_eye", [0.1, 0.8, 0.9, 0.0])) == [(1, 0)]
@@ -90,7 +90,7 @@ def test_single_points_make_no_curve() -> None:
     assert ends(part_query("jaw", [0.5, 0.5])) == []
 
 
-def test_words_that_are_no_part_make_an_open_curve() -> None:
+def test_an_unknown_part_makes_an_open_curve() -> None:
     assert ends(part_query("scar on the cheek", [0.0, 0.5, 1.0])) == [(0, 2)]
 
 
@@ -116,7 +116,7 @@ def test_corners_of_eyes_stay_sharp() -> None:
     assert line[:, 0].min() == 0 and line[:, 0].max() == 100  # no bulge beyond the corners
 
 
-def test_values_run_along_a_curve() -> None:
+def test_values_are_interpolated_along_a_curve() -> None:
     query = even("jaw", 3)
     along = part_splines(query).interpolate(np.array([0.0, 1.0, 0.5]))
     assert along[0] == 0 and along[-1] == 0.5 and along.max() == 1
@@ -126,7 +126,7 @@ def test_values_run_along_a_curve() -> None:
 # What the picture shows.
 
 
-def test_nothing_to_draw_is_the_frame_s_own_image() -> None:
+def test_without_faces_the_image_itself_is_returned() -> None:
     query = even("jaw", 5)
     empty = make_result(0, query=query)
     assert Drawing(query)(empty) is empty.frame.image
@@ -134,7 +134,7 @@ def test_nothing_to_draw_is_the_frame_s_own_image() -> None:
     assert Drawing(query, ())(full) is full.frame.image
 
 
-def test_the_frame_itself_is_not_drawn_on() -> None:
+def test_drawing_does_not_change_the_frame() -> None:
     face = circle_face(even("jaw", 17))
     result = make_result(0, face, image=np.full((480, 640, 3), GREY, np.uint8), query=face.query)
     assert changed(Drawing(face.query)(result)).max() > 60
@@ -142,7 +142,7 @@ def test_the_frame_itself_is_not_drawn_on() -> None:
 
 
 @pytest.mark.parametrize("grey", [0, 128, 255])
-def test_lines_stand_out_on_every_ground(grey: int) -> None:
+def test_lines_are_visible_on_every_background(grey: int) -> None:
     difference = changed(draw(circle_face(even("jaw", 17)), "curves", grey=grey), grey)
     for turn in np.linspace(0.1, 2 * np.pi - 0.1, 50):
         x, y = round(320 - 100 * np.cos(turn)), round(240 - 100 * np.sin(turn))
@@ -157,7 +157,7 @@ def test_each_part_has_its_colour() -> None:
 
 
 @pytest.mark.parametrize("size", [40, 60, 100, 180, 300, 420])
-def test_width_follows_the_face_without_jumps(size: int) -> None:
+def test_line_width_grows_smoothly_with_the_face(size: int) -> None:
     """The line's area over its length, measured from how much of the picture it covers."""
 
     def width(size: float) -> float:
@@ -173,7 +173,7 @@ def test_width_follows_the_face_without_jumps(size: int) -> None:
     assert abs(width(size + 2) - width(size)) < 0.06 * width(size)
 
 
-def test_doubtful_points_and_unseen_faces_are_faint() -> None:
+def test_uncertain_points_and_predicted_faces_are_faint() -> None:
     query = even("jaw", 17)
     sure = changed(draw(circle_face(query))).sum()
     doubtful = changed(draw(circle_face(query, sigma=np.full(17, 30.0)))).sum()
@@ -182,7 +182,7 @@ def test_doubtful_points_and_unseen_faces_are_faint() -> None:
     assert doubtful < unseen < 0.7 * sure
 
 
-def test_a_line_fades_along_its_way() -> None:
+def test_a_line_fades_along_its_length() -> None:
     query = even("jaw", 17)
     difference = changed(draw(circle_face(query, sigma=np.linspace(0, 40, 17)), "curves"))
     assert (
@@ -190,7 +190,7 @@ def test_a_line_fades_along_its_way() -> None:
     )  # it begins at the left and goes over the top
 
 
-def test_kinds_draw_what_they_say() -> None:
+def test_each_kind_draws_its_own_shapes() -> None:
     face = circle_face(even("jaw", 5), box=np.array([200.0, 100, 240, 280]))
     area = {kind: changed(draw(face, kind)) > 30 for kind in DRAWINGS}
     corner = np.s_[95:130, 195:230]
@@ -206,7 +206,7 @@ def test_numbers_stay_in_the_frame() -> None:
     assert (changed(draw(face, "ids")) > 60)[:40, :60].sum() > 100
 
 
-def test_faces_beyond_the_frame() -> None:
+def test_faces_outside_the_frame() -> None:
     query = even("jaw", 17)
     outside = circle_face(query, points=on_circle(query) + 5000)
     assert changed(draw(outside)).max() == 0
@@ -221,7 +221,7 @@ def test_faces_beyond_the_frame() -> None:
     assert changed(draw(circle_face(query, points=far))).max() > 60
 
 
-def test_one_missing_point_spoils_only_its_neighbourhood() -> None:
+def test_a_missing_point_affects_only_its_neighbours() -> None:
     query = even("jaw", 17)
     points = on_circle(query)
     points[4] = np.nan
@@ -269,7 +269,7 @@ def test_drawing_is_fast() -> None:
 
 
 def in_planes(image: ImageArray, colours: Colours) -> Planes:
-    """An RGB picture in planes."""
+    """An RGB image as planes."""
     whole = np.rint(image @ colours.from_rgb[:, :3].T + colours.from_rgb[:, 3])
     luma, blue, red = np.clip(whole, 0, 255).astype(np.uint8).transpose(2, 0, 1)
     half = [np.ascontiguousarray(plane[::2, ::2]) for plane in (blue, red)]
@@ -278,7 +278,7 @@ def in_planes(image: ImageArray, colours: Colours) -> Planes:
 
 @pytest.mark.parametrize("height", [480, 720], ids=["sd", "hd"])
 @pytest.mark.parametrize("grey", [0, 128, 255])
-def test_planes_are_drawn_on_like_the_rgb_picture(grey: int, height: int) -> None:
+def test_drawing_on_planes_equals_drawing_on_rgb(grey: int, height: int) -> None:
     face = circle_face(load_layout("300w").query)
     image, colours = np.full((height, 640, 3), grey, np.uint8), film_colours(height)
     planes = in_planes(image, colours)
@@ -295,7 +295,7 @@ def test_planes_are_drawn_on_like_the_rgb_picture(grey: int, height: int) -> Non
     assert (planes.luma == in_planes(image, colours).luma).all()
 
 
-def test_planes_stay_as_they_are_where_there_is_nothing_to_draw() -> None:
+def test_planes_without_faces_are_returned_unchanged() -> None:
     query = even("jaw", 5)
     planes = in_planes(np.full((48, 64, 3), GREY, np.uint8), film_colours(48))
     assert Drawing(query).pixels(make_result(0, image=planes, query=query)) is planes
@@ -305,8 +305,8 @@ def test_planes_stay_as_they_are_where_there_is_nothing_to_draw() -> None:
     ("shape", "colours"),
     [((47, 63), film_colours(47)), ((48, 64), Colours(*BT709, full=False)), ((48, 64), Colours(*BT601, full=True))],
 )
-def test_planes_that_no_film_has_become_rgb_before_they_are_drawn_on(shape: tuple[int, int], colours: Colours) -> None:
-    """With and without faces: else the picture would change its colours as a face comes."""
+def test_planes_in_other_colours_are_converted_to_rgb(shape: tuple[int, int], colours: Colours) -> None:
+    """With and without faces: otherwise colours would change when a face appears."""
     query = even("jaw", 5)
     planes = in_planes(np.full((*shape, 3), GREY, np.uint8), colours)
     for faces in ((make_face(query),), ()):

@@ -1,4 +1,4 @@
-"""Tables: every value in its column, every frame with its row, other programs' conventions to the letter."""
+"""Tables: every value in its column, every frame with its row, exact formats of other programs."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_several_faces_have_a_row_each(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("format", ["wide", "long"])
-def test_no_number_is_an_empty_cell(tmp_path: Path, format: str) -> None:
+def test_nan_is_an_empty_cell(tmp_path: Path, format: str) -> None:
     path, query = tmp_path / "a.csv", Query(("banana", "b,c"), (0.0, 0.5))
     points = np.array([[np.nan, 2.0], [3.0, np.nan]])
     text = written(open_table(path, query, format=format), path, [make_result(0, make_face(query, points=points))])
@@ -99,7 +99,7 @@ def test_long_golden(tmp_path: Path) -> None:
     )
 
 
-def test_openface_is_what_openface_writes(tmp_path: Path) -> None:
+def test_openface_table_equals_that_of_openface(tmp_path: Path) -> None:
     path, query = tmp_path / "a.csv", load_layout("300w").query
     results = [make_result(0, make_face(query)), make_result(1), make_result(2, make_face(query, measured=False))]
     header, first, second, third = written(OpenFaceTable(path, query), path, results).splitlines()
@@ -165,7 +165,7 @@ def test_deeplabcut_several_animals(tmp_path: Path, caplog: pytest.LogCaptureFix
     ]
 
 
-def test_places_prefer_the_longest_empty() -> None:
+def test_new_tracks_get_the_individual_that_was_unused_longest() -> None:
     individuals = Individuals(3)
     assert individuals.assign([1, 2, 3]) == [0, 1, 2]
     assert individuals.assign([2]) == [1]
@@ -218,7 +218,7 @@ def test_parquet_without_pyarrow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         ParquetTable(tmp_path / "a.parquet", QUERY)
 
 
-def test_choices(tmp_path: Path) -> None:
+def test_unknown_formats_and_columns(tmp_path: Path) -> None:
     for format, kind in [("wide", WideTable), ("long", LongTable), ("dlc", DeepLabCutTable)]:
         assert isinstance(open_table(tmp_path / "a.csv", QUERY, format=format), kind)
     assert isinstance(open_table(tmp_path / "a.csv", load_layout("300w").query, format="openface"), OpenFaceTable)

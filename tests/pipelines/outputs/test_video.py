@@ -1,4 +1,4 @@
-"""The annotated video: exact times, untouched sound, any size, right colours, plays in a browser."""
+"""The annotated video: exact times, unchanged audio, any size, correct colours, plays in a browser."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Track = list[tuple[Fraction, bytes]]
 
 
 def copy(path: Path, output: Path, **options: object) -> Path:
-    """Read a clip and write it again with its sound."""
+    """Read a clip and write it again with its audio."""
     selection = {name: options[name] for name in ("start", "stop") if name in options}
     with VideoSink(output, source=path, **options) as sink:  # type: ignore[arg-type]
         for result in results_of(path, **selection):  # type: ignore[arg-type]
@@ -36,7 +36,7 @@ def copy(path: Path, output: Path, **options: object) -> Path:
 
 
 def tracks(path: Path, kind: str) -> list[Track]:
-    """Time and bytes of each packet of each track of a kind."""
+    """Time and bytes of each packet of each stream of a type."""
     found: dict[int, Track] = {}
     with av.open(str(path)) as container:
         for packet in container.demux():
@@ -50,7 +50,7 @@ def payload(found: list[Track]) -> list[list[bytes]]:
 
 
 def frame_times(path: Path) -> list[tuple[int, float]]:
-    """The number in each picture, and its time."""
+    """The number in each frame, and its time."""
     with open_source(path) as source:
         return [(read_index(frame.image), frame.time) for frame in source]
 
@@ -61,8 +61,8 @@ LATE = {"frames": 12, "start": Fraction(1, 3), "time_base": Fraction(1, 90000)}
 
 
 @pytest.mark.parametrize("size", [(320, 240), (1280, 720)], ids=["sd", "hd"])
-def test_pictures_that_are_in_planes_are_encoded_as_they_are(tmp_path: Path, size: tuple[int, int]) -> None:
-    """Without loss in the encoder the film's planes are the source's, bit for bit: no way to RGB and back."""
+def test_planes_are_encoded_without_conversion(tmp_path: Path, size: tuple[int, int]) -> None:
+    """With lossless encoding the planes equal those of the source bit for bit: no conversion to RGB and back."""
     path = write_clip(tmp_path / "in.mp4", 3, size=size)
     output = copy(path, tmp_path / "out.mp4", crf=0)
     with open_source(path) as source, open_source(output) as film:
@@ -74,7 +74,7 @@ def test_pictures_that_are_in_planes_are_encoded_as_they_are(tmp_path: Path, siz
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv"])
 @pytest.mark.parametrize("clip", [STEADY, UNSTEADY, LATE], ids=["steady", "unsteady", "late"])
-def test_times_and_sound_are_the_source_s(tmp_path: Path, clip: dict[str, object], suffix: str) -> None:
+def test_times_and_audio_equal_those_of_the_source(tmp_path: Path, clip: dict[str, object], suffix: str) -> None:
     path = write_clip(tmp_path / "in.mp4", audio=2, subtitles=1, **clip)  # type: ignore[arg-type]
     output = copy(path, tmp_path / f"out{suffix}")
     # MP4 keeps every tick; Matroska counts in milliseconds.
@@ -104,7 +104,7 @@ def test_matroska_keeps_its_own_subtitles(tmp_path: Path) -> None:
     assert payload(tracks(output, "audio")) == payload(tracks(path, "audio"))
 
 
-def test_tracks_that_do_not_fit_are_named_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_one_warning_names_the_streams_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = write_clip(tmp_path / "in.mkv", 10, audio=1, subtitles=2)
     with caplog.at_level(logging.WARNING):
         output = copy(path, tmp_path / "out.mp4")
@@ -114,7 +114,7 @@ def test_tracks_that_do_not_fit_are_named_once(tmp_path: Path, caplog: pytest.Lo
     assert len(tracks(output, "audio")) == 1 and tracks(output, "subtitle") == []
 
 
-def test_language_and_purpose_of_tracks_stay(tmp_path: Path) -> None:
+def test_language_and_disposition_of_streams_are_kept(tmp_path: Path) -> None:
     path = write_clip(tmp_path / "in.mp4", 5, audio=1)
     marked = tmp_path / "marked.mp4"
     with av.open(str(path)) as source, av.open(str(marked), "w") as target:
@@ -129,7 +129,7 @@ def test_language_and_purpose_of_tracks_stay(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("start", [0.5, 3.0])
-def test_start_and_stop_trim_the_sound_too(tmp_path: Path, start: float) -> None:
+def test_start_and_stop_also_trim_audio(tmp_path: Path, start: float) -> None:
     path, stop = write_clip(tmp_path / "in.mp4", 120, audio=1, b_frames=2), start + 0.8
     output = copy(path, tmp_path / "out.mp4", start=start, stop=stop)
     numbers, times = zip(*frame_times(output), strict=True)
@@ -150,7 +150,7 @@ def test_names_that_look_like_addresses(tmp_path: Path, monkeypatch: pytest.Monk
     assert [file.name for file in tmp_path.iterdir()] == ["tcp:1.mp4"]
 
 
-def test_sound_is_interleaved_with_the_pictures(tmp_path: Path) -> None:
+def test_audio_is_interleaved_with_the_frames(tmp_path: Path) -> None:
     path = write_clip(tmp_path / "in.mp4", 100, audio=1)
     output = copy(path, tmp_path / "out.mp4")
     with av.open(str(output)) as container:
@@ -160,7 +160,7 @@ def test_sound_is_interleaved_with_the_pictures(tmp_path: Path) -> None:
     assert max(np.maximum.accumulate(in_file) - in_file) < 1
 
 
-def test_an_interrupted_film_ends_with_its_pictures(tmp_path: Path) -> None:
+def test_an_interrupted_video_ends_with_its_last_frame(tmp_path: Path) -> None:
     path, output = write_clip(tmp_path / "in.mp4", 100, audio=1), tmp_path / "out.mp4"
     with pytest.raises(KeyboardInterrupt), VideoSink(output, source=path) as sink:
         for i, result in enumerate(results_of(path)):
@@ -180,7 +180,7 @@ def test_a_source_that_cannot_be_read_again(tmp_path: Path, caplog: pytest.LogCa
 
 
 @pytest.mark.parametrize("size", [(161, 96), (160, 97), (161, 97), (33, 1)])
-def test_odd_sizes_grow_by_a_copy_of_the_edge(tmp_path: Path, size: tuple[int, int]) -> None:
+def test_odd_sizes_are_extended_by_a_copy_of_the_edge(tmp_path: Path, size: tuple[int, int]) -> None:
     image = np.full((size[1], size[0], 3), 100, np.uint8)
     image[:, -1], image[-1] = 200, 200
     with VideoSink(tmp_path / "out.mp4", crf=0) as sink:
@@ -192,7 +192,7 @@ def test_odd_sizes_grow_by_a_copy_of_the_edge(tmp_path: Path, size: tuple[int, i
     assert np.abs(shown[-1].astype(int) - 200).max() <= 2 and np.abs(shown[:, -1].astype(int) - 200).max() <= 2
 
 
-def test_a_new_frame_size_is_fitted_in(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_new_frame_size_is_scaled_to_fit(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     output = tmp_path / "out.mp4"
     with caplog.at_level(logging.WARNING), VideoSink(output, crf=1) as sink:
         for i, (height, width) in enumerate([(48, 64), (96, 64), (24, 32), (48, 64)]):
@@ -209,7 +209,7 @@ def test_a_new_frame_size_is_fitted_in(tmp_path: Path, caplog: pytest.LogCapture
 
 
 @pytest.mark.parametrize(("height", "tag"), [(96, 6), (720, 1)])
-def test_colours_are_what_they_were_and_the_file_says_how(tmp_path: Path, height: int, tag: int) -> None:
+def test_colours_are_kept_and_tagged(tmp_path: Path, height: int, tag: int) -> None:
     colors = np.array([[200, 60, 50], [40, 160, 70], [50, 70, 190], [225, 225, 225], [18, 18, 18]], np.uint8)
     image = np.repeat(np.repeat(colors[None], height, 0), 32, 1)
     with VideoSink(tmp_path / "out.mp4", crf=1) as sink:
@@ -221,7 +221,7 @@ def test_colours_are_what_they_were_and_the_file_says_how(tmp_path: Path, height
     assert np.abs(shown[:, 16::32].astype(int) - image[:, 16::32]).max() <= 3
 
 
-def test_pictures_at_one_time_are_told_apart(tmp_path: Path) -> None:
+def test_frames_at_one_time_get_increasing_timestamps(tmp_path: Path) -> None:
     image = np.zeros((48, 64, 3), np.uint8)
     with VideoSink(tmp_path / "out.mp4") as sink:
         for i, pts in enumerate([0, 5, 5, 4, 20]):
@@ -229,7 +229,7 @@ def test_pictures_at_one_time_are_told_apart(tmp_path: Path) -> None:
     assert [time * 100 for time, _ in sorted(tracks(tmp_path / "out.mp4", "video")[0])] == [0, 5, 6, 7, 20]
 
 
-def test_what_is_drawn_is_written(tmp_path: Path) -> None:
+def test_drawn_frames_are_written(tmp_path: Path) -> None:
     def draw(result: FrameResult) -> ImageArray:
         return np.full_like(result.frame.image, 120)
 
@@ -241,7 +241,7 @@ def test_what_is_drawn_is_written(tmp_path: Path) -> None:
 
 
 def test_an_error_in_the_encoder_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neither file nor thread, also where the picture that failed was the last to be written."""
+    """No file and no thread, also if the last frame failed."""
 
     def fail(self: VideoSink, pixels: object, time: object) -> None:
         raise ValueError("no picture")
@@ -256,8 +256,8 @@ def test_an_error_in_the_encoder_leaves_nothing_behind(tmp_path: Path, monkeypat
         assert list(tmp_path.iterdir()) == []
 
 
-def test_the_same_pictures_make_the_same_film(tmp_path: Path) -> None:
-    """Noise is what an encoder finds most ways to write."""
+def test_the_same_frames_make_the_same_file(tmp_path: Path) -> None:
+    """Noise: the input for which encoders are least deterministic."""
     noise = np.random.default_rng(0).integers(0, 255, (240, 320, 3), np.uint8)
     films = []
     for i in range(6):
@@ -268,7 +268,7 @@ def test_the_same_pictures_make_the_same_film(tmp_path: Path) -> None:
     assert all(film == films[0] for film in films)
 
 
-def test_codec_crf_and_preset_count(tmp_path: Path) -> None:
+def test_codec_crf_and_preset_have_an_effect(tmp_path: Path) -> None:
     noise = np.random.default_rng(0).integers(0, 255, (96, 160, 3), np.uint8)
     sizes = {}
     for name, options in {

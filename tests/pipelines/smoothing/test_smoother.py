@@ -1,4 +1,4 @@
-"""The smoother on faces whose truth is known: what it promises about order, gaps, cuts, ids, boxes and settings."""
+"""The smoother on faces with known truth: order, gaps, cuts, ids, boxes and settings."""
 
 from __future__ import annotations
 
@@ -50,12 +50,12 @@ def smooth(smoother: Smoother, results: Sequence[FrameResult]) -> list[FrameResu
 
 
 def errors(results: Sequence[FrameResult], what: str = "points") -> np.ndarray:
-    """(frames, points) distance of the first face to the truth."""
+    """(frames, points) distance of the first face from the truth."""
     return np.stack([np.linalg.norm(getattr(r.faces[0], what) - truth(r.index), axis=-1) for r in results if r.faces])
 
 
 @pytest.mark.parametrize("mode", [*MODES, "none"])
-def test_frames_come_back_once_in_order_with_raw_untouched(mode: str) -> None:
+def test_every_frame_is_returned_once_in_order_with_raw_unchanged(mode: str) -> None:
     given = [result(i, [face(7, noisy(i))]) for i in range(150)]
     got = smooth(Smoother(QUERY, mode), given)
     assert [r.frame for r in got] == [r.frame for r in given]
@@ -71,14 +71,14 @@ def test_none_changes_nothing() -> None:
 
 
 @pytest.mark.parametrize(("mode", "share"), [("rts", 0.35), ("kalman", 0.5)])
-def test_a_moving_face_is_steadied_without_lag(mode: str, share: float) -> None:
+def test_a_moving_face_is_smoothed_without_lag(mode: str, share: float) -> None:
     got = smooth(Smoother(QUERY, mode), [result(i, [face(0, noisy(i))]) for i in range(150)])[20:]
     assert errors(got).mean() < share * errors(got, "raw").mean()
     along = np.mean([(r.faces[0].points - truth(r.index))[:, 0].mean() for r in got])
     assert abs(along) < 0.1  # of the 3 pixels that it moves in each frame
 
 
-def test_causal_smoothing_answers_at_once() -> None:
+def test_causal_smoothing_returns_each_frame_at_once() -> None:
     for mode in ("kalman", "one-euro"):
         smoother = Smoother(QUERY, mode)
         for i in range(5):
@@ -87,8 +87,8 @@ def test_causal_smoothing_answers_at_once() -> None:
 
 
 @pytest.mark.parametrize("repeats", [1, 9])
-def test_few_large_pictures_wait(repeats: int) -> None:
-    """As many as fit into the memory meant for them, and no more than the look ahead needs."""
+def test_large_frames_shorten_the_lag(repeats: int) -> None:
+    """As many frames wait as fit into the memory limit, and no more than the look-ahead needs."""
     large = PICTURE.repeat(repeats, 0).repeat(repeats, 1)  # 120 x 160, 1080 x 1440
     smoother, waiting, most = Smoother(QUERY), 0, 0
     for i in range(LAG + 50):
@@ -99,7 +99,7 @@ def test_few_large_pictures_wait(repeats: int) -> None:
     assert most > (LAG if repeats == 1 else 0.8 * 192 * 2**20 / large.nbytes)
 
 
-def test_settings_mean_the_same_for_every_size_of_face() -> None:
+def test_settings_have_the_same_effect_on_every_size_of_face() -> None:
     def run(scale: float) -> np.ndarray:
         faces = []
         for i in range(80):
@@ -112,7 +112,7 @@ def test_settings_mean_the_same_for_every_size_of_face() -> None:
     np.testing.assert_allclose(run(9.0) / 9.0, run(1.0), atol=1e-6)
 
 
-def test_uneven_time_steps_do_not_bend_even_motion() -> None:
+def test_uneven_time_steps_do_not_distort_even_motion() -> None:
     moments = np.cumsum(np.random.default_rng(2).choice([1, 2, 5], 80))
     given = []
     for i, moment in enumerate(moments):
@@ -124,7 +124,7 @@ def test_uneven_time_steps_do_not_bend_even_motion() -> None:
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_standing_timestamps_are_survived(mode: str) -> None:
+def test_repeated_timestamps(mode: str) -> None:
     given = [result(i, [face(0, noisy(i))], pts=i // 2) for i in range(30)]
     got = smooth(Smoother(QUERY, mode), given)
     assert np.isfinite([r.faces[0].points for r in got]).all()
@@ -137,7 +137,7 @@ class TestGaps:
         return smooth(Smoother(QUERY, mode), given)
 
     @pytest.mark.parametrize("mode", ["rts", "kalman"])
-    def test_a_short_gap_is_bridged_and_marked(self, mode: str) -> None:
+    def test_a_short_gap_is_filled_and_marked_unmeasured(self, mode: str) -> None:
         got = self.gap(mode, 50, 55)
         assert [[f.id for f in r.faces] for r in got] == [[4]] * 90
         assert [r.index for r in got if not r.faces[0].measured] == [50, 51, 52, 53, 54]
@@ -151,7 +151,7 @@ class TestGaps:
         assert middle[0] - before[0] == pytest.approx(9.0, abs=2.0)  # three frames on
 
     @pytest.mark.parametrize("mode", MODES)
-    def test_a_long_gap_stays_empty_and_begins_anew(self, mode: str) -> None:
+    def test_a_long_gap_stays_empty_and_restarts_smoothing(self, mode: str) -> None:
         got = self.gap(mode, 40, 70)
         empty = [r.index for r in got if not r.faces]
         foretold = [r.index for r in got if r.faces and not r.faces[0].measured]
@@ -159,14 +159,14 @@ class TestGaps:
         assert empty == [i for i in range(40, 70) if i not in foretold]
         np.testing.assert_allclose(self.gap("kalman", 40, 70)[70].faces[0].points, noisy(70))
 
-    def test_one_euro_foretells_nothing(self) -> None:
+    def test_one_euro_predicts_nothing(self) -> None:
         assert [r.index for r in self.gap("one-euro", 50, 53) if not r.faces] == [50, 51, 52]
 
-    def test_a_face_that_never_returns_is_not_dragged_on(self) -> None:
+    def test_a_face_that_never_returns_is_not_predicted(self) -> None:
         got = self.gap("rts", 50, 90)
         assert [r.index for r in got if r.faces] == list(range(50))
 
-    def test_what_others_foretold_is_not_taken_for_a_measurement(self) -> None:
+    def test_predicted_faces_in_the_input_are_no_measurements(self) -> None:
         wrong = np.zeros_like(SHAPE)
         given = [result(i, [face(0, wrong, measured=False)] if i == 30 else [face(0, noisy(i))]) for i in range(60)]
         got = smooth(Smoother(QUERY, "rts"), given)
@@ -174,8 +174,8 @@ class TestGaps:
         assert np.abs(got[30].faces[0].points - truth(30)).max() < 2.0
 
 
-class TestNewBeginnings:
-    def test_a_cut_parts_the_scenes_though_the_id_stays(self) -> None:
+class TestRestarts:
+    def test_a_cut_restarts_smoothing_although_the_id_stays(self) -> None:
         def points(i: int) -> np.ndarray:
             return SHAPE + ((200, 150) if i < 40 else (215, 150))
 
@@ -183,7 +183,7 @@ class TestNewBeginnings:
         for r in got:
             np.testing.assert_allclose(r.faces[0].points, points(r.index), atol=1e-6)
 
-    def test_a_leap_is_a_new_beginning(self) -> None:
+    def test_a_jump_restarts_smoothing(self) -> None:
         def points(i: int) -> np.ndarray:
             return SHAPE + ((200, 150) if i < 40 else (500, 150))
 
@@ -192,7 +192,7 @@ class TestNewBeginnings:
             for r in got:
                 np.testing.assert_allclose(r.faces[0].points, points(r.index), atol=1e-6)
 
-    def test_the_smoother_serves_the_next_recording_too(self) -> None:
+    def test_the_smoother_can_be_used_for_another_video(self) -> None:
         given = [result(i, [face(0, noisy(i))]) for i in range(80)]
         smoother = Smoother(QUERY, "rts")
         once, again = smooth(smoother, given), smooth(smoother, given)
@@ -200,8 +200,8 @@ class TestNewBeginnings:
             np.testing.assert_array_equal(one.faces[0].points, other.faces[0].points)
 
 
-def test_faces_do_not_touch_each_other() -> None:
-    """Faces that come and go share the arrays, never a number."""
+def test_faces_do_not_affect_each_other() -> None:
+    """Faces that appear and disappear share arrays, but no values."""
     there = {0: range(0, 120), 1: range(10, 60), 2: range(50, 110), 3: range(95, 120)}
     offsets = {track: (0, 200 * track) for track in there}
 
@@ -238,7 +238,7 @@ def test_queries_without_anchors(mode: str, count: int) -> None:
         assert np.mean(error) < np.mean(raw)
 
 
-def test_an_unmeasured_point_keeps_its_place_on_the_head() -> None:
+def test_an_unmeasured_point_keeps_its_position_on_the_head() -> None:
     given = []
     for i in range(80):
         points = noisy(i)
@@ -280,18 +280,18 @@ class TestSettings:
             (("rts", 0.5, {"eys": 0.1}), "no part is called 'eys'; did you mean eyes"),
         ],
     )
-    def test_what_cannot_be_is_said(self, arguments: tuple, message: str) -> None:
+    def test_invalid_settings_are_refused(self, arguments: tuple, message: str) -> None:
         with pytest.raises(UsageError, match=message):
             Smoothing(*arguments)
         with pytest.raises(UsageError, match=message):
             Smoother(QUERY, *arguments)
 
-    def test_a_parts_own_strength_goes_before_its_groups(self) -> None:
+    def test_the_strength_of_a_part_precedes_that_of_its_group(self) -> None:
         settings = Smoothing("rts", 0.4, {"face": 0.1, "eyes": 0.2, "left_eye": 0.3, "head": 0.9})
         assert [settings.of(p) for p in ("left_eye", "right_eye", "jaw", "neck", "head")] == [0.3, 0.2, 0.1, 0.4, 0.9]
 
     @pytest.mark.parametrize("mode", MODES)
-    def test_strength_goes_from_hardly_any_to_very_much(self, mode: str) -> None:
+    def test_strength_ranges_from_hardly_any_to_very_strong(self, mode: str) -> None:
         given = [result(i, [face(0, truth(0) + noisy(i) - truth(i))]) for i in range(150)]
 
         def jitter(**settings: object) -> float:

@@ -1,4 +1,4 @@
-"""Where new scenes begin."""
+"""Scene cut detection."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from vtrack.types import Frame
 
 
 def picture(seed: int = 0) -> np.ndarray:
-    """A scene of its own for each seed."""
+    """A different scene for each seed."""
     coarse = np.random.default_rng(seed).integers(0, 256, (6, 8, 3), np.uint8)
     return coarse.repeat(20, 0).repeat(20, 1)
 
@@ -24,7 +24,7 @@ def test_fast_motion_is_no_cut() -> None:
     assert detector.is_cut(picture(3))
 
 
-def test_frames_say_where_scenes_begin_and_keep_it_without_their_pixels() -> None:
+def test_first_frames_of_scenes_are_marked_also_without_pixels() -> None:
     def frames() -> Iterator[Frame]:
         for i in range(90):
             yield Frame(picture(i // 30), i, i, Fraction(1, 30))
@@ -36,7 +36,7 @@ def test_frames_say_where_scenes_begin_and_keep_it_without_their_pixels() -> Non
     assert all(one is other for one, other in zip(got, given, strict=True) if not one.cut)
 
 
-def test_a_picture_of_another_size_is_compared_too() -> None:
+def test_images_of_different_sizes_are_compared() -> None:
     detector = CutDetector()
     assert not detector.is_cut(picture())
     assert not detector.is_cut(picture().repeat(2, 0).repeat(2, 1))

@@ -1,4 +1,4 @@
-"""Video files: every frame, its number, its time, the right way up, whatever state the file is in."""
+"""Video files: every frame with its index and time, upright, also from damaged files."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from vtrack.pipelines.sources.video import _split_planes
 
 
 def read(source: Source) -> list[tuple[int, int, float]]:
-    """Each frame's index, the number in its pixels (-1 where it is not readable), and its time."""
+    """Index of each frame, the number in its pixels (-1 if unreadable), and its time."""
     rows = []
     for frame in source:
         try:
@@ -157,7 +157,7 @@ def test_stop_and_every(tmp_path: Path) -> None:
         assert [number for _, number, _ in read(source)] == [0, 30, 60, 90]
 
 
-def test_selection_that_cannot_be(tmp_path: Path) -> None:
+def test_invalid_selections(tmp_path: Path) -> None:
     path = write_clip(tmp_path / "clip.mp4", start=3)
     with pytest.raises(UsageError, match="every must be at least 1, got 0"):
         open_source(path, every=0)
@@ -171,7 +171,7 @@ def test_selection_that_cannot_be(tmp_path: Path) -> None:
         open_source(path, start=3.01, stop=3.02)
 
 
-def test_tracks_beside_the_video(tmp_path: Path) -> None:
+def test_audio_and_subtitle_streams(tmp_path: Path) -> None:
     with open_source(write_clip(tmp_path / "clip.mkv", audio=2, subtitles=1)) as source:
         assert source.info.has_audio and source.info.has_subtitles
     with open_source(write_clip(tmp_path / "silent.mp4")) as source:
@@ -189,7 +189,7 @@ def test_pixels_are_made_square(tmp_path: Path) -> None:
         assert source.info.size == (160, 96)
 
 
-def test_size_that_changes(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_changing_frame_size(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = write_joined(tmp_path / "clip.ts", [(160, 96), (320, 192), (96, 160)])
     with open_source(path) as source:
         frames = list(source)
@@ -266,7 +266,7 @@ def test_colors(tmp_path: Path, levels: int, matrix: int, red: float, blue: floa
 # Damage
 
 
-def test_damaged_middle_costs_only_itself(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_damage_in_the_middle_loses_only_its_own_frames(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = damage(write_clip(tmp_path / "clip.mp4", frames=60), [25, 26])
     with open_source(path) as source:
         rows = read(source)
@@ -279,7 +279,7 @@ def test_damaged_middle_costs_only_itself(tmp_path: Path, caplog: pytest.LogCapt
 
 
 @pytest.mark.parametrize("last", [1, 2, 3])
-def test_damaged_end_keeps_what_the_decoder_still_holds(tmp_path: Path, last: int) -> None:
+def test_damage_at_the_end_keeps_frames_held_by_the_decoder(tmp_path: Path, last: int) -> None:
     path = damage(write_clip(tmp_path / "clip.mp4", frames=60), range(60 - last, 60))
     with open_source(path) as source:
         rows = read(source)
@@ -294,7 +294,7 @@ def test_damaged_end_keeps_what_the_decoder_still_holds(tmp_path: Path, last: in
     ("clip.mp4", {"movflags": "faststart"}),
     ("fragments.mp4", {"movflags": "frag_keyframe+empty_moov"}),
 ])  # fmt: skip
-def test_truncated_files_give_what_is_there(tmp_path: Path, name: str, muxer: dict[str, str]) -> None:
+def test_truncated_files_yield_what_is_left(tmp_path: Path, name: str, muxer: dict[str, str]) -> None:
     path = truncate(write_clip(tmp_path / name, frames=100, time_base=Fraction(1, 25), muxer=muxer), 0.6)
     with open_source(path) as source:
         rows = read(source)
@@ -328,7 +328,7 @@ def error_of(path: Path | str, **options: float) -> str:
     return message
 
 
-def test_files_that_are_no_video(tmp_path: Path) -> None:
+def test_files_without_video(tmp_path: Path) -> None:
     empty, text, named, log = (tmp_path / name for name in ("empty.mp4", "noise.mp4", "text.mp4", "text.txt"))
     empty.touch()
     text.write_bytes(np.random.default_rng(0).bytes(5000))
@@ -364,7 +364,7 @@ def test_cover_picture_is_no_video(tmp_path: Path) -> None:
     assert error_of(path).endswith("no video stream, only audio")
 
 
-def test_no_frame_that_can_be_decoded(tmp_path: Path) -> None:
+def test_no_decodable_frame(tmp_path: Path) -> None:
     path = damage(write_clip(tmp_path / "clip.mp4", frames=10), range(10))
     assert "no frame could be decoded" in error_of(path)
 
@@ -439,7 +439,7 @@ def test_http(tmp_path: Path, server: str) -> None:
     assert "cannot be reached or is not a video" in error_of(f"{server}/absent.mp4")
 
 
-def test_silent_server_is_given_up() -> None:
+def test_a_silent_server_times_out() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
         assert "no answer within 0.3 s" in error_of(f"http://user:word@127.0.0.1:{port}/clip.mp4", timeout=0.3)
@@ -485,7 +485,7 @@ def test_real_clips(data_dir: Path, name: str, caplog: pytest.LogCaptureFixture)
         assert [(frame.index, frame.pts) for frame in source] == frames[late:]
 
 
-def test_a_source_that_is_closed_leaves_no_picture_behind(tmp_path: Path) -> None:
+def test_a_closed_source_frees_its_frames(tmp_path: Path) -> None:
     path = write_clip(tmp_path / "clip.mp4", 5)  # x264 tells its settings in the first picture's side data
     gc.collect()
     gc.disable()
@@ -500,15 +500,15 @@ def test_a_source_that_is_closed_leaves_no_picture_behind(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("size", [(160, 96), (158, 90)])
-def test_pictures_of_a_chip_have_the_split_planes_any_other(size: tuple[int, int]) -> None:
-    """NV12 keeps both colour differences in one plane, in turns."""
+def test_nv12_planes_equal_yuv420p_planes(size: tuple[int, int]) -> None:
+    """NV12 interleaves both chroma planes in one."""
     rgb = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
     usual = av.VideoFrame.from_ndarray(rgb, "rgb24").reformat(format="yuv420p")
     for one, other in zip(_split_planes(usual), _split_planes(usual.reformat(format="nv12")), strict=True):
         assert np.array_equal(one, other)
 
 
-def test_chips_that_are_not_here(tmp_path: Path, server: str) -> None:
+def test_missing_hardware_decoders(tmp_path: Path, server: str) -> None:
     path = write_clip(tmp_path / "clip.mp4", 3)
     with pytest.raises(UsageError, match="unknown hardware decoder 'abacus'; this build of PyAV has none, "):
         open_source(path, hwaccel="abacus")
@@ -523,7 +523,7 @@ def test_chips_that_are_not_here(tmp_path: Path, server: str) -> None:
 
 
 @pytest.mark.cuda
-def test_a_chip_decodes_what_the_cpu_does(tmp_path: Path) -> None:
+def test_hardware_and_cpu_decode_the_same(tmp_path: Path) -> None:
     path = write_clip(tmp_path / "clip.mp4", 40, (320, 240), b_frames=2)
     with open_source(path) as here, open_source(path, hwaccel="cuda") as there:
         pairs = list(zip(here, there, strict=True))
