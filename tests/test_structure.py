@@ -50,17 +50,11 @@ LAZY_UNEXPLAINED = {
     "pipelines/batch/state.py",
     "pipelines/batch/workers/model_server.py",
     "pipelines/batch/workers/worker.py",
-    "vtrack/data/formats/mats.py",
 }
 """Files with imports inside functions and no comment that says why."""
 
 SAME_NAMES = {
-    "Batch",
-    "Outcome",
-    "Recipe",
     "Recorder",
-    "Row",
-    "Store",
 }
 """Names of more than one public class."""
 

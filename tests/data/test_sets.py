@@ -59,7 +59,7 @@ def test_the_public_samples_fit_their_layouts(data_dir: Path, name: str, layout:
 
 @pytest.mark.data
 def test_a_cofw68_annotation(data_dir: Path) -> None:
-    from vtrack.data.formats.mats import _points68
+    from vtrack.data.formats.matlab import _points68
 
     points = _points68(data_dir / "formats" / "cofw68_sample.mat", 68)
     assert points.shape == (68, 2) and points[36, 0] < points[45, 0] and points[8, 1] == points[:, 1].max()

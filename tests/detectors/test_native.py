@@ -15,7 +15,7 @@ from vtrack.data.scenes.validation import eval_scenes, validation_pictures
 from vtrack.detectors import engines, load_detector
 from vtrack.detectors.native import NATIVE_CARD, NativeDetector
 from vtrack.errors import ModelError, UsageError
-from vtrack.evaluation.detector import found_in, matched
+from vtrack.evaluation.detector import matched, timed_detections
 from vtrack.imaging.boxes import iou
 from vtrack.imaging.crops import Crops
 from vtrack.imaging.warp import warp
@@ -146,7 +146,7 @@ def test_scores_are_the_share_that_are_faces(data_dir: Path) -> None:
     """A score of 0.8 is right four times of five, on scenes that hold every size, roll and cut, and whole photographs."""
     detector = load_detector("native", device="cpu", threshold=0.1)
     scenes = list(eval_scenes(validation_pictures(data_dir)))[::2]
-    finds, _ = matched(scenes, found_in(scenes, detector)[0])
+    finds, _ = matched(scenes, timed_detections(scenes, detector)[0])
     for low, high in ((0.2, 0.5), (0.5, 0.7), (0.7, 0.9), (0.9, 1.0)):
         told = (finds["score"] >= low) & (finds["score"] < high)
         assert told.sum() > 30

@@ -16,7 +16,7 @@ from vtrack.cli.eval import _detected
 from vtrack.cli.main import main
 from vtrack.data import Dataset
 from vtrack.errors import DataError, SinkError, UsageError
-from vtrack.evaluation import Outcome, evaluate, metrics, summary
+from vtrack.evaluation import LandmarkEvaluation, evaluate, metrics, summary
 from vtrack.evaluation.boxes import disturbed
 from vtrack.evaluation.pictures import save_curves, sheet
 from vtrack.imaging.png import save_png
@@ -94,7 +94,7 @@ def test_figures_by_hand() -> None:
     points = data.points + np.array([3.0, 4.0])
     points[1] = np.nan
     sigma = np.where(np.arange(68) < 34, 3.5, 4.5) * np.array([[1.0], [np.nan]])
-    figures = summary(Outcome(data, points, sigma, np.array([0.9, np.nan])))
+    figures = summary(LandmarkEvaluation(data, points, sigma, np.array([0.9, np.nan])))
     assert (figures["nme"], figures["median"], figures["worst"]) == (5.0, 5.0, 5.0)
     assert (figures["faces"], figures["missed"], figures["normalised_by"]) == (2, 1, "inter_ocular")
     assert (figures["failures_8"], figures["failures_10"]) == (50.0, 50.0)

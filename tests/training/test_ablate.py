@@ -14,7 +14,7 @@ from vtrack.models.systems.udfld import UdfldConfig
 from vtrack.training.landmarks.augment import Augmentation
 from vtrack.training.landmarks.batches import draw_batch
 from vtrack.training.landmarks.loop import open_stores, train
-from vtrack.training.landmarks.recipe import Recipe
+from vtrack.training.landmarks.recipe import TrainingRecipe
 from vtrack.training.studies.ablate import tables, variants
 
 TINY = UdfldConfig(input_size=64, dim=32, heads=4, layers=0, hidden=32)
@@ -36,14 +36,16 @@ def test_points_held_out_are_never_asked_for(faces_dir: Path, tmp_path: Path) ->
         batch = draw_batch(store, 64, 1.25, 4, 20, Augmentation(), np.random.default_rng(seed), hold_out=True)
         assert not second[batch.chosen].any() and len(batch.chosen) == batch.points.shape[1]
         assert batch.query.parts == tuple(store.layout.query.parts[i] for i in batch.chosen)
-    fixed = Recipe((f"frl189:{faces_dir}/frl189.zip",), model=RegressionConfig("resnet18-half", 64, "frl189"), steps=1)
-    with pytest.raises(UsageError, match="only udfld can leave some out"):
-        train(Recipe(**{**vars(fixed), "hold_out": ("frl189",)}), tmp_path / "run")
+    fixed = TrainingRecipe(
+        (f"frl189:{faces_dir}/frl189.zip",), model=RegressionConfig("resnet18-half", 64, "frl189"), steps=1
+    )
+    with pytest.raises(UsageError, match="--hold-out needs --model udfld"):
+        train(TrainingRecipe(**{**vars(fixed), "hold_out": ("frl189",)}), tmp_path / "run")
 
 
 def test_both_tables_are_made(faces_dir: Path, tmp_path: Path) -> None:
     specs = tuple(f"{name}:{faces_dir}/frl189.zip" for name in ("frl189", "frl189+middles"))
-    base = Recipe(specs, model=TINY, steps=4, batch=4)
+    base = TrainingRecipe(specs, model=TINY, steps=4, batch=4)
     lines: list[str] = []
     made = tables(base, tmp_path, lines.append)
     first, second = made.split("\n\n")

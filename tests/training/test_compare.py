@@ -13,8 +13,8 @@ from vtrack.evaluation.graphs import graph_sheet
 from vtrack.models.card import Card
 from vtrack.models.engines.torch import TorchEngine
 from vtrack.models.systems.registry import build_system, make_config
-from vtrack.training.landmarks.recipe import Recipe
-from vtrack.training.studies.compare import Comparison, Row, table, tables
+from vtrack.training.landmarks.recipe import TrainingRecipe
+from vtrack.training.studies.compare import Comparison, ComparisonRow, table, tables
 
 MAPS = {"resolution": 16, "neck": "pyramid", "dim": 16, "visual": 8, "classes": 8}
 
@@ -39,12 +39,15 @@ def test_every_row_of_every_table_is_a_model_that_can_be(size: int) -> None:
 
 def test_a_table_is_made_once(faces_dir: Path, tmp_path: Path) -> None:
     data = load_dataset(f"frl189:{faces_dir}/frl189.zip", "val")
-    base = Recipe(data=(f"frl189:{faces_dir}/frl189.zip",), steps=2, batch=4)
+    base = TrainingRecipe(data=(f"frl189:{faces_dir}/frl189.zip",), steps=2, batch=4)
     shape = {"backbone": "resnet18-half", "input_size": 64, "layout": "frl189"}
-    graph = Row(
+    graph = ComparisonRow(
         "maps", "gcn", MAPS | {"graph_weight": 0.0}, looks={"clean": {"as": "heatmap"}, "occluded": {"occluded": True}}
     )
-    rows = [graph, Row("graph", "gcn", MAPS | {"frozen": True}, start=graph.run, looks={"clean": {"shrink": 0.1}})]
+    rows = [
+        graph,
+        ComparisonRow("graph", "gcn", MAPS | {"frozen": True}, start=graph.run, looks={"clean": {"shrink": 0.1}}),
+    ]
     lines: list[str] = []
     # The plain model takes the decoder and the maps from the graph's knobs, so the two share all else.
     made = table("gcn", rows, Comparison(base, shape, tmp_path, data), lines.append)

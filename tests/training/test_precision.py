@@ -10,7 +10,7 @@ from vtrack.training.common import precision
 
 @pytest.fixture(autouse=True)
 def forget() -> None:
-    precision.pays_on_cpu.cache_clear()
+    precision.faster_on_cpu.cache_clear()
 
 
 @pytest.mark.parametrize(
@@ -28,5 +28,5 @@ def test_the_quicker_of_the_two_is_taken(
 
 def test_this_processor_is_timed() -> None:
     assert precision._seconds(torch.float32) > 0
-    assert precision.pays_on_cpu() == precision.pays_on_cpu()
-    assert precision.pays_on_cpu.cache_info().misses == 1
+    assert precision.faster_on_cpu() == precision.faster_on_cpu()
+    assert precision.faster_on_cpu.cache_info().misses == 1

@@ -21,15 +21,15 @@ from vtrack.query import parse_query
 from vtrack.training.common.checkpoint import load_run, without_prefix
 from vtrack.training.landmarks.loop import train
 from vtrack.training.landmarks.publish import publish
-from vtrack.training.landmarks.recipe import Recipe
+from vtrack.training.landmarks.recipe import TrainingRecipe
 
 SMALL: dict[str, Any] = {"backbone": "resnet18-half", "input_size": 64, "layout": "frl189"}
 MAPS: dict[str, Any] = {"resolution": 16, "neck": "pyramid", "dim": 16}
 
 
-def recipe(faces_dir: Path, system: str, **knobs: Any) -> Recipe:
+def recipe(faces_dir: Path, system: str, **knobs: Any) -> TrainingRecipe:
     config = make_config(system, SMALL | knobs)
-    return Recipe(data=(f"frl189:{faces_dir}/frl189.zip",), model=config, steps=4, batch=4, every=4, rate=3e-3)
+    return TrainingRecipe(data=(f"frl189:{faces_dir}/frl189.zip",), model=config, steps=4, batch=4, every=4, rate=3e-3)
 
 
 def kept(run: Path) -> dict[str, torch.Tensor]:
@@ -127,6 +127,6 @@ def test_what_does_not_fit_is_refused(faces_dir: Path, tmp_path: Path) -> None:
     train(replace(recipe(faces_dir, "regression"), steps=1), tmp_path / "run")
     with pytest.raises(UsageError, match="is of another model"):
         train(recipe(faces_dir, "heatmap", **MAPS), tmp_path / "run")
-    with pytest.raises(UsageError, match=r"only \d+ of the \d+ weights there fit"):
+    with pytest.raises(UsageError, match=r"only \d+ of its \d+ tensors fit"):
         other = recipe(faces_dir, "rht", backbone="resnet50", widths=(16, 8, 8), heads=2, hidden=16, layout="frl189")
         train(replace(other, start=str(tmp_path / "run")), tmp_path / "other")

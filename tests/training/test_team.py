@@ -25,16 +25,16 @@ for parameter in [*model[0].parameters(), *model[1].parameters()]:
 for parameter in model[2].parameters():  # took no part
     torch.nn.init.zeros_(parameter)
 model[1].running_mean.fill_(10.0 * team.rank)
-team.agree(model)
+team.average_gradients(model)
 assert all((p.grad == 2.0).all() for p in [*model[0].parameters(), *model[1].parameters()])
 assert model[2].weight.grad is None and (model[1].running_mean == 5.0).all()
-team.check(model)
+team.check(model, 1)
 with team.leader_first():
     open(sys.argv[1], "a").write(str(team.rank))
 with torch.no_grad():
     model[2].bias += team.rank
 try:
-    team.check(model)
+    team.check(model, 1)
 except Exception as error:
     open(sys.argv[1] + str(team.rank), "w").write(str(error))
 team.leave()
@@ -58,8 +58,8 @@ def test_gradients_are_shared_and_drift_is_noticed(tmp_path: Path) -> None:
 def test_alone_there_is_nobody_to_agree_with() -> None:
     team, model = Team("cpu"), torch.nn.Linear(2, 2)
     model.weight.grad = torch.ones(2, 2)
-    team.agree(model)
-    team.check(model)
+    team.average_gradients(model)
+    team.check(model, 1)
     with team.leader_first():
         assert team.leads
     assert (model.weight.grad == 1).all()

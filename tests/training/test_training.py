@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from vtrack.cli.main import main
-from vtrack.data.store import STORED_SIDE, Store, plain_batches
+from vtrack.data.store import STORED_SIDE, FaceStore, plain_batches
 from vtrack.errors import DataError, ModelError, UsageError
 from vtrack.layouts import load_layout
 from vtrack.models import load_model
@@ -27,8 +27,8 @@ from vtrack.training.landmarks.average import average
 from vtrack.training.landmarks.batches import draw_batch
 from vtrack.training.landmarks.loop import CHECKPOINT, Run, open_stores, train
 from vtrack.training.landmarks.publish import publish
-from vtrack.training.landmarks.recipe import Recipe
-from vtrack.training.landmarks.teacher import taught
+from vtrack.training.landmarks.recipe import TrainingRecipe
+from vtrack.training.landmarks.teacher import with_teacher
 from vtrack.training.landmarks.widen import widened
 
 CALM = Augmentation(angle=0.0, scale=0.0, shift=0.0, flip=False, picture=0.0)
@@ -36,7 +36,7 @@ TINY = UdfldConfig(input_size=64, dim=32, heads=4, layers=1, hidden=32)
 
 
 @pytest.fixture(scope="module")
-def store(faces_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Store:
+def store(faces_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> FaceStore:
     return open_stores([f"frl189:{faces_dir}/frl189.zip"], "val", tmp_path_factory.mktemp("cache"))[0]
 
 
@@ -101,7 +101,7 @@ def test_points_without_labels_and_empty_crops_cost_nothing_but_presence() -> No
     assert told["presence"] < 1e-3
 
 
-def test_an_undisturbed_batch_is_what_validation_sees(store: Store) -> None:
+def test_an_undisturbed_batch_is_what_validation_sees(store: FaceStore) -> None:
     images, points, _ = next(plain_batches(store, 96, 1.25, len(store)))
     batch = draw_batch(store, 96, 1.25, len(store), 999, CALM, np.random.default_rng(0))
     real = batch.images[batch.is_face]
@@ -119,7 +119,7 @@ def test_points_follow_every_disturbance() -> None:
     for image, face in zip(images, points, strict=True):
         for x, y in face * STORED_SIDE - 0.5:
             cv2.circle(image, (round(x), round(y)), 4, (255, 255, 255), -1)
-    store = Store("300w", layout, images, points.astype(np.float32), np.full(4, 0.01))
+    store = FaceStore("300w", layout, images, points.astype(np.float32), np.full(4, 0.01))
     batch = draw_batch(store, 192, 1.6, 4, 999, Augmentation(picture=0.0), rng)
     pixels = np.clip(np.rint(batch.points[:4] * 192 - 0.5).astype(int), 0, 191)
     inside = ((batch.points[:4] > 0.02) & (batch.points[:4] < 0.98)).all(-1)
@@ -136,7 +136,7 @@ def test_labels_that_count_from_one_stay_as_far_right_of_their_points_in_the_mir
     pixel = 0.02
     labels = truth + [pixel, 0.0]
     images = np.zeros((16, STORED_SIDE, STORED_SIDE, 3), np.uint8)
-    store = Store("300w", layout, images, labels.astype(np.float32), np.full(16, pixel))
+    store = FaceStore("300w", layout, images, labels.astype(np.float32), np.full(16, pixel))
     how = replace(CALM, flip=True)
     batch = draw_batch(store, 160, 1.25, 16, None, how, rng, first_pixel=1.0)
     crops = (truth[0] * STORED_SIDE - STORED_SIDE / 2) / (STORED_SIDE * 1.25 / 2) + 0.5  # crop units
@@ -147,7 +147,7 @@ def test_labels_that_count_from_one_stay_as_far_right_of_their_points_in_the_mir
     assert np.allclose(off[nearest, np.arange(16)], [pixel * 2 / 1.25, 0.0], atol=1e-5)
 
 
-def test_flipped_faces_keep_their_left_on_the_left(store: Store) -> None:
+def test_flipped_faces_keep_their_left_on_the_left(store: FaceStore) -> None:
     rng = np.random.default_rng(5)
     batch = draw_batch(store, 64, 1.25, len(store), 999, replace(CALM, flip=True), rng)
     left, right = (
@@ -158,7 +158,7 @@ def test_flipped_faces_keep_their_left_on_the_left(store: Store) -> None:
 
 
 def test_a_run_learns_resumes_to_the_step_and_becomes_a_model(faces_dir: Path, tmp_path: Path) -> None:
-    recipe = Recipe(data=(f"frl189:{faces_dir}/frl189.zip",), model=TINY, steps=8, batch=4, every=4, rate=3e-3)
+    recipe = TrainingRecipe(data=(f"frl189:{faces_dir}/frl189.zip",), model=TINY, steps=8, batch=4, every=4, rate=3e-3)
     train(recipe, tmp_path / "whole")
     stopped = _Stop()
     with pytest.raises(_Stop):
@@ -186,7 +186,7 @@ def test_a_run_learns_resumes_to_the_step_and_becomes_a_model(faces_dir: Path, t
 
 def test_training_goes_on_from_a_published_model(faces_dir: Path, tmp_path: Path) -> None:
     """Its norms are folded away; before the first step the new run must be as good as the model is, in training too."""
-    recipe = Recipe(data=(f"frl189:{faces_dir}/frl189.zip",), model=TINY, steps=8, batch=4, every=8, rate=3e-3)
+    recipe = TrainingRecipe(data=(f"frl189:{faces_dir}/frl189.zip",), model=TINY, steps=8, batch=4, every=8, rate=3e-3)
     train(recipe, tmp_path / "run")
     publish(tmp_path / "run", "tiny", "a test", tmp_path)
     stores = open_stores(recipe.data, "val", tmp_path / "cache")
@@ -211,9 +211,9 @@ def test_a_wider_backbone_starts_as_the_narrow_one_and_its_copies_part_ways(
     faces_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "vtrack.training.common.precision.pays_on_cpu", lambda: False
+        "vtrack.training.common.precision.faster_on_cpu", lambda: False
     )  # half precision rounds either otherwise
-    recipe = Recipe(data=(f"frl189:{faces_dir}/frl189.zip",), model=TINY, steps=8, batch=4, every=8, rate=3e-3)
+    recipe = TrainingRecipe(data=(f"frl189:{faces_dir}/frl189.zip",), model=TINY, steps=8, batch=4, every=8, rate=3e-3)
     train(recipe, tmp_path / "narrow")
     stores = open_stores(recipe.data, "val", tmp_path / "cache")
     narrow = Run(recipe, tmp_path / "narrow", stores)
@@ -242,11 +242,11 @@ def test_a_teacher_moves_labels_towards_what_it_says(faces_dir: Path, tmp_path: 
     labels = store.points + np.float32(0.03)
     labels[0, 3] = np.nan
     wrong = replace(store, points=labels)
-    whole, half = (taught(wrong, "fast", share).points for share in (1.0, 0.5))
+    whole, half = (with_teacher(wrong, "fast", share).points for share in (1.0, 0.5))
     assert np.isnan(whole[0, 3]).all() and np.isnan(whole).sum() == 2
     assert np.linalg.norm(whole - store.points, axis=-1)[1:].mean() < 0.01  # wrong by 0.04 before
     assert np.allclose(half, (whole + labels) / 2, equal_nan=True, atol=1e-6)
-    recipe = Recipe((f"frl189:{faces_dir}/frl189.zip",), model=TINY, steps=2, batch=4, teacher="fast")
+    recipe = TrainingRecipe((f"frl189:{faces_dir}/frl189.zip",), model=TINY, steps=2, batch=4, teacher="fast")
     assert train(recipe, tmp_path / "run").exists()
     for faulty, message in (({"teacher": "none"}, "there is no model 'none'"), ({"teacher_share": 0.0}, "lie in 0..1")):
         with pytest.raises((UsageError, ModelError), match=message):
@@ -259,7 +259,7 @@ def test_a_teacher_s_share_is_nothing_without_a_teacher(capsys: pytest.CaptureFi
 
 
 def test_runs_have_a_mean_that_can_be_published(faces_dir: Path, tmp_path: Path) -> None:
-    recipe = Recipe((f"frl189:{faces_dir}/frl189.zip",), model=TINY, steps=2, batch=4)
+    recipe = TrainingRecipe((f"frl189:{faces_dir}/frl189.zip",), model=TINY, steps=2, batch=4)
     train(recipe, tmp_path / "one")
     train(replace(recipe, start=str(tmp_path / "one"), seed=1), tmp_path / "other")
     runs = tmp_path / "one", tmp_path / "other"
@@ -277,17 +277,17 @@ def test_runs_have_a_mean_that_can_be_published(faces_dir: Path, tmp_path: Path)
     for shares in ((1, 0), (1, float("nan")), (float("inf"), 1)):
         with pytest.raises(UsageError, match="two runs or more"):
             average(runs, tmp_path / "none", shares)
-    with pytest.raises(UsageError, match="one holds a run, which the mean would replace"):
+    with pytest.raises(UsageError, match="one holds a run, which would be replaced"):
         average(runs, runs[0])
     assert load_run(runs[0] / CHECKPOINT)[1]["step"] == 2
     average(runs, tmp_path / "mean")  # of a mean there is another any time
-    with pytest.raises(UsageError, match="is a mean of runs, which cannot go on"):
+    with pytest.raises(UsageError, match="is a mean of runs and cannot be resumed"):
         train(recipe, tmp_path / "mean")
     train(replace(recipe, start=str(tmp_path / "mean")), tmp_path / "on")
 
 
 def test_only_some_weights_may_learn(faces_dir: Path, tmp_path: Path) -> None:
-    recipe = Recipe((f"frl189:{faces_dir}/frl189.zip",), model=replace(TINY, layers=2), steps=2, batch=4)
+    recipe = TrainingRecipe((f"frl189:{faces_dir}/frl189.zip",), model=replace(TINY, layers=2), steps=2, batch=4)
     train(recipe, tmp_path / "whole")
     start = load_weights(tmp_path / "whole" / CHECKPOINT)
     # A layer less is all that need not fit.
@@ -322,7 +322,7 @@ def test_only_some_weights_may_learn(faces_dir: Path, tmp_path: Path) -> None:
 
 
 def test_what_is_said_of_a_data_set_that_is_not_there(faces_dir: Path, tmp_path: Path) -> None:
-    recipe = Recipe((f"frl189:{faces_dir}/frl189.zip",), model=TINY, steps=1, batch=4)
+    recipe = TrainingRecipe((f"frl189:{faces_dir}/frl189.zip",), model=TINY, steps=1, batch=4)
     for said in (
         {"shares": {"w68": 2.0}},
         {"trust": {"w68": 0.5}},
@@ -334,7 +334,7 @@ def test_what_is_said_of_a_data_set_that_is_not_there(faces_dir: Path, tmp_path:
 
 
 def test_a_published_model_tells_what_it_was_taught(faces_dir: Path, tmp_path: Path) -> None:
-    recipe = Recipe((f"frl189:{faces_dir}/frl189.zip",), model=TINY, steps=1, batch=4, hold_out=("frl189",))
+    recipe = TrainingRecipe((f"frl189:{faces_dir}/frl189.zip",), model=TINY, steps=1, batch=4, hold_out=("frl189",))
     train(recipe, tmp_path / "run")
     layout = load_layout("frl189")
     told = read_card(publish(tmp_path / "run", "tiny", "a test", tmp_path)).taught
@@ -351,7 +351,7 @@ class _Stop(Exception):
 
 
 def test_a_checkpoint_of_another_model_is_refused(faces_dir: Path, tmp_path: Path) -> None:
-    recipe = Recipe(data=(f"frl189:{faces_dir}/frl189.zip",), model=TINY, steps=1, batch=2)
+    recipe = TrainingRecipe(data=(f"frl189:{faces_dir}/frl189.zip",), model=TINY, steps=1, batch=2)
     train(recipe, tmp_path / "run")
     with pytest.raises(UsageError, match="is of another model"):
         train(replace(recipe, model=replace(TINY, dim=16)), tmp_path / "run")
@@ -363,8 +363,8 @@ def test_a_checkpoint_of_another_model_is_refused(faces_dir: Path, tmp_path: Pat
 
 def test_nothing_to_train_on(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="at least one data set"):
-        train(Recipe(data=()), tmp_path)
+        train(TrainingRecipe(data=()), tmp_path)
     with pytest.raises(UsageError, match="at least 1 step"):
-        train(Recipe(data=("w68:x.zip",), steps=0), tmp_path)
+        train(TrainingRecipe(data=("w68:x.zip",), steps=0), tmp_path)
     with pytest.raises(UsageError, match="at least 1 point of a face"):
-        train(Recipe(data=("w68:x.zip",), most_points=0), tmp_path)
+        train(TrainingRecipe(data=("w68:x.zip",), most_points=0), tmp_path)

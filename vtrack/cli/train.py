@@ -141,7 +141,7 @@ def _landmarks(args: argparse.Namespace) -> Path:
     from vtrack.models.systems.registry import make_config
     from vtrack.training.landmarks.augment import make_augmentation
     from vtrack.training.landmarks.loop import train
-    from vtrack.training.landmarks.recipe import Recipe
+    from vtrack.training.landmarks.recipe import TrainingRecipe
 
     refuse(args, ["cache"], "is of the face detector; add --task detect")
     if not args.teacher:
@@ -149,7 +149,7 @@ def _landmarks(args: argparse.Namespace) -> Path:
     named = {"backbone": args.backbone, "input_size": args.size, "dim": args.dim, "layers": args.layers}
     settings = {knob: value for knob, value in named.items() if value is not None}
     model = make_config(args.model, settings | knobs(args.set))
-    recipe = Recipe(
+    recipe = TrainingRecipe(
         data=tuple(args.data),
         shares=_weights(args.share),
         trust=_weights(args.trust),

@@ -1,4 +1,4 @@
-"""A data set in memory: points as arrays, photographs as encoded bytes that are decoded when asked for."""
+"""A data set: points as arrays, photographs as encoded bytes that are decoded on access."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from vtrack.errors import DataError
 from vtrack.layouts import Layout
 from vtrack.types import FloatArray, ImageArray
 
-# A face may be cut by the picture's edge, but of an annotation that belongs to the picture some points lie in it.
+# A face may be cut by the picture's edge, but at least this share of the points of a matching annotation lies inside.
 _LEAST_INSIDE = 0.2
 
 
@@ -25,17 +25,17 @@ class Dataset:
     name: str
     layout: Layout
     files: tuple[str, ...]
-    """The photograph of each face, as the data set calls it."""
+    """Name of each face's photograph in the data set."""
     points: FloatArray
     """(faces, points, 2) float32 in pixels."""
     groups: tuple[str, ...]
-    """The person or photograph; one group must not be on both sides of a split."""
+    """Person or photograph of each face; one group must not be on both sides of a split."""
     read: Callable[[str], bytes]
-    """The encoded bytes of a file."""
+    """Reads the encoded bytes of a file."""
     subsets: Mapping[str, npt.NDArray[np.bool_]] = field(default_factory=dict)
-    """(faces,) for each named subset, whether a face belongs to it."""
+    """(faces,) bool for each named subset: which faces belong to it."""
     boxes: FloatArray | None = None
-    """(faces, 4) x, y, w, h where the data set gives boxes that errors are to be divided by."""
+    """(faces, 4) x, y, w, h, if the data set has boxes that normalise errors."""
 
     def __post_init__(self) -> None:
         if not self.files:
@@ -66,13 +66,17 @@ class Dataset:
         )
 
     def image(self, place: int) -> ImageArray:
-        """(H, W, 3) RGB photograph of one face; its orientation tag is left alone, as annotations do."""
+        """(H, W, 3) RGB photograph of one face; its orientation tag is ignored, as annotations do.
+
+        Raises:
+            DataError: The photograph cannot be decoded, or does not match its annotation.
+        """
         file = self.files[place]
         flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
         content = np.frombuffer(self.read(file), np.uint8)
         decoded = cv2.imdecode(content, flags) if content.size else None
         if decoded is None:
-            raise DataError(f"{self.name}: {file} is not a picture that can be decoded")
+            raise DataError(f"{self.name}: {file} cannot be decoded as an image")
         image: ImageArray = decoded.astype(np.uint8, copy=False)
         self._check_fit(place, image)
         return image

@@ -1,4 +1,4 @@
-"""Shapes of faces: Procrustes alignment, mean shape, and how far a face lies from what faces look like."""
+"""Statistics of face shapes: Procrustes alignment, mean shape, and outliers by a shape model."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from vtrack.data.dataset import Dataset
 from vtrack.types import FloatArray
 
 _ROUNDS = 6
-# A shape model keeps this share of the variance; the rest is noise, and where it is large the labels are off.
+# Share of the variance that the shape model keeps; the rest is noise, and a large rest means wrong labels.
 _KEPT = 0.97
 _EDGE = 6.0
 _ENOUGH = 50
@@ -39,9 +39,9 @@ def aligned(points: FloatArray, target: FloatArray) -> FloatArray:
 
 
 def deviations(points: FloatArray) -> FloatArray:
-    """(faces,) how far each face's three worst points lie from the shape model, in shares of the face's size.
+    """(faces,) distance of each face's three worst points from the shape model, relative to the face's size.
 
-    The model that judges a face is learned from the other half of the faces, so that no wrong label vouches for itself.
+    Each half of the faces is compared with a model learned from the other half, so that wrong labels do not fit themselves.
     """
     flat = aligned(points, mean_shape(points)).reshape(len(points), -1)
     halves = np.arange(len(flat)) % 2 == 0
@@ -59,7 +59,7 @@ def deviations(points: FloatArray) -> FloatArray:
 
 
 def _unexplained(flat: FloatArray, known: FloatArray) -> FloatArray:
-    """What of shapes (faces, numbers) a model of known shapes' main ways to vary leaves over."""
+    """Residuals of shapes (faces, numbers) after projection on the principal components of known shapes."""
     center = np.median(known, 0)
     _, strengths, axes = np.linalg.svd(known - center, full_matrices=False)
     share = np.cumsum(strengths**2) / (strengths**2).sum()
@@ -69,11 +69,11 @@ def _unexplained(flat: FloatArray, known: FloatArray) -> FloatArray:
 
 
 def outliers(dataset: Dataset) -> npt.NDArray[np.bool_]:
-    """(faces,) whose labels lie so far from the shape model that they are wrong rather than rare.
+    """(faces,) bool: labels so far from the shape model that they are wrong rather than rare.
 
     In the training parts these are 38 of `scut86` and 32 of `fgnet68` (a point astray, two exchanged), 5 of `w68`,
-    3 of `frl189`, 2 of `helen29`, 1 of `ytf68`, none of `imm73`. Few faces are not judged: no model can be learned from
-    them.
+    3 of `frl189`, 2 of `helen29`, 1 of `ytf68`, none of `imm73`. Data sets of fewer than 50 faces have none, since no model
+    can be learned from them.
     """
     if len(dataset) < _ENOUGH:
         return np.zeros(len(dataset), np.bool_)

@@ -1,4 +1,4 @@
-"""mediapipe's older interface, whose models come in its package, for programs that label photographs."""
+"""mediapipe's legacy Solutions API, whose package contains the models; used to label photographs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,11 @@ from vtrack.errors import MissingExtraError
 
 
 def solution(name: str) -> Any:
-    """One of its modules, `face_mesh` for example."""
+    """A module of the API, `face_mesh` for example.
+
+    Raises:
+        MissingExtraError: mediapipe before 0.10.30 is not installed.
+    """
     try:
         return import_module(f"mediapipe.python.solutions.{name}")
     except ImportError as error:

@@ -1,4 +1,4 @@
-"""`name:path` to a data set: which layout the name stands for, which reader the path needs."""
+"""Loads a data set by `NAME:PATH`: the name gives the layout, name and path give the reader."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 
 from vtrack.data.dataset import Dataset
+from vtrack.data.formats.archives import read_zip
 from vtrack.data.formats.coco import read_coco
-from vtrack.data.formats.mats import read_aflw, read_cofw, read_cofw68
+from vtrack.data.formats.matlab import read_aflw, read_cofw, read_cofw68
 from vtrack.data.formats.pts import read_pts_tree
 from vtrack.data.formats.tables import read_table
-from vtrack.data.formats.texts import read_texts
+from vtrack.data.formats.text_files import read_texts
 from vtrack.data.formats.wflw import read_wflw
-from vtrack.data.formats.zips import read_zip
 from vtrack.errors import DataError
 from vtrack.layouts import Layout, layout_names, load_layout, read_layout
 from vtrack.layouts.middles import SUFFIX, add_middles, with_middles
@@ -25,7 +25,7 @@ SPLITS = ("train", "val", "test", "all")
 
 # Data sets that share the layout of another.
 _LAYOUT_OF = {"w68": "300w", "ytf68": "300w", "cofw68": "300w", "states68": "300w", "fgnet68": "xm2vts68"}
-# The reader of a data set as it is downloaded; zips, CSV and JSON are told by their suffix.
+# Readers of data sets as downloaded; zips, CSV and JSON are recognised by their suffix.
 _READERS: dict[str, Callable[[str, Layout, Path, str], Dataset]] = {
     "300w": read_pts_tree,
     "wflw": read_wflw,
@@ -34,18 +34,26 @@ _READERS: dict[str, Callable[[str, Layout, Path, str], Dataset]] = {
     "cofw68": read_cofw68,
     "lapa106": read_texts,
 }
-# A table whose columns say part and position needs no layout.
+# A table whose columns name part and position needs no layout.
 _OWN = "csv"
 
 
 def load_dataset(spec: str, split: str = "all") -> Dataset:
-    """The data set that `NAME:PATH` tells, for example `w68:../shared/data/w68.zip`.
+    """Load a data set.
 
-    `w68+middles:PATH` gives the middles of eyes, brows and mouth too, worked out from the points around them.
+    Args:
+        spec: `NAME:PATH`. NAME is a layout, a data set that has one, a layout file of your own (`mine.toml:PATH`), or `csv`
+            for a table whose columns are named by part and position. `w68+middles:PATH` adds the middles of eyes, brows and
+            mouth, computed from the points around them.
+        split: `train`, `val` (all that is not for training), `test` (the same) or `all`.
 
-    NAME is a layout, a data set that has one, a layout file of your own (`mine.toml:PATH`), or `csv` for a table whose
-    columns are named by part and position. `split` is train, val or all; val is what is not for training, test its
-    other name.
+    Raises:
+        DataError: The name, the file or the split does not exist, or the file cannot be read.
+
+    Example:
+        >>> data = load_dataset("w68:data/w68.zip", "val")
+        >>> data.points  # (faces, 68, 2) in pixels
+        >>> data.image(0)  # (H, W, 3) RGB
     """
     name, colon, place = spec.partition(":")
     if not colon or not place:
@@ -65,14 +73,14 @@ def load_dataset(spec: str, split: str = "all") -> Dataset:
     if suffix == ".csv":
         return read_table(title, layout, path, split)
     if layout is None:
-        raise DataError(f"{path}: the name csv goes with a .csv or .zip")
+        raise DataError(f"{path}: the name csv needs a .csv or .zip file")
     if suffix == ".json":
         return read_coco(title, layout, path, split)
     return _READERS.get(name, read_texts)(title, layout, path, split)
 
 
 def _with_middles(data: Dataset) -> Dataset:
-    """A data set and the middles that its points give, under its name with the suffix."""
+    """A data set with the middles that its points give, its name with the suffix."""
     return replace(
         data,
         name=data.name + SUFFIX,
@@ -82,7 +90,7 @@ def _with_middles(data: Dataset) -> Dataset:
 
 
 def known() -> tuple[str, ...]:
-    """Every name that may stand before the colon."""
+    """All names allowed before the colon."""
     return tuple(sorted({*layout_names(), *_LAYOUT_OF, _OWN}))
 
 

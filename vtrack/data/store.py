@@ -1,6 +1,6 @@
-"""Faces cut out once, so that training reads small square pictures from a file instead of decoding photographs.
+"""A cache of cropped faces, so that training reads small squares from a file instead of decoding photographs.
 
-Each face is stored as a square of twice its box's longer side: room for every disturbance of the box.
+Each face is stored as a square of twice its box's longer side, which leaves room for augmentation.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ STORED_MARGIN = 2.0
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Store:
-    """All faces of one data set, cut and ready."""
+class FaceStore:
+    """All cropped faces of one data set."""
 
     name: str
     layout: Layout
@@ -41,8 +41,14 @@ class Store:
         return len(self.points)
 
     @classmethod
-    def of(cls, data: Dataset, folder: Path, *, in_memory: bool = False) -> Store:
-        """Cut the data set's faces, or open what an earlier run has cut from the same labels."""
+    def of(cls, data: Dataset, folder: Path, *, in_memory: bool = False) -> FaceStore:
+        """Crop the faces of a data set, or open the cache if an earlier run has cropped the same labels.
+
+        Args:
+            data: The data set.
+            folder: Folder of the cache.
+            in_memory: Read the images into memory instead of mapping their file.
+        """
         labels = hashlib.sha256(np.ascontiguousarray(data.points).tobytes() + repr(data.files).encode())
         stem = folder / f"{data.name}-{len(data)}-{labels.hexdigest()[:12]}"
         if not stem.with_suffix(".json").exists():
@@ -61,30 +67,32 @@ class Store:
             images[i] = warp([data.image(i)], [0], crops[i : i + 1], STORED_SIDE)[0].transpose(1, 2, 0)
         images.flush()
         np.save(stem.with_suffix(".points.npy"), crops.to_crop(data.points).astype(np.float32))
-        # Written last: it says that the rest is whole.
+        # Written last: it marks the other files as complete.
         stem.with_suffix(".json").write_text(json.dumps({"layout": data.layout.name}))
 
 
 def _stored(data: Dataset) -> Crops:
-    """Where each face's stored square lies in its photograph."""
+    """The stored squares in their photographs."""
     return Crops.around(data.layout.face_box(data.points), STORED_MARGIN)
 
 
-def plain_batches(store: Store, size: int, margin: float, count: int) -> Iterator[tuple[ImageArray, FloatArray, Crops]]:
-    """All faces in order, undisturbed: (B, 3, S, S), points (B, L, 2) in crop units, and where the crops lie."""
+def plain_batches(
+    store: FaceStore, size: int, margin: float, count: int
+) -> Iterator[tuple[ImageArray, FloatArray, Crops]]:
+    """All faces in order, not augmented: (B, 3, S, S), points (B, L, 2) in crop units, and the crops."""
     for start in range(0, len(store), count):
         yield plain_faces(store, np.arange(start, min(start + count, len(store))), size, margin)
 
 
-def plain_faces(store: Store, faces: np.ndarray, size: int, margin: float) -> tuple[ImageArray, FloatArray, Crops]:
-    """Some faces, undisturbed: (n, 3, S, S), points (n, L, 2) in crop units, and where the crops lie."""
+def plain_faces(store: FaceStore, faces: np.ndarray, size: int, margin: float) -> tuple[ImageArray, FloatArray, Crops]:
+    """Some faces, not augmented: (n, 3, S, S), points (n, L, 2) in crop units, and the crops."""
     crops = scaled(Crops(np.zeros((len(faces), 2)), np.full(len(faces), margin), np.zeros(len(faces))))
     images = warp([store.images[face] for face in faces], range(len(faces)), crops, size)
     return images, crops.to_crop(store.points[faces] * STORED_SIDE - 0.5), crops
 
 
 def scaled(crops: Crops) -> Crops:
-    """From box units about the face to pixels of the stored square."""
+    """Crops in box units about the face to crops in pixels of the stored square."""
     unit = STORED_SIDE / STORED_MARGIN
     return Crops(crops.centers * unit + (STORED_SIDE - 1) / 2, crops.sides * unit, crops.angles)
 

@@ -1,4 +1,4 @@
-"""The face boxes that a model is given, and how to disturb them."""
+"""Disturbs the face boxes that a model is given, to measure its robustness."""
 
 from __future__ import annotations
 
@@ -9,9 +9,19 @@ from vtrack.types import FloatArray
 
 
 def disturbed(boxes: FloatArray, *, shift: float, shrink: float, seed: int) -> FloatArray:
-    """Boxes (faces, 4) moved by `shift` of their longer side in a random direction, and made smaller by `shrink`."""
+    """Shift and shrink boxes.
+
+    Args:
+        boxes: (faces, 4) x, y, w, h.
+        shift: Distance of the shift in a random direction, 0 to 2 times the longer side.
+        shrink: Share of the size that is taken off, -2 to below 1; negative enlarges.
+        seed: Seed of the random directions.
+
+    Returns:
+        (faces, 4) x, y, w, h.
+    """
     if not 0 <= shift <= 2:
-        raise UsageError(f"the shift must lie in 0..2 of the box's side, got {shift}")
+        raise UsageError(f"--shift must lie in 0..2 (times the box's longer side), got {shift}")
     if not -2 <= shrink < 1:
         raise UsageError(f"the shrink must lie in -2..1 of the box (negative enlarges), got {shrink}")
     directions = np.random.default_rng(seed).uniform(0.0, 2 * np.pi, len(boxes))

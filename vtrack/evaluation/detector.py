@@ -1,4 +1,4 @@
-"""How good a face detector is: recall and precision by size, roll and cut, average precision, time per frame."""
+"""Evaluation of face detectors: recall and precision by size, roll and cut, average precision, time per frame."""
 
 from __future__ import annotations
 
@@ -17,34 +17,36 @@ ROLLS = ((0, 15), (15, 45), (45, 100))
 PRECISION = 0.95
 """Recalls are compared at this precision."""
 SAME = 0.5
-"""Overlap from which a find is a hit."""
+"""IoU from which a detection is a true positive."""
 
 
 @dataclass(frozen=True)
-class Line:
-    """One class of faces."""
+class FaceClassScore:
+    """Recall and precision on one class of faces."""
 
     name: str
     faces: int
+    """Number of true faces."""
     recall: float
-    """At the detector's own threshold."""
+    """Recall at the detector's threshold."""
     precision: float
+    """Precision at the detector's threshold."""
     recall_at: float
-    """At a threshold that gives this class a precision of `PRECISION`."""
+    """Recall at the threshold where this class has a precision of `PRECISION`."""
 
 
 @dataclass(frozen=True)
 class DetectorReport:
-    """What `evaluate_detector` found."""
+    """Result of `evaluate_detector`."""
 
     detector: str
-    lines: tuple[Line, ...]
+    lines: tuple[FaceClassScore, ...]
     average_precision: float
     milliseconds: float
-    """Median of one frame at a time."""
+    """Median time of a frame, one frame at a time."""
 
     def table(self) -> str:
-        """As text."""
+        """The report as text."""
         head = (
             f"{self.detector}: AP {self.average_precision:.3f}, {self.milliseconds:.1f} ms a frame of {WIDTH}x{HEIGHT}"
         )
@@ -57,33 +59,38 @@ class DetectorReport:
 
 
 def evaluate_detector(detector: Detector, scenes: Sequence[EvalScene], threshold: float) -> DetectorReport:
-    """Run a detector on scenes. Give it a low threshold of its own, so that its whole curve shows; `threshold` is the
-    one it is used with."""
-    finds, milliseconds = found_in(scenes, detector)
-    return report(detector.name, scenes, finds, threshold, milliseconds)
+    """Evaluate a detector on scenes.
+
+    Args:
+        detector: The detector, loaded with a low threshold, so that the whole precision-recall curve is measured.
+        scenes: Frames with true faces.
+        threshold: The threshold that the detector is used with.
+    """
+    detections, milliseconds = timed_detections(scenes, detector)
+    return report(detector.name, scenes, detections, threshold, milliseconds)
 
 
-def found_in(scenes: Sequence[EvalScene], detector: Detector) -> tuple[list[Detections], float]:
-    """What a detector finds in each scene, one at a time, and the median milliseconds of a frame of `WIDTH` x `HEIGHT`."""
-    finds, seconds = [], []
+def timed_detections(scenes: Sequence[EvalScene], detector: Detector) -> tuple[list[Detections], float]:
+    """Detections of each scene, one at a time, and the median milliseconds of a frame of `WIDTH` x `HEIGHT`."""
+    detections, seconds = [], []
     for scene in scenes:
         began = time.perf_counter()
-        finds.append(detector.detect([scene.frame])[0])
+        detections.append(detector.detect([scene.frame])[0])
         if scene.frame.size == (WIDTH, HEIGHT):
             seconds.append(time.perf_counter() - began)
-    return finds, float(np.median(seconds) * 1e3)
+    return detections, float(np.median(seconds) * 1e3)
 
 
 def report(
-    name: str, scenes: Sequence[EvalScene], finds: Sequence[Detections], threshold: float, milliseconds: float
+    name: str, scenes: Sequence[EvalScene], detections: Sequence[Detections], threshold: float, milliseconds: float
 ) -> DetectorReport:
-    """The figures from finds made before, possibly elsewhere."""
-    found, faces = matched(scenes, finds)
+    """The report from detections made before, possibly elsewhere."""
+    found, faces = matched(scenes, detections)
     of_size = found["kind"] == "size"
     face_of_size = faces["kind"] == "size"
     longest = found["longest"]
 
-    def line(label: str, mine: np.ndarray, theirs: np.ndarray) -> Line:
+    def line(label: str, mine: np.ndarray, theirs: np.ndarray) -> FaceClassScore:
         hit, score = found["hit"][mine], found["score"][mine]
         hit_face, best = faces["score"][theirs] > 0, faces["score"][theirs]
         count = max(int(theirs.sum()), 1)
@@ -92,7 +99,7 @@ def report(
         precise = hit[order].cumsum() / np.arange(1, len(hit) + 1)
         enough = np.flatnonzero(precise >= PRECISION)
         limit = score[order][enough[-1]] if len(enough) else np.inf
-        return Line(
+        return FaceClassScore(
             label,
             int(theirs.sum()),
             float((hit_face & (best >= threshold)).sum() / count),
@@ -125,27 +132,32 @@ def report(
 
 
 def matched(
-    scenes: Sequence[EvalScene], finds: Sequence[Detections]
+    scenes: Sequence[EvalScene], detections: Sequence[Detections]
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Finds with whether each is a hit, and faces with the score of their find (0 for none); the ignored left out."""
+    """Match detections to true faces, ignored ones left out.
+
+    Returns:
+        Columns of detections (`hit` says whether it is a true positive), and columns of true faces (`score` is that of the
+        matching detection, 0 for none).
+    """
     found: dict[str, list[object]] = {"kind": [], "hit": [], "score": [], "longest": []}
     faces: dict[str, list[object]] = {"kind": [], "roll": [], "score": [], "longest": []}
-    for scene, found_here in zip(scenes, finds, strict=True):
-        boxes = xywh_to_corners(found_here.boxes)
+    for scene, scene_detections in zip(scenes, detections, strict=True):
+        boxes = xywh_to_corners(scene_detections.boxes)
         shared = iou(boxes, scene.boxes)
         best = np.zeros(len(scene.boxes))
-        for i in np.argsort(-found_here.scores, kind="stable"):
+        for i in np.argsort(-scene_detections.scores, kind="stable"):
             free = np.where((best == 0) & ~scene.ignored, shared[i], 0.0)
             place = int(free.argmax()) if len(free) else 0
             hit = bool(len(free) and free[place] >= SAME)
             if hit:
-                best[place] = found_here.scores[i]
+                best[place] = scene_detections.scores[i]
             elif _ignorable(boxes[i], scene):
                 continue
             for key, value in (
                 ("kind", scene.kind),
                 ("hit", hit),
-                ("score", found_here.scores[i]),
+                ("score", scene_detections.scores[i]),
                 ("longest", (boxes[i, 2:] - boxes[i, :2]).max()),
             ):
                 found[key].append(value)
@@ -160,7 +172,7 @@ def matched(
 
 
 def _ignorable(box: FloatArray, scene: EvalScene) -> bool:
-    """True for a find on a face that does not count: mostly inside its box, or hardly bigger than the smallest class."""
+    """Whether a detection lies mostly inside an ignored face, or is smaller than the smallest class."""
     if (box[2:] - box[:2]).max() < SMALLEST:
         return True
     others = scene.boxes[scene.ignored]

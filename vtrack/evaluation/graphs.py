@@ -1,4 +1,4 @@
-"""Pictures of what a `gcn` model has learned: which landmarks listen to which on a face."""
+"""Draws the connections between landmarks that a `gcn` model has learned."""
 
 from __future__ import annotations
 
@@ -22,10 +22,12 @@ STRONGEST = 3
 
 
 def graph_sheet(model: LandmarkModel, data: Dataset, faces: int = 6) -> ImageArray:
-    """(H, W, 3) the first faces of a data set with each landmark's strongest connections.
+    """(H, W, 3) the first faces of a data set with the strongest connections of each landmark.
 
-    A line is the thicker and brighter the more its landmark listens. A landmark is green where the heatmaps are sure of it
-    and red where they are not.
+    A line is thicker and brighter the larger its weight. A landmark is green if its heatmap is confident and red if not.
+
+    Raises:
+        UsageError: The model is not a `gcn` run by torch.
     """
     network = getattr(model, "network", None)
     if not isinstance(network, Gcn):
@@ -35,11 +37,11 @@ def graph_sheet(model: LandmarkModel, data: Dataset, faces: int = 6) -> ImageArr
     images = [data.image(int(place)) for place in places]
     cut = warp(images, range(len(images)), crops, model.input_size)
     with torch.inference_mode():
-        seen = network.extract_features(torch.from_numpy(cut).to(next(network.parameters()).device))
-        confidence = seen.heatmap.heatmaps.sigmoid().flatten(2).amax(-1)
+        features = network.extract_features(torch.from_numpy(cut).to(next(network.parameters()).device))
+        confidence = features.heatmap.heatmaps.sigmoid().flatten(2).amax(-1)
     shown = warp(images, range(len(images)), crops, _SIDE).transpose(0, 2, 3, 1)
-    told = (tensor.float().cpu().numpy() for tensor in (seen.points, seen.edges, confidence))
-    tiles = [_tile(*face) for face in zip(shown, *told, strict=True)]
+    arrays = (tensor.float().cpu().numpy() for tensor in (features.points, features.edges, confidence))
+    tiles = [_tile(*face) for face in zip(shown, *arrays, strict=True)]
     columns = min(_COLUMNS, len(tiles))
     rows = -(-len(tiles) // columns)
     page = np.full((rows * (_SIDE + _GAP) + _GAP, columns * (_SIDE + _GAP) + _GAP, 3), 250, np.uint8)

@@ -1,4 +1,4 @@
-"""Run a landmark model over a data set, and sum up how it did."""
+"""Evaluation of landmark models: predictions for a data set, and a summary of the errors."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ Progress = Callable[[int], None]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Outcome:
-    """What a model said of each face of a data set. Faces that had no box are NaN."""
+class LandmarkEvaluation:
+    """A model's predictions for each face of a data set; NaN for faces without a box."""
 
     data: Dataset
     points: FloatArray
@@ -35,11 +35,11 @@ class Outcome:
 
     @property
     def found(self) -> npt.NDArray[np.bool_]:
-        """(faces,) whether there was a box."""
+        """(faces,) bool: whether the face had a box."""
         return np.isfinite(self.presence)
 
     def errors(self, kind: str) -> FloatArray:
-        """(faces, points) normalised errors."""
+        """(faces, points) errors normalised by a key of `metrics.SCALES`."""
         return metrics.distances(self.points, self.data.points) / metrics.scales(self.data, kind)[:, None]
 
 
@@ -50,8 +50,23 @@ def evaluate(
     *,
     batch: int = 64,
     progress: Progress | None = None,
-) -> Outcome:
-    """Predict every face of a data set from its box: (faces, 4), NaN where there is none; the true ones if not given."""
+) -> LandmarkEvaluation:
+    """Predict the landmarks of every face of a data set.
+
+    Args:
+        model: The landmark model.
+        data: The data set.
+        boxes: (faces, 4) x, y, w, h, NaN for faces without; by default the true boxes.
+        batch: Faces per call of the model.
+        progress: Called with the number of faces after each batch.
+
+    Raises:
+        DataError: The boxes do not fit the data set, or a photograph cannot be decoded.
+
+    Example:
+        >>> evaluation = evaluate(load_model("fast"), load_dataset("w68:data/w68.zip", "val"))
+        >>> summary(evaluation)["nme"]  # mean error in % of the eye distance
+    """
     boxes = data.layout.face_box(data.points) if boxes is None else np.asarray(boxes, np.float64)
     if boxes.shape != (len(data), 4):
         raise DataError(f"{data.name}: boxes of shape {boxes.shape} do not fit {len(data)} faces")
@@ -67,52 +82,60 @@ def evaluate(
         presence[places] = prediction.presence
         if progress:
             progress(len(places))
-    return Outcome(data, points, sigma, presence)
+    return LandmarkEvaluation(data, points, sigma, presence)
 
 
 def _batches(
     data: Dataset, places: npt.NDArray[np.intp], batch: int
 ) -> Iterator[tuple[npt.NDArray[np.intp], list[ImageArray]]]:
-    """Places of faces and their photographs, a batch at a time, so that memory stays constant."""
+    """Indices of faces and their photographs, a batch at a time, so that memory stays constant."""
     for start in range(0, len(places), batch):
         chosen = places[start : start + batch]
         yield chosen, [data.image(int(place)) for place in chosen]
 
 
-def summary(outcome: Outcome, kind: str | None = None) -> dict[str, Any]:
-    """All figures of a run: plain numbers, errors in percent, ready for JSON. `kind` normalises; the usual one if None."""
-    data, found = outcome.data, outcome.found
+def summary(evaluation: LandmarkEvaluation, kind: str | None = None) -> dict[str, Any]:
+    """Summarise an evaluation.
+
+    Args:
+        evaluation: Result of `evaluate`.
+        kind: How errors are normalised, a key of `metrics.SCALES`; by default the data set's usual one.
+
+    Returns:
+        Plain numbers, errors in percent, ready for JSON.
+    """
+    data, found = evaluation.data, evaluation.found
     kinds = metrics.usable_scales(data)
     kind = kinds[0] if kind is None else kind
-    errors = outcome.errors(kind)
+    errors = evaluation.errors(kind)
     faces = errors.mean(1)
     figures: dict[str, Any] = {
         "data": data.name,
         "layout": data.layout.name,
         "normalised_by": kind,
         **_figures(faces),
-        "nme_by": {other: _percent(np.nanmean(outcome.errors(other))) for other in kinds} if found.any() else {},
+        "nme_by": {other: _percent(np.nanmean(evaluation.errors(other))) for other in kinds} if found.any() else {},
         "parts": {part: _percent(np.nanmean(errors[:, data.layout.query.indices(part)])) for part in _parts(data)}
         if found.any()
         else {},
         "subsets": {name: _figures(faces[member]) for name, member in data.subsets.items()},
     }
     if found.any():
-        offsets = (outcome.points - data.points)[found]
+        offsets = (evaluation.points - data.points)[found]
         figures["sigma"] = {
-            "within_1_percent": _percent(metrics.within(offsets, outcome.sigma[found])),
-            "within_2_percent": _percent(metrics.within(offsets, outcome.sigma[found], 2.0)),
+            "within_1_percent": _percent(metrics.within(offsets, evaluation.sigma[found])),
+            "within_2_percent": _percent(metrics.within(offsets, evaluation.sigma[found], 2.0)),
             "mean_percent": _percent(
-                np.mean(outcome.sigma[found] / metrics.scales(data, kind)[found, None]),
+                np.mean(evaluation.sigma[found] / metrics.scales(data, kind)[found, None]),
             ),
-            "rank_correlation": _rank_correlation(outcome.sigma[found], np.linalg.norm(offsets, axis=-1)),
+            "rank_correlation": _rank_correlation(evaluation.sigma[found], np.linalg.norm(offsets, axis=-1)),
         }
-        figures["presence_mean"] = round(float(outcome.presence[found].mean()), 4)
+        figures["presence_mean"] = round(float(evaluation.presence[found].mean()), 4)
     return figures
 
 
 def _figures(faces: FloatArray) -> dict[str, Any]:
-    """Figures of faces' errors (faces,)."""
+    """Mean, median, worst, failure rates and areas of the errors of faces (faces,)."""
     known = faces[~np.isnan(faces)]
     figures: dict[str, Any] = {"faces": len(faces), "missed": len(faces) - len(known)}
     if len(known):
@@ -130,7 +153,7 @@ def _parts(data: Dataset) -> list[str]:
 
 
 def _rank_correlation(one: FloatArray, other: FloatArray) -> float:
-    """Spearman's: does a larger sigma go with a larger error?"""
+    """Spearman's rank correlation of two arrays."""
     ranks = np.stack([np.argsort(np.argsort(values.ravel())) for values in (one, other)])
     return round(float(np.atleast_2d(np.corrcoef(ranks))[0, 1]), 3)
 

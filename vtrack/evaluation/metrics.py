@@ -1,4 +1,4 @@
-"""How wrong landmarks are: normalised mean error, failure rate, area under the curve, and whether sigma tells the truth."""
+"""Metrics of landmarks: normalised mean error, failure rate, area under the curve, and calibration of sigma."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def within(offsets: FloatArray, sigma: FloatArray, times: float = 1.0) -> float:
 def scales(data: Dataset, kind: str) -> FloatArray:
     """(faces,) the length in pixels that errors are divided by."""
     if kind not in SCALES:
-        raise DataError(f"there is no way {kind!r} to normalise errors; choose from {', '.join(SCALES)}")
+        raise DataError(f"errors cannot be normalised by {kind!r}; choose from {', '.join(SCALES)}")
     lengths = SCALES[kind](data)
     if (lengths <= 0).any():
         raise DataError(f"{data.name}: {data.files[int((lengths <= 0).argmax())]}: the {kind} distance is zero")
@@ -99,5 +99,5 @@ def usable_scales(data: Dataset) -> tuple[str, ...]:
         "diagonal",
         "box",
     ]
-    # AFLW has profiles, where the eyes' distance vanishes; its errors are told in shares of the box.
+    # AFLW has profiles, where the distance of the eyes vanishes; its errors are normalised by the box.
     return tuple(sorted(kinds, key=lambda kind: kind != "diagonal")) if data.layout.name == "aflw" else tuple(kinds)

@@ -1,4 +1,4 @@
-"""Pictures of an evaluation: sheets of faces with their points, and the cumulative error curve."""
+"""Draws an evaluation: sheets of faces with their points, and the cumulative error curve."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from vtrack.errors import MissingExtraError, SinkError
 from vtrack.evaluation import metrics
-from vtrack.evaluation.landmarks import Outcome
+from vtrack.evaluation.landmarks import LandmarkEvaluation
 from vtrack.imaging.crops import Crops
 from vtrack.imaging.warp import warp
 from vtrack.types import FloatArray, ImageArray
@@ -23,25 +23,25 @@ _BACK, _INK, _MUTED = (250, 250, 250), (35, 35, 40), (120, 120, 128)
 _TRUE, _PREDICTED, _LINK = (60, 190, 90), (235, 64, 52), (255, 190, 60)
 
 
-def sheet(outcome: Outcome, kind: str, count: int = 30) -> ImageArray:
+def sheet(evaluation: LandmarkEvaluation, kind: str, count: int = 30) -> ImageArray:
     """(H, W, 3) faces with true points in green and predicted ones in red: the worst first, then a fair sample."""
-    errors = outcome.errors(kind).mean(1)
-    order = np.argsort(-np.nan_to_num(errors, nan=-1.0))[: int(outcome.found.sum())]
+    errors = evaluation.errors(kind).mean(1)
+    order = np.argsort(-np.nan_to_num(errors, nan=-1.0))[: int(evaluation.found.sum())]
     worst = order[: (count + 1) // 2]
     rest = order[len(worst) :]
     sample = rest[np.unique(np.linspace(0, len(rest) - 1, count - len(worst)).astype(int))] if len(rest) else rest
     chosen = np.concatenate([worst, sample])
-    tiles = [_tile(outcome, int(place), float(errors[place])) for place in chosen]
+    tiles = [_tile(evaluation, int(place), float(errors[place])) for place in chosen]
     return _grid(tiles)
 
 
-def _tile(outcome: Outcome, place: int, error: float) -> ImageArray:
+def _tile(evaluation: LandmarkEvaluation, place: int, error: float) -> ImageArray:
     """One face, cut out around all of its points, under a line that says which and how wrong."""
-    true, predicted = outcome.data.points[place], outcome.points[place]
+    true, predicted = evaluation.data.points[place], evaluation.points[place]
     both = np.concatenate([true, predicted])
     low, high = both.min(0), both.max(0)
     crops = Crops.around(np.concatenate([low, high - low])[None], 1.25)
-    image = np.ascontiguousarray(warp([outcome.data.image(place)], [0], crops, _TILE)[0].transpose(1, 2, 0))
+    image = np.ascontiguousarray(warp([evaluation.data.image(place)], [0], crops, _TILE)[0].transpose(1, 2, 0))
     ends = [_pixels(crops.to_crop(points[None])[0]) for points in (true, predicted)]
     for start, end in zip(*ends, strict=True):
         cv2.line(image, start, end, _LINK, 1, cv2.LINE_AA, 3)
@@ -50,7 +50,7 @@ def _tile(outcome: Outcome, place: int, error: float) -> ImageArray:
         for point in points:
             cv2.circle(image, point, radius, colour, -1, cv2.LINE_AA, 3)
     title = np.full((_TITLE, _TILE, 3), _BACK, np.uint8)
-    name = Path(outcome.data.files[place]).name
+    name = Path(evaluation.data.files[place]).name
     _write(title, f"{error * 100:.2f} %", (4, 18), _INK)
     _write(title, name if len(name) <= 30 else f"...{name[-27:]}", (80, 18), _MUTED)
     return np.concatenate([title, image])
@@ -80,8 +80,10 @@ def _write(image: ImageArray, text: str, at: tuple[int, int], colour: tuple[int,
     )
 
 
-def save_curves(outcomes: Sequence[Outcome], kinds: Sequence[str], path: Path, limit: float = 0.10) -> None:
-    """Plot the cumulative error curve of each outcome to a PNG, SVG or PDF."""
+def save_curves(
+    evaluations: Sequence[LandmarkEvaluation], kinds: Sequence[str], path: Path, limit: float = 0.10
+) -> None:
+    """Plot the cumulative error curve of each evaluation to a PNG, SVG or PDF."""
     try:
         import matplotlib as mpl
 
@@ -90,10 +92,10 @@ def save_curves(outcomes: Sequence[Outcome], kinds: Sequence[str], path: Path, l
     except ImportError as error:
         raise MissingExtraError("plots need the plots extra: pip install 'vtrack[plots]'") from error
     figure, axes = plt.subplots(figsize=(7.2, 4.6), layout="constrained")
-    for outcome, kind in zip(outcomes, kinds, strict=True):
-        errors = outcome.errors(kind).mean(1)
+    for evaluation, kind in zip(evaluations, kinds, strict=True):
+        errors = evaluation.errors(kind).mean(1)
         at, share = metrics.cumulative(errors, limit)
-        label = f"{outcome.data.name} ({np.nanmean(errors) * 100:.2f} %, {kind.replace('_', '-')})"
+        label = f"{evaluation.data.name} ({np.nanmean(errors) * 100:.2f} %, {kind.replace('_', '-')})"
         axes.plot(at * 100, share * 100, linewidth=2, label=label)
     axes.set(xlim=(0, limit * 100), ylim=(0, 100), xlabel="normalised mean error, %", ylabel="faces, %")
     axes.grid(alpha=0.25)

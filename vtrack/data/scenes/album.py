@@ -22,7 +22,7 @@ SHORTEST = 12
 
 
 @dataclass(frozen=True)
-class Picture:
+class AlbumPicture:
     """A photograph in halving sizes, with its faces in pixels of the largest."""
 
     levels: tuple[ImageArray, ...]
@@ -45,7 +45,7 @@ class Album:
         labels = np.load(path)
         rows, hulls, anchors = labels["rows"], labels["hulls"], labels["anchors"]
         pixels, index = self._decoded(data, cache)
-        self.pictures: list[Picture] = []
+        self.pictures: list[AlbumPicture] = []
         starts = np.flatnonzero(rows[:, 3] == TRUTH)
         ends = np.append(starts[1:], len(rows))
         for start, end, (offset, height, width, scale) in zip(starts, ends, index, strict=True):
@@ -60,7 +60,7 @@ class Album:
                         break
                 faces = slice(start, end)
                 self.pictures.append(
-                    Picture(
+                    AlbumPicture(
                         tuple(levels),
                         _scaled(hulls[faces], scale),
                         _scaled(anchors[faces], scale),
@@ -105,7 +105,7 @@ def _scaled(points: FloatArray, scale: float) -> FloatArray:
     return (points + 0.5) * scale - 0.5
 
 
-def draw(picture: Picture, matrix: FloatArray, out: ImageArray, corner: tuple[int, int], border: int) -> None:
+def draw(picture: AlbumPicture, matrix: FloatArray, out: ImageArray, corner: tuple[int, int], border: int) -> None:
     """Draw the picture through `matrix` into `out`, whose top-left pixel is at `corner` of the canvas."""
     scale = float(np.sqrt(abs(np.linalg.det(matrix[:, :2]))))
     level = int(np.clip(np.floor(-np.log2(scale) + 0.35), 0, len(picture.levels) - 1))

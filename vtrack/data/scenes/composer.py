@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from vtrack.data.scenes.album import Album, Picture, draw, moved
+from vtrack.data.scenes.album import Album, AlbumPicture, draw, moved
 from vtrack.data.scenes.effects import degrade, line, pattern, recolour
 from vtrack.data.scenes.labels import COLLECTIONS, DOUBTFUL, TRUTH, upright
 from vtrack.types import FloatArray, ImageArray
@@ -100,7 +100,7 @@ class Composer:
             self._caption(canvas, faces, rng)
         return self._finish(degrade(canvas, rng), faces)
 
-    def _pick(self, rng: np.random.Generator) -> Picture:
+    def _pick(self, rng: np.random.Generator) -> AlbumPicture:
         return self.album.pictures[int(np.searchsorted(self._chances, rng.random()))]
 
     def _mosaic(self, canvas: ImageArray, faces: _Faces, rng: np.random.Generator) -> None:
@@ -120,7 +120,7 @@ class Composer:
                     self._tile(canvas, faces, region, rng, room * float(np.exp(rng.uniform(np.log(0.22), np.log(0.9)))))
 
     def _map(
-        self, picture: Picture, face: int, target: float, where: FloatArray, rng: np.random.Generator
+        self, picture: AlbumPicture, face: int, target: float, where: FloatArray, rng: np.random.Generator
     ) -> FloatArray:
         """(2, 3) affine map that puts a face of the picture, `target` pixels long, about `where`."""
         low, high = picture.hulls[face].min(0), picture.hulls[face].max(0)

@@ -17,7 +17,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from vtrack.data.scenes.album import Picture, draw, halved, moved
+from vtrack.data.scenes.album import AlbumPicture, draw, halved, moved
 from vtrack.data.scenes.labels import AGREED, COLLECTIONS, DOUBTFUL, TRUTH, hull_of, read_photographs, upright
 from vtrack.types import FloatArray, Frame, ImageArray
 
@@ -48,7 +48,7 @@ class EvalScene:
     """(faces,) True where it does not matter whether it is found."""
 
 
-def validation_pictures(data: Path) -> list[Picture]:
+def validation_pictures(data: Path) -> list[AlbumPicture]:
     """The wild photographs of the validation split in the zips of `data`, with all their faces."""
     beside: defaultdict[tuple[str, str], list[dict[str, str]]] = defaultdict(list)
     with FACES.open(newline="", encoding="utf-8") as file:
@@ -60,7 +60,7 @@ def validation_pictures(data: Path) -> list[Picture]:
             faces = [(hull_of(photograph.points), photograph.anchors, TRUTH)]
             faces += [_listed(row) for row in beside[collection.name, photograph.file]]
             hulls, anchors, kinds = (np.array(column) for column in zip(*faces, strict=True))
-            pictures.append(Picture(halved(photograph.image), hulls, anchors, kinds, place))
+            pictures.append(AlbumPicture(halved(photograph.image), hulls, anchors, kinds, place))
     return pictures
 
 
@@ -75,7 +75,7 @@ def _listed(row: dict[str, str]) -> tuple[FloatArray, FloatArray, int]:
     return hull, middle + half.min() * features, AGREED if row["kind"] == "face" else DOUBTFUL
 
 
-def eval_scenes(wild: Sequence[Picture]) -> Iterator[EvalScene]:
+def eval_scenes(wild: Sequence[AlbumPicture]) -> Iterator[EvalScene]:
     """All scenes, always the same."""
     order = np.random.default_rng(0).permutation(len(wild))
     pictures = [wild[i] for i in order]
@@ -100,7 +100,7 @@ def eval_scenes(wild: Sequence[Picture]) -> Iterator[EvalScene]:
 
 
 def _compose(
-    number: int, kind: str, pictures: Sequence[Picture], columns: int, rows: int, turns: list[int]
+    number: int, kind: str, pictures: Sequence[AlbumPicture], columns: int, rows: int, turns: list[int]
 ) -> EvalScene:
     image, shown = np.zeros((HEIGHT, WIDTH, 3), np.uint8), []
     for place, (picture, turn) in enumerate(zip(pictures, turns, strict=True)):
@@ -113,7 +113,10 @@ def _compose(
 
 
 def _scene(
-    number: int, kind: str, image: ImageArray, shown: Sequence[tuple[Picture, FloatArray, tuple[int, int, int, int]]]
+    number: int,
+    kind: str,
+    image: ImageArray,
+    shown: Sequence[tuple[AlbumPicture, FloatArray, tuple[int, int, int, int]]],
 ) -> EvalScene:
     """What became of the faces of pictures shown through their maps in regions x0, y0, x1, y1 of an image."""
     boxes, rolls, ignored = [], [], []
@@ -131,7 +134,7 @@ def _scene(
     return EvalScene(frame, kind, np.array(boxes).reshape(-1, 4), np.array(rolls), np.array(ignored, bool))
 
 
-def _fit(picture: Picture, turn: int, cell: tuple[int, int, int, int]) -> FloatArray:
+def _fit(picture: AlbumPicture, turn: int, cell: tuple[int, int, int, int]) -> FloatArray:
     """(2, 3) map that shows the whole photograph, turned about its main face, in a cell."""
     height, width = picture.levels[0].shape[:2]
     x0, y0, x1, y1 = cell
@@ -144,7 +147,7 @@ def _fit(picture: Picture, turn: int, cell: tuple[int, int, int, int]) -> FloatA
     return np.concatenate([matrix, (middle - matrix @ pivot)[:, None]], 1)
 
 
-def _cut(picture: Picture, number: int) -> FloatArray:
+def _cut(picture: AlbumPicture, number: int) -> FloatArray:
     """(2, 3) map that pushes the main face over an edge of the frame, so that 25 to 45 % of it is lost."""
     low, high = picture.hulls[0].min(0), picture.hulls[0].max(0)
     size = (60, 100, 160, 240)[number // 4 % 4]

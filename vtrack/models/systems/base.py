@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vtrack.data.store import Store
+from vtrack.data.store import FaceStore
 from vtrack.errors import ModelError, UsageError
 from vtrack.layouts import Layout, load_layout
 from vtrack.models.backbones.blocks import Backbone
@@ -79,7 +79,7 @@ class System(nn.Module):
         """
         raise NotImplementedError
 
-    def prepare(self, stores: Sequence[Store]) -> None:
+    def prepare(self, stores: Sequence[FaceStore]) -> None:
         """Prepare for the training faces before the first step.
 
         Raises:
@@ -186,7 +186,7 @@ class LayoutSystem(System):
         logit: Tensor = self.presence_head(coarsest.mean((2, 3)))[:, 0]
         return logit.float()
 
-    def prepare(self, stores: Sequence[Store]) -> None:
+    def prepare(self, stores: Sequence[FaceStore]) -> None:
         for store in stores:
             if store.layout.name != self.layout.name:
                 raise UsageError(

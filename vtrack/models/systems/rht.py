@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vtrack.data.store import Store, plain_faces
+from vtrack.data.store import FaceStore, plain_faces
 from vtrack.errors import ModelError
 from vtrack.models.backbones.blocks import conv_norm
 from vtrack.models.backbones.registry import build_backbone, normalise
@@ -135,7 +135,7 @@ class Rht(LayoutSystem):
         nn.init.normal_(self.out.weight, std=0.001)
         self.doubt = SigmaFromSpread(len(self.layout))
 
-    def prepare(self, stores: Sequence[Store]) -> None:
+    def prepare(self, stores: Sequence[FaceStore]) -> None:
         super().prepare(stores)
         store, size = stores[0], self.config.input_size // 2
         faces = np.array(representatives(store.points, self.config.references))

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vtrack.data.store import Store
+from vtrack.data.store import FaceStore
 from vtrack.errors import ModelError, UsageError
 from vtrack.models.backbones.blocks import constant
 from vtrack.models.backbones.registry import FeaturePyramid, build_backbone, normalise
@@ -102,7 +102,7 @@ class Udfld(System):
         encoded: Tensor = self.query_norm(self.position_mlp(self._position_code(positions)) + part)
         return encoded
 
-    def prepare(self, stores: Sequence[Store]) -> None:
+    def prepare(self, stores: Sequence[FaceStore]) -> None:
         """Give each part of the training data a row of the table."""
         if self.config.parts != "learnable":
             return

@@ -1,1 +1,1 @@
-"""What every training shares: checkpoints, half precision, several processes."""
+"""Shared by every training: checkpoints, the running mean of weights, half precision, several processes."""

@@ -1,4 +1,4 @@
-"""The state of a run on disk: tensors in safetensors, the rest in JSON, replaced in one move."""
+"""Checkpoints of a run: one safetensors file with the rest of the state as JSON in its metadata, replaced atomically."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from vtrack.models.card import read_card
 
 
 def save_run(path: Path, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
-    """Write tensors and a JSON state as one file."""
+    """Write tensors and a JSON state as one file; an interrupted write leaves the file before it."""
     part = path.with_name(f".{path.name}.part")
     whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     save_file(whole, part, metadata={"state": json.dumps(state)})
@@ -25,10 +25,14 @@ def save_run(path: Path, tensors: Mapping[str, Tensor], state: Mapping[str, Any]
 
 
 def load_run(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """What `save_run` wrote."""
+    """Read tensors and state of a file that `save_run` wrote.
+
+    Raises:
+        ModelError: The file cannot be read or is no checkpoint.
+    """
     tensors, metadata = _read(path, "not a readable checkpoint")
     if "state" not in metadata:
-        raise ModelError(f"{path}: these are weights without the state of a run; it cannot be resumed from them")
+        raise ModelError(f"{path}: has weights but no training state, so a run cannot be resumed from it")
     return tensors, json.loads(metadata["state"])
 
 
@@ -39,12 +43,12 @@ def load_weights(path: Path) -> dict[str, Tensor]:
 
 
 def whole_recipe(state: Mapping[str, Any]) -> dict[str, Any]:
-    """The recipe of a run with what became of it: its steps, and `before`, that of the run it started from."""
+    """The recipe of a run with the number of steps done, and in `before` the recipe of the run it started from."""
     return {**state["recipe"], "steps_done": state["step"], "before": state.get("before")}
 
 
-def told_of(path: Path) -> dict[str, Any] | None:
-    """The recipe of a run by its checkpoint, or of a published model by the card beside its weights, and their own `before`."""
+def recipe_of(path: Path) -> dict[str, Any] | None:
+    """The recipe of a checkpoint, or of published weights by the card beside them; None if there is none."""
     metadata = _metadata(path, "the weights cannot be read")
     if "state" in metadata:
         return whole_recipe(json.loads(metadata["state"]))
@@ -53,7 +57,7 @@ def told_of(path: Path) -> dict[str, Any] | None:
 
 
 def _read(path: Path, fault: str) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Tensors and what else the file says; `fault` begins the error if it cannot be read."""
+    """Tensors and metadata of a file; `fault` is the start of the error message."""
     metadata = _metadata(path, fault)
     try:
         return load_file(path), metadata
@@ -62,7 +66,7 @@ def _read(path: Path, fault: str) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 
 def _metadata(path: Path, fault: str) -> dict[str, str]:
-    """What a file says beside its tensors, which are not read."""
+    """Metadata of a file, without reading its tensors."""
     try:
         with safe_open(path, "pt") as file:
             return file.metadata() or {}

@@ -17,7 +17,7 @@ from vtrack.data.scenes.labels import COLLECTIONS
 from vtrack.data.scenes.validation import eval_scenes, validation_pictures
 from vtrack.detectors.network import FaceNet, FaceNetGraph
 from vtrack.errors import MissingExtraError, ModelError
-from vtrack.evaluation.detector import PRECISION, DetectorReport, found_in, matched, report
+from vtrack.evaluation.detector import PRECISION, DetectorReport, matched, report, timed_detections
 from vtrack.models.card import Card
 from vtrack.models.export.onnx_tools import strip_metadata
 from vtrack.training.detector.loop import OPTIONS, WEIGHTS
@@ -99,7 +99,7 @@ def ship(run: Path, card: Path, load: Callable[[Path], Detector], threshold: flo
     )
     content.write(card)
     scenes = list(eval_scenes(validation_pictures(Path(options["data"]))))
-    finds, milliseconds = found_in(scenes, load(card))
+    finds, milliseconds = timed_detections(scenes, load(card))
     found, _ = matched(scenes, finds)
     if not len(found["score"]) or not found["hit"].any():
         raise ModelError("scores cannot be calibrated: the run finds no face yet; train it for longer")

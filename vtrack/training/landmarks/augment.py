@@ -1,6 +1,6 @@
-"""What training does to a crop: other boxes, tilts and mirror images, worse light, worse cameras, things in the way.
+"""Augmentation of training crops: shifted boxes, tilts, mirror images, light, blur, noise and occlusion.
 
-Everything random comes from the generator handed in, so that a step can be repeated.
+All random numbers come from the given generator, so that a step can be repeated.
 """
 
 from __future__ import annotations
@@ -18,10 +18,9 @@ from vtrack.types import FloatArray, ImageArray
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How far training disturbs its crops.
+    """Strength of the augmentation.
 
-    Small networks are best served by little of it: with about twice as much, the error on `w68` was 5.6 instead of 4.5 %
-    after 40,000 crops.
+    Small networks need little: with about twice as much, the error on `w68` was 5.6 instead of 4.5 % after 40,000 crops.
     """
 
     angle: float = 18.0
@@ -38,18 +37,22 @@ class Augmentation:
 
 
 def make_augmentation(settings: Mapping[str, str]) -> Augmentation:
-    """From words like `shift=0.1`."""
-    calm = Augmentation()
+    """An augmentation from options such as `{"shift": "0.1"}`.
+
+    Raises:
+        UsageError: There is no such option, or the value is no number.
+    """
+    augmentation = Augmentation()
     for name, word in settings.items():
         try:
-            default, value = asdict(calm)[name], float(word)
+            default, value = asdict(augmentation)[name], float(word)
         except (KeyError, ValueError):
-            allowed = ", ".join(f"{knob}={float(number):g}" for knob, number in asdict(calm).items())
-            raise UsageError(f"{name}={word} is no augmentation; there are {allowed}") from None
+            allowed = ", ".join(f"{knob}={float(number):g}" for knob, number in asdict(augmentation).items())
+            raise UsageError(f"{name}={word} is not an augmentation; choose from {allowed}") from None
         if not 0 <= value < 1e3:
-            raise UsageError(f"{name}={word}: must be a small positive number or 0")
-        calm = replace(calm, **{name: type(default)(value)})
-    return calm
+            raise UsageError(f"{name}={word}: must be at least 0 and below 1000")
+        augmentation = replace(augmentation, **{name: type(default)(value)})
+    return augmentation
 
 
 def jittered(count: int, side: float, how: Augmentation, rng: np.random.Generator) -> Crops:

@@ -1,4 +1,4 @@
-"""The mean of several runs' weights, which is often better than each: runs that went on from one another surround one place.
+"""Averages the weights of several runs, which is often better than each of them.
 
 python -m vtrack.training.landmarks.average runs/one runs/other --shares 3,1 --out runs/mean
 """
@@ -21,27 +21,36 @@ _NONE = torch.empty(0)
 
 
 def average(runs: Sequence[Path], out: Path, shares: Sequence[float] = ()) -> Path:
-    """A run to publish whose running mean is the mean of theirs, in these shares; the rest is told as of the first.
+    """Write a run whose weights are the weighted mean of other runs' running means.
 
-    Gives its checkpoint.
+    Args:
+        runs: Folders of runs of one model; the recipe is taken from the first.
+        out: Folder of the new run.
+        shares: Weight of each run; by default all alike.
+
+    Returns:
+        Path of the new checkpoint.
+
+    Raises:
+        UsageError: The runs are of different models, or `out` holds another run.
     """
     shares = shares or [1.0] * len(runs)
     if len(runs) < 2 or len(shares) != len(runs) or not all(0 < share < math.inf for share in shares):
-        raise UsageError(f"a mean is of two runs or more, each with a share above 0; not {len(runs)} with {shares}")
+        raise UsageError(f"give two runs or more, each with a share above 0, not {len(runs)} runs with shares {shares}")
     place = out / CHECKPOINT
     if place.exists() and "mean_of" not in load_run(place)[1]["recipe"]:
-        raise UsageError(f"{out} holds a run, which the mean would replace; choose another folder")
-    told = [load_run(run / CHECKPOINT) for run in runs]
-    states = [state for _, state in told]
+        raise UsageError(f"{out} holds a run, which would be replaced; choose another --out")
+    loaded = [load_run(run / CHECKPOINT) for run in runs]
+    states = [state for _, state in loaded]
     shapes = [json.dumps([state.get("system", "udfld"), state["recipe"]["model"]], sort_keys=True) for state in states]
     for run, shape in zip(runs, shapes, strict=True):
         if shape != shapes[0]:
-            raise UsageError(f"{run} is of another model than {runs[0]}; only weights of one model have a mean")
-    means = [without_prefix("mean", tensors) for tensors, _ in told]
+            raise UsageError(f"{run} is of another model than {runs[0]}; give runs of one model")
+    means = [without_prefix("mean", tensors) for tensors, _ in loaded]
     for run, mean in zip(runs, means, strict=True):
         if not torch.equal(mean.get("known_parts", _NONE), means[0].get("known_parts", _NONE)):
             raise UsageError(
-                f"{run} learned other parts than {runs[0]}, or in another order; their tables have no mean"
+                f"{run} was trained on other parts than {runs[0]}, or in another order; give runs of the same data"
             )
     weights = torch.tensor(shares) / sum(shares)
     mixed = {

@@ -1,4 +1,4 @@
-"""What one step of training sees: random faces of a data set, disturbed, and crops without a face."""
+"""Draws the batch of a training step: random faces of a data set, augmented, and crops without a face."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from vtrack.data.store import STORED_SIDE, Store, cut, scaled
+from vtrack.data.store import STORED_SIDE, FaceStore, cut, scaled
 from vtrack.imaging.crops import Crops
 from vtrack.training.landmarks.augment import Augmentation, jittered, mirrored, spoil
 from vtrack.training.landmarks.eyelids import Eyes
 from vtrack.types import FloatArray, ImageArray, Query
 
 
-class Batch(NamedTuple):
-    """What one step trains on: crops of one data set, and crops without a face at the end."""
+class TrainingBatch(NamedTuple):
+    """Crops and labels of one step: faces of one data set, then crops without a face."""
 
     store: str
     images: ImageArray
@@ -30,7 +30,7 @@ class Batch(NamedTuple):
 
 
 def draw_batch(
-    store: Store,
+    store: FaceStore,
     size: int,
     margin: float,
     count: int,
@@ -39,12 +39,19 @@ def draw_batch(
     rng: np.random.Generator,
     first_pixel: float = 0.0,
     hold_out: bool = False,
-) -> Batch:
-    """`count` random faces of a store, disturbed, and an eighth as many crops that hold no face.
+) -> TrainingBatch:
+    """Draw random faces, augmented, and an eighth as many crops without a face.
 
-    At most `most_points` of their points are asked for; None for always all; with `hold_out` never every second one.
-    `first_pixel` is what the labels call the centre of the first pixel: a mirrored label must stay as far to the right of
-    its point as it was.
+    Args:
+        store: Faces of one data set.
+        size: Side of the crops in pixels.
+        margin: Side of the crop over the longer side of the face box.
+        count: Number of faces.
+        most_points: Largest number of points; None for all points of the layout.
+        how: The augmentation.
+        rng: Source of all random numbers.
+        first_pixel: Coordinate that the labels give the centre of the first pixel, see `TrainingRecipe.first_pixel`.
+        hold_out: Leave out every second point of each part.
     """
     faces = np.sort(rng.choice(len(store), count, replace=len(store) < count))
     crops = scaled(jittered(count, margin, how, rng))
@@ -67,7 +74,7 @@ def draw_batch(
         images = np.stack([spoil(image, how.picture, rng) for image in images])
     asked = store.layout.query
     nowhere = np.full((len(empty), len(chosen), 2), np.nan)
-    return Batch(
+    return TrainingBatch(
         store.name,
         np.ascontiguousarray(images.transpose(0, 3, 1, 2)),
         np.concatenate([points[:, chosen], nowhere]).astype(np.float32),
@@ -78,15 +85,15 @@ def draw_batch(
 
 
 def _choose(total: int, most: int, rng: np.random.Generator) -> np.ndarray:
-    """Which points are asked for: mostly all that fit, at times a few, so that short queries are at home too."""
+    """Choose points: mostly as many as allowed, at times a few, so that short queries are trained too."""
     count = min(total, most)
     if rng.random() < 0.3:
         count = int(rng.integers(min(6, count), count + 1))
     return np.sort(rng.choice(total, count, replace=False))
 
 
-def _empty(store: Store, count: int, size: int, rng: np.random.Generator) -> ImageArray:
-    """(count, size, size, 3) small pieces from the stored squares' rims, where there is no face; at times plain noise."""
+def _empty(store: FaceStore, count: int, size: int, rng: np.random.Generator) -> ImageArray:
+    """(count, size, size, 3) crops without a face: from the rims of stored squares, at times noise."""
     sides = rng.uniform(0.12, 0.3, count)  # of the stored square; the face fills its middle half
     along, across = rng.uniform(0, 1, count), sides / 2 * rng.uniform(0.6, 1.0, count)
     edge = rng.integers(0, 4, count)

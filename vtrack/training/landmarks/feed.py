@@ -1,4 +1,4 @@
-"""Batches made ahead of the model: by a thread, or by processes where a GPU learns faster than one core can draw."""
+"""Makes batches ahead of the training step: in a thread, or in processes for a GPU that is faster than one core."""
 
 from __future__ import annotations
 
@@ -9,41 +9,48 @@ from collections.abc import Callable, Iterator
 import cv2
 from torch.utils import data
 
-from vtrack.training.landmarks.batches import Batch
+from vtrack.training.landmarks.batches import TrainingBatch
 
 _AHEAD = 4
-"""Batches that wait ready, at most; of each process two."""
+"""Largest number of batches that the thread makes ahead; a process makes two."""
 
 
-def fed(make: Callable[[int], Batch], first: int, last: int, loaders: int = 0, *, pin: bool = False) -> Iterator[Batch]:
-    """Batches of the steps first..last-1, made while the model learns: `loaders` processes do so, or a thread if 0.
+def batches_ahead(
+    make: Callable[[int], TrainingBatch], first: int, last: int, loaders: int = 0, *, pin: bool = False
+) -> Iterator[TrainingBatch]:
+    """Yield the batches of the steps first to last - 1, made while the model trains.
 
-    From processes arrays come as tensors, in memory that is shared and, with `pin`, that a GPU reads by itself.
+    Args:
+        make: Makes the batch of a step.
+        first: First step.
+        last: Step after the last one.
+        loaders: Number of processes that make batches; 0 for a thread. Processes give tensors in shared memory.
+        pin: Put the tensors of processes into pinned memory, for asynchronous copies to a GPU.
     """
     if loaders:
-        # Each process is to keep to one core. Told before they part: OpenCV's threads do not outlive a fork, and a child that
-        # has to stop them waits for ever.
+        # One core per process. Set before the fork: OpenCV's threads do not survive it, and a child that has to stop them
+        # would wait for ever.
         cv2.setNumThreads(1)
         yield from data.DataLoader(_Steps(make, first, last), batch_size=None, num_workers=loaders, pin_memory=pin)
     else:
         yield from _by_thread(make, first, last)
 
 
-class _Steps(data.Dataset[Batch]):
+class _Steps(data.Dataset[TrainingBatch]):
     """The batches of some steps by number."""
 
-    def __init__(self, make: Callable[[int], Batch], first: int, last: int) -> None:
+    def __init__(self, make: Callable[[int], TrainingBatch], first: int, last: int) -> None:
         self._make, self._steps = make, range(first, last)
 
     def __len__(self) -> int:
         return len(self._steps)
 
-    def __getitem__(self, place: int) -> Batch:
+    def __getitem__(self, place: int) -> TrainingBatch:
         return self._make(self._steps[place])
 
 
-def _by_thread(make: Callable[[int], Batch], first: int, last: int) -> Iterator[Batch]:
-    ready: queue.Queue[Batch | BaseException] = queue.Queue(_AHEAD)
+def _by_thread(make: Callable[[int], TrainingBatch], first: int, last: int) -> Iterator[TrainingBatch]:
+    ready: queue.Queue[TrainingBatch | BaseException] = queue.Queue(_AHEAD)
     stop = threading.Event()
 
     def work() -> None:

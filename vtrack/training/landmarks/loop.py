@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from vtrack.data import Dataset, load_dataset, outliers
-from vtrack.data.store import Store, plain_batches, plain_faces
+from vtrack.data.store import FaceStore, plain_batches, plain_faces
 from vtrack.errors import DataError, EmptySplitError, UsageError
 from vtrack.models.backbones.pretrained import init_backbone
 from vtrack.models.backbones.registry import channels_last, normalise
@@ -35,18 +35,18 @@ from vtrack.training.common.checkpoint import (
     load_weights,
     optimiser_tensors,
     prefixed,
+    recipe_of,
     restore_optimiser,
     save_run,
-    told_of,
     without_prefix,
 )
 from vtrack.training.common.precision import autocast
 from vtrack.training.common.running_mean import update_mean
 from vtrack.training.common.team import Team
-from vtrack.training.landmarks.batches import Batch, draw_batch
-from vtrack.training.landmarks.feed import fed
-from vtrack.training.landmarks.recipe import Recipe
-from vtrack.training.landmarks.teacher import taught
+from vtrack.training.landmarks.batches import TrainingBatch, draw_batch
+from vtrack.training.landmarks.feed import batches_ahead
+from vtrack.training.landmarks.recipe import TrainingRecipe
+from vtrack.training.landmarks.teacher import with_teacher
 from vtrack.training.landmarks.widen import widened
 from vtrack.types import Query
 
@@ -55,17 +55,29 @@ log = logging.getLogger(__name__)
 CHECKPOINT = "last.safetensors"
 
 
-def train(recipe: Recipe, out: Path, report: Callable[[str], None] = log.info) -> Path:
-    """Run the recipe into the folder `out`, going on from its checkpoint if there is one; gives the checkpoint's path.
+def train(recipe: TrainingRecipe, out: Path, report: Callable[[str], None] = log.info) -> Path:
+    """Train a landmark model, resuming from the checkpoint in `out` if there is one.
 
-    Started by `torchrun`, processes do so together: a step is `batch` faces of each.
+    Processes started by `torchrun` train together: a step is `batch` faces of each.
+
+    Args:
+        recipe: Data, model and options of the run.
+        out: Folder of the run.
+        report: Called with a line of progress.
+
+    Returns:
+        Path of the checkpoint.
+
+    Raises:
+        UsageError: Options that do not fit each other, the data or the checkpoint.
+        DataError: A data set cannot be read or has no faces.
     """
     if recipe.loaders < 0:
-        raise UsageError(f"there cannot be {recipe.loaders} loaders; 0 leaves it to a thread")
+        raise UsageError(f"--loaders must be 0 (a thread) or more, not {recipe.loaders}")
     if recipe.batch < 2 or recipe.steps < 1:
         raise UsageError(f"a run needs at least 1 step and a batch of 2, got {recipe.steps} and {recipe.batch}")
     if recipe.most_points < 1:
-        raise UsageError(f"at least 1 point of a face is to be asked for in a step, not {recipe.most_points}")
+        raise UsageError(f"--points must be at least 1, not {recipe.most_points}")
     if recipe.gaps and not isinstance(recipe.model, UdfldConfig):
         raise UsageError("only udfld learns the distances from lid to lid; leave --gaps out")
     out.mkdir(parents=True, exist_ok=True)
@@ -78,44 +90,46 @@ def train(recipe: Recipe, out: Path, report: Callable[[str], None] = log.info) -
         checks = open_stores(recipe.data, "val", out.parent / "cache")
     recipe.check_names([store.name for store in stores])
     if recipe.teacher:
-        stores = [taught(store, recipe.teacher, recipe.teacher_share, str(team.device)) for store in stores]
+        stores = [with_teacher(store, recipe.teacher, recipe.teacher_share, str(team.device)) for store in stores]
     run = Run(recipe, out, stores, team)
     with (out / "log.csv" if team.leads else Path(os.devnull)).open("a", newline="") as file:
         writer = csv.writer(file)
         started, first = time.monotonic(), run.step
         make = partial(_batch, recipe, stores, rank=team.rank)
-        for batch in fed(make, run.step, recipe.steps, recipe.loaders, pin=team.device.type == "cuda"):
+        for batch in batches_ahead(make, run.step, recipe.steps, recipe.loaders, pin=team.device.type == "cuda"):
             parts = run.learn(batch)
             due = run.step % recipe.every == 0 or run.step == recipe.steps
             if due:
-                team.check(run.model)
+                team.check(run.model, run.step)
             scores = run.validate(checks) if due and team.leads else {}
             if team.leads and (due or run.step % 50 == 0):
                 seconds = time.monotonic() - started
                 losses = {name: f"{loss.item():.4f}" for name, loss in parts.items()}
                 if file.tell() == 0:
                     writer.writerow(["step", "seconds", "rate", "set", *losses, "validation"])
-                told = " ".join(f"{name}={score:.3f}" for name, score in scores.items())
-                writer.writerow([run.step, f"{seconds:.0f}", f"{run.rate():.2e}", batch.store, *losses.values(), told])
+                validation = " ".join(f"{name}={score:.3f}" for name, score in scores.items())
+                writer.writerow(
+                    [run.step, f"{seconds:.0f}", f"{run.rate():.2e}", batch.store, *losses.values(), validation]
+                )
                 file.flush()
                 speed = (run.step - first) * recipe.batch * team.size / seconds
                 main = next(iter(losses))
-                report(f"step {run.step}/{recipe.steps} {speed:.0f} images/s {main} {losses[main]} {told}")
+                report(f"step {run.step}/{recipe.steps} {speed:.0f} images/s {main} {losses[main]} {validation}")
             if due and team.leads:
                 run.save()
     team.leave()
     return out / CHECKPOINT
 
 
-def open_stores(specs: Sequence[str], split: str, cache: Path, *, in_memory: bool = False) -> list[Store]:
-    """The data sets' faces of one split, cut and cached. Faces whose labels are plainly wrong are not learned from."""
+def open_stores(specs: Sequence[str], split: str, cache: Path, *, in_memory: bool = False) -> list[FaceStore]:
+    """The faces of one split of each data set, cropped and cached, without outliers of the training split."""
     if not specs:
         raise DataError("nothing to train on; give at least one data set as NAME:PATH")
-    return [Store.of(data, cache, in_memory=in_memory) for data in _load(specs, split)]
+    return [FaceStore.of(data, cache, in_memory=in_memory) for data in _load(specs, split)]
 
 
 def _load(specs: Sequence[str], split: str) -> list[Dataset]:
-    """The data sets' faces of one split. Some may have none for validation, but not all."""
+    """One split of each data set; some may have no validation faces, but not all."""
     sets = []
     for spec in specs:
         try:
@@ -131,15 +145,17 @@ def _load(specs: Sequence[str], split: str) -> list[Dataset]:
 
 
 class Run:
-    """Model, running mean, optimiser and step of one training run."""
+    """Model, running mean of its weights, optimiser and step of one training run."""
 
-    def __init__(self, recipe: Recipe, out: Path, stores: Sequence[Store], team: Team | None = None) -> None:
+    def __init__(
+        self, recipe: TrainingRecipe, out: Path, stores: Sequence[FaceStore], team: Team | None = None
+    ) -> None:
         self.recipe, self.path, self.step = recipe, out / CHECKPOINT, 0
         self.team = team or Team(recipe.device)
         self.system, self.device = system_of(recipe.model), self.team.device
         self.model, self.mean = self._fresh(), self._fresh()
         if recipe.hold_out and not self.model.any_points:
-            raise UsageError(f"{self.system} learns all points of its layout; only udfld can leave some out")
+            raise UsageError(f"--hold-out needs --model udfld; {self.system} learns all points of its layout")
         self._before: dict[str, Any] | None = None
         """The recipe of the run that this one started from, and its own `before`."""
         self._queries: dict[tuple[str, ...], Tensor] = {}
@@ -158,14 +174,12 @@ class Run:
         return channels_last(build_system(self.system, self.recipe.model).to(self.device))
 
     def _freeze(self) -> list[nn.Module]:
-        """Keep all weights as they are but `only` some; the norms that must not learn either."""
+        """Freeze all weights but those of `only`; returns the batch norms to keep in evaluation mode."""
         only = self.recipe.only
         if not only:
             return []
         if not self.recipe.start:
-            raise UsageError(
-                "only some weights can be learned where the others are known; name a run or model to --start from"
-            )
+            raise UsageError("--only needs --start: the weights that are not trained must come from a run or model")
         names = [name for name, _ in self.model.named_parameters()]
         for beginning in only:
             if not beginning or not any(name.startswith(beginning) for name in names):
@@ -176,8 +190,8 @@ class Run:
         norms = [(name, one) for name, one in self.model.named_modules() if isinstance(one, nn.BatchNorm2d)]
         return [norm for name, norm in norms if not name.startswith(only)]
 
-    def _start(self, store: Store) -> None:
-        """Take over published weights and those of an earlier run, if there are any to take."""
+    def _start(self, store: FaceStore) -> None:
+        """Load the weights of `init` and `start`, if given."""
         if not (self.recipe.init or self.recipe.start):
             return
         config = self.recipe.model
@@ -189,33 +203,33 @@ class Run:
         if self.recipe.start:
             path = Path(self.recipe.start)
             path = path / CHECKPOINT if path.is_dir() else path
-            self._before = told_of(path)
+            self._before = recipe_of(path)
             mine = self.model.state_dict()
             theirs = widened(load_weights(path), mine)
             fit = {name: tensor for name, tensor in theirs.items() if name in mine and mine[name].shape == tensor.shape}
             self._check_parts(path, mine, fit)
             if len(fit) < len(theirs) / 2:
-                raise UsageError(f"{path}: only {len(fit)} of the {len(theirs)} weights there fit the model")
+                raise UsageError(f"{path}: only {len(fit)} of its {len(theirs)} tensors fit the model")
             self.model.load_state_dict(fit, strict=False)
             unfold_norms(self.model, crops, *self._encoded(store.layout.query))
 
     @staticmethod
     def _check_parts(path: Path, mine: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> None:
-        """Raise if learnable parts would get each other's rows: the tables have them in the order of the training data."""
+        """Raise if learnable parts would get each other's rows: rows are in the order of the training data."""
         known, given = mine.get("known_parts"), theirs.get("known_parts")
         if known is not None and given is not None and not torch.allclose(known, given.to(known), atol=1e-2):
-            raise UsageError(f"{path}: learned other parts than this data has, or in another order; give the same data")
+            raise UsageError(f"{path}: its data had other parts, or in another order; give the same --data")
 
     def rate(self) -> float:
-        """One cycle: a short rise, then half a cosine down to nothing."""
+        """Learning rate of the next step: a short linear warm-up, then a cosine down to nearly 0."""
         done = self.step / self.recipe.steps
         rise = 0.05
         if done < rise:
             return self.recipe.rate * (0.04 + 0.96 * done / rise)
         return self.recipe.rate * (0.5 + 0.5 * math.cos(math.pi * (done - rise) / (1 - rise))) + 1e-7
 
-    def learn(self, batch: Batch) -> dict[str, Tensor]:
-        """One step; gives the parts of its loss."""
+    def learn(self, batch: TrainingBatch) -> dict[str, Tensor]:
+        """Make one step; returns the terms of its loss."""
         for group in self.optimiser.param_groups:
             group["lr"] = self.rate() * group["factor"]
         self.model.train()
@@ -228,15 +242,15 @@ class Run:
         with autocast(self.device):
             pairs = self._sent(facing(query)) if self.recipe.gaps else None
             labelled = LabelledBatch(images, parts, positions, points, is_face, trust, pairs, self.recipe.gaps)
-            loss, told = self.model.loss(labelled)
+            loss, terms = self.model.loss(labelled)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
-        self.team.agree(self.model)
+        self.team.average_gradients(self.model)
         nn.utils.clip_grad_norm_(self.model.parameters(), 5.0)
         self.optimiser.step()
         self.step += 1
         update_mean(self.mean, self.model, self.step, self.recipe.average)
-        return told
+        return terms
 
     def _encoded(self, query: Query) -> tuple[Tensor, Tensor]:
         """Text vectors and positions of a query on the device."""
@@ -248,13 +262,13 @@ class Run:
         return self._queries[names][self._sent(places)], self._sent(np.array(query.positions, np.float32))
 
     def _sent(self, array: np.ndarray | Tensor) -> Tensor:
-        """On the device, without waiting for what that still has to do."""
+        """Copy to the device without synchronising."""
         tensor = torch.as_tensor(array)
         return (tensor.pin_memory() if self.device.type == "cuda" else tensor).to(self.device, non_blocking=True)
 
     @torch.no_grad()
-    def validate(self, checks: Sequence[Store]) -> dict[str, float]:
-        """Mean error of the running mean on each data set, in % of the distance between the outer eye corners."""
+    def validate(self, checks: Sequence[FaceStore]) -> dict[str, float]:
+        """Mean error of the running mean of weights on each data set, in % of the distance between the outer eye corners."""
         self.mean.eval()
         scores = {}
         for store in checks:
@@ -269,7 +283,7 @@ class Run:
         return scores
 
     def save(self) -> None:
-        """Everything needed to go on."""
+        """Write the checkpoint."""
         tensors = {
             **prefixed("model", self.model.state_dict()),
             **prefixed("mean", self.mean.state_dict()),
@@ -290,16 +304,16 @@ class Run:
     def _resume(self) -> None:
         tensors, state = load_run(self.path)
         mine = (self.system, json.loads(json.dumps(asdict(self.recipe.model))))
-        # Knobs that are younger than the run have their usual value in it.
+        # Options newer than the run have their default in it.
         theirs = {**json.loads(json.dumps(asdict(type(self.recipe.model)()))), **state["recipe"]["model"]}
         if (state.get("system", "udfld"), theirs) != mine:
-            raise UsageError(f"{self.path} is of another model: {state['recipe']['model']}; choose another folder")
+            raise UsageError(f"{self.path} is of another model: {state['recipe']['model']}; choose another --out")
         if tuple(state["recipe"].get("only", ())) != self.recipe.only:
             raise UsageError(
-                f"{self.path} learns other weights, --only {state['recipe'].get('only')}; choose another folder"
+                f"{self.path} learns other weights, --only {state['recipe'].get('only')}; choose another --out"
             )
         if "mean_of" in state["recipe"]:
-            raise UsageError(f"{self.path} is a mean of runs, which cannot go on; --start from it in another folder")
+            raise UsageError(f"{self.path} is a mean of runs and cannot be resumed; --start from it with another --out")
         self.model.load_state_dict(without_prefix("model", tensors))
         self.mean.load_state_dict(without_prefix("mean", tensors))
         restore_optimiser(self.model, self.optimiser, tensors)
@@ -307,7 +321,7 @@ class Run:
 
 
 def _groups(model: System, decay: float) -> list[dict[str, Any]]:
-    """Weight decay for matrices only; norms and biases stay free. A group has one learning rate."""
+    """Parameter groups by learning rate; weight decay for matrices only, not for norms and biases."""
     groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
@@ -318,10 +332,10 @@ def _groups(model: System, decay: float) -> list[dict[str, Any]]:
     ]
 
 
-def _batch(recipe: Recipe, stores: Sequence[Store], step: int, rank: int = 0) -> Batch:
-    """The batch of one step: it depends on the seed and the step alone, so a resumed run sees what it would have seen.
+def _batch(recipe: TrainingRecipe, stores: Sequence[FaceStore], step: int, rank: int = 0) -> TrainingBatch:
+    """The batch of one step. It depends on the seed and the step alone, so a resumed run continues exactly.
 
-    Processes that learn together draw faces of their own, from the same data set.
+    Processes that train together draw different faces of the same data set.
     """
     rng = np.random.default_rng((recipe.seed, step))
     shares = np.array([recipe.shares.get(store.name, 1.0) for store in stores])

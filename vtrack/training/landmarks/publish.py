@@ -1,4 +1,4 @@
-"""From a training run to a model that ships: weights, ONNX graph, and a card with calibration and scores."""
+"""Publishes a training run as a model: weights, ONNX graphs, and a card with calibration and scores."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from vtrack.data.store import Store, plain_batches, plain_faces
+from vtrack.data.store import FaceStore, plain_batches, plain_faces
 from vtrack.errors import ModelError
 from vtrack.layouts.middles import SUFFIX
 from vtrack.models.card import Card
@@ -27,11 +27,11 @@ from vtrack.types import FloatArray, LandmarkModel
 log = logging.getLogger(__name__)
 
 COVERED = 0.68
-"""Share of coordinate errors that one sigma is to hold."""
+"""Share of coordinate errors that must be below one sigma."""
 
 CALIBRATION_FACES = 192
 WORST_LOSS = 0.02
-"""What an 8-bit graph may add to the error, as a share of it."""
+"""Largest relative increase of the error that an 8-bit graph may have."""
 
 TERMS = {
     "w68": "parts of Helen, LFPW and AFW as in 300W's training side; research, non-commercial",
@@ -43,11 +43,24 @@ TERMS = {
     "imm73": "IMM-Frontal; free for academic use",
     "mesh": "points by mediapipe 0.10.21's face mesh (Apache-2.0) on the training photographs of the sets above",
 }
-"""What may be done with the photographs of the data sets that shipped models learn from."""
+"""Terms of use of the data sets that shipped models were trained on."""
 
 
 def publish(run: Path, name: str, summary: str, out: Path) -> Path:
-    """Write `name`.safetensors, .onnx and .json into `out`; sigma is calibrated on the run's first data set."""
+    """Write the files of a model; sigma is calibrated on the validation faces of the run's first data set.
+
+    Args:
+        run: Folder of the run, or a checkpoint.
+        name: Name of the model and of its files.
+        summary: One sentence for the card.
+        out: Folder for `name`.safetensors, .onnx, .int8.onnx (if its error is small enough) and .json.
+
+    Returns:
+        Path of the card.
+
+    Raises:
+        ModelError: The run cannot be read, or has learned nothing yet.
+    """
     tensors, state = load_run(run / CHECKPOINT if run.is_dir() else run)
     recipe: dict[str, Any] = state["recipe"]
     card = Card(name, state.get("system", "udfld"), summary, recipe["model"], taught=state.get("taught", {}))
@@ -59,14 +72,14 @@ def publish(run: Path, name: str, summary: str, out: Path) -> Path:
     engine = TorchEngine(card, load_network(card, weights), "cpu")
     cache = run.parent / "cache" if run.is_dir() else run.parent.parent / "cache"
     stores = open_stores(recipe["data"], "val", cache)
-    looks = {store.name: _look(engine, store) for store in stores}
-    scale = _calibration(*looks[stores[0].name][1:])
+    predictions = {store.name: _predictions(engine, store) for store in stores}
+    scale = _calibration(*predictions[stores[0].name][1:])
     card = replace(
         card,
         sigma_scale=scale,
-        recipe=_told(whole_recipe(state)),
+        recipe=_card_recipe(whole_recipe(state)),
         data={name: TERMS.get(name.removesuffix(SUFFIX), "the user's own") for name in _names(recipe)},
-        scores=_scores(looks, scale),
+        scores=_scores(predictions, scale),
     )
     graph = export_onnx(load_network(card, weights), engine.input_size, weights)
     if not _publish_int8(card, graph, open_stores(recipe["data"][:1], "train", cache)[0], stores[0]):
@@ -75,46 +88,46 @@ def publish(run: Path, name: str, summary: str, out: Path) -> Path:
     return out / f"{name}.json"
 
 
-def _publish_int8(card: Card, graph: Path, train: Store, val: Store) -> bool:
-    """Write the graph's 8-bit twin, calibrated on training faces; False where it has none that is as good."""
+def _publish_int8(card: Card, graph: Path, train: FaceStore, val: FaceStore) -> bool:
+    """Write the 8-bit graph, calibrated on training faces; False if it cannot be made or its error is too large."""
     faces = np.linspace(0, len(train) - 1, min(CALIBRATION_FACES, len(train))).astype(int)
     size, margin = card.config["input_size"], card.config["margin"]
     try:
-        twin = quantise(graph, plain_faces(train, faces, size, margin)[0], train.layout.query)
+        quantised = quantise(graph, plain_faces(train, faces, size, margin)[0], train.layout.query)
     except ModelError as error:
         log.warning("%s gets no 8-bit graph: %s", card.name, error)
         return False
-    plain, bytewise = (_look(OnnxEngine(card, path), val)[0].mean() for path in (graph, twin))
-    log.info("%s on %s: error %.3f %%, in 8 bits %.3f %%", card.name, val.name, plain, bytewise)
-    if bytewise > plain * (1 + WORST_LOSS):
-        log.warning("%s gets no 8-bit graph: its error would be %.2f %%, not %.2f %%", card.name, bytewise, plain)
+    plain, int8 = (_predictions(OnnxEngine(card, path), val)[0].mean() for path in (graph, quantised))
+    log.info("%s on %s: error %.3f %%, in 8 bits %.3f %%", card.name, val.name, plain, int8)
+    if int8 > plain * (1 + WORST_LOSS):
+        log.warning("%s gets no 8-bit graph: its error would be %.2f %% instead of %.2f %%", card.name, int8, plain)
         return False
     return True
 
 
-def _look(engine: LandmarkModel, store: Store) -> tuple[FloatArray, FloatArray, FloatArray]:
+def _predictions(engine: LandmarkModel, store: FaceStore) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Errors of each face in % of the eye distance (n,), coordinate errors (n, L, 2) and sigma (n, L) in crop units."""
     errors, offsets, sigmas = [], [], []
     for images, truth, _ in plain_batches(store, engine.input_size, engine.margin, 64):
-        told = engine.predict(images, store.layout.query)
-        errors.append(np.linalg.norm(told.points - truth, axis=-1).mean(1) / store.layout.unit(truth) * 100)
-        offsets.append(np.abs(told.points - truth))
-        sigmas.append(told.sigma)
+        prediction = engine.predict(images, store.layout.query)
+        errors.append(np.linalg.norm(prediction.points - truth, axis=-1).mean(1) / store.layout.unit(truth) * 100)
+        offsets.append(np.abs(prediction.points - truth))
+        sigmas.append(prediction.sigma)
     return np.concatenate(errors), np.concatenate(offsets), np.concatenate(sigmas)
 
 
 def _calibration(offsets: FloatArray, sigmas: FloatArray) -> float:
-    """The factor on sigma that makes it hold its share of the errors."""
+    """The factor on sigma after which `COVERED` of the errors are below it."""
     scale = float(np.quantile(offsets / sigmas[..., None], COVERED))
     if not np.isfinite(scale) or scale <= 0:
         raise ModelError(
-            f"sigma cannot be calibrated: the factor would be {scale}; the run has not learned anything yet"
+            f"sigma cannot be calibrated (factor {scale}): the run has learned nothing yet; train it for longer"
         )
     return scale
 
 
-def _scores(looks: Mapping[str, tuple[FloatArray, FloatArray, FloatArray]], scale: float) -> dict[str, Any]:
-    """Validation figures of each data set, boxes from the truth."""
+def _scores(predictions: Mapping[str, tuple[FloatArray, FloatArray, FloatArray]], scale: float) -> dict[str, Any]:
+    """Validation errors of each data set with true boxes."""
     return {
         name: {
             "faces": len(errors),
@@ -122,19 +135,19 @@ def _scores(looks: Mapping[str, tuple[FloatArray, FloatArray, FloatArray]], scal
             "failures_at_8_percent": round(float((errors > 8).mean() * 100), 2),
             "errors_within_sigma_percent": round(float((offsets <= sigmas[..., None] * scale).mean() * 100), 1),
         }
-        for name, (errors, offsets, sigmas) in looks.items()
+        for name, (errors, offsets, sigmas) in predictions.items()
     }
 
 
-def _told(recipe: Mapping[str, Any]) -> dict[str, Any]:
-    """The recipe, and those of the runs that it started from, without what is of one machine only or was not used."""
+def _card_recipe(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """The recipe and those it started from, without options of one machine and options that were not used."""
     files = ("init", "start", "teacher")
     elsewhere = {"data", "model", "device", "threads", "loaders", "every", "in_memory", "before", *files}
     if not recipe.get("teacher"):
         elsewhere.add("teacher_share")
     kept = {key: value for key, value in recipe.items() if key not in elsewhere and value not in ((), [])}
     kept |= {key: Path(recipe[key]).name for key in files if recipe.get(key)}
-    before = {"before": _told(recipe["before"])} if recipe.get("before") else {}
+    before = {"before": _card_recipe(recipe["before"])} if recipe.get("before") else {}
     return {**kept, "data": _names(recipe), "part": "train", **before}
 
 

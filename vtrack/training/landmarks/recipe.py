@@ -1,4 +1,4 @@
-"""Everything that decides how a training run goes."""
+"""The recipe of a training run: all options that decide its result."""
 
 from __future__ import annotations
 
@@ -12,57 +12,56 @@ from vtrack.training.landmarks.augment import Augmentation
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """Everything that decides how a run goes."""
+class TrainingRecipe:
+    """All options of a training run."""
 
     data: tuple[str, ...]
     """`name:path` of each data set."""
     shares: Mapping[str, float] = field(default_factory=dict)
-    """How often a data set is drawn, over the others; 1 where not given, so that all are seen alike (paper 000, A.9)."""
+    """Relative frequency of a data set; 1 if not given, so that all are drawn equally often (paper 000, A.9)."""
     trust: Mapping[str, float] = field(default_factory=dict)
-    """Weight of a data set's labels in the loss; 1 where not given."""
+    """Weight of a data set's labels in the loss; 1 if not given."""
     first_pixel: Mapping[str, float] = field(default_factory=dict)
-    """What a data set's labels call the centre of the first pixel, 0 where not given: 1 where they count from 1, 0.5 where they
-    count from the corner. Mirror images need it; the model learns each set's labels as they are."""
+    """Coordinate that a data set's labels give the centre of the first pixel, 0 if not given: 1 if they count from 1, 0.5 if
+    they count from the corner. Mirror images need it; otherwise labels are used as they are."""
     hold_out: tuple[str, ...] = ()
-    """Data sets of which every second point of a part is never learned, to see how well points are known that no label told."""
+    """Data sets whose every second point of a part is left out of training, to measure interpolation."""
     model: Any = field(default_factory=UdfldConfig)
-    """The config of any system; its class says which."""
+    """Config of the system to train, `UdfldConfig` or another."""
     init: str = ""
-    """A file of published weights for the backbone to start from."""
+    """File of published weights for the backbone."""
     start: str = ""
-    """Another run's checkpoint or the weights of a published model, which are taken where names and shapes fit; those of
-    a backbone half as wide, or a third, are spread over the wider one, which computes the same."""
+    """Checkpoint of another run, or weights of a published model, to start from. Tensors are used if name and shape fit; those
+    of a backbone half as wide, or a third, are widened."""
     only: tuple[str, ...] = ()
-    """Beginnings of the names of the weights that are learned, `sigma_head` for example; all others stay as `start` has them.
-    None: all are learned."""
+    """Prefixes of the names of the weights to train, `sigma_head` for example; all others stay as in `start`. Empty: all."""
     teacher: str = ""
-    """A shipped model, or the .json of another, that is learned from beside the labels."""
+    """A shipped model, or the .json of your own, whose predictions are learned beside the labels."""
     teacher_share: float = 0.5
-    """How much of what is learned is the teacher's."""
+    """How far labels are moved to the teacher's predictions, 0 to 1."""
     gaps: float = 0.0
-    """Weight of the distances from lid to lid and lip to lip, beside the points' own; by udfld alone."""
+    """Weight of the loss of the distances from lid to lid and lip to lip; udfld only."""
     augmentation: Augmentation = field(default_factory=Augmentation)
     steps: int = 20_000
     batch: int = 32
     most_points: int = 68
-    """At most this many points of a face are asked for in one step, by systems that learn from any points."""
+    """Largest number of points of a face in one step, for systems that learn from any points."""
     rate: float = 1e-3
     decay: float = 0.05
     average: float = 0.999
-    """Of the running mean of the weights, which is what is kept."""
+    """Decay of the running mean of the weights, which is what is evaluated and published."""
     seed: int = 0
     every: int = 1000
     """Steps between validations and checkpoints."""
     threads: int = 1
     device: str = "cpu"
     loaders: int = 0
-    """Processes that make batches, for a GPU; with 0 a thread does."""
+    """Processes that make batches; 0 for a thread."""
     in_memory: bool = False
-    """Read all cut faces into memory at the start (0.3 MB each) instead of mapping their file."""
+    """Read all cropped faces into memory at the start (0.3 MB each) instead of mapping their file."""
 
     def check_names(self, names: Sequence[str]) -> None:
-        """Raise if something is said of a data set that is not among these."""
+        """Raise `UsageError` if an option names a data set that is not among these."""
         for what in ("shares", "trust", "first_pixel", "hold_out"):
             for name in getattr(self, what):
                 if name not in names:

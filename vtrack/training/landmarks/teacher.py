@@ -1,6 +1,6 @@
-"""A model that is trained already, whose answers a new one learns from beside the labels.
+"""Distillation: labels moved towards the predictions of a trained model.
 
-Labels of one point differ from photograph to photograph by more than the point does; what a better model says of it is calmer.
+Labels of a point vary from photograph to photograph by more than the point does; a better model's predictions vary less.
 """
 
 from __future__ import annotations
@@ -9,23 +9,31 @@ from dataclasses import replace
 
 import numpy as np
 
-from vtrack.data.store import STORED_SIDE, Store, plain_batches
+from vtrack.data.store import STORED_SIDE, FaceStore, plain_batches
 from vtrack.errors import UsageError
 from vtrack.models import load_model
 
 
-def taught(store: Store, name: str, share: float, device: str = "cpu") -> Store:
-    """The store with each label moved by `share` of the way to what a model says; missing ones stay missing.
+def with_teacher(store: FaceStore, name: str, share: float, device: str = "cpu") -> FaceStore:
+    """Move labels towards a model's predictions; missing labels stay missing.
 
-    `name` is a shipped model, or the .json of another. It sees every face undisturbed and as large as it likes, which a small
-    model that learns from it does not.
+    The teacher predicts undisturbed faces at its own input size.
+
+    Args:
+        store: Faces of a data set.
+        name: A shipped model, or the .json of your own.
+        share: How far to move, 0 (not at all) to 1 (to the prediction).
+        device: Device of the teacher.
+
+    Raises:
+        UsageError: The share is not above 0 and at most 1.
     """
     if not 0 < share <= 1:
-        raise UsageError(f"the teacher's share must lie in 0..1, more than 0, not {share}")
+        raise UsageError(f"--teacher-share must be above 0 and at most 1, not {share}")
     model = load_model(name, device=device)
-    told = [
+    predictions = [
         (crops.to_frame(model.predict(images, store.layout.query).points) + 0.5) / STORED_SIDE
         for images, _, crops in plain_batches(store, model.input_size, model.margin, 64)
     ]
-    moves = np.concatenate(told) - store.points
+    moves = np.concatenate(predictions) - store.points
     return replace(store, points=(store.points + share * moves).astype(np.float32))

@@ -1,7 +1,7 @@
-"""A wider network that computes what a narrow one does, to go on learning from there.
+"""Widens a network without changing what it computes, as a start for training a wider one.
 
-Every channel of the backbone is there several times. What reads the channels gives each copy a share of its own of the old
-weight, at random and with the old weight as the sum: so the copies differ to whatever reads them, and part ways as they learn.
+Every channel of the backbone is copied. The next layer's weights for the copies are random shares of the old weight that
+sum to it, so that the copies get different gradients and diverge in training.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 
 SPREAD = 0.5
-"""Standard deviation of a copy's share, over the mean share."""
+"""Standard deviation of a copy's share, relative to the mean share."""
 
 
 def widened(theirs: Mapping[str, Tensor], mine: Mapping[str, Tensor], seed: int = 0) -> dict[str, Tensor]:
-    """Their tensors in the shapes of mine, if my backbone is a whole number of times as wide; else as they are."""
+    """Tensors `theirs` in the shapes of `mine`, if the backbone is a whole number of times as wide; else unchanged."""
     copies = _copies(theirs, mine)
     if copies < 2:
         return dict(theirs)

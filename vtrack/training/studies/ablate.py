@@ -19,7 +19,7 @@ import numpy as np
 
 from vtrack.data import Dataset, load_dataset
 from vtrack.evaluation.boxes import disturbed
-from vtrack.evaluation.landmarks import Outcome, evaluate
+from vtrack.evaluation.landmarks import LandmarkEvaluation, evaluate
 from vtrack.models.card import Card
 from vtrack.models.decoding.interpolation import taught_positions
 from vtrack.models.engines.torch import TorchEngine
@@ -27,7 +27,7 @@ from vtrack.models.systems.registry import build_system
 from vtrack.models.systems.udfld import UdfldConfig
 from vtrack.training.common.checkpoint import load_weights
 from vtrack.training.landmarks.loop import train
-from vtrack.training.landmarks.recipe import Recipe
+from vtrack.training.landmarks.recipe import TrainingRecipe
 from vtrack.training.studies.markdown import markdown
 
 OFF = 0.2
@@ -36,7 +36,7 @@ VOCABULARY = 128
 """More parts than all data sets have together."""
 
 
-def variants(base: Recipe) -> dict[str, Recipe]:
+def variants(base: TrainingRecipe) -> dict[str, TrainingRecipe]:
     """Every way to train by name; `base` is that of all sets, the first of which is looked at most closely."""
     steps = max(base.steps // len(base.data), 1)
     alone = {_name(spec): replace(base, data=(spec,), steps=steps) for spec in base.data}
@@ -55,7 +55,7 @@ def variants(base: Recipe) -> dict[str, Recipe]:
     }
 
 
-def tables(base: Recipe, out: Path, report: Callable[[str], None]) -> str:
+def tables(base: TrainingRecipe, out: Path, report: Callable[[str], None]) -> str:
     """Train all variants and look at them: the errors on each data set, and those of points that no label told."""
     sets = {_name(spec): load_dataset(spec, "val") for spec in base.data}
     first = _name(base.data[0])
@@ -94,7 +94,7 @@ def _shifted(data: Dataset) -> np.ndarray:
     return disturbed(data.layout.face_box(data.points), shift=OFF, shrink=0.0, seed=0)
 
 
-def _error(outcome: Outcome, which: np.ndarray | slice = slice(None)) -> str:
+def _error(outcome: LandmarkEvaluation, which: np.ndarray | slice = slice(None)) -> str:
     """Mean error of these points, in % of the distance between the outer eye corners."""
     return f"{np.nanmean(outcome.errors('inter_ocular')[:, which]) * 100:.2f}"
 
@@ -112,7 +112,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1, help="(default: %(default)s)")
     parser.add_argument("--device", default="cpu", help="(default: %(default)s)")
     args = parser.parse_args()
-    base = Recipe(
+    base = TrainingRecipe(
         data=tuple(args.data),
         model=UdfldConfig(input_size=args.size, layers=args.layers, position_waves=6),
         steps=args.steps,

@@ -33,13 +33,13 @@ from vtrack.models.systems.registry import build_system, make_config
 from vtrack.training.common.checkpoint import load_run, load_weights
 from vtrack.training.landmarks.augment import hide
 from vtrack.training.landmarks.loop import CHECKPOINT, train
-from vtrack.training.landmarks.recipe import Recipe
+from vtrack.training.landmarks.recipe import TrainingRecipe
 from vtrack.training.studies.markdown import markdown
 from vtrack.types import ImageArray, Prediction, Query
 
 
 @dataclass(frozen=True)
-class Row:
+class ComparisonRow:
     """One line of a table: a network, trained once, looked at in one or more ways."""
 
     name: str
@@ -71,7 +71,7 @@ def _also(looks: Mapping[str, Mapping[str, Any]], knobs: Mapping[str, Any]) -> d
     return {name: {**look, **knobs} for name, look in looks.items()}
 
 
-def tables(size: int) -> dict[str, list[Row]]:
+def tables(size: int) -> dict[str, list[ComparisonRow]]:
     """Every table, for crops of `size` pixels."""
     side = size // 4
     maps = MAPS | {"resolution": side}
@@ -79,7 +79,7 @@ def tables(size: int) -> dict[str, list[Row]]:
     rht = {"widths": (64, 64, 64), "heads": 4, "hidden": 128}
     # The paper starts from a backbone that is trained already, and so lets it learn slowly; here it starts from nothing.
     gcn = maps | {"backbone_rate": 1.0}
-    graph = Row("heatmap model of the graph", "gcn", gcn | {"graph_weight": 0.0})
+    graph = ComparisonRow("heatmap model of the graph", "gcn", gcn | {"graph_weight": 0.0})
     resolutions = [side >> step for step in range(5) if side >> step >= 4]
     # `keyposs` and the plain heatmap model are one network, `beyond` is a way to read one: each is trained once.
     aware = {"as": "heatmap", "decoder": "distribution-aware"}
@@ -87,16 +87,16 @@ def tables(size: int) -> dict[str, list[Row]]:
     shrunk = {"original box": {}, "shrunk 10 %": {"shrink": 0.1}, "shrunk 30 %": {"shrink": 0.3}}
     return {
         "systems": [
-            Row("regression", "regression"),
-            Row("heatmap, distribution-aware", "keyposs", maps, looks={"NME": aware}),
-            Row("gcn (001)", "gcn", gcn),
-            Row("rht (002)", "rht", rht),
-            Row("keyposs (003)", "keyposs", maps),
-            Row("gv (004)", "gv", maps),
-            Row("udfld (000)", "udfld"),
+            ComparisonRow("regression", "regression"),
+            ComparisonRow("heatmap, distribution-aware", "keyposs", maps, looks={"NME": aware}),
+            ComparisonRow("gcn (001)", "gcn", gcn),
+            ComparisonRow("rht (002)", "rht", rht),
+            ComparisonRow("keyposs (003)", "keyposs", maps),
+            ComparisonRow("gv (004)", "gv", maps),
+            ComparisonRow("udfld (000)", "udfld"),
         ],
         "keyposs": [
-            Row(
+            ComparisonRow(
                 f"{resolution} x {resolution}",
                 "keyposs",
                 MAPS | {"resolution": resolution} | encoding,
@@ -109,19 +109,20 @@ def tables(size: int) -> dict[str, list[Row]]:
             )
         ],
         "gv": [
-            Row("heatmap", "keyposs", maps, looks=_also(shrunk, aware | {"decoder": "two-hot"})),
-            Row("gv", "gv", maps, looks=_also(shrunk, {"beyond": False})),
-            Row("gv, Beyond Box", "gv", maps, looks=shrunk),
+            ComparisonRow("heatmap", "keyposs", maps, looks=_also(shrunk, aware | {"decoder": "two-hot"})),
+            ComparisonRow("gv", "gv", maps, looks=_also(shrunk, {"beyond": False})),
+            ComparisonRow("gv, Beyond Box", "gv", maps, looks=shrunk),
         ],
         "gv-theta": [
-            Row(f"theta {theta}", "gv", maps if theta == 3 else maps | {"theta": float(theta)}) for theta in range(5)
+            ComparisonRow(f"theta {theta}", "gv", maps if theta == 3 else maps | {"theta": float(theta)})
+            for theta in range(5)
         ],
         "gv-bandwidths": [
-            Row(f"l = {_word(widths)}", "gv", maps if widths == (3, 5) else maps | {"bandwidths": widths})
+            ComparisonRow(f"l = {_word(widths)}", "gv", maps if widths == (3, 5) else maps | {"bandwidths": widths})
             for widths in ((1,), (3,), (5,), (7,), (1, 3), (1, 5), (1, 7), (3, 5), (3, 7), (5, 7))
         ],
         "gv-beyond": [
-            Row(
+            ComparisonRow(
                 f"tau {tau}",
                 "gv",
                 maps,
@@ -132,7 +133,7 @@ def tables(size: int) -> dict[str, list[Row]]:
         "gcn": [
             replace(graph, looks=_also(CLEAN_AND_OCCLUDED, {"as": "heatmap", "decoder": "two-hot"})),
             *(
-                Row(
+                ComparisonRow(
                     f"{connectivity} connectivity",
                     "gcn",
                     maps | {"connectivity": connectivity, "frozen": True},
@@ -141,19 +142,19 @@ def tables(size: int) -> dict[str, list[Row]]:
                 )
                 for connectivity in ("parts", "shared", "learned")
             ),
-            Row("learned connectivity, end to end", "gcn", gcn, looks=CLEAN_AND_OCCLUDED),
+            ComparisonRow("learned connectivity, end to end", "gcn", gcn, looks=CLEAN_AND_OCCLUDED),
         ],
         "rht-modules": [
-            Row("backbone", "rht", rht | {"encoder": False, "soft": False, "hard": False}),
-            Row("+ encoder", "rht", rht | {"soft": False, "hard": False}),
-            Row("+ soft", "rht", rht | {"hard": False, "multiscale": False}),
-            Row("+ soft, multi-scale", "rht", rht | {"hard": False}),
-            Row("+ hard, multi-scale", "rht", rht | {"soft": False}),
-            Row("+ both, multi-scale (rht)", "rht", rht),
-            Row("rht without boundaries", "rht", rht | {"boundaries": False}),
+            ComparisonRow("backbone", "rht", rht | {"encoder": False, "soft": False, "hard": False}),
+            ComparisonRow("+ encoder", "rht", rht | {"soft": False, "hard": False}),
+            ComparisonRow("+ soft", "rht", rht | {"hard": False, "multiscale": False}),
+            ComparisonRow("+ soft, multi-scale", "rht", rht | {"hard": False}),
+            ComparisonRow("+ hard, multi-scale", "rht", rht | {"soft": False}),
+            ComparisonRow("+ both, multi-scale (rht)", "rht", rht),
+            ComparisonRow("rht without boundaries", "rht", rht | {"boundaries": False}),
         ],
         "rht-references": [
-            Row(
+            ComparisonRow(
                 "rht",
                 "rht",
                 rht,
@@ -184,10 +185,10 @@ class Occluded:
 class Comparison:
     """Runs and figures in one folder."""
 
-    def __init__(self, base: Recipe, shape: Mapping[str, Any], out: Path, data: Dataset) -> None:
+    def __init__(self, base: TrainingRecipe, shape: Mapping[str, Any], out: Path, data: Dataset) -> None:
         self._base, self._shape, self._out, self._data = base, shape, out, data
 
-    def figure(self, row: Row, look: str, report: Callable[[str], None]) -> dict[str, float]:
+    def figure(self, row: ComparisonRow, look: str, report: Callable[[str], None]) -> dict[str, float]:
         """The figures of one cell, measured if they are not known yet."""
         how, path = dict(row.looks[look]), self._out / row.run / "figures.json"
         figures: dict[str, dict[str, float]] = json.loads(path.read_text()) if path.exists() else {}
@@ -201,7 +202,7 @@ class Comparison:
     def _config(self, system: str, knobs: Mapping[str, Any]) -> Any:
         return make_config(system, {**self._shape, **knobs})
 
-    def _train(self, row: Row, report: Callable[[str], None]) -> None:
+    def _train(self, row: ComparisonRow, report: Callable[[str], None]) -> None:
         done = self._out / row.run / CHECKPOINT
         if done.exists() and load_run(done)[1]["step"] >= self._base.steps:
             return
@@ -209,7 +210,7 @@ class Comparison:
         recipe = replace(self._base, model=self._config(row.system, row.knobs), start=start)
         train(recipe, self._out / row.run, report=lambda line: report(f"{row.name}: {line}"))
 
-    def _measure(self, row: Row, how: dict[str, Any]) -> dict[str, float]:
+    def _measure(self, row: ComparisonRow, how: dict[str, Any]) -> dict[str, float]:
         shrink, occluded = how.pop("shrink", 0.0), how.pop("occluded", False)
         system = how.pop("as", row.system)
         weights = load_weights(self._out / row.run / CHECKPOINT)
@@ -247,7 +248,7 @@ def size_of(network: System, engine: TorchEngine) -> dict[str, float]:
     }
 
 
-def table(name: str, rows: list[Row], comparison: Comparison, report: Callable[[str], None]) -> str:
+def table(name: str, rows: list[ComparisonRow], comparison: Comparison, report: Callable[[str], None]) -> str:
     """One table as Markdown. Rows of one name share a line."""
     cells: dict[str, dict[str, str]] = {}
     for row in rows:
@@ -279,7 +280,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1, help="(default: %(default)s)")
     parser.add_argument("--device", default="cpu", help="(default: %(default)s)")
     args = parser.parse_args()
-    base = Recipe(
+    base = TrainingRecipe(
         data=(args.data,),
         init=args.init,
         steps=args.steps,

@@ -130,6 +130,7 @@ def _number(file: Path) -> int:
 
 
 def _load_mat(file: Path) -> dict[str, Any]:
+    # Slow to import; two formats need it.
     from scipy.io import loadmat
     from scipy.io.matlab import MatReadError
 
