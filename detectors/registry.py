@@ -112,6 +112,13 @@ def load_detector(
         UsageError: For a name that there is not, or an option that this detector does not take.
         ModelError: Where its model file is absent or damaged.
         MissingExtraError: Where its package is not installed.
+
+    Examples:
+        >>> import vtrack
+        >>> detector = vtrack.load_detector()
+        >>> frame = next(vtrack.track("samples/sample.mp4")).frame
+        >>> len(detector.detect([frame])[0])
+        1
     """
     path = None if model_path is None else Path(model_path)
     options = {"model_path": path, "size": size, "threshold": threshold, "small_faces": small_faces}

@@ -1,8 +1,11 @@
 """The whole product as one sentence: frames come from a source, faces in them are detected, tracked, cropped,
 landmarked, smoothed, and go to sinks.
 
-    for result in track("input.mp4", parts="eyes,lips"):
-        print(result.time, [face.id for face in result.faces])
+    with open_source("input.mp4") as source:
+        for result in Pipeline(Settings("eyes,lips")).results(source):
+            print(result.time, [face.id for face in result.faces])
+
+What Python programs call is built on it: `vtrack.pipelines.track`, `tracker` and `run`.
 """
 
 from __future__ import annotations
@@ -12,22 +15,19 @@ import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
 from vtrack.detectors import load_detector
 from vtrack.detectors.own import own_detector
-from vtrack.errors import UsageError
 from vtrack.models import load_model
 from vtrack.models.own import own_model
 from vtrack.pipelines.measures.measurer import Measurer
 from vtrack.pipelines.outputs.base import Sink
-from vtrack.pipelines.settings import InputSettings, Settings
+from vtrack.pipelines.settings import Settings
 from vtrack.pipelines.smoothing.smoother import Smoother
 from vtrack.pipelines.sources.base import Source
-from vtrack.pipelines.sources.open import open_source
 from vtrack.pipelines.sources.scene_cuts import mark_cuts
 from vtrack.pipelines.tracking.follower import TrackedFrame
 from vtrack.pipelines.tracking.landmarks import Landmarker, Sighting, unique_points
@@ -43,8 +43,8 @@ _DEPTH = 32
 """Frames that wait between two threads at most."""
 
 
-class Results(Protocol):
-    """Whatever makes results of a source."""
+class ResultMaker(Protocol):
+    """Whatever makes results of a source: a pipeline, or what reads results that were kept."""
 
     spent: float
     """Seconds of work that went into them before."""
@@ -146,42 +146,24 @@ def smoother_of(settings: Settings) -> Smoother:
     return Smoother(settings.known, settings.smooth, settings.strength, settings.strengths)
 
 
-def track(
-    source: str | Path | Source,
-    parts: Sequence[str] | Query = Settings.parts,
-    *,
-    start: float | None = InputSettings.start,
-    stop: float | None = InputSettings.stop,
-    every: int = InputSettings.every,
-    **settings: Any,
-) -> Iterator[FrameResult]:
-    """Track faces through a video, lazily: one result for each frame, in order.
-
-    `source` is a file, folder, pattern or address, or an opened `Source`; `parts` are named as on the command line.
-    `start` and `stop` (seconds) and `every` (frames) choose what of it is read. For what else there is see `Settings`:
-    `model`, `detector`, `device`, `engine`, `smooth`, `strength`, `max_faces`, `detect_every`.
-
-    Raises `UsageError` at once for arguments that cannot be, `SourceError` on the first frame for what cannot be read.
-    """
-    selection = InputSettings(start=start, stop=stop, every=every)
-    if isinstance(source, Source) and selection.changed():
-        raise UsageError("an opened source brings its own start, stop and every; give them to open_source")
-    return _track(source, Settings(parts, **settings).check_used(), selection)
-
-
-def _track(source: str | Path | Source, settings: Settings, selection: InputSettings) -> Iterator[FrameResult]:
-    with source if isinstance(source, Source) else open_source(source, **vars(selection)) as opened:
-        yield from Pipeline(settings).results(opened)
-
-
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What a run did."""
+    """What a run did.
+
+    Examples:
+        >>> import vtrack
+        >>> summary = vtrack.run("samples/sample.mp4", parts="eyes", stop=0.5, csv="eyes.csv")
+        >>> summary.frames, summary.frames_with_faces, summary.tracks, summary.interrupted
+        (15, 15, 1, False)
+    """
 
     frames: int
+    """Frames that were read."""
     frames_with_faces: int
     tracks: int
+    """Faces, counted by their ids."""
     seconds: float
+    """From the first frame to the last output."""
     damaged: int
     """Packets or images of the source that could not be decoded."""
     interrupted: bool
@@ -196,9 +178,16 @@ class Summary:
         """Frames per second of work."""
         return self.frames / self.seconds if self.seconds else 0.0
 
+    def __repr__(self) -> str:
+        tracks = f"{self.tracks} track{'s' * (self.tracks != 1)}"
+        facts = [f"{self.frames} frames", f"{self.frames_with_faces} with faces", tracks]
+        facts += [f"{self.seconds:.1f} s", f"{self.fps:.1f} fps"]
+        facts += [f"{self.damaged} damaged parts skipped"] * bool(self.damaged) + ["interrupted"] * self.interrupted
+        return f"Summary({', '.join(facts)})"
 
-def run(
-    pipeline: Results,
+
+def send(
+    pipeline: ResultMaker,
     source: Source,
     sinks: Sequence[Sink],
     *,

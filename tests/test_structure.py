@@ -20,6 +20,7 @@ ROOMS = ("vtrack", "detectors", "filters", "pipelines")
 FLOORS = (
     ("_version", "errors", "runtime"),
     ("imaging", "parts"),
+    ("measures",),
     ("types", "options"),
     ("anchors", "filters"),
     ("text", "layouts"),

@@ -16,29 +16,115 @@ from typing import TYPE_CHECKING, Any
 from vtrack._version import __version__ as __version__
 
 if TYPE_CHECKING:
+    from vtrack.detectors.registry import load_detector as load_detector
+    from vtrack.errors import DataError as DataError
+    from vtrack.errors import MissingExtraError as MissingExtraError
+    from vtrack.errors import ModelError as ModelError
+    from vtrack.errors import NameNotAskedError as NameNotAskedError
+    from vtrack.errors import QueryError as QueryError
+    from vtrack.errors import SinkError as SinkError
+    from vtrack.errors import SourceError as SourceError
+    from vtrack.errors import UsageError as UsageError
     from vtrack.errors import VTrackError as VTrackError
-    from vtrack.pipelines.pipeline import track as track
+    from vtrack.measures import Measures as Measures
+    from vtrack.models import load_model as load_model
+    from vtrack.pipelines.outputs.drawing.draw import draw as draw
+    from vtrack.pipelines.outputs.tables.read import read_table as read_table
+    from vtrack.pipelines.outputs.tables.table import Table as Table
+    from vtrack.pipelines.pipeline import Summary as Summary
+    from vtrack.pipelines.results import Results as Results
+    from vtrack.pipelines.run import run as run
+    from vtrack.pipelines.sources.base import Source as Source
+    from vtrack.pipelines.sources.base import SourceInfo as SourceInfo
+    from vtrack.pipelines.sources.open import open_source as open_source
+    from vtrack.pipelines.track import track as track
+    from vtrack.pipelines.tracker import Tracker as Tracker
+    from vtrack.query import parse_query as parse_query
+    from vtrack.types import Detections as Detections
+    from vtrack.types import Detector as Detector
     from vtrack.types import Face as Face
     from vtrack.types import Frame as Frame
     from vtrack.types import FrameResult as FrameResult
+    from vtrack.types import LandmarkModel as LandmarkModel
+    from vtrack.types import Prediction as Prediction
     from vtrack.types import Query as Query
 
-_HOMES = {
-    "track": "vtrack.pipelines.pipeline",
-    "VTrackError": "vtrack.errors",
-    "Face": "vtrack.types",
-    "Frame": "vtrack.types",
-    "FrameResult": "vtrack.types",
-    "Query": "vtrack.types",
-}
+__all__ = [
+    "DataError",
+    "Detections",
+    "Detector",
+    "Face",
+    "Frame",
+    "FrameResult",
+    "LandmarkModel",
+    "Measures",
+    "MissingExtraError",
+    "ModelError",
+    "NameNotAskedError",
+    "Prediction",
+    "Query",
+    "QueryError",
+    "Results",
+    "SinkError",
+    "Source",
+    "SourceError",
+    "SourceInfo",
+    "Summary",
+    "Table",
+    "Tracker",
+    "UsageError",
+    "VTrackError",
+    "__version__",
+    "draw",
+    "load_detector",
+    "load_model",
+    "open_source",
+    "parse_query",
+    "read_table",
+    "run",
+    "track",
+]
 
-__all__ = ["__version__", *_HOMES]  # noqa: PLE0604
+_HOMES = {
+    "vtrack.detectors.registry": ("load_detector",),
+    "vtrack.errors": (
+        *(
+            "DataError",
+            "MissingExtraError",
+            "ModelError",
+            "NameNotAskedError",
+            "QueryError",
+            "SinkError",
+            "SourceError",
+        ),
+        *("UsageError", "VTrackError"),
+    ),
+    "vtrack.measures": ("Measures",),
+    "vtrack.models": ("load_model",),
+    "vtrack.pipelines.outputs.drawing.draw": ("draw",),
+    "vtrack.pipelines.outputs.tables.read": ("read_table",),
+    "vtrack.pipelines.outputs.tables.table": ("Table",),
+    "vtrack.pipelines.pipeline": ("Summary",),
+    "vtrack.pipelines.results": ("Results",),
+    "vtrack.pipelines.run": ("run",),
+    "vtrack.pipelines.sources.base": ("Source", "SourceInfo"),
+    "vtrack.pipelines.sources.open": ("open_source",),
+    "vtrack.pipelines.track": ("track",),
+    "vtrack.pipelines.tracker": ("Tracker",),
+    "vtrack.query": ("parse_query",),
+    "vtrack.types": (
+        *("Detections", "Detector", "Face", "Frame", "FrameResult", "LandmarkModel", "Prediction", "Query"),
+    ),
+}
+_HOME = {name: module for module, names in _HOMES.items() for name in names}
+"""The module of each public name, imported when the name is first used; a test compares it with the imports above."""
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name not in _HOME:
         raise AttributeError(f"module 'vtrack' has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOMES[name]), name)
+    globals()[name] = value = getattr(importlib.import_module(_HOME[name]), name)
+    return value
 
 
 def __dir__() -> list[str]:

@@ -46,7 +46,23 @@ class _Places:
 
 
 def parse_query(text: str) -> Query:
-    """The points that a text asks for."""
+    """Make a query of text.
+
+    Args:
+        text: Parts, groups and layouts, each perhaps with a count or positions: `eyes,lips:40`, `jaw@0.25..0.75:12`.
+
+    Returns:
+        The points, each once, in the order of the text.
+
+    Raises:
+        QueryError: A name that does not exist, or text that cannot be read; the message says where.
+        MissingExtraError: Free text in quotes, without the extra that reads it.
+
+    Examples:
+        >>> import vtrack
+        >>> vtrack.parse_query("left_eye@0,0.5,lips:10")
+        Query(12 points: left_eye:2, outer_lip:6, inner_lip:4)
+    """
     points: dict[Point, None] = {}
     start = 0
     while True:

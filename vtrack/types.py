@@ -6,7 +6,7 @@ of the top-left pixel at (0, 0). Boxes are `x, y, w, h`. Time is in seconds and 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Protocol, runtime_checkable
@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from vtrack.errors import NameNotAskedError
 from vtrack.imaging.planes import Pixels, Planes
+from vtrack.measures import Measures
 from vtrack.parts import GROUPS, nearest
 
 Array = npt.NDArray[np.generic]
@@ -41,7 +42,15 @@ def _check_shape(name: str, array: Array, *shape: int | None) -> None:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Frame:
-    """One decoded picture and the moment it is shown."""
+    """One decoded picture and the moment it is shown.
+
+    Examples:
+        >>> from fractions import Fraction
+        >>> import numpy as np
+        >>> import vtrack
+        >>> vtrack.Frame(np.zeros((240, 320, 3), np.uint8), index=3, pts=3, time_base=Fraction(1, 25))
+        Frame(index=3, time=0.120000, size=320x240)
+    """
 
     pixels: Pixels
     """Upright as displayed: (H, W, 3) RGB, or planes of it, out of which crops are cut faster."""
@@ -90,6 +99,12 @@ class Detections:
 
     A box is the tight box around the face's landmarks from brows to chin and ear to ear (the 68-point layout), whatever the
     detector's own convention was: every detector converts, so that crops do not depend on who found the face.
+
+    Examples:
+        >>> import numpy as np
+        >>> import vtrack
+        >>> vtrack.Detections(np.array([[40, 30, 90, 110]]), scores=np.array([0.9]), angles=np.zeros(1))
+        Detections(1 face, scores=[0.9])
     """
 
     boxes: FloatArray
@@ -108,7 +123,8 @@ class Detections:
         return len(self.boxes)
 
     def __repr__(self) -> str:
-        return f"Detections({len(self)} faces, scores={[round(float(score), 3) for score in self.scores]})"
+        scores = [round(float(score), 3) for score in self.scores]
+        return f"Detections({len(self)} face{'s' * (len(self) != 1)}, scores={scores})"
 
     @classmethod
     def none(cls) -> Detections:
@@ -130,10 +146,10 @@ class Detector(Protocol):
         ...         return [vtrack.Detections(box, scores=np.ones(1), angles=np.zeros(1)) for box in boxes]
         >>> results = list(vtrack.track("samples/sample.mp4", stop=0.2, detector=Middle()))
         >>> [len(result.faces) for result in results]
-        [1, 1, 1, 1, 1]
+        [1, 1, 1, 1, 1, 1]
         >>> results = list(vtrack.track("samples/sample.mp4", stop=0.2, detector=lambda image: [(237, 173, 182, 182)]))
         >>> [len(result.faces) for result in results]
-        [1, 1, 1, 1, 1]
+        [1, 1, 1, 1, 1, 1]
     """
 
     name: str = "own"
@@ -155,7 +171,16 @@ class Detector(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """Which points are asked for: a list of (part, position along it)."""
+    """Which points are asked for: a list of (part, position along it). `parse_query` makes it of text.
+
+    Examples:
+        >>> import vtrack
+        >>> corners = vtrack.Query(parts=("left_eye", "left_eye"), positions=(0.0, 0.5))
+        >>> corners.names
+        ('left_eye_0', 'left_eye_1')
+        >>> corners + vtrack.parse_query("jaw:5")
+        Query(7 points: left_eye:2, jaw:5)
+    """
 
     parts: tuple[str, ...]
     """Name of the part of each point."""
@@ -200,7 +225,14 @@ class Query:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Prediction:
-    """What a landmark model says of a batch of crops. Crop coordinates are 0..1 over the crop and may lie outside."""
+    """What a landmark model says of a batch of crops. Crop coordinates are 0..1 over the crop and may lie outside.
+
+    Examples:
+        >>> import numpy as np
+        >>> import vtrack
+        >>> vtrack.Prediction(np.full((4, 10, 2), 0.5), sigma=np.full((4, 10), 0.1), presence=np.ones(4))
+        Prediction(4 crops, 10 points)
+    """
 
     points: FloatArray
     """(crops, points, 2) x, y in crop units."""
@@ -260,43 +292,6 @@ class LandmarkModel(Protocol):
             Points, their standard deviations and the presence of a face, all in crop units.
         """
         ...
-
-
-@dataclass(frozen=True, eq=False, slots=True, repr=False)
-class Measures(Mapping[str, float]):
-    """The measures of one face in one frame, by name: eye opening, blinks, head turn and the like. Read-only.
-
-    Examples:
-        >>> import vtrack
-        >>> result = next(vtrack.track("samples/sample.mp4", measures=True))
-        >>> face = result.faces[0]
-        >>> sorted(face.measures)[:3]
-        ['blink', 'blinks', 'left_brow_raise']
-        >>> 0 < face.measures["left_eye_open"] < 1
-        True
-    """
-
-    names: tuple[str, ...]
-    array: FloatArray
-    """(measures,) the values, in the order of `names`."""
-
-    def __post_init__(self) -> None:
-        _check_shape("measures", self.array, len(self.names))
-
-    def __getitem__(self, name: str) -> float:
-        if name not in self.names:
-            see = f"the measures are {', '.join(self.names)}"
-            raise NameNotAskedError(f"there is no measure {name!r}; {nearest(name, self.names, see=see)}")
-        return float(self.array[self.names.index(name)])
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.names)
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-    def __repr__(self) -> str:
-        return f"Measures({', '.join(f'{name}={value:.4g}' for name, value in self.items())})"
 
 
 @dataclass(frozen=True, eq=False, slots=True)

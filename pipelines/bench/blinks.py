@@ -10,7 +10,7 @@ import numpy as np
 
 from vtrack.errors import DataError
 from vtrack.pipelines.measures.events import Counts, Interval, compare, intervals
-from vtrack.pipelines.pipeline import track
+from vtrack.pipelines.track import track
 from vtrack.types import Face, FloatArray, FrameResult, LandmarkModel
 
 SLACK = 0.2

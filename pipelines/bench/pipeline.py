@@ -11,7 +11,7 @@ from pathlib import Path
 from vtrack._version import __version__
 from vtrack.pipelines.bench.measurement import print_measurement
 from vtrack.pipelines.outputs.open import make_sinks
-from vtrack.pipelines.pipeline import Pipeline, run
+from vtrack.pipelines.pipeline import Pipeline, send
 from vtrack.pipelines.settings import InputSettings, OutputSettings, Settings
 from vtrack.pipelines.sources.open import open_source
 from vtrack.types import FrameResult
@@ -39,7 +39,7 @@ def main() -> None:
         outputs = {"csv": Path(folder, "table.csv")} | ({"video": Path(folder, "video.mp4")} if args.video else {})
         sinks = make_sinks(outputs, OutputSettings(outputs=tuple(outputs)), settings.query, source)
         cpu_start = time.process_time()
-        summary = run(pipeline, source, sinks, progress=count, pixels=args.video)
+        summary = send(pipeline, source, sinks, progress=count, pixels=args.video)
         cpu = time.process_time() - cpu_start
     model = pipeline.card
     print_measurement(

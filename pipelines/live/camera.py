@@ -64,7 +64,7 @@ class DeviceCamera(Camera):
     """A camera of this machine, given by its number or its `/dev/video` file."""
 
     def __init__(self, device: str) -> None:
-        self.name = f"camera {device}"
+        self.device, self.name = device, f"camera {device}"
         self._capture = cv2.VideoCapture(int(device) if device.isdecimal() else device)
         if not self._capture.isOpened():
             raise SourceError(

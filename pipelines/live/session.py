@@ -13,11 +13,9 @@ import numpy as np
 
 from vtrack.pipelines.live.capture import Capture
 from vtrack.pipelines.live.latest import Latest
-from vtrack.pipelines.pipeline import Finish, Pipeline, as_result, only, smoother_of
+from vtrack.pipelines.online import OnlineTracker
+from vtrack.pipelines.pipeline import Pipeline, only
 from vtrack.pipelines.settings import Settings
-from vtrack.pipelines.sources.scene_cuts import mark_cuts
-from vtrack.pipelines.tracking.landmarks import Landmarker
-from vtrack.pipelines.tracking.online import OnlineFollower
 from vtrack.types import Face, FrameResult, Query
 
 
@@ -76,25 +74,13 @@ class LiveSession:
     def results(self) -> Iterator[LiveResult]:
         """Yield a result for each frame that was not skipped, until the capture ends."""
         settings, shown, recorded = self._current_settings()
-        pipeline = self.pipeline
-        follower = OnlineFollower(
-            pipeline.detector,
-            Landmarker(pipeline.model, settings.asked),
-            max_faces=settings.max_faces,
-            detect_every=settings.detect_every,
-        )
-        smoother, finish = smoother_of(settings), Finish(settings)
-        with closing(follower.follow(mark_cuts(self.capture))) as followed:
-            for frame, sightings in followed:
-                for smooth in smoother.push(as_result(frame, sightings, follower.landmarker.query)):
-                    result = finish(smooth)
-                    yield LiveResult(_points_from(result, len(recorded), shown), only(result, recorded))
+        with closing(OnlineTracker(self.pipeline, settings)) as tracker:
+            for frame in self.capture:
+                result = tracker.step(frame)
+                yield LiveResult(_points_from(result, len(recorded), shown), only(result, recorded))
                 if self._changed:
                     settings, shown, recorded = self._current_settings()
-                    # Tracks know faces by their anchors, which are part of every query, so ids stay the same.
-                    follower.landmarker.close()
-                    follower.landmarker = Landmarker(pipeline.model, settings.asked)
-                    smoother, finish = smoother_of(settings), finish.renewed(settings)
+                    tracker.change(settings)
 
     def _current_settings(self) -> tuple[Settings, Query, Query]:
         self._changed = False

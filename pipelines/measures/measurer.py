@@ -6,11 +6,12 @@ from dataclasses import replace
 
 import numpy as np
 
+from vtrack.measures import Measures
 from vtrack.pipelines.measures.blinks import BlinkDetector
 from vtrack.pipelines.measures.head_pose import head_pose
 from vtrack.pipelines.measures.points import MEASURE_QUERY, MEASURES
 from vtrack.pipelines.measures.shapes import brow_raise, eye_opening, mouth_opening, smile_width
-from vtrack.types import FloatArray, FrameResult, Measures, Query
+from vtrack.types import FloatArray, FrameResult, Query
 
 _MEMORY = 60.0
 """Seconds for which the blinks of a missing face are remembered."""

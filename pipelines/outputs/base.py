@@ -156,7 +156,9 @@ def check_outputs(paths: Sequence[str | Path], *, source: str | Path | None = No
     existing = [str(path) for path in outputs if path.exists()]
     if existing and not overwrite:
         verb = "exists" if len(existing) == 1 else "exist"
-        raise SinkError(f"{', '.join(existing)} {verb} already; add --overwrite or choose another path")
+        raise SinkError(
+            f"{', '.join(existing)} {verb} already; add --overwrite (overwrite=True in Python) or choose another path"
+        )
     for folder in dict.fromkeys(path.parent for path in outputs):
         try:
             # Creating a file is the only reliable test: permissions, read-only mounts and quotas all fail here.

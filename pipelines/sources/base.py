@@ -19,7 +19,14 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class SourceInfo:
-    """Facts about a source that are known before its frames are read; None where unknown."""
+    """Facts about a source that are known before its frames are read; None where unknown.
+
+    Examples:
+        >>> import vtrack
+        >>> info = vtrack.open_source("samples/sample.mp4").info
+        >>> info.size, info.frames, info.duration, float(info.average_rate)
+        ((640, 480), 270, 9.0, 30.0)
+    """
 
     name: str
     """Short name for messages and tables: the file's name, or the address without its password."""

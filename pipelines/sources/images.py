@@ -55,7 +55,7 @@ class ImageSequence(Source):
     def __init__(
         self,
         name: str | Path,
-        images: Iterable[Path | ImageArray],
+        images: Iterable[str | Path | ImageArray],
         selection: Selection,
         fps: float = InputSettings.fps,
         times: Iterable[float] | None = None,
@@ -108,7 +108,7 @@ class ImageSequence(Source):
 
     def _selected(
         self, images: Iterable[Any], times: Iterable[float] | None
-    ) -> Iterator[tuple[int, int, Path | ImageArray]]:
+    ) -> Iterator[tuple[int, int, str | Path | ImageArray]]:
         """Yield index, timestamp and image of those of the selection."""
         start, stop, every = self.selection.start, self.selection.stop, self.selection.every
         moments = None if times is None else _timestamps(times)
@@ -128,7 +128,7 @@ class ImageSequence(Source):
     def _next(self) -> Frame | None:
         """Return the next image that can be decoded."""
         for index, pts, image in self._remaining:
-            pixels = read_image(image) if isinstance(image, Path) else _checked(image, index)
+            pixels = read_image(Path(image)) if isinstance(image, str | Path) else check_image(image, index)
             if pixels is not None:
                 return Frame(pixels, index, pts, self._time_base)
             self._damaged += 1
@@ -176,8 +176,8 @@ def _timestamps(times: Iterable[float]) -> Iterator[int]:
         yield pts
 
 
-def _checked(image: Any, index: int) -> ImageArray:
-    """Return an image given as an array, as the pipeline reads it."""
+def check_image(image: Any, index: int) -> ImageArray:
+    """Return an image given as an array, as the pipeline reads it; raises `UsageError` for what is no RGB image."""
     if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         kind = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
         raise UsageError(f"images are uint8 RGB arrays of shape (height, width, 3); image {index} is {kind}")

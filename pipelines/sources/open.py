@@ -1,16 +1,24 @@
-"""`open_source`: chooses the source for a path, a folder, a pattern or a network address."""
+"""`open_source`: chooses the source for a path, a folder, a pattern, a network address, or images in memory."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
-from vtrack.errors import SourceError
+import numpy as np
+
+from vtrack.errors import SourceError, UsageError
 from vtrack.pipelines.settings import InputSettings, Selection
 from vtrack.pipelines.sources.base import Source
 from vtrack.pipelines.sources.images import ImageSequence
 from vtrack.pipelines.sources.video import VideoFile
+from vtrack.types import ImageArray
 
+Readable = str | Path | ImageArray | Iterable[str | Path | ImageArray] | Source
+"""What frames can be read from: a file, folder, pattern or address; an image or a stack of them; image files or images, in a
+list or from a generator; a source."""
 IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 VIDEO_SUFFIXES = frozenset(
     {".3gp", ".avi", ".flv", ".gif", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts"}
@@ -20,26 +28,30 @@ NETWORK_SCHEMES = frozenset({"http", "https", "rtmp", "rtmps", "rtp", "rtsp", "r
 
 
 def open_source(
-    source: str | Path,
+    source: Readable,
     *,
     start: float | None = InputSettings.start,
     stop: float | None = InputSettings.stop,
     every: int = InputSettings.every,
     fps: float = InputSettings.fps,
+    times: Iterable[float] | None = None,
     timeout: float = 15,
     hwaccel: str = InputSettings.hwaccel,
 ) -> Source:
-    """Open a video file, network address, image, folder of images or glob pattern of images.
+    """Open a video file, network address, folder or glob pattern of images, or images in memory.
 
     Frames are upright, RGB and of one size, and carry the decoder's timestamps. Data that cannot be decoded is skipped
     and counted in `Source.damaged`.
 
     Args:
-        source: Path of a file or folder, glob pattern, or address such as `rtsp://camera/1`.
+        source: Path of a file or folder, glob pattern, or address such as `rtsp://camera/1`; a (height, width, 3) `uint8` RGB
+            array or a (frames, height, width, 3) stack of them; a list or generator of image files or such arrays. A
+            `Source` is returned as it is.
         start: First time to read, in seconds on the source's own clock (the table's `time_s`).
         stop: End in seconds, excluded.
         every: Read every n-th frame, counted from the first one read.
-        fps: Frames per second of image sequences, which have no clock.
+        fps: Frames per second of images, which have no clock.
+        times: Seconds at which the images are displayed, instead of `fps`; finite and growing, one for each image.
         timeout: Seconds that a network source may stay silent.
         hwaccel: Hardware decoder, such as cuda (NVDEC), qsv or videotoolbox, where PyAV is built with it; "none" decodes
             on the CPU.
@@ -48,15 +60,34 @@ def open_source(
         An opened source; use it as a context manager.
 
     Raises:
-        UsageError: The selection or `hwaccel` is invalid.
+        UsageError: An argument is invalid or does not apply, the times do not grow, or an image is not `uint8` RGB.
         SourceError: There is nothing to read; the message says why in one line.
 
-    Example:
-        with open_source("input.mp4", start=2, stop=8, every=2) as source:
-            for frame in source:
-                print(frame.index, frame.time)
+    Examples:
+        >>> import vtrack
+        >>> with vtrack.open_source("samples/sample.mp4", start=0.1, stop=0.3, every=2) as source:
+        ...     for frame in source:
+        ...         print(frame)
+        Frame(index=3, time=0.100000, size=640x480)
+        Frame(index=5, time=0.166667, size=640x480)
+        Frame(index=7, time=0.233333, size=640x480)
     """
     selection = Selection(start=start, stop=stop, every=every)
+    if isinstance(source, Source):
+        if selection != Selection() or times is not None or fps != InputSettings.fps:
+            raise UsageError("a source has its own start, stop, every and times; give them where it is made")
+        return source
+    if not isinstance(source, str | Path):
+        return _images_of(source, selection, fps, times)
+    if times is not None:
+        raise UsageError(
+            "times are for images in memory or in a list; files, folders and addresses have their own or take fps"
+        )
+    return _open_path(source, selection, fps, timeout, hwaccel)
+
+
+def _open_path(source: str | Path, selection: Selection, fps: float, timeout: float, hwaccel: str) -> Source:
+    """Open what a path, pattern or address names."""
     if is_address(source):
         return VideoFile(str(source), selection, timeout, hwaccel)
     path = Path(source)
@@ -71,6 +102,30 @@ def open_source(
     if path.exists():
         raise SourceError(f"{path}: not a file or folder")
     raise SourceError(f"{path}: no such file or folder")
+
+
+def _images_of(images: Any, selection: Selection, fps: float, times: Iterable[float] | None) -> ImageSequence:
+    """Open images in memory: an image, a stack, a list or a generator."""
+    if isinstance(images, np.ndarray):
+        if images.ndim not in (3, 4):
+            raise UsageError(
+                "images are uint8 RGB arrays of shape (height, width, 3), stacks (frames, height, width, 3); "
+                f"got {images.dtype} {images.shape}"
+            )
+        images = images[None] if images.ndim == 3 else images
+    elif not isinstance(images, Iterable) or isinstance(images, bytes | dict):
+        raise UsageError(
+            "a source is a path, an address, an image array, a list or generator of images, or a vtrack.Source (and for "
+            f"track a camera's number); got {images!r}"
+        )
+    if not isinstance(images, Sequence):
+        return ImageSequence("images", images, selection, fps, times)
+    for path in (Path(image) for image in images if isinstance(image, str | Path)):
+        if path.suffix.lower() in VIDEO_SUFFIXES:
+            raise SourceError(f"{path}: a video in a list of images; track one video at a time")
+        if not path.is_file():
+            raise SourceError(f"{path}: no such file")
+    return ImageSequence("images", images, selection, fps, times)
 
 
 def is_address(source: str | Path) -> bool:

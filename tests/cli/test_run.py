@@ -20,8 +20,8 @@ import pytest
 import vtrack
 from tests.clips import damage, write_clip, write_joined
 from vtrack.cli.main import FAILED, INTERRUPTED, OK, main
-from vtrack.cli.run import default_output
 from vtrack.models import load_model
+from vtrack.pipelines.outputs.paths import default_output
 from vtrack.pipelines.sources.open import open_source
 
 ROOT = Path(__file__).parents[2]

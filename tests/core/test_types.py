@@ -9,9 +9,10 @@ import pytest
 
 from tests.pipelines.results import make_face, make_result
 from vtrack.errors import NameNotAskedError, QueryError, VTrackError
+from vtrack.measures import Measures
 from vtrack.pipelines.measures.points import MEASURES
 from vtrack.query import parse_query
-from vtrack.types import Detections, Measures, Prediction
+from vtrack.types import Detections, Prediction
 
 
 def test_points_by_part_and_by_group() -> None:

@@ -14,7 +14,7 @@ from tests.pipelines.toys import ToyDetector, ToyFace, ToyModel, painter, true_p
 from vtrack.detectors.own import own_detector
 from vtrack.errors import UsageError
 from vtrack.models.own import own_model
-from vtrack.pipelines.pipeline import track
+from vtrack.pipelines.track import track
 from vtrack.types import Detections, Detector, Frame, ImageArray, LandmarkModel, Prediction, Query
 
 QUERY = Query(("jaw", "left_eye"), (0.5, 0.5))

@@ -22,7 +22,7 @@ from vtrack.pipelines.bench.measurement import peak_mb
 from vtrack.pipelines.outputs.drawing.drawing import Drawing
 from vtrack.pipelines.sources.open import open_source
 from vtrack.pipelines.outputs.tables.csv import WideTable
-from vtrack.pipelines.pipeline import Pipeline, run
+from vtrack.pipelines.pipeline import Pipeline, send
 from vtrack.pipelines.settings import Settings
 from vtrack.pipelines.outputs.video import VideoSink
 from tests.pipelines.toys import ToyDetector, ToyModel
@@ -35,7 +35,7 @@ with open_source(clip, stop=frames / 25) as source:
     sinks = [WideTable(folder / "table.csv", query)]
     if video:
         sinks.append(VideoSink(folder / "video.mp4", source=clip, draw=Drawing(query, ["points", "curves"])))
-    summary = run(pipeline, source, sinks, pixels=video)
+    summary = send(pipeline, source, sinks, pixels=video)
 assert (summary.frames, summary.tracks) == (frames, 2), summary
 print(peak_mb())
 """

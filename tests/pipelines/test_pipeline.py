@@ -14,11 +14,12 @@ from tests.clips import write_clip
 from tests.pipelines.toys import ToyDetector, ToyFace, ToyModel, painter, true_points
 from vtrack.errors import SourceError, UsageError
 from vtrack.pipelines.outputs.tables.csv import WideTable
-from vtrack.pipelines.pipeline import Pipeline, run, track
+from vtrack.pipelines.pipeline import Pipeline, send
 from vtrack.pipelines.settings import Selection, Settings
 from vtrack.pipelines.smoothing.smoother import Smoother
 from vtrack.pipelines.sources.base import Source
 from vtrack.pipelines.sources.open import open_source
+from vtrack.pipelines.track import track
 from vtrack.types import Frame, FrameResult, ImageArray, Prediction, Query
 
 QUERY = Query(("jaw", "left_eye"), (0.5, 0.5))
@@ -106,7 +107,7 @@ def test_wrong_arguments_fail_at_once(clip: Path) -> None:
         follow(clip, max_faces=0)
     with pytest.raises(UsageError, match="detect_every must be 0 to 1 seconds"):
         follow(clip, detect_every=10)
-    with open_source(clip) as source, pytest.raises(UsageError, match="brings its own start"):
+    with open_source(clip) as source, pytest.raises(UsageError, match="has its own start"):
         follow(source, start=1.0)  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="no smoothing 'very'; choose from rts"):
         follow(clip, smooth="very")
@@ -190,7 +191,7 @@ def test_an_error_of_any_stage_ends_the_run_and_leaves_nothing(clip: Path, tmp_p
     ]
     for pipeline, source, sink, message in cases:
         with source, pytest.raises((OSError, RuntimeError), match=message):
-            run(pipeline, source, [sink])
+            send(pipeline, source, [sink])
         assert list(tmp_path.iterdir()) == []
 
 
@@ -204,7 +205,7 @@ def test_a_stop_keeps_what_was_done(clip: Path, tmp_path: Path) -> None:
 
     with open_source(clip) as source:
         table = WideTable(tmp_path / "table.csv", QUERY)
-        summary = run(Pipeline(settings()), source, [table], stop=stop, progress=progress)
+        summary = send(Pipeline(settings()), source, [table], stop=stop, progress=progress)
     assert summary.interrupted
     assert 20 < summary.frames < 60
     rows = (tmp_path / "table.csv").read_text().splitlines()
@@ -216,12 +217,12 @@ def test_an_interrupt_without_a_stop_event_is_not_swallowed(clip: Path, tmp_path
         raise KeyboardInterrupt
 
     with open_source(clip) as source, pytest.raises(KeyboardInterrupt):
-        run(Pipeline(settings()), source, [], progress=progress)
+        send(Pipeline(settings()), source, [], progress=progress)
 
 
 def test_summary_counts(clip: Path) -> None:
     with open_source(clip) as source:
-        summary = run(Pipeline(settings()), source, [])
+        summary = send(Pipeline(settings()), source, [])
     assert (summary.frames, summary.frames_with_faces, summary.tracks, summary.damaged) == (60, 50, 1, 0)
     assert not summary.interrupted
     assert summary.fps == pytest.approx(60 / summary.seconds)

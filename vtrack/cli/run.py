@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from vtrack.cli.options import add_config_option, add_options, chosen_options, make_settings, refuse
-from vtrack.errors import SinkError, UsageError
+from vtrack.errors import UsageError
 from vtrack.pipelines.registry import OUTPUTS
-from vtrack.pipelines.settings import InputSettings, OutputSettings, Settings, plain
+from vtrack.pipelines.settings import InputSettings, OutputSettings, Settings
 
 if TYPE_CHECKING:
     from vtrack.pipelines.pipeline import Summary
@@ -67,13 +65,10 @@ def run(args: argparse.Namespace) -> int:
     if all(getattr(args, name) for name in outputs):
         refuse(args, ["output"], "is the folder of outputs without a path, and each has one")
 
-    from vtrack.pipelines.outputs.base import check_outputs, write_sidecar
-    from vtrack.pipelines.outputs.open import make_sinks
-    from vtrack.pipelines.pipeline import Pipeline
-    from vtrack.pipelines.pipeline import run as send
+    from vtrack.pipelines.outputs.paths import make_folder
+    from vtrack.pipelines.run import record
     from vtrack.pipelines.sources.images import ImageSequence
     from vtrack.pipelines.sources.open import open_source
-    from vtrack.runtime.threads import interruptible
 
     with open_source(args.input, **vars(inputs)) as source:
         if "fps" in args.given and not isinstance(source, ImageSequence):
@@ -81,19 +76,11 @@ def run(args: argparse.Namespace) -> int:
         if "hwaccel" in args.given and isinstance(source, ImageSequence):
             raise UsageError(f"--hwaccel decodes video; {source.info.name} is images")
         if args.output is not None:
-            _make_folder(args.output)
-        check_outputs(list(outputs.values()), source=args.input, overwrite=args.overwrite)
-        sinks = make_sinks(outputs, output, settings.query, source, max_faces=settings.max_faces)
-        pipeline = Pipeline(settings)
-        with interruptible() as stop, _progress(source, args.quiet) as progress:
-            summary = send(pipeline, source, sinks, stop=stop, progress=progress, pixels="video" in outputs)
-    write_sidecar(
-        next(iter(outputs.values())),
-        options=plain(settings, inputs, output),
-        model=pipeline.card,
-        source=dataclasses.asdict(source.info),
-        counts=dataclasses.asdict(summary),
-    )
+            make_folder(args.output)
+        with _progress(source, args.quiet) as progress:
+            summary, pipeline = record(
+                settings, inputs, output, source, outputs, overwrite=args.overwrite, progress=progress
+            )
     if not args.quiet:
         print(describe(source.info.name, summary, outputs, pipeline.detector.name), file=sys.stderr)
     if summary.interrupted:
@@ -115,26 +102,14 @@ def run_values(args: argparse.Namespace) -> dict[str, Any]:
 
 def output_paths(args: argparse.Namespace, output: OutputSettings) -> dict[str, Path]:
     """The path of each output, by its name."""
+    from vtrack.pipelines.outputs.paths import default_output
+
     beside = default_output(args.input, args.output)
     asked = {name: getattr(args, name) or BESIDE for name in output.outputs}
     return {
         name: Path(path) if path != BESIDE else beside.with_name(beside.name + OUTPUTS[name].suffix)
         for name, path in asked.items()
     }
-
-
-def default_output(source: str, folder: Path | None) -> Path:
-    """Where outputs go, but for their suffix: beside the input, or in `folder`; for an address here."""
-    from vtrack.pipelines.sources.open import is_address
-
-    if is_address(source):
-        name, beside = Path(urlsplit(source).path).stem or "stream", Path()
-    else:
-        path = Path(source).absolute()
-        # A pattern stands for its folder.
-        path = path.parent if any(mark in path.name for mark in "*?[") and not path.exists() else path
-        name, beside = path.name if path.is_dir() else path.stem, path.parent
-    return (folder or beside) / f"{name}.vtrack"
 
 
 def describe(name: str, summary: Summary, outputs: dict[str, Path], detector: str) -> str:
@@ -154,13 +129,6 @@ def describe(name: str, summary: Summary, outputs: dict[str, Path], detector: st
 
 def _count(number: int, what: str) -> str:
     return f"{number} {what}" if number == 1 else f"{number} {what}s"
-
-
-def _make_folder(path: Path) -> None:
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise SinkError(f"cannot make the folder {path}: {error.strerror or error}") from error
 
 
 @contextmanager

@@ -97,10 +97,13 @@ def load_model(
         UsageError: An option does not exist or does not fit the others.
         MissingExtraError: The engine needs an extra that is not installed.
 
-    Example:
-        >>> model = load_model("fast", device="cpu")
-        >>> prediction = model.predict(crops, parse_query("eyes,lips"))
-        >>> prediction.points  # (crops, points, 2), 0..1 over each crop
+    Examples:
+        >>> import numpy as np
+        >>> import vtrack
+        >>> model = vtrack.load_model()
+        >>> crops = np.zeros((2, 3, model.input_size, model.input_size), np.uint8)
+        >>> model.predict(crops, vtrack.parse_query("eyes"))
+        Prediction(2 crops, 16 points)
     """
     if engine not in ENGINES:
         raise UsageError(f"there is no engine {engine!r}; choose from {', '.join(ENGINES)}")

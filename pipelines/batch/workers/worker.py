@@ -19,7 +19,7 @@ from vtrack.pipelines.batch.workers.pool import Report
 if TYPE_CHECKING:
     from vtrack.pipelines.batch.splitting.recording import Recording
     from vtrack.pipelines.batch.workers.model_server import Desk
-    from vtrack.pipelines.pipeline import Pipeline, Results
+    from vtrack.pipelines.pipeline import Pipeline, ResultMaker
 
 logger = logging.getLogger(__name__)
 
@@ -132,7 +132,7 @@ class Tracking:
                     report(count, expected)
         return recorder.recording()
 
-    def _do(self, tracker: Results, ledger: Ledger, video: Video, report: Report) -> Outcome | VTrackError:
+    def _do(self, tracker: ResultMaker, ledger: Ledger, video: Video, report: Report) -> Outcome | VTrackError:
         """One video. Wrong usage is no fault of the video: it is handed back, for the whole run to end."""
         facts: dict[str, Any] = {}
         with _warnings() as warnings:
@@ -174,10 +174,10 @@ class Tracking:
                     raise SinkError(f"{path.name} exists already at {self.store.address}; add --overwrite")
         ledger.begin(video)
 
-    def _track(self, tracker: Results, video: Video, facts: dict[str, Any], report: Report) -> Outcome:
+    def _track(self, tracker: ResultMaker, video: Video, facts: dict[str, Any], report: Report) -> Outcome:
         """Outputs of one video; adds to `facts` what is known of it."""
         from vtrack.pipelines.outputs.open import make_sinks
-        from vtrack.pipelines.pipeline import run
+        from vtrack.pipelines.pipeline import send
         from vtrack.pipelines.sources.open import open_source
 
         recipe, settings = self.recipe, self.recipe.settings
@@ -195,7 +195,7 @@ class Tracking:
 
             report(0, source.expected)
             sinks = make_sinks(outputs, recipe.output, settings.query, source, max_faces=settings.max_faces)
-            summary = run(tracker, source, sinks, progress=count, pixels="video" in outputs)
+            summary = send(tracker, source, sinks, progress=count, pixels="video" in outputs)
         if not unchanged(video, facts):
             raise SourceError(f"{video.source}: changed while it was read")
         seconds = summary.seconds + tracker.spent

@@ -43,9 +43,9 @@ def read_table(path: str | Path) -> Table:
         >>> summary = vtrack.run("samples/sample.mp4", parts="eyes", stop=0.2, csv="eyes.csv")
         >>> table = vtrack.read_table("eyes.csv")
         >>> table
-        Table(5 rows, 5 frames, 1 face, 16 points)
+        Table(6 rows, 6 frames, 1 face, 16 points)
         >>> table.meta["counts"]["frames"]
-        5
+        6
     """
     path = Path(path)
     readers: dict[str, Callable[[Path], tuple[list[str], Cells]]] = {

@@ -34,13 +34,13 @@ class Table:
         >>> import vtrack
         >>> table = vtrack.track("samples/sample.mp4", parts="eyes", stop=0.2).table()
         >>> table
-        Table(5 rows, 5 frames, 1 face, 16 points)
+        Table(6 rows, 6 frames, 1 face, 16 points)
         >>> table.to_numpy().shape  # frames, faces, points, (x, y)
-        (5, 1, 16, 2)
+        (6, 1, 16, 2)
         >>> table["left_eye"].shape  # rows, points, (x, y)
-        (5, 8, 2)
+        (6, 8, 2)
         >>> table.column("presence").shape
-        (5,)
+        (6,)
     """
 
     names: tuple[str, ...]
@@ -163,7 +163,7 @@ class Table:
             >>> import vtrack
             >>> table = vtrack.track("samples/sample.mp4", parts="pupils", stop=0.2).table()
             >>> table.to_numpy("sigma").shape
-            (5, 1, 2)
+            (6, 1, 2)
         """
         rows = self._rows(what)
         there = self.face >= 0
@@ -193,7 +193,7 @@ class Table:
             >>> list(table.to_pandas().columns[:4])
             ['frame', 'time_s', 'face', 'presence']
             >>> table.to_pandas(long=True).groupby("part")["sigma"].count()["left_pupil"]
-            np.int64(5)
+            np.int64(6)
         """
         # An extra; whoever does not ask for it needs no pandas.
         try:
@@ -246,9 +246,9 @@ class Table:
             >>> import vtrack
             >>> data = vtrack.track("samples/sample.mp4", parts="eyes", stop=0.2).table().to_xarray()
             >>> dict(data.points.sizes)
-            {'time': 5, 'face': 1, 'point': 16, 'space': 2}
+            {'time': 6, 'face': 1, 'point': 16, 'space': 2}
             >>> data.points.sel(face=0, point="left_eye_0", space="x").shape
-            (5,)
+            (6,)
         """
         # An extra; whoever does not ask for it needs no xarray.
         try:

@@ -22,6 +22,7 @@ from tests.pipelines.results import QUERY, make_face, make_result
 from tests.pipelines.toys import ToyDetector, ToyFace, ToyModel, painter
 from vtrack.cli.main import FAILED, USAGE, main
 from vtrack.errors import SourceError, UsageError
+from vtrack.measures import Measures
 from vtrack.pipelines.live.camera import Camera, FileCamera, camera_opener
 from vtrack.pipelines.live.capture import Capture
 from vtrack.pipelines.live.latency import LatencyMeter
@@ -36,7 +37,7 @@ from vtrack.pipelines.outputs.video import VideoSink
 from vtrack.pipelines.pipeline import Pipeline
 from vtrack.pipelines.settings import Settings
 from vtrack.pipelines.sources.open import open_source
-from vtrack.types import ImageArray, Measures, Query
+from vtrack.types import ImageArray, Query
 
 
 class FlakyCamera(Camera):

@@ -16,13 +16,14 @@ from tests.pipelines.toys import ToyDetector, ToyModel, painter
 from vtrack.cli.main import main
 from vtrack.data.sources import load_dataset
 from vtrack.layouts import load_layout
+from vtrack.measures import Measures
 from vtrack.pipelines.measures.head_pose import MEAN_FACE, RIGID, head_pose
 from vtrack.pipelines.measures.measurer import Measurer
 from vtrack.pipelines.measures.points import MEASURE_QUERY, MEASURES
 from vtrack.pipelines.outputs.tables.csv import WideTable
-from vtrack.pipelines.pipeline import track
 from vtrack.pipelines.settings import Settings
-from vtrack.types import FloatArray, Measures
+from vtrack.pipelines.track import track
+from vtrack.types import FloatArray
 
 SIZE = (640, 480)
 FRAMES = 60

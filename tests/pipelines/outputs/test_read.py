@@ -12,6 +12,7 @@ import pytest
 
 from tests.pipelines.results import QUERY, make_face, make_result
 from vtrack.errors import DataError, MissingExtraError, NameNotAskedError
+from vtrack.measures import Measures
 from vtrack.pipelines.measures.points import MEASURES
 from vtrack.pipelines.outputs.base import Sink, write_sidecar
 from vtrack.pipelines.outputs.tables.csv import LongTable, WideTable, open_table
@@ -20,7 +21,7 @@ from vtrack.pipelines.outputs.tables.parquet import ParquetTable
 from vtrack.pipelines.outputs.tables.read import read_table
 from vtrack.pipelines.outputs.tables.table import Table
 from vtrack.query import parse_query
-from vtrack.types import FrameResult, Measures, Query
+from vtrack.types import FrameResult, Query
 
 EXTRAS = ("raw", "inside", "measures")
 

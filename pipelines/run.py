@@ -1,0 +1,204 @@
+"""`run`: one source in, tables and an annotated video out, as the command line does it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from vtrack.errors import UsageError
+from vtrack.pipelines.outputs.base import check_outputs, write_sidecar
+from vtrack.pipelines.outputs.open import make_sinks
+from vtrack.pipelines.outputs.paths import default_output, make_folder
+from vtrack.pipelines.pipeline import Pipeline, Summary, send
+from vtrack.pipelines.registry import SUFFIXES
+from vtrack.pipelines.settings import InputSettings, OutputSettings, Settings, plain
+from vtrack.pipelines.sources.base import Source
+from vtrack.pipelines.sources.open import Readable
+from vtrack.pipelines.tracker import Finder, Model, Parts, checked, open_checked
+from vtrack.runtime.threads import interruptible
+from vtrack.types import FrameResult
+
+Output = str | Path | bool | None
+"""A path; True for one beside the source; False or None for no such output."""
+
+
+def run(
+    source: Readable,
+    parts: Parts = Settings.parts,
+    *,
+    csv: Output = None,
+    jsonl: Output = None,
+    parquet: Output = None,
+    video: Output = None,
+    output: str | Path | None = None,
+    overwrite: bool = False,
+    format: str = OutputSettings.format,
+    columns: Sequence[str] = OutputSettings.columns,
+    draw: Sequence[str] = OutputSettings.draw,
+    codec: str = OutputSettings.codec,
+    crf: int | None = OutputSettings.crf,
+    preset: str = OutputSettings.preset,
+    start: float | None = InputSettings.start,
+    stop: float | None = InputSettings.stop,
+    every: int = InputSettings.every,
+    fps: float | None = None,
+    times: Iterable[float] | None = None,
+    hwaccel: str = InputSettings.hwaccel,
+    model: Model = Settings.model,
+    detector: Finder = Settings.detector,
+    detector_model: str | Path | None = Settings.detector_model,
+    detect_size: int | None = Settings.detect_size,
+    small_faces: bool = Settings.small_faces,
+    detect_every: float = Settings.detect_every,
+    max_faces: int | None = Settings.max_faces,
+    device: str = Settings.device,
+    engine: str = Settings.engine,
+    smooth: str = Settings.smooth,
+    strength: float = Settings.strength,
+    strengths: Mapping[str, float] | None = None,
+    measures: bool = Settings.measures,
+) -> Summary:
+    """Track faces through a source and write tables and an annotated video, as `vtrack run` does.
+
+    Beside the first output goes `<output>.meta.json`: version, options, model and facts of the source. Ctrl-C keeps what was
+    done until then.
+
+    Args:
+        source: What to read; see `track`. A camera has no end: use `track` for it.
+        parts: Points to track; see `track`.
+        csv: Path of a CSV table; True for `<source>.vtrack.csv` beside the source. It is written unless there is another table.
+        jsonl: Path of JSON lines, one frame a line; True for `<source>.vtrack.jsonl`.
+        parquet: Path of a Parquet table; True for `<source>.vtrack.parquet`.
+        video: Path of an annotated video with the source's sound; True for `<source>.vtrack.mp4`.
+        output: Folder for outputs without a path; made if absent.
+        overwrite: Replace outputs that exist.
+        format: Form of the CSV table: `wide`, `long`, `openface`, `dlc`.
+        columns: Groups of extra columns: `raw`, `inside`, `measures`.
+        draw: What the video shows: `points`, `curves`, `boxes`, `ids`.
+        codec: Of the video: `h264`, `hevc`.
+        crf: Quality of the video, 0 (best) to 51 (smallest).
+        preset: Effort of the video encoder, `ultrafast` to `veryslow`.
+        start: First time to read, in seconds on the source's own clock.
+        stop: End in seconds, excluded.
+        every: Read every n-th frame.
+        fps: Frames per second of images, 25 by default.
+        times: Seconds of the images of an array, list or generator, instead of `fps`.
+        hwaccel: Hardware video decoder: `cuda`, `qsv`, `videotoolbox`, ...
+        model: Landmark model; see `track`.
+        detector: Face detector; see `track`.
+        detector_model: File that the detector is read from.
+        detect_size: Longer side in pixels of the picture that is searched for faces.
+        small_faces: Search larger pictures, for small and far faces.
+        detect_every: Seconds between detections, 0 (every frame) to 1.
+        max_faces: Keep at most this many faces, the largest.
+        device: What the models run on: `auto`, `cpu`, `cuda`, `cuda:1`, `mps`.
+        engine: What runs the landmark model: `auto`, `torch`, `onnx`, `int8`, `bf16`.
+        smooth: `rts` (looks ahead, no lag), `kalman`, `one-euro`, or `none`.
+        strength: Strength of smoothing, 0 (hardly any) to 1 (very much).
+        strengths: Strength for single parts, groups or the `head`: `{"lips": 0.2}`.
+        measures: Whether to write eye opening, blinks, mouth, brows, smile and head turn; the same as in `columns`.
+
+    Returns:
+        What was done: frames, tracks, seconds.
+
+    Raises:
+        UsageError: An argument that cannot be or does not apply.
+        SourceError: The source does not exist or cannot be read.
+        SinkError: An output exists already, or cannot be written.
+        ModelError: The model does not exist.
+
+    Examples:
+        >>> import vtrack
+        >>> summary = vtrack.run("samples/sample.mp4", parts="eyes", stop=0.5, csv="eyes.csv", video="eyes.mp4")
+        >>> summary.frames, summary.tracks
+        (15, 1)
+        >>> vtrack.read_table("eyes.csv").to_numpy().shape
+        (15, 1, 16, 2)
+    """
+    columns = (*([columns] if isinstance(columns, str) else columns), *(("measures",) if measures else ()))
+    settings = checked(
+        parts,
+        model=model,
+        detector=detector,
+        detector_model=detector_model,
+        detect_size=detect_size,
+        small_faces=small_faces,
+        detect_every=detect_every,
+        max_faces=max_faces,
+        device=device,
+        engine=engine,
+        smooth=smooth,
+        strength=strength,
+        strengths=strengths,
+        measures="measures" in columns,
+    )
+    given = {"csv": csv, "jsonl": jsonl, "parquet": parquet, "video": video}
+    look = OutputSettings(
+        outputs=tuple(name for name, path in given.items() if path not in (None, False)),
+        format=format,
+        columns=columns,
+        draw=draw,
+        codec=codec,
+        crf=crf,
+        preset=preset,
+    )
+    look = look.with_table().check_used()
+    inputs = InputSettings(start=start, stop=stop, every=every, fps=fps or InputSettings.fps, hwaccel=hwaccel)
+    chosen = {"start": start, "stop": stop, "every": every, "fps": fps, "times": times, "hwaccel": hwaccel}
+    with open_checked(source, chosen) as opened:
+        paths = _paths(look.outputs, given, source, output)
+        summary, _ = record(settings, inputs, look, opened, paths, overwrite=overwrite)
+    if summary.interrupted:
+        raise KeyboardInterrupt
+    return summary
+
+
+def record(
+    settings: Settings,
+    inputs: InputSettings,
+    look: OutputSettings,
+    source: Source,
+    paths: Mapping[str, Path],
+    *,
+    overwrite: bool = False,
+    progress: Callable[[FrameResult], object] = lambda result: None,
+) -> tuple[Summary, Pipeline]:
+    """Track an opened source, write its outputs and the facts beside the first; `paths` has the path of each output.
+
+    Returns what was done, and the pipeline that did it.
+    """
+    check_outputs(list(paths.values()), source=source.info.path or None, overwrite=overwrite)
+    sinks = make_sinks(paths, look, settings.query, source, max_faces=settings.max_faces)
+    pipeline = Pipeline(settings)
+    with interruptible() as stop:
+        summary = send(pipeline, source, sinks, stop=stop, progress=progress, pixels="video" in paths)
+    write_sidecar(
+        next(iter(paths.values())),
+        options=plain(settings, inputs, look),
+        model=pipeline.card,
+        source=asdict(source.info),
+        counts=asdict(summary),
+    )
+    return summary, pipeline
+
+
+def _paths(
+    outputs: Iterable[str], given: Mapping[str, Output], source: Any, folder: str | Path | None
+) -> dict[str, Path]:
+    """The path of each output."""
+    paths: dict[str, Path] = {}
+    for name in outputs:
+        path = given[name]
+        if isinstance(path, str | Path):
+            paths[name] = Path(path)
+            continue
+        place = source.info.path if isinstance(source, Source) else source
+        if not isinstance(place, str | Path) or not str(place):
+            raise UsageError(f"{name} needs a path: frames in memory have no file that it could stand beside")
+        beside = default_output(place, None if folder is None else Path(folder))
+        paths[name] = beside.with_name(beside.name + SUFFIXES[name])
+    if folder is not None:
+        make_folder(Path(folder))
+    return paths
