@@ -103,7 +103,7 @@ def given_options(args: argparse.Namespace, *kinds: type[Checked]) -> dict[str, 
                     name.removeprefix(start): value for name, value in vars(args).items() if name.startswith(start)
                 }
                 given |= {field.name: named} if named else {}
-            elif hasattr(args, field.name):
+            elif field.name in args.given:
                 given[field.name] = getattr(args, field.name)
     return given
 
