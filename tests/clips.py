@@ -15,7 +15,11 @@ from pathlib import Path
 
 import av
 import numpy as np
+import pytest
 
+from vtrack.errors import SourceError
+from vtrack.pipelines.sources.base import Source
+from vtrack.pipelines.sources.open import open_source
 from vtrack.types import ImageArray
 
 COLUMNS, ROWS = 5, 4
@@ -213,3 +217,23 @@ def damage(path: Path, packets: Sequence[int]) -> Path:
             file.seek(position)
             file.write(noise.bytes(size))
     return path
+
+
+def read(source: Source) -> list[tuple[int, int, float]]:
+    """Index of each frame, the number in its pixels (-1 if unreadable), and its time."""
+    rows = []
+    for frame in source:
+        try:
+            number = read_index(frame.image)
+        except ValueError:
+            number = -1
+        rows.append((frame.index, number, frame.time))
+    return rows
+
+
+def error_of(path: Path | str, **options: float) -> str:
+    with pytest.raises(SourceError) as caught:
+        open_source(path, **options)  # type: ignore[arg-type]
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
