@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from vtrack.pipelines.pipeline import Finish, Pipeline, as_result, smoother_of
+from vtrack.pipelines.pipeline import Pipeline
+from vtrack.pipelines.postprocessing import Postprocessor, make_smoother, to_result
 from vtrack.pipelines.settings import Settings
 from vtrack.pipelines.sources.scene_cuts import CutDetector
 from vtrack.pipelines.tracking.landmarks import Landmarker
@@ -25,18 +26,18 @@ class OnlineTracker:
         self._cuts = CutDetector()
         self._follower = OnlineFollower(
             pipeline.detector,
-            Landmarker(pipeline.model, settings.asked),
+            Landmarker(pipeline.model, settings.landmark_query),
             max_faces=settings.max_faces,
             detect_every=settings.detect_every,
         )
-        self._smoother, self._finish = smoother_of(settings), Finish(settings)
+        self._smoother, self._finish = make_smoother(settings), Postprocessor(settings)
 
     def step(self, frame: Frame) -> FrameResult:
         """Track the next frame."""
         frame = replace(frame, cut=True) if self._cuts.is_cut(frame.pixels) else frame
         frame, sightings = self._follower.step(frame)
         # Smoothing without looking ahead holds nothing back.
-        (smoothed,) = self._smoother.push(as_result(frame, sightings, self._follower.landmarker.query))
+        (smoothed,) = self._smoother.push(to_result(frame, sightings, self._follower.landmarker.query))
         return self._finish(smoothed)
 
     def change(self, settings: Settings) -> None:
@@ -45,8 +46,8 @@ class OnlineTracker:
         Tracks know faces by their anchors, which every query has: identities go on.
         """
         self._follower.landmarker.close()
-        self._follower.landmarker = Landmarker(self._pipeline.model, settings.asked)
-        self._smoother, self._finish = smoother_of(settings), self._finish.renewed(settings)
+        self._follower.landmarker = Landmarker(self._pipeline.model, settings.landmark_query)
+        self._smoother, self._finish = make_smoother(settings), self._finish.with_settings(settings)
 
     def close(self) -> None:
         """End all threads."""

@@ -1,11 +1,10 @@
-"""The whole product as one sentence: frames come from a source, faces in them are detected, tracked, cropped,
-landmarked, smoothed, and go to sinks.
+"""The pipeline: frames come from a source; faces are detected, tracked, located and smoothed; results go to sinks.
 
     with open_source("input.mp4") as source:
         for result in Pipeline(Settings("eyes,lips")).results(source):
             print(result.time, [face.id for face in result.faces])
 
-What Python programs call is built on it: `vtrack.pipelines.track`, `tracker` and `run`.
+The public functions for Python programs are built on it: `vtrack.pipelines.track`, `tracker` and `run`.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -23,31 +22,30 @@ from vtrack.detectors import load_detector
 from vtrack.detectors.own import own_detector
 from vtrack.models import load_model
 from vtrack.models.own import own_model
-from vtrack.pipelines.measures.measurer import Measurer
 from vtrack.pipelines.outputs.base import Sink
+from vtrack.pipelines.postprocessing import postprocess
 from vtrack.pipelines.settings import Settings
-from vtrack.pipelines.smoothing.smoother import Smoother
 from vtrack.pipelines.sources.base import Source
 from vtrack.pipelines.sources.scene_cuts import mark_cuts
 from vtrack.pipelines.tracking.follower import TrackedFrame
-from vtrack.pipelines.tracking.landmarks import Landmarker, Sighting, unique_points
+from vtrack.pipelines.tracking.landmarks import Landmarker, unique_points
 from vtrack.pipelines.tracking.offline import OfflineFollower
 from vtrack.runtime.cores import detector_cores
 from vtrack.runtime.stopwatch import Stopwatch, Waits
 from vtrack.runtime.threads import Ahead, Behind
-from vtrack.types import Face, Frame, FrameResult, Query
+from vtrack.types import Frame, FrameResult
 
-_MEMORY = 48 * 2**20
-"""Bytes of pixels that wait between two threads at most, as RGB; the planes of most video take half of it."""
-_DEPTH = 32
-"""Frames that wait between two threads at most."""
+_QUEUE_MEMORY = 48 * 2**20
+"""Largest number of bytes of pixels in a queue between two threads, as RGB; the planes of most video need half of it."""
+_MAX_QUEUE_SIZE = 32
+"""Largest number of frames in a queue between two threads."""
 
 
 class ResultMaker(Protocol):
-    """Whatever makes results of a source: a pipeline, or what reads results that were kept."""
+    """Makes results of a source: a pipeline, or a reader of recorded results."""
 
     spent: float
-    """Seconds of work that went into them before."""
+    """Seconds of work that were spent on the results before."""
 
     def results(
         self,
@@ -57,12 +55,16 @@ class ResultMaker(Protocol):
         pixels: bool = True,
         watch: Stopwatch | None = None,
     ) -> Iterator[FrameResult]:
-        """One result for each frame, in order; see `Pipeline.results`."""
+        """Yield one result for each frame, in order; see `Pipeline.results`."""
         ...
 
 
 class Pipeline:
-    """Models, loaded once, that turn any number of videos into results."""
+    """A detector and a landmark model, loaded once, that make results of any number of videos.
+
+    Args:
+        settings: What to track and how.
+    """
 
     spent = 0.0
 
@@ -75,7 +77,7 @@ class Pipeline:
             else own_model(model)
         )
         if prepare := getattr(self.model, "prepare", None):
-            prepare(unique_points(settings.known)[0])
+            prepare(unique_points(settings.model_query)[0])
         self.detector = (
             load_detector(detector, device=settings.device, threads=detector_cores(), **settings.detector_options)
             if isinstance(detector, str)
@@ -84,10 +86,10 @@ class Pipeline:
 
     @property
     def card(self) -> dict[str, Any]:
-        """Which landmark model it is, by its card, and what runs it; of a model of one's own its name."""
+        """Facts about the landmark model for sidecars: reference to its card, and engine; of a user's model its name."""
         card, engine = getattr(self.model, "card", None), getattr(self.model, "engine", None)
-        known = {"name": self.model.name} if card is None else card.reference
-        return known if engine is None else {**known, "engine": engine}
+        facts = {"name": self.model.name} if card is None else card.reference
+        return facts if engine is None else {**facts, "engine": engine}
 
     def results(
         self,
@@ -97,53 +99,38 @@ class Pipeline:
         pixels: bool = True,
         watch: Stopwatch | None = None,
     ) -> Iterator[FrameResult]:
-        """One result for each frame of an opened source, in order.
+        """Yield one result for each frame of a source, in order.
 
-        Setting `stop` ends them early, after what was read until then. Without `pixels` the frames come without their
-        pictures, so that frames waiting for the smoother cost nothing. `watch` gets the seconds of each stage.
+        Args:
+            source: An opened source.
+            stop: Setting this event ends reading; frames that were read until then still get their results.
+            pixels: Whether results keep the pixels of their frames; without them, frames that wait for the smoother
+                take no memory.
+            watch: Stopwatch that gets the seconds of each stage.
         """
         watch = watch or Stopwatch()
         with (
-            Ahead(watch.each("decode", mark_cuts(source)), room(source), stop) as frames,
-            closing(self.follow(frames, watch)) as followed,
+            Ahead(watch.each("decode", mark_cuts(source)), queue_size(source), stop) as frames,
+            closing(self.follow(frames, watch)) as tracked,
         ):
-            yield from finished(self.settings, followed, pixels=pixels, watch=watch)
+            yield from postprocess(self.settings, tracked, pixels=pixels, watch=watch)
             watch.waits("decoded", *frames.waits)
 
     def follow(self, frames: Iterable[Frame], watch: Stopwatch | None = None) -> Generator[TrackedFrame]:
-        """Every frame with its faces by id, as the model saw them; scene cuts are where the frames say."""
+        """Yield every frame with its sightings by track id, not smoothed.
+
+        Args:
+            frames: Frames in order, with `Frame.cut` where a scene begins.
+            watch: Stopwatch that gets the seconds of each stage.
+        """
         settings = self.settings
         follower = OfflineFollower(
             self.detector,
-            Landmarker(self.model, settings.asked, watch=watch),
+            Landmarker(self.model, settings.landmark_query, watch=watch),
             max_faces=settings.max_faces,
             detect_every=settings.detect_every,
         )
         return follower.follow(frames)
-
-
-def finished(
-    settings: Settings,
-    followed: Iterable[TrackedFrame],
-    *,
-    pixels: bool = True,
-    watch: Stopwatch | None = None,
-) -> Iterator[FrameResult]:
-    """Results of frames whose faces are found: smoothed, measured, without the anchors."""
-    smoother, finish, watch, query = smoother_of(settings), Finish(settings), watch or Stopwatch(), settings.known
-    for frame, sightings in followed:
-        kept = frame if pixels else frame.without_pixels()
-        with watch("smooth"):
-            results = [finish(one) for one in smoother.push(as_result(kept, sightings, query))]
-        yield from results
-    with watch("smooth"):
-        results = [finish(one) for one in smoother.flush()]
-    yield from results
-
-
-def smoother_of(settings: Settings) -> Smoother:
-    """A fresh smoother for one video."""
-    return Smoother(settings.known, settings.smooth, settings.strength, settings.strengths)
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,10 +182,18 @@ def send(
     progress: Callable[[FrameResult], object] = lambda result: None,
     pixels: bool = True,
 ) -> Summary:
-    """Send the results of a source to sinks, which work in a thread of their own.
+    """Write the results of a source to sinks, in a thread of its own.
 
-    When `stop` is set, what was read until then is finished and kept. Without `pixels` the sinks get frames without
-    their pictures.
+    Args:
+        pipeline: Makes the results.
+        source: An opened source.
+        sinks: The outputs.
+        stop: Setting this event ends the run; the frames read until then are written and the outputs kept.
+        progress: Called with each result.
+        pixels: Whether the sinks get frames with pixels.
+
+    Returns:
+        Counts and times of the run.
     """
     began, frames, with_faces, ids, watch = time.perf_counter(), 0, 0, set[int](), Stopwatch()
 
@@ -211,7 +206,7 @@ def send(
         with ExitStack() as outputs:
             for sink in sinks:
                 outputs.enter_context(sink)
-            with Behind(write, room(source)) as out:
+            with Behind(write, queue_size(source)) as out:
                 for result in pipeline.results(source, stop=stop, pixels=pixels, watch=watch):
                     out.put(result)
                     progress(result)
@@ -220,7 +215,7 @@ def send(
                     ids.update(face.id for face in result.faces)
             watch.waits("finished", *out.waits)
             if stop is not None and stop.is_set():
-                # Sinks keep what they have when Ctrl-C comes by, and know then that more was to follow.
+                # On KeyboardInterrupt sinks keep what they have, and know that it is not the whole video.
                 raise KeyboardInterrupt
     except KeyboardInterrupt:
         if stop is None or not stop.is_set():
@@ -230,50 +225,6 @@ def send(
     return Summary(frames, with_faces, len(ids), seconds, source.damaged, interrupted, watch.seconds, watch.waited)
 
 
-def room(source: Source) -> int:
-    """Frames of this source that may wait between two threads."""
-    return int(np.clip(_MEMORY // (source.info.width * source.info.height * 3), 2, _DEPTH))
-
-
-def as_result(frame: Frame, sightings: Mapping[int, Sighting], query: Query) -> FrameResult:
-    """A frame and its faces, with all points asked of the model."""
-    faces = tuple(
-        Face(
-            id=number,
-            box=seen.box,
-            presence=seen.presence,
-            points=seen.points,
-            sigma=seen.sigma,
-            raw=seen.points,
-            query=query,
-        )
-        for number, seen in sightings.items()
-    )
-    return FrameResult(frame, faces, query)
-
-
-class Finish:
-    """Makes of the smoother's results what the user asked for: measures if wanted, and no points but the user's."""
-
-    def __init__(self, settings: Settings, measurer: Measurer | None = None) -> None:
-        self._asked = settings.asked
-        self._measurer = measurer or Measurer() if settings.measures else None
-
-    def renewed(self, settings: Settings) -> Finish:
-        """The same for other settings; what is known of the faces goes on."""
-        return Finish(settings, self._measurer)
-
-    def __call__(self, result: FrameResult) -> FrameResult:
-        """The next result, without the anchors."""
-        result = only(result, self._asked)
-        return result if self._measurer is None else self._measurer(result)
-
-
-def only(result: FrameResult, query: Query) -> FrameResult:
-    """The result with the points of `query` alone, with which its own query begins."""
-    count = len(query)
-    faces = tuple(
-        replace(face, points=face.points[:count], sigma=face.sigma[:count], raw=face.raw[:count], query=query)
-        for face in result.faces
-    )
-    return FrameResult(result.frame, faces, query)
+def queue_size(source: Source) -> int:
+    """Return how many frames of a source may wait in a queue between two threads."""
+    return int(np.clip(_QUEUE_MEMORY // (source.info.width * source.info.height * 3), 2, _MAX_QUEUE_SIZE))

@@ -133,14 +133,14 @@ class Settings(Checked):
         return parse_query(self.parts) if isinstance(self.parts, str) else _as_query(self.parts)
 
     @property
-    def asked(self) -> Query:
-        """The user's points, and those that the measures are taken from."""
+    def landmark_query(self) -> Query:
+        """The points to locate: the user's, and those of the measures."""
         return self.query + MEASURE_QUERY if self.measures else self.query
 
     @property
-    def known(self) -> Query:
-        """All points that the model is asked for: those, and the anchors that tell where the face is."""
-        return self.asked + ANCHORS
+    def model_query(self) -> Query:
+        """The points that the model predicts: those to locate, and the anchors."""
+        return self.landmark_query + ANCHORS
 
     @property
     def smoothing(self) -> Smoothing:
@@ -159,7 +159,7 @@ class Settings(Checked):
         if tuned and self.smooth == "none":
             raise UsageError(f"{tuned[0]} is of smoothing, and --smooth none does not smooth")
         for name in self.strengths:
-            if name != HEAD and not set(GROUPS.get(name, (name,))) & set(self.asked.parts):
+            if name != HEAD and not set(GROUPS.get(name, (name,))) & set(self.landmark_query.parts):
                 raise UsageError(f"--smooth.{name}: no {name} are tracked here; add them to --parts")
         if not isinstance(self.detector, str) and (foreign := chosen & set(DETECTOR_OPTIONS)):
             raise UsageError(f"{min(foreign)} is of detectors that are loaded by name, not of one of your own")

@@ -17,7 +17,8 @@ from vtrack.models.own import own_model
 from vtrack.pipelines.live.camera import Camera, DeviceCamera
 from vtrack.pipelines.live.capture import Capture
 from vtrack.pipelines.online import OnlineTracker
-from vtrack.pipelines.pipeline import Pipeline, finished
+from vtrack.pipelines.pipeline import Pipeline
+from vtrack.pipelines.postprocessing import postprocess
 from vtrack.pipelines.results import Results
 from vtrack.pipelines.settings import InputSettings, LiveSettings, Settings
 from vtrack.pipelines.sources.base import Source
@@ -162,7 +163,7 @@ class Tracker:
         """
         settings = replace(self._settings, smooth="none", strength=Settings.strength, strengths={})
         with open_source([image]) as source:
-            (result,) = finished(settings, self._pipeline.follow(source))
+            (result,) = postprocess(settings, self._pipeline.follow(source))
         return result
 
     def step(self, image: ImageArray, time: float) -> FrameResult:

@@ -14,7 +14,8 @@ import numpy as np
 from vtrack.pipelines.live.capture import Capture
 from vtrack.pipelines.live.latest import Latest
 from vtrack.pipelines.online import OnlineTracker
-from vtrack.pipelines.pipeline import Pipeline, only
+from vtrack.pipelines.pipeline import Pipeline
+from vtrack.pipelines.postprocessing import keep_points
 from vtrack.pipelines.settings import Settings
 from vtrack.types import Face, FrameResult, Query
 
@@ -77,7 +78,7 @@ class LiveSession:
         with closing(OnlineTracker(self.pipeline, settings)) as tracker:
             for frame in self.capture:
                 result = tracker.step(frame)
-                yield LiveResult(_points_from(result, len(recorded), shown), only(result, recorded))
+                yield LiveResult(_points_from(result, len(recorded), shown), keep_points(result, recorded))
                 if self._changed:
                     settings, shown, recorded = self._current_settings()
                     tracker.change(settings)

@@ -22,7 +22,8 @@ import numpy as np
 from vtrack.errors import SourceError
 from vtrack.pipelines.batch.jobs import Piece, Whole
 from vtrack.pipelines.batch.splitting.recording import Recording
-from vtrack.pipelines.pipeline import finished, room
+from vtrack.pipelines.pipeline import queue_size
+from vtrack.pipelines.postprocessing import postprocess
 from vtrack.pipelines.settings import Selection, Settings
 from vtrack.pipelines.sources.base import Source, SourceInfo
 from vtrack.pipelines.sources.decoder import Decoder
@@ -139,7 +140,7 @@ class Replay:
     ) -> Iterator[FrameResult]:
         """One result for each frame. Only for their `pixels` are the frames read again."""
         followed = self._shown(source, stop) if pixels else self._remembered()
-        return finished(self._settings, followed, pixels=pixels, watch=watch)
+        return postprocess(self._settings, followed, pixels=pixels, watch=watch)
 
     def _remembered(self) -> Iterator[TrackedFrame]:
         for piece, ids in zip(self._pieces, self._ids, strict=True):
@@ -149,7 +150,7 @@ class Replay:
                 yield recording.frame(row), dict(sorted(sightings.items()))
 
     def _shown(self, source: Source, stop: threading.Event | None) -> Iterator[TrackedFrame]:
-        with Ahead(source, room(source), stop) as frames:
+        with Ahead(source, queue_size(source), stop) as frames:
             for frame, (remembered, sightings) in zip(frames, self._remembered(), strict=True):
                 if frame.pts != remembered.pts:
                     raise SourceError(f"{source.info.name}: its frames are not those that its pieces had")

@@ -115,7 +115,7 @@ class Tracking:
     def _record(self, pipeline: Pipeline, piece: Piece, report: Report) -> Recording:
         from vtrack.pipelines.batch.splitting.joining import in_step
         from vtrack.pipelines.batch.splitting.recording import Recorder
-        from vtrack.pipelines.pipeline import room
+        from vtrack.pipelines.pipeline import queue_size
         from vtrack.pipelines.sources.open import open_source
         from vtrack.pipelines.sources.scene_cuts import mark_cuts
         from vtrack.runtime.threads import Ahead
@@ -123,10 +123,10 @@ class Tracking:
         path, wanted = Path(piece.video.source), self.recipe.input
         start = wanted.start if piece.lead is None else in_step(path, wanted, piece.lead)
         stop = wanted.stop if piece.end is None else piece.end
-        recorder = Recorder(len(pipeline.settings.known))
+        recorder = Recorder(len(pipeline.settings.model_query))
         with open_source(path, **vars(replace(wanted, start=start, stop=stop))) as source:
             expected = source.expected
-            with Ahead(mark_cuts(source), room(source)) as frames, closing(pipeline.follow(frames)) as followed:
+            with Ahead(mark_cuts(source), queue_size(source)) as frames, closing(pipeline.follow(frames)) as followed:
                 for count, (frame, sightings) in enumerate(followed, start=1):
                     recorder.add(frame, sightings)
                     report(count, expected)

@@ -202,8 +202,8 @@ def test_a_face_without_measures_says_what_to_do(tmp_path: Path) -> None:
 
 
 def test_settings_without_measures_ask_for_no_more_points() -> None:
-    assert Settings(QUERY).asked == QUERY
-    assert Settings(QUERY, measures=True).asked == QUERY + MEASURE_QUERY
+    assert Settings(QUERY).landmark_query == QUERY
+    assert Settings(QUERY, measures=True).landmark_query == QUERY + MEASURE_QUERY
 
 
 def test_the_option_of_the_command_line(tmp_path: Path) -> None:

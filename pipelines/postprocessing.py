@@ -1,0 +1,104 @@
+"""From sightings to results: smoothing, measures, and removal of the points that the user did not ask for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+
+from vtrack.pipelines.measures.measurer import Measurer
+from vtrack.pipelines.settings import Settings
+from vtrack.pipelines.smoothing.smoother import Smoother
+from vtrack.pipelines.tracking.follower import TrackedFrame
+from vtrack.pipelines.tracking.landmarks import Sighting
+from vtrack.runtime.stopwatch import Stopwatch
+from vtrack.types import Face, Frame, FrameResult, Query
+
+
+def postprocess(
+    settings: Settings,
+    tracked: Iterable[TrackedFrame],
+    *,
+    pixels: bool = True,
+    watch: Stopwatch | None = None,
+) -> Iterator[FrameResult]:
+    """Smooth and measure tracked frames, and remove the anchors.
+
+    Args:
+        settings: Settings of the run.
+        tracked: Frames and their sightings by track id, in order.
+        pixels: Whether results keep the pixels of their frames.
+        watch: Stopwatch for the stage "smooth".
+
+    Returns:
+        An iterator of the results, in order.
+    """
+    smoother, finish, watch = make_smoother(settings), Postprocessor(settings), watch or Stopwatch()
+    query = settings.model_query
+    for frame, sightings in tracked:
+        kept = frame if pixels else frame.without_pixels()
+        with watch("smooth"):
+            results = [finish(one) for one in smoother.push(to_result(kept, sightings, query))]
+        yield from results
+    with watch("smooth"):
+        results = [finish(one) for one in smoother.flush()]
+    yield from results
+
+
+def make_smoother(settings: Settings) -> Smoother:
+    """Return a new smoother for one video."""
+    return Smoother(settings.model_query, settings.smooth, settings.strength, settings.strengths)
+
+
+def to_result(frame: Frame, sightings: Mapping[int, Sighting], query: Query) -> FrameResult:
+    """Convert a tracked frame to a result with all points of the model.
+
+    Args:
+        frame: The frame.
+        sightings: Its sightings by track id.
+        query: The points of the sightings.
+    """
+    faces = tuple(
+        Face(
+            id=track,
+            box=sighting.box,
+            presence=sighting.presence,
+            points=sighting.points,
+            sigma=sighting.sigma,
+            raw=sighting.points,
+            query=query,
+        )
+        for track, sighting in sightings.items()
+    )
+    return FrameResult(frame, faces, query)
+
+
+class Postprocessor:
+    """Adds measures to smoothed results if the settings ask for them, and removes all points but the user's.
+
+    Args:
+        settings: Settings of the run.
+        measurer: Measurer that already knows the faces; None for a new one.
+    """
+
+    def __init__(self, settings: Settings, measurer: Measurer | None = None) -> None:
+        self._query = settings.landmark_query
+        self._measurer = measurer or Measurer() if settings.measures else None
+
+    def with_settings(self, settings: Settings) -> Postprocessor:
+        """Return a postprocessor for other settings that continues to count the blinks of the same faces."""
+        return Postprocessor(settings, self._measurer)
+
+    def __call__(self, result: FrameResult) -> FrameResult:
+        """Return the next result with measures and without anchors."""
+        result = keep_points(result, self._query)
+        return result if self._measurer is None else self._measurer(result)
+
+
+def keep_points(result: FrameResult, query: Query) -> FrameResult:
+    """Return the result with only the points of `query`, which must be the first ones of the result's query."""
+    count = len(query)
+    faces = tuple(
+        replace(face, points=face.points[:count], sigma=face.sigma[:count], raw=face.raw[:count], query=query)
+        for face in result.faces
+    )
+    return FrameResult(result.frame, faces, query)
