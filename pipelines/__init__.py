@@ -1,1 +1,1 @@
-"""What moves frames: sources, tracking, smoothing, outputs, live pictures and batches."""
+"""Pipelines: from sources through tracking, smoothing and measures to outputs, for files, live video and batches."""

@@ -96,7 +96,7 @@ class VideoSink(FileSink):
         """Encode one frame, in a thread, while the next is drawn."""
         pixels, time = frame
         self._copy_sound(time)
-        self._output.mux(self._stream.encode(self._picture(pixels, time)))
+        self._output.mux(self._stream.encode(self._timed_frame(pixels, time)))
 
     def _start(self, result: FrameResult, pixels: Pixels) -> Behind[tuple[Pixels, Fraction]]:
         """Open the file for frames of this size and clock; return the thread that encodes them."""
@@ -128,26 +128,26 @@ class VideoSink(FileSink):
             self._sound.add_to(self._output)
         return Behind(self._encode, _QUEUE_SIZE).start()
 
-    def _picture(self, pixels: Pixels, time: Fraction) -> av.VideoFrame:
+    def _timed_frame(self, pixels: Pixels, time: Fraction) -> av.VideoFrame:
         """Return the frame for the encoder, with its timestamp."""
-        picture = self._to_yuv420p(pixels)
+        frame = self._to_yuv420p(pixels)
         pts = round((time - self._origin) / self._time_base)
         if self._last_pts is not None:
             pts = max(pts, self._last_pts + 1)  # containers allow no two frames at one time
             # Only the duration of the last frame matters. It is unknown, so it is that of the frame before.
-            picture.duration = pts - self._last_pts
-        picture.pts, picture.time_base = pts, self._time_base
+            frame.duration = pts - self._last_pts
+        frame.pts, frame.time_base = pts, self._time_base
         self._last_pts = pts
-        return picture
+        return frame
 
     def _to_yuv420p(self, pixels: Pixels) -> av.VideoFrame:
         """Convert pixels to planes of the video's size and colours; planes that match already are copied."""
         if isinstance(pixels, Planes):
             if pixels.shape[:2] == (self._height, self._width) and pixels.colours == self._colours:
-                picture = av.VideoFrame(self._width, self._height, "yuv420p")
-                for place, (plane, *_) in zip(picture.planes, pixels.each, strict=True):
-                    view(place)[:] = plane
-                return picture
+                frame = av.VideoFrame(self._width, self._height, "yuv420p")
+                for target, (plane, *_) in zip(frame.planes, pixels.each, strict=True):
+                    view(target)[:] = plane
+                return frame
             pixels = pixels.whole()
         rgb = av.VideoFrame.from_numpy_buffer(self._resized(pixels), "rgb24")
         return self._reformatter.reformat(

@@ -28,7 +28,7 @@ class Orientation:
         Angles between quarter turns, which no player displays well, are rounded to the nearest of the eight.
         """
         try:
-            # Not `frame.side_data`: its result and the frame refer to each other. The cycle keeps all pictures of the
+            # Not `frame.side_data`: its result and the frame refer to each other. The cycle keeps all frames of the
             # decoder's pool in memory until the garbage collector runs.
             matrix = SideDataContainer(frame).get("DISPLAYMATRIX")  # type: ignore[call-arg]
         except ValueError:  # PyAV does not know another kind of side data of this frame; the angle still works.

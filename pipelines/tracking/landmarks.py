@@ -155,11 +155,11 @@ class Landmarker:
         """Start to locate faces, see `locate`; return a function that waits for the sightings."""
         if not len(frame_indices):
             return list
-        pictures = [frame.pixels for frame in frames]
+        pixels = [frame.pixels for frame in frames]
         indices = np.asarray(frame_indices)
         crop_boxes, crop_angles = np.array(boxes, np.float64), np.array(angles, np.float64)
         sizes = np.array([frame.size for frame in frames])[indices]
-        first_prediction = self._predict(pictures, indices, crop_boxes, crop_angles)
+        first_prediction = self._predict(pixels, indices, crop_boxes, crop_angles)
 
         def result() -> list[Sighting]:
             points, sigma, presence = first_prediction()
@@ -171,7 +171,7 @@ class Landmarker:
                     break
                 crop_boxes[again], crop_angles[again] = face_boxes[again], rolls[again]
                 new_points, new_sigma, new_presence = self._predict(
-                    pictures, indices[again], crop_boxes[again], crop_angles[again]
+                    pixels, indices[again], crop_boxes[again], crop_angles[again]
                 )()
                 # The new crop is better placed: it counts unless the model finds a face much less likely in it.
                 better = new_presence > presence[again] - _PRESENCE_MARGIN
@@ -189,7 +189,7 @@ class Landmarker:
         return result
 
     def _predict(
-        self, pictures: Sequence[Pixels], indices: npt.NDArray[np.integer], boxes: FloatArray, angles: FloatArray
+        self, pixels: Sequence[Pixels], indices: npt.NDArray[np.integer], boxes: FloatArray, angles: FloatArray
     ) -> Callable[[], tuple[FloatArray, FloatArray, FloatArray]]:
         """Start one prediction; return a function that waits for points (n, L, 2) and sigma (n, L) in frame pixels, and
         presence (n,)."""
@@ -200,7 +200,7 @@ class Landmarker:
                 futures[-2 * self._callers].result()
             # Warped here, not in the threads: short calls from many threads would make each other wait for the lock.
             with self.watch("crop"):
-                images = warp(pictures, indices[batch], crops[batch], self.model.input_size, self.device)
+                images = warp(pixels, indices[batch], crops[batch], self.model.input_size, self.device)
             futures.append(self._threads.submit(self._run_model, images))
             time.sleep(_THREAD_START_TIME)
 

@@ -64,15 +64,15 @@ class Drawing:
             return self._draw_all(pixels.copied(), result) if result.faces and self._kinds else pixels
         return self(result)
 
-    def _draw_all(self, picture: PixelsT, result: FrameResult) -> PixelsT:
+    def _draw_all(self, pixels: PixelsT, result: FrameResult) -> PixelsT:
         for face in sorted(result.faces, key=lambda face: face.box[3]):  # the nearest face on top
-            self._draw(picture, face)
-        return picture
+            self._draw(pixels, face)
+        return pixels
 
-    def _draw(self, picture: Pixels, face: Face) -> None:
+    def _draw(self, pixels: Pixels, face: Face) -> None:
         size = float(np.sqrt(max(face.box[2] * face.box[3], 1.0)))
         width = 1.05 + 0.00875 * size
-        overlay = Overlay.over(picture, self._extent(face, size), margin=2.5 * width + 2, scale=_PEN_WIDTH / width)
+        overlay = Overlay.over(pixels, self._extent(face, size), margin=2.5 * width + 2, scale=_PEN_WIDTH / width)
         if overlay is None:
             return
         opacity = _opacity(face, size)
@@ -84,7 +84,7 @@ class Drawing:
             self._draw_points(overlay, face, opacity)
         if "ids" in self._kinds:
             overlay.label(str(face.id), face.box[:2], max(0.11 * size, 10.0), track_color(face.id))
-        overlay.blend_into(picture)
+        overlay.blend_into(pixels)
 
     def _extent(self, face: Face, size: float) -> FloatArray:
         """Return points (n, 2) that the overlay must cover."""

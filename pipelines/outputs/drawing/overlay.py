@@ -48,11 +48,11 @@ class Overlay:
     """Colour space of the planes below it; None for an RGB image."""
 
     @classmethod
-    def over(cls, picture: Pixels, points: FloatArray, margin: float, scale: float) -> Overlay | None:
+    def over(cls, pixels: Pixels, points: FloatArray, margin: float, scale: float) -> Overlay | None:
         """Make an overlay over points and a margin, cut at the edges of the frame.
 
         Args:
-            picture: Pixels of the frame.
+            pixels: Pixels of the frame.
             points: (n, 2) in frame pixels.
             margin: Margin around the points in frame pixels.
             scale: Overlay pixels per frame pixel.
@@ -63,7 +63,7 @@ class Overlay:
         finite = points[np.isfinite(points).all(1)]
         if not len(finite):
             return None
-        bounds = (picture.shape[1], picture.shape[0])
+        bounds = (pixels.shape[1], pixels.shape[0])
         # Aligned to even pixels: planes store one colour for 2 x 2 pixels.
         left, top = np.clip(np.floor((finite.min(0) - margin) / 2) * 2, 0, bounds).astype(int).tolist()
         right, bottom = np.clip(np.ceil((finite.max(0) + margin + 1) / 2) * 2, 0, bounds).astype(int).tolist()
@@ -73,7 +73,7 @@ class Overlay:
         scale = min(scale, _MAX_LENGTH / max(size))
         wide, high = math.ceil(size[0] * scale), math.ceil(size[1] * scale)
         ink = np.zeros((high, wide, 4), np.uint8)
-        colours = picture.colours if isinstance(picture, Planes) else None
+        colours = pixels.colours if isinstance(pixels, Planes) else None
         return cls((left, top), size, np.array([wide / size[0], high / size[1]]), ink, colours)
 
     def to_fixed(self, points: FloatArray) -> FixedPoints:
@@ -102,7 +102,7 @@ class Overlay:
         at = (round(left + tall / 2), round(bottom - 0.75 * tall + high / 2))
         cv2.putText(self.ink, text, at, font, scale, self._premultiplied(_LABEL_COLOR, 1.0), stroke, cv2.LINE_AA)
 
-    def blend_into(self, picture: Pixels) -> None:
+    def blend_into(self, pixels: Pixels) -> None:
         """Blend the overlay into the frame, over a soft shadow of itself."""
         alpha = cv2.extractChannel(self.ink, 3)
         shadow = cv2.blur(cv2.blur(alpha, _SHADOW), _SHADOW)
@@ -110,10 +110,10 @@ class Overlay:
         transparency = cv2.bitwise_not(alpha)
         transmission = cv2.multiply(transparency, cv2.bitwise_not(shadow), scale=1 / 255)
         self.ink[:, :, 3] = transmission
-        if isinstance(picture, Planes):
-            self._blend_into_planes(picture, shade=cv2.subtract(transparency, transmission))
+        if isinstance(pixels, Planes):
+            self._blend_into_planes(pixels, shade=cv2.subtract(transparency, transmission))
         else:
-            self._blend_into_image(picture)
+            self._blend_into_image(pixels)
 
     def _blend_into_image(self, image: ImageArray) -> None:
         """Blend into an RGB image, strip by strip."""

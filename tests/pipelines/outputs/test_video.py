@@ -246,7 +246,7 @@ def test_an_error_in_the_encoder_leaves_nothing_behind(tmp_path: Path, monkeypat
     def fail(self: VideoSink, pixels: object, time: object) -> None:
         raise ValueError("no picture")
 
-    monkeypatch.setattr(VideoSink, "_picture", fail)
+    monkeypatch.setattr(VideoSink, "_timed_frame", fail)
     for count in (1, 9):
         before = threading.active_count()
         with pytest.raises(ValueError, match="no picture"), VideoSink(tmp_path / "out.mp4") as sink:
