@@ -69,7 +69,7 @@ class Smoothing:
         return self.per_part[min(groups, key=lambda name: len(GROUPS[name]))] if groups else self.strength
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Settings(Checked):
     """What to track and how.
 
@@ -170,7 +170,7 @@ class Settings(Checked):
         return replace(self, parts=query, **changes)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class LiveSettings(Settings):
     """What to track in a live picture, and how: without looking ahead, measures included."""
 
@@ -179,7 +179,7 @@ class LiveSettings(Settings):
     measures: bool = option(True, "measure eye opening, blinks, mouth, brows, smile and head turn", group="faces")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Selection(Checked):
     """Which frames are wanted: start <= time < stop on the source's own clock, every n-th of those."""
 
@@ -195,7 +195,7 @@ class Selection(Checked):
             raise UsageError(f"stop ({self.stop:g} s) must come after start ({self.start:g} s)")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class InputSettings(Selection):
     """Which frames are read, and how."""
 
@@ -208,7 +208,7 @@ class InputSettings(Selection):
         return Selection(start=self.start, stop=self.stop, every=self.every)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class ViewSettings(Checked):
     """How a picture with its faces looks."""
 
@@ -223,7 +223,7 @@ class ViewSettings(Checked):
     )
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class OutputSettings(ViewSettings):
     """What is written, and how it looks."""
 

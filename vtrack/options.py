@@ -147,6 +147,10 @@ class Checked:
         for each in fields(self):  # type: ignore[arg-type]
             object.__setattr__(self, each.name, option_of(each).check(each.name, getattr(self, each.name)))
 
+    def __repr__(self) -> str:
+        """Those that differ from their defaults."""
+        return f"{type(self).__name__}({', '.join(f'{name}={getattr(self, name)!r}' for name in self.changed())})"
+
     def changed(self) -> list[str]:
         """Names of the settings that differ from their defaults."""
         return [each.name for each in fields(self) if getattr(self, each.name) != default_of(each)]  # type: ignore[arg-type]

@@ -11,6 +11,7 @@ from tests.pipelines.results import make_face, make_result
 from vtrack.errors import NameNotAskedError, QueryError, VTrackError
 from vtrack.measures import Measures
 from vtrack.pipelines.measures.points import MEASURES
+from vtrack.pipelines.settings import OutputSettings, Settings
 from vtrack.query import parse_query
 from vtrack.types import Detections, Prediction
 
@@ -64,5 +65,7 @@ def test_reprs_are_one_short_line() -> None:
     assert repr(Measures(("blink", "yaw"), np.array([1.0, -12.34567]))) == "Measures(blink=1, yaw=-12.35)"
     detections = Detections(np.zeros((2, 4)), np.array([0.98765, 0.5]), np.zeros(2))
     assert repr(detections) == "Detections(2 faces, scores=[0.988, 0.5])"
+    assert repr(Settings("eyes", smooth="kalman")) == "Settings(parts='eyes', smooth='kalman')"
+    assert repr(OutputSettings(crf=20)) == "OutputSettings(crf=20)"
     prediction = Prediction(np.zeros((2, 5, 2)), np.zeros((2, 5)), np.zeros(2))
     assert repr(prediction) == "Prediction(2 crops, 5 points)"
