@@ -1,11 +1,11 @@
 """Kalman filters of many points at once: one NumPy step for all tracks and all their points.
 
-x and y follow the same model and have the same noise, so they share one covariance: a point's state is a mean of shape
-(order, 2) and a covariance of shape (order, order). Settings are per point. NaN marks what was not measured.
+x and y follow the same model with the same noise, so they share one covariance: a point's state is a mean of shape
+(order, 2) and a covariance of shape (order, order). Settings are per point. NaN marks missing measurements.
 
-Two things can make a measurement fall far from its prediction. If the point's whole group went along (a blink, a turn of
-the head), it is motion: the filter becomes agile for that moment. If the point went alone, it is an outlier and is
-ignored, until it stays away for `patience` measurements: then it has jumped, and the filter jumps after it.
+A measurement can be far from its prediction for two reasons. If the point's whole group moved (a blink, a turn of the
+head), it is motion: the filter becomes more agile for that moment. If the point moved alone, it is an outlier and is
+ignored, until it stays away for `patience` measurements: then it has jumped, and the filter follows.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import gamma
 
-from vtrack.filters.motion import flat_transition, lively_noise, transition, unit_noise
+from vtrack.filters.motion import continuous_noise, discrete_noise, flat_transition, transition
 from vtrack.types import BoolArray, FloatArray
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Step:
-    """One step of a filter: all that a smoother needs to walk back over it."""
+    """One step of a filter, with all that a smoother needs for its backward pass."""
 
     prior_mean: FloatArray
     """(tracks, points, order, 2) before the measurement."""
@@ -34,11 +34,11 @@ class Step:
     covariance: FloatArray
     """(tracks, points, order, order) after the measurement."""
     transition: FloatArray
-    """(order, order) from the step before."""
+    """(order, order) from the previous step."""
     continued: BoolArray
-    """(tracks, points): False where the point has no past: it starts here, or is not there yet."""
+    """(tracks, points): False if the point has no previous state: it starts here, or later."""
     alive: BoolArray
-    """(tracks, points): False where the point was never measured since its track was reset."""
+    """(tracks, points): False if the point was never measured since its track was reset."""
 
     def grown(self, tracks: int) -> Step:
         """The same step with room for `tracks` tracks, the new ones not alive."""
@@ -52,12 +52,12 @@ class Step:
 
 
 class Groups:
-    """Points that tend to move together, and how far they must stray together before it counts as motion."""
+    """Points that tend to move together, and the common deviation from which it counts as motion."""
 
-    _ALIKE = 2.0
-    """So many points say as much as one whose noise is its own, since neighbours share theirs ..."""
-    _MOST = 6.0
-    """... and however many they are, they say no more than so many."""
+    _CORRELATED = 2.0
+    """Number of points that count as one with independent noise, since the noise of neighbours is correlated."""
+    _MAX_INDEPENDENT = 6.0
+    """Largest number of independent points that a group counts as."""
 
     def __init__(
         self,
@@ -67,12 +67,17 @@ class Groups:
         hold: float = 0.06,
         zeal: FloatArray | float = 1.0,
     ) -> None:
-        """`members` (points,) are the numbers of the points' groups, from 0 and without gaps.
+        """Define the groups.
 
-        `alarm` is the probability that noise alone makes a calm group agile for a moment. `hold` are the seconds in
-        which agility fades by a factor of e: motion comes in strokes, and what has just set off will turn or stop soon,
-        by less than would stand out from the noise. With a `zeal` of z, (points,) or one for all, points become z times
-        as agile as their surprise alone asks for.
+        Args:
+            members: (points,) number of each point's group, from 0 without gaps.
+            alarm: Probability that noise alone makes a resting group agile for a moment.
+            hold: Seconds in which agility decays by a factor of e: what has just started to move will soon turn or stop, by
+                less than stands out from the noise.
+            zeal: Factor on the agility that a deviation causes, (points,) or one for all.
+
+        Raises:
+            ValueError: Groups are not numbered without gaps, or a number is out of range.
         """
         members = np.asarray(members)
         if members.ndim != 1 or not np.array_equal(np.unique(members), np.arange(members.max(initial=-1) + 1)):
@@ -84,10 +89,10 @@ class Groups:
         self.hold = hold
         self.zeal = zeal
         sizes = np.bincount(members)
-        # Squared innovations of n independent points, over what was expected of them, have a mean of Gamma(n) / n.
-        independent = np.clip(sizes / self._ALIKE, 1, self._MOST)
+        # Squared innovations of n independent points, over their expectation, have a mean distributed as Gamma(n) / n.
+        independent = np.clip(sizes / self._CORRELATED, 1, self._MAX_INDEPENDENT)
         self.calm: FloatArray = (gamma.ppf(1 - alarm, independent) / independent)[members]
-        """(points,) mean squared innovation of its group, over what was expected, up to which a point is calm."""
+        """(points,) mean squared innovation of the group, over its expectation, up to which a point counts as at rest."""
         self._table = np.eye(len(sizes))[members]  # (points, groups)
         self._sorted = np.argsort(members, kind="stable")
         self._starts = np.cumsum(sizes) - sizes
@@ -107,11 +112,25 @@ class Groups:
 
 
 _STATE = ("mean", "covariance", "alive", "agility", "_refused")
-"""What a filter knows: arrays with a row for each track."""
+"""Attributes of a filter's state: arrays with a row for each track."""
 
 
 class Kalman:
-    """Filters (tracks, points) positions in the plane."""
+    """A Kalman filter of (tracks, points) positions in the plane.
+
+    Args:
+        tracks: Number of tracks; `grow` adds more.
+        points: Number of points of each track.
+        order: 2 for constant velocity, 3 for constant acceleration.
+        groups: Points that move together, for agility; None for none.
+        gate: Standard deviations from the prediction above which a measurement is an outlier.
+        patience: Outliers in a row after which the point has jumped.
+
+    Example:
+        >>> kalman = Kalman(tracks=1, points=2)
+        >>> step = kalman.step(positions, variance=0.25, density=100.0, dt=0.04)
+        >>> step.mean[..., 0, :]  # (tracks, points, 2) filtered positions
+    """
 
     def __init__(
         self,
@@ -137,11 +156,11 @@ class Kalman:
         self.covariance: FloatArray = np.zeros((tracks, points, order, order))
         self.alive = np.zeros((tracks, points), np.bool_)
         self.agility = np.zeros((tracks, points))
-        """(tracks, points) density of the motion's noise beyond what is usual."""
+        """(tracks, points) additional noise density of the motion."""
         self._refused = np.zeros((tracks, points), np.intp)  # measurements refused in a row
 
     def copy(self) -> Kalman:
-        """Another that goes on from here by itself."""
+        """An independent copy of the filter and its state."""
         twin = copy(self)
         for name in _STATE:
             setattr(twin, name, getattr(self, name).copy())
@@ -168,11 +187,15 @@ class Kalman:
         spread: FloatArray | float = 0.0,
         agility: FloatArray | float = 0.0,
     ) -> Step:
-        """Predict over `dt` seconds, then learn from `positions` (tracks, points, 2), NaN where not measured.
+        """Predict over `dt` seconds, then update by measurements.
 
-        `variance` is that of each measured coordinate, `density` that of the noise of motion, both (tracks, points) or
-        broadcast to it. A point that starts is given `spread` as the standard deviation of each of its derivatives.
-        Points are at least as agile as `agility`, if something is known of that.
+        Args:
+            positions: (tracks, points, 2), NaN where not measured.
+            variance: Variance of each measured coordinate, (tracks, points) or broadcast to it.
+            density: Noise density of the motion, (tracks, points) or broadcast to it.
+            dt: Seconds since the previous step.
+            spread: Standard deviation of each derivative of a point that starts.
+            agility: Lower bound of the agility, (tracks, points) or one for all.
         """
         measured, continued = np.isfinite(positions[..., 0] + positions[..., 1]), self.alive
         move = transition(self.order, dt)
@@ -184,7 +207,7 @@ class Kalman:
         if self.groups is not None or self.gate < np.inf:
             squared = np.square(innovation).sum(-1) / 2
             if self.groups is not None and dt > 0:
-                covariance += self._stir(self.groups, squared, expected, used, dt, agility)
+                covariance += self._motion_noise(self.groups, squared, expected, used, dt, agility)
                 expected = covariance[..., 0, 0] + variance
             used, jumped = self._gated(used, squared > self.gate**2 * expected)
             covariance[..., 0, 0] += squared * jumped
@@ -212,10 +235,10 @@ class Kalman:
         on_mean, on_covariance = flat_transition(order, dt)
         mean = (self.mean.reshape(-1, 2 * order) @ on_mean).reshape(self.mean.shape)
         covariance = (self.covariance.reshape(-1, order * order) @ on_covariance).reshape(self.covariance.shape)
-        covariance += np.asarray(density)[..., None, None] * unit_noise(order, dt)
+        covariance += np.asarray(density)[..., None, None] * discrete_noise(order, dt)
         return mean, covariance
 
-    def _stir(
+    def _motion_noise(
         self,
         groups: Groups,
         squared: FloatArray,
@@ -224,21 +247,21 @@ class Kalman:
         dt: float,
         agility: FloatArray | float,
     ) -> FloatArray:
-        """(tracks, points, order, order) to add to the covariance because groups move, or have just moved."""
-        noise = lively_noise(self.order, dt)
+        """(tracks, points, order, order) covariance to add since groups move or have just moved; updates the agility."""
+        noise = continuous_noise(self.order, dt)
         held = np.maximum(self.agility * np.exp(-dt / groups.hold), agility)
         expected = expected + held * noise[0, 0]
         surprise = groups.mean(np.where(used, squared / expected, np.nan))
         self.agility = held + groups.zeal * np.maximum(surprise - groups.calm, 0.0) * expected / noise[0, 0]
         return self.agility[..., None, None] * noise
 
-    def _gated(self, used: BoolArray, strange: BoolArray) -> tuple[BoolArray, BoolArray]:
-        """Which measurements are used, and which of them prove that the point has jumped."""
-        strange = strange & used
-        refused = np.where(used, (self._refused + 1) * strange, self._refused)
+    def _gated(self, used: BoolArray, outlying: BoolArray) -> tuple[BoolArray, BoolArray]:
+        """Which measurements are used, and which points have jumped."""
+        outlying = outlying & used
+        refused = np.where(used, (self._refused + 1) * outlying, self._refused)
         jumped = refused >= self.patience
         self._refused = np.where(jumped, 0, refused)
-        return used & (~strange | jumped), jumped
+        return used & (~outlying | jumped), jumped
 
     def _start(
         self,
@@ -248,7 +271,7 @@ class Kalman:
         variance: FloatArray,
         spread: FloatArray | float,
     ) -> None:
-        """Give the points that are measured for the first time their state, and the others that have none a blank one."""
+        """Initialise the state of points measured for the first time, and clear that of points without any."""
         blank = ~step.continued
         step.mean[blank] = 0.0
         step.covariance[blank] = 0.0

@@ -1,4 +1,4 @@
-"""How a point is believed to move between two moments: the transition and its noise.
+"""Motion models of a point between two times: the transition and its noise.
 
 A state is a position and its derivatives up to `order - 1`: order 2 is constant velocity, order 3 constant acceleration.
 Noise is given as a density, so that it grows with time and not with the number of frames: a clip filmed at 60 frames a
@@ -28,16 +28,16 @@ def transition(order: int, dt: float) -> FloatArray:
 
 @lru_cache(maxsize=256)
 def flat_transition(order: int, dt: float) -> tuple[FloatArray, FloatArray]:
-    """What a flattened mean (order, 2) and a flattened covariance (order, order) are multiplied with from the right."""
+    """Matrices that flattened means (order, 2) and flattened covariances (order, order) are multiplied with from the right."""
     move = transition(order, dt)
     return np.kron(move, np.eye(2)).T.copy(), np.kron(move, move).T.copy()
 
 
 @lru_cache(maxsize=256)
-def unit_noise(order: int, dt: float) -> FloatArray:
-    """(order, order) covariance that a noise density of 1 adds over `dt` seconds.
+def discrete_noise(order: int, dt: float) -> FloatArray:
+    """(order, order) covariance that a noise density of 1 adds over `dt` seconds, as one random push per step.
 
-    filterpy's matrix holds for one random push per step. A push of variance `dt ** (2 * order - 5)` makes the variance
+    A push of variance `dt ** (2 * order - 5)` makes the variance
     of the highest derivative grow by `dt`, whatever the step.
     """
     if dt == 0:
@@ -48,11 +48,11 @@ def unit_noise(order: int, dt: float) -> FloatArray:
 
 
 @lru_cache(maxsize=256)
-def lively_noise(order: int, dt: float) -> FloatArray:
-    """(order, order) covariance that a noise density of 1 adds over `dt` seconds if pushes come at any moment.
+def continuous_noise(order: int, dt: float) -> FloatArray:
+    """(order, order) covariance that a noise density of 1 adds over `dt` seconds, as continuous white noise.
 
-    Differs from `unit_noise` only where noise outweighs what is measured: there one push per step would make a filter
-    swing about its measurements from step to step.
+    Differs from `discrete_noise` only if the noise is large compared with that of the measurements: there one push per step
+    would make a filter oscillate about its measurements.
     """
     noise = np.asarray(Q_continuous_white_noise(order, dt, 1.0), np.float64)
     noise.setflags(write=False)

@@ -1,6 +1,6 @@
 """The One-Euro filter (Casiez, Roussel and Vogel, 2012): a low-pass whose cutoff rises with speed.
 
-Light and causal: it calms what is slow and follows what is fast, and it lags a little behind both. All points of all
+Fast and causal: it removes jitter of slow motion and follows fast motion, with a little lag. All points of all
 tracks take one NumPy step, each with a state of its own, by the true time between measurements.
 """
 
@@ -19,7 +19,13 @@ def blend(cutoff: FloatArray | float, dt: FloatArray | float) -> FloatArray:
 
 
 class OneEuro:
-    """Filters (tracks, points) positions in the plane; NaN marks what was not measured, and keeps its last place."""
+    """A One-Euro filter of (tracks, points) positions in the plane; a missing measurement (NaN) keeps the last position.
+
+    Args:
+        tracks: Number of tracks; `grow` adds more.
+        points: Number of points of each track.
+        speed_cutoff: Cutoff in Hz of the low-pass of the speed.
+    """
 
     def __init__(self, tracks: int, points: int, *, speed_cutoff: float = 1.0) -> None:
         if speed_cutoff <= 0:
@@ -49,9 +55,16 @@ class OneEuro:
     def step(
         self, positions: FloatArray, cutoff: FloatArray | float, beta: FloatArray | float, dt: float
     ) -> FloatArray:
-        """Filtered positions (tracks, points, 2), `dt` seconds after the last step.
+        """Filter the next measurements.
 
-        `cutoff` is the cutoff in Hz of a point at rest; `beta` is how many Hz it gains for each unit of speed per second.
+        Args:
+            positions: (tracks, points, 2), NaN where not measured.
+            cutoff: Cutoff in Hz of a point at rest.
+            beta: Hz that the cutoff gains per unit of speed per second.
+            dt: Seconds since the previous step.
+
+        Returns:
+            (tracks, points, 2) filtered positions.
         """
         since = self._since + dt
         measured = np.asarray(np.isfinite(positions).all(-1))
@@ -60,8 +73,8 @@ class OneEuro:
         speeds = np.where(follow, positions - self._raw, 0.0) / np.where(follow, since[..., None], 1.0)
         change = np.where(follow, blend(self.speed_cutoff, since)[..., None] * (speeds - self._speeds), 0.0)
         self._speeds = self._speeds + change
-        pace = np.linalg.norm(self._speeds, axis=-1)
-        share = blend(np.asarray(cutoff) + np.asarray(beta) * pace, since)[..., None]
+        speed = np.linalg.norm(self._speeds, axis=-1)
+        share = blend(np.asarray(cutoff) + np.asarray(beta) * speed, since)[..., None]
         moved = self.positions + np.where(follow, share * (positions - self.positions), 0.0)
         self.positions = np.where((measured & ~known)[..., None], positions, moved)
         self._raw = np.where(measured[..., None], positions, self._raw)

@@ -1,7 +1,7 @@
-"""Rigid motion in the plane: shift, turn and size of a shape, apart from what moves on it.
+"""Similarity motion in the plane: splits moving points into shift, rotation and scale of the whole, and the rest.
 
-A point of the plane is a complex number here, so a similarity is `shift + turn * point` with two complex numbers, and
-isotropic noise of the points makes isotropic noise of both.
+Points are complex numbers here, so a similarity is `shift + turn * point` with two complex numbers, and isotropic noise of
+the points gives isotropic noise of both.
 """
 
 from __future__ import annotations
@@ -32,9 +32,15 @@ def normalised(points: ComplexArray, weights: FloatArray) -> ComplexArray:
 
 
 def fit(shape: ComplexArray, points: ComplexArray, weights: FloatArray) -> tuple[ComplexArray, ComplexArray]:
-    """Shift (tracks,) and turn (tracks,) that bring `shape` (tracks, points) nearest to `points`, least weighted squares.
+    """The similarity that brings a shape nearest to points, by weighted least squares.
 
-    Points of weight 0 do not count and may be anything finite. The abs of the turn is the size, its angle the roll.
+    Args:
+        shape: (tracks, points).
+        points: (tracks, points); points of weight 0 may be anything finite.
+        weights: (tracks, points), not negative.
+
+    Returns:
+        Shift (tracks,) and turn (tracks,); the turn's absolute value is the scale, its angle the roll.
     """
     shares = weights / weights.sum(-1, keepdims=True)
     shape_centre, centre = _sum(shape, shares), _sum(points, shares)
@@ -51,14 +57,18 @@ def _sum(values: ComplexArray | FloatArray, weights: ComplexArray | FloatArray) 
 
 
 class Body:
-    """Splits the points of each track into the motion of the whole and what moves on it.
+    """Splits the points of each track into a similarity motion of the whole and the motion of parts.
 
-    The whole is a similarity that brings the track's first shape of its `anchors` onto them. Its `shift` and `turn` are
-    in pixels, and what is left, `parts`, is in units of the anchors' root mean square radius.
+    The similarity maps the track's first shape of its anchors onto them. Its `shift` and `turn` are in pixels; the rest,
+    `parts`, is in units of the anchors' root mean square radius.
+
+    Args:
+        tracks: Number of tracks; `grow` adds more.
+        anchors: Indices of the points that define the whole.
     """
 
     DOUBT = 3.0
-    """Standard deviations from where the other anchors say it should be, at which an anchor loses half its weight."""
+    """Standard deviations between an anchor and the fit of the others at which it loses half its weight."""
 
     def __init__(self, tracks: int, anchors: npt.NDArray[np.intp]) -> None:
         self.anchors = anchors
@@ -72,44 +82,51 @@ class Body:
     def split(
         self, points: ComplexArray, sigma: FloatArray, expected: ComplexArray
     ) -> tuple[ComplexArray, ComplexArray, ComplexArray]:
-        """Parts (tracks, points), shift (tracks,) and turn (tracks,) of points (tracks, points), NaN where unmeasured.
+        """Split points into parts, shift and turn.
 
-        `expected` is where the parts are expected, NaN where nothing is: a track starts where no anchor is expected, and
-        takes its present shape as its own if all anchors
-        are measured. An anchor that the others contradict, or of large sigma, has little say.
+        Anchors that contradict the others, or have a large sigma, get little weight.
+
+        Args:
+            points: (tracks, points), NaN where not measured.
+            sigma: (tracks, points) standard deviations.
+            expected: (tracks, points) predicted parts, NaN where there are none. A track without expected anchors starts: if
+                all its anchors are measured, their shape becomes the track's own.
+
+        Returns:
+            Parts (tracks, points), shift (tracks,) and turn (tracks,); NaN where they cannot be computed.
         """
         parts = np.full(points.shape, complex(np.nan, np.nan))
         shift = np.full(len(points), complex(np.nan, np.nan))
         turn = shift.copy()
-        seen = np.asarray(np.isfinite(points[:, self.anchors]))
-        hoped = expected[:, self.anchors]
-        rows = np.flatnonzero(np.where(np.isfinite(hoped).any(1), seen.sum(1) >= 2, seen.all(1)))
+        measured = np.asarray(np.isfinite(points[:, self.anchors]))
+        predicted = expected[:, self.anchors]
+        rows = np.flatnonzero(np.where(np.isfinite(predicted).any(1), measured.sum(1) >= 2, measured.all(1)))
         if not len(rows):
             return parts, shift, turn
-        seen, anchors = seen[rows], np.where(seen[rows], points[np.ix_(rows, self.anchors)], 0.0)
-        spread = np.where(seen, sigma[np.ix_(rows, self.anchors)], 1.0)
-        hoped = hoped[rows]
-        new = np.asarray(~np.isfinite(hoped).any(1))
-        weights = seen / spread**2
-        whole = np.where(new[:, None], normalised(anchors, weights), np.where(np.isfinite(hoped), hoped, 0.0))
+        measured, anchors = measured[rows], np.where(measured[rows], points[np.ix_(rows, self.anchors)], 0.0)
+        spread = np.where(measured, sigma[np.ix_(rows, self.anchors)], 1.0)
+        predicted = predicted[rows]
+        new = np.asarray(~np.isfinite(predicted).any(1))
+        weights = measured / spread**2
+        whole = np.where(new[:, None], normalised(anchors, weights), np.where(np.isfinite(predicted), predicted, 0.0))
         self._shapes[rows[new]] = whole[new]
-        # Weights that change from frame to frame would make the whole tremble wherever the shape is no longer the first
-        # one. So doubted anchors are put where the trusted ones say, and then all count alike.
+        # Weights that change from frame to frame would cause jitter of the whole once the shape differs from the first one.
+        # So doubtful anchors are moved to where the others predict them, and then all have the same weight.
         for _ in range(2):
             moved, turned = fit(whole, anchors, weights)
-            told = moved[:, None] + turned[:, None] * whole
-            trust = 1 / (1 + np.square(np.abs(anchors - told) / (self.DOUBT * spread)))
-            weights = seen * trust / spread**2
-        blend = seen * trust * np.minimum(1.0, np.square(_typical(spread, seen) / spread))
-        agreed = blend * anchors + (1 - blend) * told
+            fitted = moved[:, None] + turned[:, None] * whole
+            trust = 1 / (1 + np.square(np.abs(anchors - fitted) / (self.DOUBT * spread)))
+            weights = measured * trust / spread**2
+        blend = measured * trust * np.minimum(1.0, np.square(_typical(spread, measured) / spread))
+        agreed = blend * anchors + (1 - blend) * fitted
         shift[rows], turn[rows] = fit(self._shapes[rows], agreed, np.ones(agreed.shape))
         parts[rows] = (points[rows] - shift[rows, None]) / turn[rows, None]
         return parts, shift, turn
 
 
-def _typical(values: FloatArray, seen: npt.NDArray[np.bool_]) -> FloatArray:
-    """(tracks, points) to the median of what is seen, (tracks, 1)."""
-    return known_median(np.where(seen, values, np.nan))
+def _typical(values: FloatArray, measured: npt.NDArray[np.bool_]) -> FloatArray:
+    """(tracks, points) to the median of what is measured, (tracks, 1)."""
+    return known_median(np.where(measured, values, np.nan))
 
 
 def known_median(values: FloatArray) -> FloatArray:

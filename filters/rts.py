@@ -1,7 +1,7 @@
-"""Rauch-Tung-Striebel smoothing: every moment seen in the light of what came after it, so without lag.
+"""Rauch-Tung-Striebel smoothing: each step is corrected by the steps after it, so the result has no lag.
 
-Walking back one step is an affine map of the later step's mean and covariance, and such maps can be chained: what a
-hundred steps do on the way back is one map too. So a stream need not walk all the way back for each step that it gives.
+One step backwards is an affine map of the later step's mean and covariance, and such maps can be composed: a hundred steps
+backwards are one map too. So a stream need not repeat the whole backward pass for each step that it returns.
 """
 
 from __future__ import annotations
@@ -19,32 +19,32 @@ from vtrack.types import BoolArray, FloatArray
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Smoothed:
-    """Where the points of one step were, given what came later."""
+    """Smoothed state of one step, given the later ones."""
 
     mean: FloatArray
     """(tracks, points, order, 2)."""
     covariance: FloatArray
     """(tracks, points, order, order)."""
     alive: BoolArray
-    """(tracks, points): False where the point was not there yet."""
+    """(tracks, points): False if the point had not started yet."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Way:
-    """The way back from a later step to an earlier one."""
+class BackwardMap:
+    """The affine map from a later step back to an earlier one."""
 
     gain: FloatArray
-    """(tracks, points, order, order): how much of what is learned later belongs to the earlier step; 0 across a start."""
+    """(tracks, points, order, order) smoother gain; 0 across a start."""
     mean: FloatArray
-    """(tracks, points, order, 2), less what the later mean adds to it."""
+    """(tracks, points, order, 2) constant term of the mean."""
     covariance: FloatArray
-    """(tracks, points, order, order), less what the later covariance adds to it."""
+    """(tracks, points, order, order) constant term of the covariance."""
     alive: BoolArray
     """(tracks, points) of the earlier step."""
 
     @classmethod
-    def between(cls, before: Step, after: Step) -> Way:
-        """The way of one step."""
+    def between(cls, before: Step, after: Step) -> BackwardMap:
+        """The map of one step."""
         joined = after.continued[..., None, None]
         onward = np.where(joined, np.matmul(before.covariance, after.transition.T), 0.0)
         prior = np.where(joined, after.prior_covariance, np.eye(onward.shape[-1]))
@@ -57,21 +57,21 @@ class Way:
         spread = np.matmul(np.matmul(self.gain, covariance), self.gain.swapaxes(-1, -2))
         return self.mean + np.matmul(self.gain, mean), self.covariance + spread
 
-    def after(self, later: Way) -> Way:
-        """The way back over `later` and then this one."""
-        return Way(np.matmul(self.gain, later.gain), *self.back(later.mean, later.covariance), self.alive)
+    def after(self, later: BackwardMap) -> BackwardMap:
+        """The composition: back over `later`, then over this one."""
+        return BackwardMap(np.matmul(self.gain, later.gain), *self.back(later.mean, later.covariance), self.alive)
 
     def smoothed(self, later: Smoothed) -> Smoothed:
         """The earlier step, given the later one."""
         return Smoothed(*self.back(later.mean, later.covariance), self.alive)
 
-    def grown(self, tracks: int) -> Way:
-        """The same way with room for `tracks` tracks, the new ones not alive."""
+    def grown(self, tracks: int) -> BackwardMap:
+        """The same map with room for `tracks` tracks, the new ones not alive."""
         room = (0, tracks - len(self.alive))
         gain, mean, covariance = (
             np.pad(held, (room, (0, 0), (0, 0), (0, 0))) for held in (self.gain, self.mean, self.covariance)
         )
-        return Way(gain, mean, covariance, np.pad(self.alive, (room, (0, 0))))
+        return BackwardMap(gain, mean, covariance, np.pad(self.alive, (room, (0, 0))))
 
 
 def _inverse(matrices: FloatArray) -> FloatArray:
@@ -84,32 +84,37 @@ def _inverse(matrices: FloatArray) -> FloatArray:
 
 
 def _last(step: Step) -> Smoothed:
-    """A step that nothing comes after."""
+    """The last step, which is smoothed already."""
     return Smoothed(step.mean, step.covariance, step.alive)
 
 
-def _walked(ways: Sequence[Way], end: Smoothed) -> list[Smoothed]:
-    """The steps at the beginnings of these ways, in order, given the step at the end of the last."""
+def _backward(maps: Sequence[BackwardMap], end: Smoothed) -> list[Smoothed]:
+    """The earlier steps of consecutive maps, in order, given the last step."""
     results = [end]
-    for way in reversed(ways):
-        results.append(way.smoothed(results[-1]))
+    for step_map in reversed(maps):
+        results.append(step_map.smoothed(results[-1]))
     return results[:0:-1]
 
 
 def smooth(steps: Sequence[Step]) -> list[Smoothed]:
-    """The full pass over a whole recording."""
+    """Smooth a whole recording.
+
+    Args:
+        steps: Steps of a `Kalman` filter, in order.
+    """
     if not steps:
         return []
-    ways = [Way.between(before, after) for before, after in pairwise(steps)]
+    maps = [BackwardMap.between(before, after) for before, after in pairwise(steps)]
     end = _last(steps[-1])
-    return [*_walked(ways, end), end]
+    return [*_backward(maps, end), end]
 
 
 class FixedLag:
-    """Smooths a stream with what the next `lag` steps bring: bounded memory, and soon no different from the full pass.
+    """Smooths a stream by the next `lag` steps: bounded memory, and nearly the result of the full pass.
 
-    Steps are given back `block` at once. The way back leads over chains of `block` steps: at most `lag + block` steps are
-    held.
+    Args:
+        lag: Steps that a returned step is delayed by.
+        block: Steps returned at once; at most `lag + block` steps are held.
     """
 
     def __init__(self, lag: int, block: int = 1) -> None:
@@ -118,18 +123,18 @@ class FixedLag:
         self.lag = lag
         self.block = block
         self._step: Step | None = None
-        """The newest."""
-        self._ways: deque[Way] = deque()
-        """Between each two steps held."""
-        self._chains: deque[Way] = deque()
-        """Of `block` ways each, the last perhaps of fewer."""
+        """The latest step."""
+        self._maps: deque[BackwardMap] = deque()
+        """Maps between neighbouring held steps."""
+        self._chains: deque[BackwardMap] = deque()
+        """Compositions of `block` maps each, the last perhaps of fewer."""
 
     def push(self, step: Step) -> list[Smoothed]:
-        """Take the next step; give back those that are now at least `lag` steps old, oldest first, once they fill a block."""
+        """Add a step; return those at least `lag` steps old, oldest first, once they fill a block."""
         if self._step is not None:
-            self._append(Way.between(self._grown(self._step, len(step.alive)), step))
+            self._append(BackwardMap.between(self._grown(self._step, len(step.alive)), step))
         self._step = step
-        if len(self._ways) + 1 < self.lag + self.block:
+        if len(self._maps) + 1 < self.lag + self.block:
             return []
         if not self.lag:
             return self.flush()
@@ -137,30 +142,30 @@ class FixedLag:
         for chain in list(self._chains)[:0:-1]:
             end = chain.smoothed(end)
         self._chains.popleft()
-        return _walked([self._ways.popleft() for _ in range(self.block)], end)
+        return _backward([self._maps.popleft() for _ in range(self.block)], end)
 
     def flush(self) -> list[Smoothed]:
-        """Give back all steps still held, oldest first."""
+        """Return all steps still held, oldest first."""
         if self._step is None:
             return []
         end = _last(self._step)
-        rest = [*_walked(self._ways, end), end]
+        rest = [*_backward(self._maps, end), end]
         self._step = None
-        self._ways.clear()
+        self._maps.clear()
         self._chains.clear()
         return rest
 
-    def _append(self, way: Way) -> None:
-        if len(self._ways) % self.block:
-            self._chains[-1] = self._chains[-1].after(way)
+    def _append(self, step_map: BackwardMap) -> None:
+        if len(self._maps) % self.block:
+            self._chains[-1] = self._chains[-1].after(step_map)
         else:
-            self._chains.append(way)
-        self._ways.append(way)
+            self._chains.append(step_map)
+        self._maps.append(step_map)
 
     def _grown(self, step: Step, tracks: int) -> Step:
-        """The newest step, and all that is held, with room for new tracks, which have no past."""
+        """Make room for new tracks in all held steps; returns the given step with room."""
         if tracks == len(step.alive):
             return step
-        self._ways = deque(way.grown(tracks) for way in self._ways)
-        self._chains = deque(way.grown(tracks) for way in self._chains)
+        self._maps = deque(step_map.grown(tracks) for step_map in self._maps)
+        self._chains = deque(step_map.grown(tracks) for step_map in self._chains)
         return step.grown(tracks)

@@ -1,8 +1,8 @@
-"""Zero-lag smoothing of a stream: forwards with foresight, then back.
+"""Zero-lag smoothing of a stream: a filter that knows of motion in advance, then a smoother.
 
-A causal filter notices that something moves when it has moved already. Walking back, the smoother would spread that
-first stroke over the calm before it. So a scout goes ahead: a causal filter that finds out where groups are agile. The
-filter proper follows `foresight` steps later, and is agile as early as that.
+A causal filter notices motion after it has started, and the smoother would spread its start over the rest before. So a
+scout, a causal filter, runs ahead and measures the agility of groups. The main filter follows `foresight` steps later and
+is agile that much earlier.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from vtrack.types import FloatArray
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class _Given:
-    """What one step was given, and what the scout found in it."""
+class _StepInputs:
+    """Inputs of one step, and the scout's agility in it."""
 
     positions: FloatArray
     variance: FloatArray
@@ -30,11 +30,22 @@ class _Given:
     agility: FloatArray
     """(tracks, points)."""
     resets: npt.NDArray[np.bool_]
-    """(tracks,) which tracks begin anew with this step."""
+    """(tracks,) bool: tracks that start again with this step."""
 
 
 class ZeroLag:
-    """Smooths (tracks, points) positions in the plane; gives each step back `lag` steps later, with no lag in it."""
+    """Smooths (tracks, points) positions in the plane without lag; returns each step `lag` steps later.
+
+    Args:
+        tracks: Number of tracks; `grow` adds more.
+        points: Number of points of each track.
+        groups: Points that move together.
+        gate: Standard deviations from the prediction above which a measurement is an outlier.
+        patience: Outliers in a row after which the point has jumped.
+        lag: Steps that the smoother looks ahead.
+        block: Steps returned at once.
+        foresight: Steps that the scout runs ahead.
+    """
 
     def __init__(
         self,
@@ -53,7 +64,7 @@ class ZeroLag:
         self._hold = groups.hold
         self._fixed = FixedLag(lag, block)
         self._foresight = foresight
-        self._ahead: deque[_Given] = deque()
+        self._ahead: deque[_StepInputs] = deque()
         self._resets = np.zeros(tracks, np.bool_)
 
     def grow(self, tracks: int) -> None:
@@ -69,21 +80,21 @@ class ZeroLag:
     def step(
         self, positions: FloatArray, variance: FloatArray, density: FloatArray, dt: float, spread: FloatArray
     ) -> list[Smoothed]:
-        """Take the next measurements, as `Kalman.step` does. Returns the steps that are ready, oldest first."""
+        """Add measurements, as `Kalman.step` does; returns the steps that are ready, oldest first."""
         self.scout.step(positions, variance, density, dt, spread)
         resets, self._resets = self._resets, np.zeros_like(self._resets)
-        self._ahead.append(_Given(positions, variance, density, dt, spread, self.scout.agility, resets))
+        self._ahead.append(_StepInputs(positions, variance, density, dt, spread, self.scout.agility, resets))
         return self._follow() if len(self._ahead) > self._foresight else []
 
     def flush(self) -> list[Smoothed]:
-        """Give back all steps still held, oldest first."""
+        """Return all steps still held, oldest first."""
         rest = []
         while self._ahead:
             rest += self._follow()
         return rest + self._fixed.flush()
 
     def _follow(self) -> list[Smoothed]:
-        """The filter proper takes the oldest step that the scout has left behind."""
+        """Let the main filter make the oldest step that only the scout has made."""
         agility = np.zeros(0)
         for after, given in zip([*self._ahead][:0:-1], [*self._ahead][-2::-1], strict=True):
             coming = agility if len(agility) else after.agility

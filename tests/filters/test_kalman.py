@@ -7,7 +7,7 @@ import pytest
 
 from vtrack.filters import rts
 from vtrack.filters.kalman import Groups, Kalman
-from vtrack.filters.motion import lively_noise
+from vtrack.filters.motion import continuous_noise
 from vtrack.filters.zero_lag import ZeroLag
 
 DT, SIGMA, DENSITY = 1 / 30, 0.5, 0.01
@@ -81,7 +81,7 @@ def test_covariances_stay_sound_under_great_agility() -> None:
 
 
 def test_lively_noise_has_filterpys_scale() -> None:
-    np.testing.assert_allclose(lively_noise(2, 0.1), [[0.1**3 / 3, 0.1**2 / 2], [0.1**2 / 2, 0.1]])
+    np.testing.assert_allclose(continuous_noise(2, 0.1), [[0.1**3 / 3, 0.1**2 / 2], [0.1**2 / 2, 0.1]])
 
 
 def test_groups_leave_their_largest_value_out() -> None:

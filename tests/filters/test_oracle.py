@@ -9,7 +9,7 @@ from filterpy.kalman import KalmanFilter
 
 from vtrack.filters import rts
 from vtrack.filters.kalman import Kalman
-from vtrack.filters.motion import transition, unit_noise
+from vtrack.filters.motion import discrete_noise, transition
 
 TRACKS, POINTS, STEPS = 2, 5, 40
 
@@ -98,8 +98,8 @@ def test_filter_and_smoother_equal_filterpy(recording: dict[str, np.ndarray], or
 
 def test_noise_grows_with_time_not_with_frames() -> None:
     for order in (2, 3):
-        whole = unit_noise(order, 0.4)[-1, -1]
-        assert whole == pytest.approx(10 * unit_noise(order, 0.04)[-1, -1])
+        whole = discrete_noise(order, 0.4)[-1, -1]
+        assert whole == pytest.approx(10 * discrete_noise(order, 0.04)[-1, -1])
 
 
 @pytest.mark.parametrize("block", [1, 4])
