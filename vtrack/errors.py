@@ -1,8 +1,8 @@
-"""Every error that is the user's to mend, in one small tree.
+"""The exceptions of vtrack, all derived from `VTrackError`.
 
-Each class is also the builtin a caller would expect (`ValueError`, `OSError`), so code that does not know vtrack
-still catches it. The message says what was wrong, what is allowed and what to do; the command line prints that
-message as its only line.
+Each class also derives from the builtin that a caller would expect (`ValueError`, `OSError`), so that code which does not
+know vtrack can catch it. The message says what was wrong, what is allowed and what to do; the command line prints it as its
+only line.
 """
 
 

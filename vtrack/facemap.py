@@ -40,7 +40,7 @@ _FAMILIES: tuple[tuple[Colour, tuple[str, ...]], ...] = (
     ((125, 135, 45), ("smile_line", "cheek")),
     ((110, 110, 120), ("hairline", "forehead", "hair", "ear", "ear_base")),
 )
-# Where along it the line from a part's name ends, for parts whose outermost point is not a good place.
+# Position where the line from a part's name ends, for parts whose outermost point is not a good place.
 _TARGETS = {
     "jaw": 0.19,
     "hairline": 0.75,
@@ -63,13 +63,23 @@ class _Label:
 
 
 def draw_map(query: Query | None = None) -> ImageArray:
-    """(H, W, 3) RGB map of a query's parts and points; of all parts with their default points when there is none."""
+    """Draw a labelled map of the face.
+
+    Args:
+        query: The parts and points to draw; by default all parts with their default points.
+
+    Returns:
+        (H, W, 3) RGB image.
+
+    Raises:
+        QueryError: A part of the query is not on the face template.
+    """
     curves = load_template().curves
     points = {part: PARTS[part].positions() for part in (*GROUPS["all"], *GROUPS["portrait"]) if part in curves}
     if query:
         absent = sorted(set(query.parts) - set(curves))
         if absent:
-            raise QueryError(f"{absent[0]} cannot be drawn: its place on a face is not known; leave it out")
+            raise QueryError(f"{absent[0]} cannot be drawn, since it is not on the face template; leave it out")
         points = {part: tuple(query.positions[i] for i in query.indices(part)) for part in dict.fromkeys(query.parts)}
     shown = [part for part in PARTS if part in points]
     canvas = np.full((_HEIGHT * _FINE, _WIDTH * _FINE, 3), _BACK, np.uint8)

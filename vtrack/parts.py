@@ -1,6 +1,6 @@
-"""The parts of a face: named curves, each with what the text encoder reads, its points by default and its mirror image.
+"""The parts of a face: named curves, each with its phrase for the text encoder, its default points and its mirror image.
 
-A part is walked from 0 to 1. A closed part ends where it starts, so 0 and 1 are the same point. Curves that run across
+Positions along a part go from 0 to 1. A closed part ends where it starts, so 0 and 1 are the same point. Curves that run across
 the face go from the image's left to its right, curves that run down it from top to bottom, closed ones clockwise on
 screen from their leftmost point. Left and right are the image's.
 """
@@ -20,12 +20,12 @@ class Part:
 
     name: str
     phrase: str
-    """What the text encoder reads."""
+    """Text that the sentence encoder embeds."""
     count: int
-    """How many points the part is given when nobody says."""
+    """Default number of points."""
     closed: bool = False
     pivot: float = 1.0
-    """In the mirrored face position p lies at `pivot - p` of the mirror part; 0 stands for p itself."""
+    """In a mirrored face, position p becomes `pivot - p` of the mirror part; with 0 it stays p."""
 
     @property
     def mirror(self) -> str:
@@ -36,7 +36,7 @@ class Part:
         return self.name
 
     def mirrored(self, position: float) -> float:
-        """Where on the mirror part this position lies after a flip."""
+        """Position on the mirror part after a flip."""
         if self.pivot == 0.0:
             return position
         reflected = self.pivot - position
@@ -50,7 +50,7 @@ class Part:
         if self.closed:
             return tuple(i / count for i in range(count))
         if count == 1:
-            # One point speaks best for a curve from its middle; single-point parts are trained at 0.
+            # One point of a curve is its middle; single-point parts are trained at 0.
             return (0.0,) if self.count == 1 else (0.5,)
         return tuple(i / (count - 1) for i in range(count))
 
@@ -93,8 +93,8 @@ _EVERY: tuple[Part, ...] = (
     Part("neck", "neck", 4),
 )
 
-# The curves of mediapipe's face mesh. They lie where that mesh is, not where a person would mark the part of the like
-# name, so they are parts of their own: a model may learn from them without moving the others.
+# The curves of mediapipe's face mesh. They lie where the mesh is, not where people mark the part of the same name, so they
+# are parts of their own: a model can learn them without changing the others.
 _MESH: tuple[Part, ...] = (
     Part("mesh_jaw", "mesh face contour", 23),
     Part("mesh_forehead", "mesh forehead", 13),
@@ -155,18 +155,22 @@ def is_of_mesh(name: str) -> bool:
 
 
 def plain(name: str) -> str:
-    """The part that a part of mediapipe's mesh is much like; the name itself for all others."""
+    """The part that corresponds to a part of mediapipe's mesh; other names unchanged."""
     return name.replace(_OF_MESH, "")
 
 
 def find_part(name: str) -> Part:
-    """The part of this name, or an error that names the nearest ones."""
+    """The part of this name.
+
+    Raises:
+        QueryError: There is no such part; the message suggests similar names.
+    """
     if name not in PARTS:
         raise QueryError(f"there is no part called {name!r}; {nearest(name, PARTS)}")
     return PARTS[name]
 
 
-# What people say for parts that have another name here.
+# Other names that people use for parts.
 _SYNONYMS = {
     **dict.fromkeys(("mouth", "lip"), "lips"),
     **dict.fromkeys(("eyebrows", "eyebrow", "brow"), "brows"),
@@ -181,7 +185,13 @@ _SYNONYMS = {
 
 
 def nearest(name: str, known: Iterable[str], *, see: str = "`vtrack parts` lists them all") -> str:
-    """Words that help after a wrong name: the right ones most like it, and where to see all."""
+    """The hint after an unknown name: similar names, and where to see all.
+
+    Args:
+        name: The unknown name.
+        known: The names that exist.
+        see: Where to see all.
+    """
     known = list(known)
     word = name.lower().replace(" ", "_")
     meant = _SYNONYMS.get(word)

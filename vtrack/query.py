@@ -5,8 +5,8 @@
     name   = a part, a group, a layout, or free text in double quotes
     places = from ".." to  |  position { "," position }          # positions along the part, 0..1
 
-A count is the number of points of the whole term: a group shares it among its parts. A comma goes on with a list of
-positions as long as plain numbers follow, and starts a new term otherwise. A point asked for twice is given once.
+A count is the number of points of the whole term: a group shares it among its parts. A comma continues a list of
+positions if a number follows, and starts a new term otherwise. Duplicate points are returned once.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ Point = tuple[str, float]
 
 @dataclass(frozen=True, slots=True)
 class _Places:
-    """Where on its parts a term wants points: at these positions, or so many from here to there."""
+    """Positions of a term: a list, or a span with a count."""
 
     listed: tuple[float, ...] | None
     span: tuple[float, float] | None
@@ -154,7 +154,7 @@ def _points(parts: list[Part], places: _Places) -> list[Point]:
 
 
 def _shared(parts: list[Part], total: int | None) -> list[int | None]:
-    """A count shared among parts as their own counts are; None leaves each its own."""
+    """A count shared among parts in proportion to their default counts; None keeps the defaults."""
     if total is None:
         return [None] * len(parts)
     if total < len(parts):
@@ -163,7 +163,7 @@ def _shared(parts: list[Part], total: int | None) -> list[int | None]:
     exact = [total * weight / sum(weights) for weight in weights]
     counts = [max(int(share), 1) for share in exact]
     while sum(counts) != total:
-        # The part that is owed most gets one, or the one that has most in excess gives one.
+        # Add a point to the part furthest below its share, or take one from the part furthest above.
         step = 1 if sum(counts) < total else -1
         open_to = [i for i, count in enumerate(counts) if count + step >= 1]
         best = max(open_to, key=lambda i: step * (exact[i] - counts[i]))
@@ -172,7 +172,7 @@ def _shared(parts: list[Part], total: int | None) -> list[int | None]:
 
 
 def _along(part: Part, start: float, stop: float, count: int | None) -> tuple[float, ...]:
-    """Evenly spaced positions from start to stop, both included; on a closed part the way may lead over its start."""
+    """Evenly spaced positions from start to stop, both included; on a closed part they may pass its start."""
     if stop < start:
         if not part.closed:
             raise QueryError(f"{start:g}..{stop:g} runs backwards; {part.name} goes from 0 to 1")
@@ -188,7 +188,7 @@ def _along(part: Part, start: float, stop: float, count: int | None) -> tuple[fl
 
 
 def _free_part(text: str, at: int, quoted: str) -> Part:
-    """Free text as a part: one that we know by this phrase, or one for the encoder."""
+    """Free text as a part: a known part with this phrase, or a new one for the encoder."""
     phrase = " ".join(quoted[1:-1].lower().split())
     if not phrase:
         raise _error(text, at, "there is nothing between the quotes")
@@ -204,7 +204,7 @@ def _free_part(text: str, at: int, quoted: str) -> Part:
 
 
 def _unreadable(text: str, start: int) -> str:
-    """What is wrong with a term that does not fit the grammar."""
+    """The message for a term that does not fit the grammar."""
     rest = text[start:].strip()
     if not rest or rest.startswith(","):
         return "a part's name is missing here"
@@ -214,6 +214,6 @@ def _unreadable(text: str, start: int) -> str:
 
 
 def _error(text: str, at: int, what: str) -> QueryError:
-    """An error that says where in the query it is."""
+    """An error with the place in the query."""
     at += len(text[at:]) - len(text[at:].lstrip())
     return QueryError(f"in the query {text!r}, at character {at + 1}: {what}" if text.strip() else "the query is empty")

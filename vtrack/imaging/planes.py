@@ -1,7 +1,7 @@
-"""Pictures as video stores them: brightness in full resolution, colour in half of it (4:2:0).
+"""Images as video stores them: brightness at full resolution, colour at half (YUV 4:2:0).
 
-Turning a whole frame into RGB costs more than decoding it, and nobody looks at most of it. So a frame keeps its planes:
-crops and small versions are cut out of them and only those become RGB. The whole picture does when somebody asks for it.
+Converting a whole frame to RGB costs more than decoding it, and most of it is not used. So a frame keeps its planes; only
+crops and resized copies are converted, and the whole image on request.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ ImageArray = npt.NDArray[np.uint8]
 
 @dataclass(frozen=True, slots=True)
 class Colours:
-    """What brightness and the two colour differences say in RGB."""
+    """Conversion between brightness with two colour differences (YUV) and RGB."""
 
     red: float
-    """Share of red in brightness; 0.299 in BT.601, 0.2126 in BT.709."""
+    """Weight of red in brightness: 0.299 in BT.601, 0.2126 in BT.709."""
     blue: float
-    """Share of blue; 0.114, 0.0722."""
+    """Weight of blue: 0.114 in BT.601, 0.0722 in BT.709."""
     full: bool
-    """Whether brightness goes from 0 to 255; else from 16 to 235, as in most video."""
+    """True for brightness from 0 to 255, False for 16 to 235, as in most video."""
 
     @property
     def black(self) -> tuple[int, int, int]:
@@ -66,27 +66,27 @@ def _black(full: bool) -> tuple[int, int, int]:
 BT601 = (0.299, 0.114)
 BT709 = (0.2126, 0.0722)
 HD_HEIGHT = 720
-"""Lines from which on video is in BT.709 unless it says otherwise; below in BT.601."""
+"""Height in pixels from which video without colour information is taken for BT.709; below for BT.601."""
 
 
 def film_colours(height: int) -> Colours:
-    """Those that our films of so many lines are in."""
+    """Colours of the video that vtrack writes, by its height in pixels."""
     return Colours(*(BT709 if height >= HD_HEIGHT else BT601), full=False)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Planes:
-    """One picture. The arrays are views of the decoder's own memory, which they keep alive."""
+    """One image in planes. The arrays are views of the decoder's memory, which they keep alive."""
 
     luma: ImageArray
     """(H, W)"""
     blue: ImageArray
     """(ceil(H / 2), ceil(W / 2))"""
     red: ImageArray
-    """The same size."""
+    """(ceil(H / 2), ceil(W / 2))"""
     colours: Colours
     whole: Callable[[], ImageArray] = field(repr=False)
-    """Converts the whole picture: (H, W, 3) RGB."""
+    """Converts the whole image to RGB (H, W, 3)."""
 
     def __post_init__(self) -> None:
         half = tuple(-(-side // 2) for side in self.luma.shape)
@@ -105,18 +105,18 @@ class Planes:
 
     @property
     def each(self) -> tuple[tuple[ImageArray, int, int], ...]:
-        """Each plane with how many pixels of the picture one of its own stands for, across and down, and its black."""
+        """Each plane, the image pixels per plane pixel in each direction, and the plane's value of black."""
         y, u, v = self.colours.black
         return (self.luma, 1, y), (self.blue, 2, u), (self.red, 2, v)
 
     def copied(self) -> Planes:
-        """The same picture in memory of its own, to be drawn on."""
+        """A copy in memory of its own, for drawing on it."""
         luma, blue, red = (plane.copy() for plane, *_ in self.each)
         colours, size = self.colours, (self.shape[1], self.shape[0])
         return Planes(luma, blue, red, colours, lambda: _at_size((luma, blue, red), colours, size))
 
     def part(self, x: int, y: int, w: int, h: int) -> Planes:
-        """A window; its corner must be even."""
+        """A window of the image; x and y must be even."""
         if x % 2 or y % 2:
             raise ValueError(f"a window of planes starts at even pixels, got {x}, {y}")
         left, top, right, bottom = x // 2, y // 2, (x + w + 1) // 2, (y + h + 1) // 2
@@ -145,7 +145,7 @@ def _at_size(planes: tuple[ImageArray, ...], colours: Colours, size: tuple[int, 
 
 
 Pixels = ImageArray | Planes
-"""A picture: RGB (H, W, 3), or still in planes."""
+"""An image: RGB (H, W, 3), or planes."""
 
 
 def view(plane: Any, samples: int = 1) -> ImageArray:

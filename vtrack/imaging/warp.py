@@ -1,4 +1,4 @@
-"""Face crops cut out of pictures: on the CPU by OpenCV, on an accelerator by torch."""
+"""Cuts face crops out of images: on the CPU by OpenCV, on an accelerator by torch."""
 
 from __future__ import annotations
 
@@ -12,14 +12,24 @@ from vtrack.imaging.crops import Crops, cuts_of
 from vtrack.imaging.planes import Pixels, Planes, rgb_of
 
 Places = Sequence[int] | npt.NDArray[np.integer]
-"""Which image each crop is cut from."""
+"""Index of the image that each crop is cut from."""
 
 
 def warp(images: Sequence[Pixels], which: Places, crops: Crops, size: int, device: str | None = None) -> Any:
-    """Cut each crop out of `images[which[i]]`: (crops, 3, size, size) uint8, black beyond the picture.
+    """Cut crops out of images.
 
-    An array, or on a device other than the CPU a tensor there, with the same pixels within a few levels. A crop much
-    larger than `size` is averaged down first, since plain bilinear sampling would skip pixels and shimmer.
+    A crop much larger than `size` is averaged down first, since bilinear sampling alone would skip pixels and alias.
+
+    Args:
+        images: RGB images (H, W, 3) or planes.
+        which: Index of the image that each crop is cut from.
+        crops: Location of the crops.
+        size: Side of the result in pixels.
+        device: Device of the result; None for the CPU.
+
+    Returns:
+        (crops, 3, size, size) uint8, black beyond the image: a NumPy array on the CPU, else a tensor on the device, equal
+        within a few levels.
     """
     pictures = [images[place] for place in which]
     if device is not None and not device.startswith("cpu"):

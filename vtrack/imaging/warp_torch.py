@@ -1,6 +1,6 @@
 """The warp of `vtrack.imaging.warp` on an accelerator: all crops at once, the same pixels within a few levels.
 
-Only what crops show travels there, as it is stored: most of a picture is nobody's face.
+Only the windows that crops show are copied to the device, in planes: most of an image is not a face.
 """
 
 from __future__ import annotations

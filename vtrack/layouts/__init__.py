@@ -1,4 +1,7 @@
-"""Layouts: what each point of a data set is. One TOML file each, beside this module; a new data set is a new file."""
+"""Layouts: part and position of each point of a data set. One TOML file each in this folder; a new layout is a new file.
+
+`load_layout` gives a layout by name, `read_layout` from a file of your own, `layout_of_query` from a list of points.
+"""
 
 from vtrack.layouts.files import CORE_PARTS as CORE_PARTS
 from vtrack.layouts.files import layout_names as layout_names

@@ -1,4 +1,4 @@
-"""What a layout is: the fixed list of points of a data set."""
+"""The layout class: the fixed list of points of a data set."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ class Layout:
     query: Query
     """Part and position of each point."""
     mirror: npt.NDArray[np.intp]
-    """(points,) in a flipped image, point i is what point `mirror[i]` was."""
+    """(points,) index of each point's mirror image: in a flipped image point i is the former point `mirror[i]`."""
     inter_ocular: tuple[int, ...]
     """The two outer eye corners, whose distance normalises errors; empty where the layout has no eyes."""
     inter_pupil: tuple[tuple[int, ...], ...]
     """The points of the left and of the right eye whose means are the pupils; empty where there are none."""
     core: npt.NDArray[np.intp]
-    """The points that the face box is told from."""
+    """Indices of the points that define the face box."""
     box_shares: tuple[float, float, float, float]
     """From the tight box of the core points to that of the 68: left, top, right, bottom."""
 

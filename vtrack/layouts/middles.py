@@ -1,4 +1,4 @@
-"""Middles: points that AFLW and LaPa mark and that other data sets let us work out.
+"""Middles of parts: points that AFLW and LaPa mark and that can be computed from the points of other data sets.
 
 A layout called `300w+middles` has, behind its own points, the middles of eyes, brows and mouth that the outlines around
 them give. A model trained on such points knows these parts even where no data set marks them.

@@ -31,7 +31,7 @@ def pick_device(device: str = "auto") -> str:
     """
     if device == "cpu" or (device == "auto" and not gpu_likely()):
         return "cpu"
-    import torch  # slow to import, and a CPU without GPU does without
+    import torch  # slow to import, and not needed without a GPU
 
     usable = ["cpu"]
     if torch.backends.mps.is_available():
