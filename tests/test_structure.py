@@ -43,8 +43,6 @@ LAZY_ROOMS = ("vtrack.cli",)
 
 LAZY_UNEXPLAINED = {
     "pipelines/batch/state.py",
-    "pipelines/batch/workers/model_server.py",
-    "pipelines/batch/workers/worker.py",
 }
 """Files with imports inside functions and no comment that says why."""
 
@@ -53,10 +51,7 @@ SAME_NAMES = {
 }
 """Names of more than one public class."""
 
-OTHER_LOGGERS = {
-    "pipelines/batch/workers/model_server.py",
-    "pipelines/batch/workers/worker.py",
-}
+OTHER_LOGGERS = {}
 """Files whose logger has another name than `log`."""
 
 

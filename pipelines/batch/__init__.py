@@ -1,5 +1,6 @@
-"""Many videos: found in folders, worked on in processes of their own, each file's fate remembered beside its outputs.
+"""Batches: many videos, tracked in parallel by worker processes or on a cluster.
 
-`files` finds the videos, `ledger` knows what is done, `pool` keeps the worker processes, `worker` is what they do with one
-file, `summary` and `merge` put together what came of all.
+`run.BatchRun` is the entry point; the state of each video is kept beside its outputs. `files` finds the videos, `state` knows
+which are done, `schedule` orders the jobs, `workers` do them, `splitting` cuts long videos, and `summary` and `merge` combine
+the outputs.
 """

@@ -1,4 +1,4 @@
-"""Finding videos: folders, patterns, lists and single files, and where under the output folder each one's outputs go."""
+"""Finds the videos of a batch (folders, patterns, lists, files, addresses) and the paths of their outputs."""
 
 from __future__ import annotations
 
@@ -15,163 +15,179 @@ from urllib.parse import urlsplit
 from vtrack.errors import SourceError, UsageError
 from vtrack.pipelines.sources.open import VIDEO_SUFFIXES, is_address, natural_key
 
-MARK = ".vtrack"
-"""What the names of outputs hold, so that no output is ever taken for an input."""
-_LONGEST_NAME = 200
-"""Bytes of a name that leave room for the endings of outputs; systems allow 255."""
+OUTPUT_MARK = ".vtrack"
+"""Part of the names of all outputs, so that no output is taken for an input."""
+_MAX_NAME = 200
+"""Bytes of a file name without suffixes; file systems allow 255 with them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Video:
-    """One video and where its outputs go."""
+    """A video of a batch and where its outputs go."""
 
     source: str
     """Path or address."""
     name: str
-    """What it is called in messages and tables: its place in the tree, with `/` on every system."""
+    """Name in messages and tables: its path in the input folder, with `/` on every system."""
     outputs: Path
-    """Path of the outputs, but for their endings."""
+    """Path of the outputs without their suffixes."""
 
     @property
     def is_file(self) -> bool:
-        """Whether it is a file, not an address."""
+        """Whether it is a file rather than an address."""
         return not is_address(self.source)
 
 
 @dataclass(frozen=True, slots=True)
-class Filter:
-    """Which files of a tree are videos that are wanted; patterns like `*.mp4` or `raw/*`."""
+class FilePatterns:
+    """Which files of a folder to take, by patterns such as `*.mp4` or `raw/*`."""
 
     include: tuple[str, ...] = ()
-    """Instead of all files whose ending is a video's."""
+    """Files to take; by default all with the suffix of a video."""
     exclude: tuple[str, ...] = ()
+    """Files and folders to leave out."""
 
-    def wants(self, place: PurePosixPath) -> bool:
-        """Whether to take a file, by its place in the tree."""
-        if place.name.startswith(".") or f"{MARK}." in place.name or self.excludes(place):
+    def takes(self, path: PurePosixPath) -> bool:
+        """Whether to take a file, by its path in the input folder."""
+        if path.name.startswith(".") or f"{OUTPUT_MARK}." in path.name or self.excludes(path):
             return False
         if self.include:
-            return _matches(place, self.include)
-        return place.suffix.lower() in VIDEO_SUFFIXES
+            return _matches(path, self.include)
+        return path.suffix.lower() in VIDEO_SUFFIXES
 
-    def excludes(self, place: PurePosixPath) -> bool:
-        """Whether a file or folder is left out."""
-        return _matches(place, self.exclude)
+    def excludes(self, path: PurePosixPath) -> bool:
+        """Whether to leave out a file or folder."""
+        return _matches(path, self.exclude)
 
 
-def find_videos(inputs: Sequence[str], out: Path, wanted: Filter) -> list[Video]:
-    """The videos of all inputs, each once, in natural order."""
-    found: dict[str, PurePosixPath] = {}
+def find_videos(inputs: Sequence[str], out: Path, patterns: FilePatterns) -> list[Video]:
+    """Find the videos of all inputs.
+
+    Args:
+        inputs: Folders, quoted glob patterns, lists (`.txt`, `.lst`), video files and addresses.
+        out: The output folder, which mirrors the folders of the inputs; it is not searched.
+        patterns: Which files of folders to take.
+
+    Returns:
+        Each video once, in natural order.
+
+    Raises:
+        SourceError: An input does not exist, or there are no videos.
+        UsageError: Two videos would have the same outputs.
+    """
+    paths: dict[str, PurePosixPath] = {}
     for text in inputs:
-        for source, place in _expand(text, out, wanted):
-            found.setdefault(source, PurePosixPath(printable(str(place))))
-    if not found:
-        looked = ", ".join(wanted.include) if wanted.include else " ".join(sorted(VIDEO_SUFFIXES))
-        raise SourceError(f"no videos in {', '.join(inputs)} (looked for {looked})")
-    stems = Counter(_folded(place.with_suffix("")) for place in found.values())
+        for source, path in _expand(text, out, patterns):
+            paths.setdefault(source, PurePosixPath(printable(str(path))))
+    if not paths:
+        searched = ", ".join(patterns.include) if patterns.include else " ".join(sorted(VIDEO_SUFFIXES))
+        raise SourceError(f"no videos in {', '.join(inputs)} (searched for {searched})")
+    stems = Counter(_folded(path.with_suffix("")) for path in paths.values())
     videos: dict[Path, Video] = {}
-    for source, place in sorted(found.items(), key=lambda item: [natural_key(part) for part in item[1].parts]):
-        # `a.mp4` and `a.mov` keep their endings, for their outputs would have one name.
-        stem = place.name if stems[_folded(place.with_suffix(""))] > 1 else place.stem
-        video = Video(source, str(place), out.joinpath(*place.parent.parts, _short(stem) + MARK))
+    for source, path in sorted(paths.items(), key=lambda item: [natural_key(part) for part in item[1].parts]):
+        # `a.mp4` and `a.mov` keep their suffixes, because their outputs would have the same name.
+        stem = path.name if stems[_folded(path.with_suffix(""))] > 1 else path.stem
+        video = Video(source, str(path), out.joinpath(*path.parent.parts, _shorten(stem) + OUTPUT_MARK))
         other = videos.setdefault(Path(_folded(video.outputs)), video)
         if other is not video:
             raise UsageError(
-                f"{other.source} and {source} would both be written to {video.outputs}; give the folder they share"
+                f"{other.source} and {source} would both be written to {video.outputs}; give the folder that contains both"
             )
     return list(videos.values())
 
 
 def printable(text: str) -> str:
-    """A name as text that can be written anywhere: bytes that are no UTF-8 are spelled out."""
+    """A file name as printable text: bytes that are not UTF-8, and line breaks, are escaped."""
     return os.fsencode(text).decode("utf-8", "backslashreplace").replace("\n", "\\n").replace("\r", "\\r")
 
 
-def _expand(text: str, out: Path, wanted: Filter) -> Iterator[tuple[str, PurePosixPath]]:
-    """What one input stands for: absolute paths (or addresses) and their places in the tree of outputs."""
+def _expand(text: str, out: Path, patterns: FilePatterns) -> Iterator[tuple[str, PurePosixPath]]:
+    """The videos of one input: absolute paths (or addresses), and their paths below the output folder."""
     if is_address(text):
-        yield text, _place_of_address(text)
+        yield text, _path_of_address(text)
         return
     path = Path(text)
     if path.is_dir():
-        yield from _walk(path, out, wanted)
+        yield from _walk(path, out, patterns)
     elif path.is_file():
         if path.suffix.lower() in (".txt", ".lst"):
-            yield from _listed(path, out, wanted)
+            yield from _read_list(path, out, patterns)
         else:
             yield str(path.absolute()), PurePosixPath(path.name)
     elif glob.has_magic(text):
         root = next(parent for parent in path.parents if not glob.has_magic(str(parent)))
         for match in sorted(root.glob(str(path.relative_to(root)))):
-            place = PurePosixPath(match.relative_to(root).as_posix())
-            if match.is_file() and wanted.wants(place):
-                yield str(match.absolute()), place
+            below = PurePosixPath(match.relative_to(root).as_posix())
+            if match.is_file() and patterns.takes(below):
+                yield str(match.absolute()), below
     else:
-        raise SourceError(f"{text}: no such file or folder, and no pattern that anything could match")
+        raise SourceError(f"{text}: no such file or folder, and not a pattern such as *.mp4")
 
 
-def _walk(root: Path, out: Path, wanted: Filter) -> Iterator[tuple[str, PurePosixPath]]:
-    """The videos of a folder and all below it; links are followed, but never in a circle."""
-    seen, outputs = set(), out.resolve()
-    for folder, below, files in os.walk(root, followlinks=True):
-        here = Path(folder)
-        status = here.stat()
-        if (status.st_dev, status.st_ino) in seen or (here != root and here.resolve() == outputs):
-            below.clear()
+def _walk(root: Path, out: Path, patterns: FilePatterns) -> Iterator[tuple[str, PurePosixPath]]:
+    """The videos of a folder and its subfolders; symbolic links are followed, but no folder is visited twice."""
+    visited, outputs = set(), out.resolve()
+    for folder, subfolders, files in os.walk(root, followlinks=True):
+        current = Path(folder)
+        status = current.stat()
+        if (status.st_dev, status.st_ino) in visited or (current != root and current.resolve() == outputs):
+            subfolders.clear()
             continue
-        seen.add((status.st_dev, status.st_ino))
-        base = PurePosixPath(here.relative_to(root).as_posix())
-        below[:] = sorted(name for name in below if not name.startswith(".") and not wanted.excludes(base / name))
+        visited.add((status.st_dev, status.st_ino))
+        base = PurePosixPath(current.relative_to(root).as_posix())
+        subfolders[:] = sorted(
+            name for name in subfolders if not name.startswith(".") and not patterns.excludes(base / name)
+        )
         for name in sorted(files):
-            if wanted.wants(base / name) and (here / name).is_file():
-                yield str((here / name).absolute()), base / name
+            if patterns.takes(base / name) and (current / name).is_file():
+                yield str((current / name).absolute()), base / name
 
 
-def _listed(path: Path, out: Path, wanted: Filter) -> Iterator[tuple[str, PurePosixPath]]:
-    """What a list names, a path or address a line; paths are relative to the list's own folder, `#` begins a comment.
+def _read_list(path: Path, out: Path, patterns: FilePatterns) -> Iterator[tuple[str, PurePosixPath]]:
+    """The videos of a list: one path or address per line, relative to the list's folder; lines with `#` are comments.
 
-    A file that is not there is a job that fails, like any other file that cannot be read.
+    A missing file becomes a failed video, like any other file that cannot be read.
     """
     try:
         lines = path.read_text(encoding="utf-8-sig", errors="surrogateescape").splitlines()
     except OSError as error:
-        raise SourceError(f"{path}: the list cannot be read: {error.strerror}") from error
+        raise SourceError(f"{path}: cannot read the list: {error.strerror}") from error
     for line in (line.strip() for line in lines):
         if not line or line.startswith("#"):
             continue
         if is_address(line):
-            yield line, _place_of_address(line)
+            yield line, _path_of_address(line)
             continue
         video = path.parent / line
         if video.is_dir():
-            yield from ((source, _inside(Path(line)) / place) for source, place in _walk(video, out, wanted))
+            yield from ((source, _relative(Path(line)) / below) for source, below in _walk(video, out, patterns))
         else:
-            yield str(video.absolute()), _inside(Path(line))
+            yield str(video.absolute()), _relative(Path(line))
 
 
-def _inside(path: Path) -> PurePosixPath:
-    """The place of a path that was written down: as it is written, whole where it is absolute, never above the top."""
+def _relative(path: Path) -> PurePosixPath:
+    """A path as a relative one: without the root of an absolute path, and without `..`."""
     return PurePosixPath(*(part for part in path.parts if part not in (path.anchor, "..", ".")))
 
 
-def _place_of_address(address: str) -> PurePosixPath:
+def _path_of_address(address: str) -> PurePosixPath:
     parts = urlsplit(address)
     host = (parts.hostname or "stream") + (f"_{parts.port}" if parts.port else "")
-    return PurePosixPath(host) / _inside(Path(parts.path or "stream"))
+    return PurePosixPath(host) / _relative(Path(parts.path or "stream"))
 
 
-def _matches(place: PurePosixPath, patterns: Iterable[str]) -> bool:
-    return any(fnmatch(str(place), pattern) or fnmatch(place.name, pattern) for pattern in patterns)
+def _matches(path: PurePosixPath, patterns: Iterable[str]) -> bool:
+    return any(fnmatch(str(path), pattern) or fnmatch(path.name, pattern) for pattern in patterns)
 
 
 def _folded(path: Path | PurePosixPath) -> str:
-    """The same for names that a file system without upper and lower case cannot tell apart."""
+    """A path without case, as file systems that ignore case compare it."""
     return str(path).casefold()
 
 
-def _short(name: str) -> str:
-    """The name, or its beginning and a mark of the whole where endings would make it too long for the file system."""
+def _shorten(name: str) -> str:
+    """A name that leaves room for suffixes: a long one is cut and gets a hash of the whole name."""
     data = os.fsencode(name)
-    if len(data) <= _LONGEST_NAME:
+    if len(data) <= _MAX_NAME:
         return name
-    return f"{data[:_LONGEST_NAME].decode('utf-8', 'ignore')}~{hashlib.sha256(data).hexdigest()[:8]}"
+    return f"{data[:_MAX_NAME].decode('utf-8', 'ignore')}~{hashlib.sha256(data).hexdigest()[:8]}"

@@ -1,4 +1,4 @@
-"""The jobs that make up a batch: a video at once, or, if it is long, its pieces and what is made of them."""
+"""Jobs of a batch: a whole video, one piece of a long video, or joining the pieces of a video."""
 
 from __future__ import annotations
 
@@ -8,82 +8,82 @@ from pathlib import Path
 
 from vtrack.pipelines.batch.files import Video
 
-_LONGER = 4
-"""By what factor a lead-in grows that was too short."""
+_LEAD_IN_GROWTH = 4
+"""Factor by which a lead-in that was too short is lengthened."""
 
 
 @dataclass(frozen=True, slots=True)
-class Whole:
-    """A video from beginning to end; or, where it turns out to be long and may be cut, the pieces of it to be done instead."""
+class VideoJob:
+    """Track a whole video; if it turns out to be long and may be cut, its pieces are returned to be done instead."""
 
     video: Video
-    shortest: float = math.inf
-    """Seconds that a piece has at least."""
-    most: int = 1
-    """Pieces that it may be cut into."""
+    min_length: float = math.inf
+    """Least length of a piece in seconds."""
+    max_pieces: int = 1
+    """Largest number of pieces."""
 
     @property
     def name(self) -> str:
-        """What it is called in messages."""
+        """Name in messages."""
         return self.video.name
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
-    """A stretch of a video; times are seconds on its own clock, None from where and to where all of it is wanted."""
+class PieceJob:
+    """Record the faces of one piece of a video. Times are seconds of the video's clock; None means no bound."""
 
     video: Video
     number: int
-    """From 0."""
+    """Number of the piece, from 0."""
     count: int
-    """Of all pieces of the video."""
+    """Number of pieces of the video."""
     first: float
-    """When the video, or what is wanted of it, begins."""
+    """Start of the video, or of its selected part."""
     lead: float | None
-    """From when it is read."""
+    """Time from which the piece is read: the start of its lead-in."""
     start: float | None
-    """From when its frames count."""
+    """Time of its first own frame."""
     stop: float | None
-    """Where the next piece's begin."""
+    """Time of the first frame of the next piece."""
     end: float | None
-    """Until when it is read."""
-    memory: float
-    """For how many seconds a tracker remembers a face it does not see, so for how long pieces are compared."""
+    """Time up to which it is read."""
+    overlap: float
+    """Seconds for which two pieces are compared: as long as a tracker remembers a face that it does not see."""
 
     @property
     def name(self) -> str:
-        """What it is called in messages."""
+        """Name in messages."""
         return f"{self.video.name} ({self.number + 1}/{self.count})"
 
     @property
     def path(self) -> Path:
-        """Where its recording is kept until the video is done."""
+        """Path of its recording, which is kept until the video is done."""
         return self.video.outputs.with_name(f".{self.video.outputs.name}.piece-{self.number:04}.npz")
 
     @property
     def bounds(self) -> list[float | None]:
-        """What decides what its recording holds."""
+        """The times that determine its recording."""
         return [self.lead, self.start, self.stop, self.end]
 
-    def longer(self) -> Piece:
-        """The same with a longer lead-in."""
+    def with_longer_lead_in(self) -> PieceJob:
+        """The same piece with a longer lead-in."""
         assert self.lead is not None
         assert self.start is not None
-        lead = self.start - _LONGER * (self.start - self.lead)
+        lead = self.start - _LEAD_IN_GROWTH * (self.start - self.lead)
         return replace(self, lead=None if lead <= self.first else lead)
 
 
 @dataclass(frozen=True, slots=True)
-class Join:
-    """The last job for a long video: make its outputs of its pieces."""
+class JoinJob:
+    """Join the pieces of a long video into its outputs."""
 
     video: Video
-    pieces: tuple[Piece, ...]
+    pieces: tuple[PieceJob, ...]
 
     @property
     def name(self) -> str:
-        """What it is called in messages."""
+        """Name in messages."""
         return self.video.name
 
 
-Job = Whole | Piece | Join
+Job = VideoJob | PieceJob | JoinJob

@@ -1,4 +1,4 @@
-"""One run at a time for each output folder, its workers included."""
+"""Lock of an output folder: one run at a time, its workers included."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ from pathlib import Path
 from vtrack.errors import SinkError
 
 NAME = ".vtrack-batch.lock"
-_PATIENCE = 10.0
-"""Seconds to wait: workers of a run that was just killed need a moment to die."""
+_LOCK_TIMEOUT = 10.0
+"""Seconds to wait for the lock: workers of a run that was just killed need a moment to exit."""
 
 try:
     import fcntl
-except ImportError:  # Windows, where the files that a run has open cannot be replaced by another
+except ImportError:  # Windows, where files that are open in one run cannot be replaced by another
     fcntl = None  # type: ignore[assignment]
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
-    """A lock that is held; what of it another machine can be told."""
+class FolderLock:
+    """A lock that is held."""
 
     path: Path
     token: str
-    """Of this run alone."""
+    """Random text in the lock file, unique to this run."""
     files: tuple[int, ...] = ()
-    """That keep the lock for whichever process has them open."""
+    """File descriptors; a process that inherits them holds the lock as well."""
 
-    def is_seen(self) -> bool:
-        """Whether the folder is here the one that is locked, not another of its name."""
+    def is_visible(self) -> bool:
+        """Whether this machine sees the locked folder, not another one of the same name."""
         try:
             return self.path.read_text(encoding="ascii") == self.token
         except OSError:
@@ -40,8 +40,12 @@ class Held:
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[Held]:
-    """Hold the folder's lock."""
+def lock_folder(folder: Path) -> Iterator[FolderLock]:
+    """Hold the lock of a folder, which is created if necessary.
+
+    Raises:
+        SinkError: Another run holds the lock, or the folder cannot be written.
+    """
     path, token = folder.absolute() / NAME, uuid.uuid4().hex
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -50,14 +54,16 @@ def locked(folder: Path) -> Iterator[Held]:
         raise SinkError(f"cannot write into folder {folder}: {error.strerror or error}") from error
     with file:
         if fcntl is not None:
-            until = time.monotonic() + _PATIENCE
+            deadline = time.monotonic() + _LOCK_TIMEOUT
             while True:
                 try:
                     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                     break
                 except BlockingIOError:
-                    if time.monotonic() > until:
-                        raise SinkError(f"another `vtrack batch` is at work in {folder}; wait for it") from None
+                    if time.monotonic() > deadline:
+                        raise SinkError(
+                            f"another `vtrack batch` is writing into {folder}; wait until it ends"
+                        ) from None
                     time.sleep(0.05)
         try:
             file.truncate(0)
@@ -65,4 +71,4 @@ def locked(folder: Path) -> Iterator[Held]:
             file.flush()
         except OSError as error:
             raise SinkError(f"cannot write into folder {folder}: {error.strerror or error}") from error
-        yield Held(path, token, () if fcntl is None else (file.fileno(),))
+        yield FolderLock(path, token, () if fcntl is None else (file.fileno(),))

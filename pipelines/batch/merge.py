@@ -1,4 +1,4 @@
-"""One table of all videos: the tables one after the other, with the video's name in a column before the others."""
+"""Merges the tables of all videos into one, with the video's name in the first column."""
 
 from __future__ import annotations
 
@@ -20,54 +20,74 @@ _FORMATS = tuple(name for name, entry in CSV_FORMATS.items() if entry.stacks)
 
 
 def merged_kind(path: Path, format: str) -> str:
-    """Which table of each video goes into a merged one of this name."""
+    """Kind of the tables to merge, `csv` or `parquet`, by the name of the merged one.
+
+    Raises:
+        UsageError: The name has another suffix, or tables of this format cannot be stacked.
+    """
     kind = _KINDS.get(path.suffix.lower())
     if kind is None:
         raise UsageError(f"--merge {path}: the name must end in {' or '.join(_KINDS)}")
     if kind == "csv" and format not in _FORMATS:
-        raise UsageError(f"--merge {path}: tables of format {format} cannot be stacked; use {' or '.join(_FORMATS)}")
+        raise UsageError(
+            f"--merge {path}: tables of format {format} cannot be merged; use --format {' or '.join(_FORMATS)}"
+        )
     return kind
 
 
-def merge(path: Path, videos: Sequence[Video], recipe: Recipe, *, overwrite: bool = False) -> bool:
-    """Write the merged table, unless it is there and of these very tables; whether there was something to do."""
+def merge_tables(path: Path, videos: Sequence[Video], recipe: Recipe, *, overwrite: bool = False) -> bool:
+    """Write the merged table, unless it is up to date.
+
+    Args:
+        path: The merged table; its sidecar records which tables it was made of.
+        videos: Videos whose tables to merge, in this order.
+        recipe: What was done with each video.
+        overwrite: Whether to replace a file that is not a merged table.
+
+    Returns:
+        Whether the table was written.
+
+    Raises:
+        UsageError: Tables of this kind cannot be merged.
+        SinkError: The table cannot be written.
+    """
     kind = merged_kind(path, recipe.output.format)
     tables = {video.name: recipe.outputs(video.outputs)[kind] for video in videos}
-    state = {name: [table.stat().st_size, table.stat().st_mtime_ns] for name, table in tables.items()}
-    before = _state(path)
-    if path.exists() and before == state:
+    sources = {name: [table.stat().st_size, table.stat().st_mtime_ns] for name, table in tables.items()}
+    previous = _merged_sources(path)
+    if path.exists() and previous == sources:
         return False
-    if path.exists() and before is None and not overwrite:
-        raise SinkError(f"{path} exists already and is no merged table of ours; add --overwrite or choose another path")
-    file, whole = PartFile(path), False
+    if path.exists() and previous is None and not overwrite:
+        raise SinkError(f"{path} exists already and was not written by --merge; add --overwrite or choose another path")
+    file, complete = PartFile(path), False
     try:
         with file.guarded():
             (_merge_csv if kind == "csv" else _merge_parquet)(file.part, tables)
-        whole = True
+        complete = True
     finally:
-        file.settle(whole)
-    write_sidecar(path, options={}, model={}, source={}, counts={"merged": state})
+        file.settle(complete)
+    write_sidecar(path, options={}, model={}, source={}, counts={"merged": sources})
     return True
 
 
-def _state(path: Path) -> dict[str, list[int]] | None:
-    """Of which tables, in which state, a merged one was made; None where it was not us."""
+def _merged_sources(path: Path) -> dict[str, list[int]] | None:
+    """Size and modification time of the tables that a merged one was made of; None if it is not a merged table."""
     try:
-        state = json.loads(sidecar_path(path).read_text(encoding="utf-8"))["counts"]["merged"]
+        sources = json.loads(sidecar_path(path).read_text(encoding="utf-8"))["counts"]["merged"]
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return state if isinstance(state, dict) else None
+    return sources if isinstance(sources, dict) else None
 
 
 def _merge_csv(part: Path, tables: dict[str, Path]) -> None:
     with part.open("w", encoding="utf-8", newline="") as out:
-        head = ""
+        header = ""
         for name, table in tables.items():
             with table.open(encoding="utf-8", newline="") as lines:
                 first = f"{COLUMN},{next(lines, '')}"
-                if not head:
-                    head = first
-                    out.write(head)
+                if not header:
+                    header = first
+                    out.write(header)
                 cell = io.StringIO()
                 csv.writer(cell, lineterminator="").writerow([name])
                 prefix = cell.getvalue() + ","

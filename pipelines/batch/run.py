@@ -1,4 +1,4 @@
-"""The whole of it: what is left to do is done, what came of it is remembered, whatever happens on the way."""
+"""Runs a batch: does the remaining work, retries jobs of lost machines, and records the outcome of each video."""
 
 from __future__ import annotations
 
@@ -12,39 +12,47 @@ from typing import Any
 
 from vtrack.errors import UsageError, VTrackError
 from vtrack.models import pick_device
-from vtrack.pipelines.batch.files import MARK, Video
-from vtrack.pipelines.batch.jobs import Job, Piece
-from vtrack.pipelines.batch.lock import Held, locked
+from vtrack.pipelines.batch.files import OUTPUT_MARK, Video
+from vtrack.pipelines.batch.jobs import Job, PieceJob
+from vtrack.pipelines.batch.lock import FolderLock, lock_folder
 from vtrack.pipelines.batch.schedule import Schedule
-from vtrack.pipelines.batch.state import Ledger, Outcome, fail, status_facts
+from vtrack.pipelines.batch.state import BatchState, VideoOutcome, fail, status_facts
 from vtrack.pipelines.batch.summary import write_summary
 from vtrack.pipelines.batch.workers.cluster import Cluster
-from vtrack.pipelines.batch.workers.model_server import Desk, Owner
-from vtrack.pipelines.batch.workers.pool import Event, Finished, Pool, Started
-from vtrack.pipelines.batch.workers.worker import Tracking
+from vtrack.pipelines.batch.workers.dispatch import Event, Finished, Started, WorkerPool
+from vtrack.pipelines.batch.workers.model_server import Address, ModelServer
+from vtrack.pipelines.batch.workers.pool import ProcessPool
+from vtrack.pipelines.batch.workers.worker import TrackingWork
 from vtrack.runtime.cores import machine_cores
 
-PATIENCE = 300.0
-"""Seconds that a video may make no headway."""
-_MOVES = 2
-"""How often a job whose machine died is done again on another; one that kills every machine is itself to blame."""
+DEFAULT_TIMEOUT = 300.0
+"""Seconds that a video may make no progress."""
+_MAX_RETRIES = 2
+"""Times that a job is retried after its machine died; a job that kills every machine is itself the cause."""
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """How the work is done; nothing of it changes what comes out."""
+class BatchOptions:
+    """How the work of a batch is done; none of these options changes the outputs.
+
+    Raises:
+        UsageError: A value is out of range.
+    """
 
     workers: int | None = None
-    """Processes; None for one for each core (of the machine or cluster) or, on a cluster that has any, GPU."""
-    timeout: float = PATIENCE
+    """Number of processes; None for one per core, or one per GPU on a cluster that has GPUs."""
+    timeout: float = DEFAULT_TIMEOUT
+    """Seconds without progress after which a video fails."""
     split: float | None = None
-    """Seconds of the pieces that long videos are cut into, 0 for none; None to cut where it keeps workers busy."""
+    """Length in seconds of the pieces of long videos; 0 for whole videos, None to cut where it keeps workers busy."""
     cluster: str | None = None
-    """Address of a Ray cluster to work on, `auto` for the one this machine is part of; None for this machine alone."""
+    """Address of a Ray cluster, `auto` for the one this machine is part of; None for this machine alone."""
     retry_failed: bool = False
+    """Whether to retry videos that failed in an earlier run."""
     fail_fast: bool = False
+    """Whether to stop at the first failure."""
     share: bool | None = None
-    """Whether one process runs the landmark model for all workers of this machine; None where that is on a GPU."""
+    """Whether one process runs the landmark model for all workers of this machine; None if the model is on a GPU."""
 
     def __post_init__(self) -> None:
         if self.workers is not None and self.workers < 1:
@@ -56,38 +64,50 @@ class Plan:
 
 
 @dataclass
-class Batch:
-    """Videos on their way: what is known of each."""
+class BatchRun:
+    """One run over the videos of a batch.
+
+    Example:
+        batch = BatchRun(videos, TrackingWork(recipe), Path("out"))
+        batch.run()
+        print(batch.failed, "videos failed")
+    """
 
     videos: Sequence[Video]
-    work: Tracking
+    work: TrackingWork
     out: Path
-    plan: Plan = field(default_factory=Plan)
-    outcomes: dict[Video, Outcome] = field(default_factory=dict)
-    """Of every video, in their order; `waiting` until there is more to say."""
+    options: BatchOptions = field(default_factory=BatchOptions)
+    outcomes: dict[Video, VideoOutcome] = field(default_factory=dict)
+    """Outcome of each video, in their order; `waiting` until it is finished."""
     done_before: int = 0
+    """Number of videos that an earlier run has done."""
     failed_before: int = 0
-    """How many had failed before and were not tried again."""
+    """Number of videos that failed in an earlier run and are not retried."""
 
     def run(
         self,
         *,
         stop: threading.Event | None = None,
-        watch: Callable[[Event | Sequence[Video]], object] = lambda _: None,
+        on_event: Callable[[Event | Sequence[Video]], object] = lambda _: None,
     ) -> None:
-        """Do what is left to do. `watch` is first told which videos those are, then all that happens.
+        """Do the remaining work and write the summary, also if the run is interrupted.
 
-        After `stop` running videos are finished and no more are begun. However this ends, the summary is written.
+        Args:
+            stop: Once set, running videos are finished and no more are started.
+            on_event: Called first with the videos that have work to do, then with each event.
+
+        Raises:
+            VTrackError: The folder is locked or not writable, workers cannot start, or the settings are invalid.
         """
         store = self.work.store
-        ledger = Ledger(self.work.recipe, store)
-        with locked(self.out) as held:
-            self.outcomes = dict.fromkeys(self.videos, Outcome("waiting"))
-            left = self._left(ledger, store.look(f"{MARK}.meta.json") if store else None)
-            watch(left)
+        state = BatchState(self.work.recipe, store)
+        with lock_folder(self.out) as lock:
+            self.outcomes = dict.fromkeys(self.videos, VideoOutcome("waiting"))
+            remaining = self._remaining(state, store.fetch_all(f"{OUTPUT_MARK}.meta.json") if store else None)
+            on_event(remaining)
             try:
-                if left:
-                    self._do(left, ledger, held, stop or threading.Event(), watch)
+                if remaining:
+                    self._do(remaining, state, lock, stop or threading.Event(), on_event)
             finally:
                 summary = write_summary(self.out, self.outcomes)
                 if store:
@@ -95,103 +115,109 @@ class Batch:
 
     @property
     def failed(self) -> int:
-        """How many videos failed."""
+        """Number of videos that failed."""
         return sum(outcome.status == "failed" for outcome in self.outcomes.values())
 
-    def _left(self, ledger: Ledger, sizes: Mapping[Path, int] | None) -> list[Video]:
-        """The videos with work to do."""
-        left = []
+    def _remaining(self, state: BatchState, sizes: Mapping[Path, int] | None) -> list[Video]:
+        """The videos that have work to do."""
+        remaining = []
         for video in self.videos:
-            known = None if self.work.overwrite else ledger.known(video, sizes)
-            if known is None or (self.plan.retry_failed and known.status == "failed"):
-                left.append(video)
+            outcome = None if self.work.overwrite else state.earlier_outcome(video, sizes)
+            if outcome is None or (self.options.retry_failed and outcome.status == "failed"):
+                remaining.append(video)
             else:
-                self.outcomes[video] = known
-                self.done_before += known.status == "done"
-                self.failed_before += known.status == "failed"
-        return left
+                self.outcomes[video] = outcome
+                self.done_before += outcome.status == "done"
+                self.failed_before += outcome.status == "failed"
+        return remaining
 
     def _do(
         self,
-        left: Sequence[Video],
-        ledger: Ledger,
-        held: Held,
+        remaining: Sequence[Video],
+        state: BatchState,
+        lock: FolderLock,
         stop: threading.Event,
-        watch: Callable[[Event], object],
+        on_event: Callable[[Event], object],
     ) -> None:
-        sizes = {video: status_facts(video).get("size", 0) for video in left}
-        with ExitStack() as ends:
-            cluster = None if self.plan.cluster is None else ends.enter_context(Cluster(self.plan.cluster))
+        sizes = {video: status_facts(video).get("size", 0) for video in remaining}
+        options = self.options
+        with ExitStack() as stack:
+            cluster = None if options.cluster is None else stack.enter_context(Cluster(options.cluster))
             cores = machine_cores()
-            workers = self.plan.workers or (cluster.places if cluster else cores)
-            # Pieces are handed on in the folder, which the workers do not share where the outputs go elsewhere.
-            schedule = Schedule(sizes, workers, 0.0 if self.work.store else self.plan.split)
-            workers = min(workers, schedule.most)
-            timeout = self.plan.timeout
+            workers = options.workers or (cluster.capacity if cluster else cores)
+            # Workers pass pieces on in the output folder, which they do not share if outputs go to a remote store.
+            schedule = Schedule(sizes, workers, 0.0 if self.work.store else options.split)
+            workers = min(workers, schedule.max_workers)
+            pool: WorkerPool[Job, Any, Any]
             if cluster:
-                events = cluster.pool(
-                    self.work, workers=workers, timeout=timeout, held=None if self.work.store else held
-                ).run(schedule.waiting, stop)
+                shared_lock = None if self.work.store else lock
+                pool = cluster.pool(self.work, workers=workers, timeout=options.timeout, lock=shared_lock)
             else:
-                work = replace(self.work, desk=self._desk(ends))
-                pool = Pool[Job, Any](work, workers=workers, threads=max(1, cores // workers), timeout=timeout)
-                events = pool.run(schedule.waiting, stop, held.files)
-            self._watch(ends.enter_context(closing(events)), schedule, ledger, watch)
+                pool = ProcessPool(
+                    replace(self.work, model_server=self._model_server(stack)),
+                    workers=workers,
+                    threads=max(1, cores // workers),
+                    timeout=options.timeout,
+                    inherited_files=lock.files,
+                )
+            events = stack.enter_context(closing(pool.run(schedule.waiting, stop)))
+            self._handle_events(events, schedule, state, on_event)
 
-    def _desk(self, ends: ExitStack) -> Desk | None:
-        """Where workers ask for landmarks, if one process answers them all. It lives until `ends`."""
+    def _model_server(self, stack: ExitStack) -> Address | None:
+        """Start the model server, if the workers share one, and return its address."""
         settings = self.work.recipe.settings
         model = settings.model
-        if self.plan.share is False or (self.plan.share is None and not isinstance(model, str)):
+        if self.options.share is False or (self.options.share is None and not isinstance(model, str)):
             return None
         device = pick_device(settings.device)
-        if device == "cpu" and not self.plan.share:
+        if device == "cpu" and not self.options.share:
             return None
-        return ends.enter_context(Owner(model, device, settings.engine)).desk
+        return stack.enter_context(ModelServer(model, device, settings.engine)).address
 
-    def _watch(
-        self, events: Iterable[Event], schedule: Schedule, ledger: Ledger, watch: Callable[[Event], object]
+    def _handle_events(
+        self, events: Iterable[Event], schedule: Schedule, state: BatchState, on_event: Callable[[Event], object]
     ) -> None:
-        """Draw the consequences of what happens."""
+        """Update schedule and outcomes by the events of the workers."""
         running: set[Video] = set()
-        deaths: Counter[Job] = Counter()
+        machine_losses: Counter[Job] = Counter()
         try:
             for event in events:
                 if isinstance(event, Finished):
                     running.discard(event.job.video)
                     if isinstance(event.result, VTrackError):
                         raise event.result
-                    deaths[event.job] += event.elsewhere
-                    if event.elsewhere and deaths[event.job] <= _MOVES and not _is_done(event.job, ledger):
+                    machine_losses[event.job] += event.machine_lost
+                    retries_left = machine_losses[event.job] <= _MAX_RETRIES
+                    if event.machine_lost and retries_left and not _is_done(event.job.video, state):
                         schedule.waiting.appendleft(event.job)
                         continue
                     if not schedule.settle(event.job, event.result):
                         continue
-                    self.outcomes[event.job.video] = self._settle(event, ledger)
-                elif isinstance(event, Started) and not isinstance(event.job, Piece):
+                    self.outcomes[event.job.video] = self._outcome(event, state)
+                elif isinstance(event, Started) and not isinstance(event.job, PieceJob):
                     running.add(event.job.video)
-                watch(event)
-                if isinstance(event, Finished) and self.plan.fail_fast and self.outcomes[event.job.video].error:
+                on_event(event)
+                if isinstance(event, Finished) and self.options.fail_fast and self.outcomes[event.job.video].error:
                     return
         finally:
-            # The workers are dead by now; what they were at starts over next time.
+            # The workers have ended; the next run starts these videos again.
             for video in running:
-                ledger.discard(video)
+                state.discard(video)
 
-    def _settle(self, event: Finished[Job, Any], ledger: Ledger) -> Outcome:
-        """What came of a video. For a worker that died, its death is written down in its place."""
-        if isinstance(event.result, Outcome):
+    def _outcome(self, event: Finished[Job, Any], state: BatchState) -> VideoOutcome:
+        """Outcome of a video; if its worker died, that is recorded here in the worker's place."""
+        if isinstance(event.result, VideoOutcome):
             return event.result
         video = event.job.video
-        known = ledger.known(video)
-        if known is not None and known.status == "done":  # it died with nothing left to do but say so
-            return known
-        outcome = fail(Outcome("failed"), event.lost)
-        ledger.end(video, status_facts(video), outcome)
+        earlier = state.earlier_outcome(video)
+        if earlier is not None and earlier.status == "done":  # it died after its last output was complete
+            return earlier
+        outcome = fail(VideoOutcome("failed"), event.lost)
+        state.end(video, status_facts(video), outcome)
         return outcome
 
 
-def _is_done(job: Job, ledger: Ledger) -> bool:
+def _is_done(video: Video, state: BatchState) -> bool:
     """Whether a video is done although its worker died."""
-    known = ledger.known(job.video)
-    return known is not None and known.status == "done"
+    outcome = state.earlier_outcome(video)
+    return outcome is not None and outcome.status == "done"

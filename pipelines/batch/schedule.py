@@ -1,4 +1,4 @@
-"""What is to be done next: the largest videos first, long ones in pieces, each joined as soon as it has all of them."""
+"""Order of the jobs of a batch: largest videos first, long ones in pieces, joined as soon as all pieces are there."""
 
 from __future__ import annotations
 
@@ -7,32 +7,37 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from vtrack.pipelines.batch.files import Video
-from vtrack.pipelines.batch.jobs import Job, Join, Piece, Whole
-from vtrack.pipelines.batch.state import Outcome
+from vtrack.pipelines.batch.jobs import Job, JoinJob, PieceJob, VideoJob
+from vtrack.pipelines.batch.state import VideoOutcome
 
-SHORTEST = 30.0
-"""Seconds of a piece, unless the user says otherwise; shorter ones would be lead-in for too large a part."""
-_PER_WORKER = 4
-"""Pieces that a worker gets of videos which keep all of them busy; so many that none waits long for the last."""
+MIN_PIECE_LENGTH = 30.0
+"""Seconds of a piece, unless the user chooses another length; the lead-in is too large a part of shorter ones."""
+_PIECES_PER_WORKER = 4
+"""Pieces for each worker if one video keeps all of them busy; enough that no worker waits long for the last piece."""
 
 
 @dataclass
-class _Split:
-    """A video in pieces."""
+class _SplitVideo:
+    """State of a video that is done in pieces."""
 
-    pieces: list[Piece]
-    open: set[int] = field(default_factory=set)
-    """Numbers of the pieces that are not there yet."""
-    given_up: bool = False
-    """Whether it will be done in one piece after all."""
+    pieces: list[PieceJob]
+    missing: set[int] = field(default_factory=set)
+    """Numbers of the pieces that are not recorded yet."""
+    failed: bool = False
+    """Whether a piece failed, so that the video is done as a whole."""
 
 
 class Schedule:
-    """The jobs that wait, and what follows from those that are done."""
+    """The jobs that are waiting, and those that follow from finished ones.
+
+    Args:
+        sizes: Size of each video in bytes, as an estimate of its length.
+        workers: Number of workers.
+        split: Length of pieces in seconds, 0 for whole videos, None to cut videos that would keep one worker busy alone.
+    """
 
     def __init__(self, sizes: Mapping[Video, int], workers: int, split: float | None) -> None:
-        """`sizes` in bytes tell how long videos are; `split` is the length of pieces, 0 for none, None for a fitting one."""
-        self._splits: dict[Video, _Split] = {}
+        self._split_videos: dict[Video, _SplitVideo] = {}
         total = sum(sizes.values())
         largest_first = sorted(sizes, key=lambda video: -sizes[video])
         self.waiting: deque[Job] = deque(
@@ -40,53 +45,61 @@ class Schedule:
         )
 
     @property
-    def most(self) -> int:
-        """How many workers may find work."""
-        return sum(job.most if isinstance(job, Whole) else 1 for job in self.waiting)
+    def max_workers(self) -> int:
+        """Largest number of workers that can be busy."""
+        return sum(job.max_pieces if isinstance(job, VideoJob) else 1 for job in self.waiting)
 
-    def settle(self, job: Job, result: Outcome | Sequence[Piece] | Piece | None) -> bool:
-        """Take note of the end of a job, None if nothing came of it; whether this is the end of its video."""
-        if isinstance(job, Piece):
-            self._add(job, found=isinstance(result, Piece))
-        elif isinstance(result, Piece):
-            self._again(result.longer())
-        elif isinstance(result, Outcome) or result is None:
-            self._splits.pop(job.video, None)
+    def settle(self, job: Job, result: VideoOutcome | Sequence[PieceJob] | PieceJob | None) -> bool:
+        """Add the jobs that follow from a finished one.
+
+        Args:
+            job: The finished job.
+            result: Its result (see `worker.Result`); None if the worker died or the piece failed.
+
+        Returns:
+            Whether the job's video is finished.
+        """
+        if isinstance(job, PieceJob):
+            self._settle_piece(job, recorded=isinstance(result, PieceJob))
+        elif isinstance(result, PieceJob):
+            self._repeat(result.with_longer_lead_in())
+        elif isinstance(result, VideoOutcome) or result is None:
+            self._split_videos.pop(job.video, None)
             return True
         else:
-            self._splits[job.video] = _Split([*result], {piece.number for piece in result})
+            self._split_videos[job.video] = _SplitVideo([*result], {piece.number for piece in result})
             self.waiting.extendleft(reversed(result))
         return False
 
-    def _add(self, piece: Piece, *, found: bool) -> None:
-        """A piece is there, or never will be: then its video is done at once, which says best what is wrong."""
-        split = self._splits[piece.video]
-        split.open.discard(piece.number)
-        if not found:
-            split.given_up = True
-            waiting = [job for job in self.waiting if isinstance(job, Piece) and job.video == piece.video]
-            for job in waiting:
-                self.waiting.remove(job)
-                split.open.discard(job.number)
-        if not split.open:
-            whole = split.given_up
-            self.waiting.appendleft(Whole(piece.video) if whole else Join(piece.video, tuple(split.pieces)))
+    def _settle_piece(self, piece: PieceJob, *, recorded: bool) -> None:
+        """Join the pieces if this was the last one; if one failed, do the whole video, which reports the error best."""
+        split = self._split_videos[piece.video]
+        split.missing.discard(piece.number)
+        if not recorded:
+            split.failed = True
+            siblings = [job for job in self.waiting if isinstance(job, PieceJob) and job.video == piece.video]
+            for sibling in siblings:
+                self.waiting.remove(sibling)
+                split.missing.discard(sibling.number)
+        if not split.missing:
+            job = VideoJob(piece.video) if split.failed else JoinJob(piece.video, tuple(split.pieces))
+            self.waiting.appendleft(job)
 
-    def _again(self, piece: Piece) -> None:
-        split = self._splits[piece.video]
+    def _repeat(self, piece: PieceJob) -> None:
+        split = self._split_videos[piece.video]
         split.pieces[piece.number] = piece
-        split.open.add(piece.number)
+        split.missing.add(piece.number)
         self.waiting.appendleft(piece)
 
 
-def _first_job(video: Video, share: float, workers: int, split: float | None) -> Whole:
-    """How a video is begun; one that would keep a worker busy when all others are through may be cut."""
+def _first_job(video: Video, share: float, workers: int, split: float | None) -> VideoJob:
+    """First job of a video; `share` is its share of the size of all videos."""
     if split == 0 or not video.is_file:
-        return Whole(video)
+        return VideoJob(video)
     if split is not None:
-        return Whole(video, split, most=10**6)
-    pieces = int(share * workers * _PER_WORKER)
-    if workers == 1 or pieces <= _PER_WORKER // 2:
-        return Whole(video)
-    # Powers of two, for pieces of an earlier run to fit although it had other videos beside this one.
-    return Whole(video, SHORTEST, most=1 << pieces.bit_length())
+        return VideoJob(video, split, max_pieces=10**6)
+    pieces = int(share * workers * _PIECES_PER_WORKER)
+    if workers == 1 or pieces <= _PIECES_PER_WORKER // 2:
+        return VideoJob(video)
+    # Powers of two, so that pieces of an earlier run with other videos beside this one can be used again.
+    return VideoJob(video, MIN_PIECE_LENGTH, max_pieces=1 << pieces.bit_length())

@@ -1,7 +1,7 @@
-"""What is known of each video's work: a sidecar beside its outputs, so that a second run does only what is left to do.
+"""State of each video of a batch, kept in a sidecar beside its outputs, so that a second run does only the remaining work.
 
-The sidecar `<outputs>.meta.json` is written twice: before the first output is touched, with the status `working`, and
-after the last one is whole, with `done` or `failed`. Whatever moment a run is killed at, what is not `done` is done again.
+The sidecar `<outputs>.meta.json` is written twice: with status `working` before the first output is touched, and with `done` or
+`failed` after the last one is complete. A run may be killed at any moment: whatever is not `done` is done again.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from vtrack.errors import SourceError
 from vtrack.models import card_path
 from vtrack.models.card import read_card
 from vtrack.pipelines.batch.files import Video
-from vtrack.pipelines.batch.jobs import Piece
-from vtrack.pipelines.batch.store import Store
+from vtrack.pipelines.batch.jobs import PieceJob
+from vtrack.pipelines.batch.store import RemoteStore
 from vtrack.pipelines.outputs.base import sidecar_path, write_sidecar
 from vtrack.pipelines.registry import SUFFIXES
 from vtrack.pipelines.settings import InputSettings, OutputSettings, Settings, plain
@@ -29,11 +29,12 @@ from vtrack.pipelines.settings import InputSettings, OutputSettings, Settings, p
 Status = Literal["waiting", "working", "done", "failed"]
 
 _CHUNK = 2**22
+"""Bytes of a file that are read at once."""
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """What came of one video: a row of the summary."""
+class VideoOutcome:
+    """Result of one video: a row of the summary."""
 
     status: Status
     frames: int = 0
@@ -47,7 +48,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Recipe:
-    """What is done with every video. Two runs with the same recipe make the same outputs."""
+    """What is done with each video. Two runs with the same recipe make the same outputs."""
 
     settings: Settings
     input: InputSettings = InputSettings()
@@ -76,18 +77,25 @@ class Recipe:
         }
 
 
-class Ledger:
-    """Tells what is done, and remembers it."""
+class BatchState:
+    """Reads and writes the sidecars of a batch.
 
-    def __init__(self, recipe: Recipe, store: Store | None = None) -> None:
+    Args:
+        recipe: What is done with each video; outputs of another recipe are not up to date.
+        store: Where the outputs go, if not into the folder that they are written in.
+    """
+
+    def __init__(self, recipe: Recipe, store: RemoteStore | None = None) -> None:
         self.recipe = recipe
         self._store = store
         self._options, self._model = recipe.options(), recipe.model()
 
-    def known(self, video: Video, sizes: Mapping[Path, int] | None = None) -> Outcome | None:
-        """The outcome of an earlier run with the same recipe on the same video; None where there is work to do.
+    def earlier_outcome(self, video: Video, sizes: Mapping[Path, int] | None = None) -> VideoOutcome | None:
+        """The outcome of an earlier run with the same recipe on the same video; None if there is work to do.
 
-        `sizes` are those of all files in the store, where there is one and they are known, for to ask takes time.
+        Args:
+            video: The video.
+            sizes: Sizes of all files in the store, if known; querying the store for each video is slow.
         """
         facts = self._read(video) if sizes is None else _read(video)
         counts = facts.get("counts", {})
@@ -96,21 +104,21 @@ class Ledger:
         if not _same_source(video, facts.get("source", {})):
             return None
         files = counts.get("files", {})
-        there = self._size if sizes is None else sizes.get
-        if any(there(video.outputs.parent / name) != size for name, size in files.items()):
+        size_of = self._size if sizes is None else sizes.get
+        if any(size_of(video.outputs.parent / name) != size for name, size in files.items()):
             return None
-        names = [field.name for field in fields(Outcome)]
+        names = [field.name for field in fields(VideoOutcome)]
         try:
-            return Outcome(**{name: counts[name] for name in names})
+            return VideoOutcome(**{name: counts[name] for name in names})
         except KeyError:
             return None
 
     def owns(self, video: Video) -> bool:
-        """Whether the outputs that are there were made, or begun, by this command."""
+        """Whether existing outputs of a video were written, or begun, by `vtrack batch`."""
         return "status" in self._read(video).get("counts", {})
 
-    def recording(self, piece: Piece) -> dict[str, Any]:
-        """All that decides what the recording of a piece holds."""
+    def recording_facts(self, piece: PieceJob) -> dict[str, Any]:
+        """Everything that determines the recording of a piece."""
         return {
             "vtrack": __version__,
             "options": self._options,
@@ -120,18 +128,18 @@ class Ledger:
         }
 
     def begin(self, video: Video) -> None:
-        """Note that work begins, and take away what an earlier run made or left half done."""
+        """Record that work on a video starts, and remove the outputs of an earlier run."""
         ours = {path.name for path in self.recipe.outputs(video.outputs).values()}
         ours |= set(self._read(video).get("counts", {}).get("files", {}))
-        self._write(video, {}, Outcome("working"), dict.fromkeys(sorted(ours)))
+        self._write(video, {}, VideoOutcome("working"), dict.fromkeys(sorted(ours)))
         self.discard(video)
 
     def discard(self, video: Video) -> None:
-        """Take away what was begun and not finished."""
+        """Remove the outputs of unfinished work on a video."""
         counts = _read(video).get("counts", {})
         if counts.get("status") == "working":
             for name in counts.get("files", {}):
-                # A name is a name: a sidecar from elsewhere must not point out of the folder, or at another video's.
+                # A manipulated sidecar must not name files outside the folder or of another video.
                 if Path(name).name == name and name.startswith(video.outputs.name + "."):
                     video.outputs.with_name(name).unlink(missing_ok=True)
                     if self._store:
@@ -139,8 +147,8 @@ class Ledger:
         for suffix in (*SUFFIXES.values(), ".meta.json"):
             video.outputs.with_name(f".{video.outputs.name}{suffix}.part").unlink(missing_ok=True)
 
-    def end(self, video: Video, source: Mapping[str, Any], outcome: Outcome) -> None:
-        """Note what came of it."""
+    def end(self, video: Video, source: Mapping[str, Any], outcome: VideoOutcome) -> None:
+        """Record the outcome of a video."""
         files: dict[str, int | None] = {}
         if outcome.status == "done":
             outputs = self.recipe.outputs(video.outputs).values()
@@ -151,11 +159,11 @@ class Ledger:
         else:
             self.discard(video)
         self._write(video, source, outcome, files)
-        for dots in (".", ".."):  # whole ones, and those that a worker died over
+        for dots in (".", ".."):  # complete recordings, and temporary files of a worker that died
             for piece in video.outputs.parent.glob(f"{dots}{glob.escape(video.outputs.name)}.piece-*"):
                 piece.unlink(missing_ok=True)
 
-    def _write(self, video: Video, source: Mapping[str, Any], outcome: Outcome, files: Mapping[str, Any]) -> None:
+    def _write(self, video: Video, source: Mapping[str, Any], outcome: VideoOutcome, files: Mapping[str, Any]) -> None:
         write_sidecar(
             video.outputs,
             options=self._options,
@@ -178,13 +186,21 @@ class Ledger:
         return bool(facts.get("options") == self._options and facts.get("model") == self._model)
 
 
-def fail(outcome: Outcome, error: str) -> Outcome:
-    """The outcome with an error, on one line."""
+def fail(outcome: VideoOutcome, error: str) -> VideoOutcome:
+    """The outcome as failed, with the error on one line."""
     return replace(outcome, status="failed", error=" ".join(error.split()))
 
 
 def source_facts(video: Video, alive: Callable[[], object] = lambda: None) -> dict[str, Any]:
-    """Size, time of change and digest of a file; `alive` is called from time to time. Nothing for an address."""
+    """Size, modification time and SHA-256 of a file; empty for an address.
+
+    Args:
+        video: The video.
+        alive: Called after each part of the file is read, to show progress.
+
+    Raises:
+        SourceError: The file cannot be read.
+    """
     if not video.is_file:
         return {}
     path, digest = Path(video.source), hashlib.sha256()
@@ -203,7 +219,7 @@ def source_facts(video: Video, alive: Callable[[], object] = lambda: None) -> di
 
 
 def status_facts(video: Video) -> dict[str, Any]:
-    """Size and time of change of a file, as far as it is there; nothing for an address."""
+    """Size and modification time of a file; empty if it does not exist, and for an address."""
     try:
         status = Path(video.source).stat() if video.is_file else None
     except OSError:
@@ -212,12 +228,12 @@ def status_facts(video: Video) -> dict[str, Any]:
 
 
 def unchanged(video: Video, facts: Mapping[str, Any]) -> bool:
-    """Whether a file still has the size and time of change that `source_facts` saw."""
+    """Whether a file still has the size and modification time that `source_facts` returned."""
     return all(facts.get(name) == value for name, value in status_facts(video).items())
 
 
 def _same_source(video: Video, facts: Mapping[str, Any]) -> bool:
-    """Whether a source is what it was. A file that was only touched, or copied, has the same digest still."""
+    """Whether a source is the same as before; a file that was only touched or copied has the same SHA-256."""
     if unchanged(video, facts):
         return True
     if _size(Path(video.source)) != facts.get("size"):
@@ -226,7 +242,7 @@ def _same_source(video: Video, facts: Mapping[str, Any]) -> bool:
 
 
 def _read(video: Video) -> dict[str, Any]:
-    """The video's sidecar; empty where there is none that can be read."""
+    """The video's sidecar; empty if there is none or it cannot be read."""
     try:
         facts = json.loads(sidecar_path(video.outputs).read_text(encoding="utf-8"))
     except (OSError, ValueError):

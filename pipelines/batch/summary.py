@@ -1,4 +1,4 @@
-"""What came of all videos: `summary.csv`, one line for each, and the total in words."""
+"""Summary of a batch: `summary.csv` with one row per video, and a line of totals."""
 
 from __future__ import annotations
 
@@ -9,29 +9,29 @@ from dataclasses import asdict, fields
 from pathlib import Path
 
 from vtrack.pipelines.batch.files import Video
-from vtrack.pipelines.batch.state import Outcome
+from vtrack.pipelines.batch.state import VideoOutcome
 from vtrack.pipelines.outputs.base import PartFile
 
 NAME = "summary.csv"
 
 
-def write_summary(folder: Path, outcomes: Mapping[Video, Outcome]) -> Path:
-    """Write the table; the old one stands until the new one is whole."""
+def write_summary(folder: Path, outcomes: Mapping[Video, VideoOutcome]) -> Path:
+    """Write the table and return its path; the previous table stays until the new one is complete."""
     folder.mkdir(parents=True, exist_ok=True)
-    file, whole = PartFile(folder / NAME), False
+    file, complete = PartFile(folder / NAME), False
     try:
         with file.guarded(), file.part.open("w", encoding="utf-8", newline="") as stream:
             writer = csv.writer(stream, lineterminator="\n")
-            writer.writerow(["file", *(field.name for field in fields(Outcome))])
+            writer.writerow(["file", *(field.name for field in fields(VideoOutcome))])
             writer.writerows([video.name, *asdict(outcome).values()] for video, outcome in outcomes.items())
-        whole = True
+        complete = True
     finally:
-        file.settle(whole)
+        file.settle(complete)
     return file.path
 
 
-def total(outcomes: Mapping[Video, Outcome], done_before: int, seconds: float) -> str:
-    """All in one line."""
+def format_totals(outcomes: Mapping[Video, VideoOutcome], done_before: int, seconds: float) -> str:
+    """Format the totals of a batch as one line."""
     counts = Counter(outcome.status for outcome in outcomes.values())
     frames = sum(outcome.frames for outcome in outcomes.values())
     facts = [f"{counts['done']} done"]

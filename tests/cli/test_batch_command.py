@@ -102,7 +102,7 @@ def test_a_failure_shows_in_the_exit_code(folder: Path, tmp_path: Path, capsys: 
         (["--timeout", "0"], USAGE, "timeout must be more than 0"),
         (["--parts", "eyse"], USAGE, "did you mean eyes"),
         (["--merge", "all.xlsx"], USAGE, "must end in .csv or .parquet"),
-        (["--merge", "all.csv", "--format", "dlc"], USAGE, "cannot be stacked"),
+        (["--merge", "all.csv", "--format", "dlc"], USAGE, "cannot be merged"),
         (["--parquet", "--format", "long"], USAGE, "add --csv"),
         (["--include", "*.xyz"], FAILED, "no videos in"),
         (["--model", "huge"], FAILED, "there is no model 'huge'"),

@@ -21,10 +21,10 @@ from vtrack.pipelines.settings import InputSettings, OutputSettings, Settings
 
 if TYPE_CHECKING:
     from vtrack.pipelines.batch.files import Video
-    from vtrack.pipelines.batch.run import Batch
-    from vtrack.pipelines.batch.state import Outcome, Recipe
-    from vtrack.pipelines.batch.store import Store
-    from vtrack.pipelines.batch.workers.pool import Event
+    from vtrack.pipelines.batch.run import BatchRun
+    from vtrack.pipelines.batch.state import Recipe, VideoOutcome
+    from vtrack.pipelines.batch.store import RemoteStore
+    from vtrack.pipelines.batch.workers.dispatch import Event
 
 EXAMPLES = """examples:
   vtrack batch videos -o out                         a table for each video below videos, and out/summary.csv
@@ -90,28 +90,30 @@ def add_parser(commands: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Find, do what is left, and say what came of it."""
     from vtrack.cli.main import FAILED, OK
-    from vtrack.pipelines.batch.files import Filter, find_videos
-    from vtrack.pipelines.batch.merge import merge
-    from vtrack.pipelines.batch.run import Batch
+    from vtrack.pipelines.batch.files import FilePatterns, find_videos
+    from vtrack.pipelines.batch.merge import merge_tables
+    from vtrack.pipelines.batch.run import BatchRun
     from vtrack.pipelines.batch.summary import NAME as SUMMARY
-    from vtrack.pipelines.batch.summary import total
-    from vtrack.pipelines.batch.workers.worker import Tracking
+    from vtrack.pipelines.batch.summary import format_totals
+    from vtrack.pipelines.batch.workers.worker import TrackingWork
     from vtrack.runtime.threads import interruptible
 
     began = time.perf_counter()
-    recipe, plan = _recipe(args), _plan(args)
+    recipe, options = _recipe(args), _options(args)
     with ExitStack() as ends:
         out, store = _destination(args, ends)
-        videos = find_videos(args.inputs, out, Filter(args.include, args.exclude))
-        batch = Batch(videos, Tracking(recipe, args.overwrite, store), out, plan)
+        videos = find_videos(args.inputs, out, FilePatterns(args.include, args.exclude))
+        batch = BatchRun(videos, TrackingWork(recipe, args.overwrite, store), out, options)
         with interruptible() as stop:
             display = _display(args.quiet, batch)
             try:
-                batch.run(stop=stop, watch=lambda event: display.show(event, ending=stop.is_set()))
+                batch.run(stop=stop, on_event=lambda event: display.show(event, ending=stop.is_set()))
             finally:
                 display.close()
                 if batch.outcomes and not args.quiet:
-                    print(total(batch.outcomes, batch.done_before, time.perf_counter() - began), file=sys.stderr)
+                    print(
+                        format_totals(batch.outcomes, batch.done_before, time.perf_counter() - began), file=sys.stderr
+                    )
                     print(f"summary: {args.output.rstrip('/')}/{SUMMARY}", file=sys.stderr)
                     if batch.failed_before:
                         print("--retry-failed tries again what failed before", file=sys.stderr)
@@ -119,22 +121,24 @@ def run(args: argparse.Namespace) -> int:
                 raise KeyboardInterrupt
         if args.merge is not None:
             done = [video for video, outcome in batch.outcomes.items() if outcome.status == "done"]
-            if done and merge(args.merge, done, recipe, overwrite=args.overwrite) and not args.quiet:
+            if done and merge_tables(args.merge, done, recipe, overwrite=args.overwrite) and not args.quiet:
                 print(f"merged: {args.merge}", file=sys.stderr)
     return FAILED if batch.failed else OK
 
 
-def _destination(args: argparse.Namespace, ends: ExitStack) -> tuple[Path, Store | None]:
+def _destination(args: argparse.Namespace, ends: ExitStack) -> tuple[Path, RemoteStore | None]:
     """The folder that outputs are made in, and the store they go to if `-o` is an address."""
-    from vtrack.pipelines.batch.store import Store
+    from vtrack.pipelines.batch.store import RemoteStore
 
     if "://" in args.output:
         if args.merge is not None:
-            raise UsageError(f"--merge reads the tables in a folder, and {args.output} is none; merge a copy of them")
+            raise UsageError(
+                f"--merge reads the tables in a folder, and {args.output} is an address; merge a local copy"
+            )
         if args.split != 0:
-            raise UsageError(f"--split works in a folder that all workers share, and {args.output} is none")
+            raise UsageError(f"--split needs a folder that all workers share; {args.output} is an address")
         folder = ends.enter_context(TemporaryDirectory(prefix="vtrack-", ignore_cleanup_errors=True))
-        return Path(folder), Store(args.output, Path(folder))
+        return Path(folder), RemoteStore(args.output, Path(folder))
     out = Path(args.output)
     if out.exists() and not out.is_dir():
         raise UsageError(f"-o {out} is not a folder")
@@ -162,16 +166,16 @@ def _split(text: str) -> float | None:
     return {"auto": None, "never": 0.0}[text] if text in ("auto", "never") else seconds(text)
 
 
-def _plan(args: argparse.Namespace) -> Any:
-    from vtrack.pipelines.batch.run import PATIENCE, Plan
+def _options(args: argparse.Namespace) -> Any:
+    from vtrack.pipelines.batch.run import DEFAULT_TIMEOUT, BatchOptions
 
     if args.address and not args.cluster:
-        raise UsageError("--address is of a cluster; add --cluster ray")
+        raise UsageError("--address needs --cluster ray")
     if args.workers != "auto" and not args.workers.isdecimal():
         raise UsageError(f"--workers is a number or auto, not {args.workers!r}")
-    return Plan(
+    return BatchOptions(
         workers=None if args.workers == "auto" else int(args.workers),
-        timeout=PATIENCE if args.timeout is None else args.timeout,
+        timeout=DEFAULT_TIMEOUT if args.timeout is None else args.timeout,
         split=args.split,
         cluster=(args.address or "auto") if args.cluster else None,
         retry_failed=args.retry_failed,
@@ -186,14 +190,14 @@ _MOST_BARS = 16
 class _Silence:
     """Says nothing."""
 
-    def __init__(self, batch: Batch) -> None:
+    def __init__(self, batch: BatchRun) -> None:
         self.batch = batch
         self.finished = 0
         self.left = 0
 
     def show(self, event: Event | Sequence[Video], *, ending: bool) -> None:
         """Take note of what happened."""
-        from vtrack.pipelines.batch.workers.pool import Finished
+        from vtrack.pipelines.batch.workers.dispatch import Finished
 
         if isinstance(event, Finished):
             self.finished += 1
@@ -201,7 +205,7 @@ class _Silence:
         elif isinstance(event, Sequence):
             self.left = len(event)
 
-    def done(self, worker: int, video: Video, outcome: Outcome) -> None:
+    def done(self, worker: int, video: Video, outcome: VideoOutcome) -> None:
         """A video came to its end."""
 
     def close(self) -> None:
@@ -211,7 +215,7 @@ class _Silence:
 class _Lines(_Silence):
     """A plain line for each video, for logs."""
 
-    def done(self, worker: int, video: Video, outcome: Outcome) -> None:
+    def done(self, worker: int, video: Video, outcome: VideoOutcome) -> None:
         """Say what came of a video."""
         print(f"[{self.finished}/{self.left}] {_line(video, outcome)}", file=sys.stderr, flush=True)
 
@@ -219,7 +223,7 @@ class _Lines(_Silence):
 class _Bars(_Silence):
     """For terminals: a bar for the whole, and one for each worker below it."""
 
-    def __init__(self, batch: Batch) -> None:
+    def __init__(self, batch: BatchRun) -> None:
         super().__init__(batch)
         self._whole: Any = None
         self._workers: dict[int, Any] = {}
@@ -229,7 +233,7 @@ class _Bars(_Silence):
         """Move the bars."""
         from tqdm import tqdm
 
-        from vtrack.pipelines.batch.workers.pool import Progress, Started
+        from vtrack.pipelines.batch.workers.dispatch import Progress, Started
 
         super().show(event, ending=ending)
         if isinstance(event, Sequence):
@@ -252,7 +256,7 @@ class _Bars(_Silence):
             self._told = True
             self._whole.write("finishing what is under way; Ctrl-C again ends it at once", file=sys.stderr)
 
-    def done(self, worker: int, video: Video, outcome: Outcome) -> None:
+    def done(self, worker: int, video: Video, outcome: VideoOutcome) -> None:
         """Count a video; failures get a line that stays."""
         self._whole.update()
         if outcome.status == "failed":
@@ -265,13 +269,13 @@ class _Bars(_Silence):
                 bar.close()
 
 
-def _display(quiet: bool, batch: Batch) -> _Silence:
+def _display(quiet: bool, batch: BatchRun) -> _Silence:
     if quiet:
         return _Silence(batch)
     return _Bars(batch) if sys.stderr.isatty() else _Lines(batch)
 
 
-def _line(video: Video, outcome: Outcome) -> str:
+def _line(video: Video, outcome: VideoOutcome) -> str:
     if outcome.status == "failed":
         return f"{video.name}: failed: {outcome.error}"
     warned = f"; {outcome.warnings}" if outcome.warnings else ""

@@ -1,1 +1,1 @@
-"""Long videos followed in pieces and joined again."""
+"""Splitting long videos into pieces that workers track in parallel, and joining the pieces into the same results."""

@@ -1,11 +1,11 @@
-"""Long videos in pieces: where they are cut, and how what was found in the pieces becomes one again.
+"""Cutting long videos into pieces, and joining the faces tracked in the pieces.
 
-Only faces are found in pieces. A piece is read from a few seconds before its own frames, its lead-in, to a few seconds
-after them. What a tracker does depends on little but the last second, so where two pieces overlap they have found the same.
-That is not believed but checked: at each seam both must have the same faces, at the same points, for longer than a face that
-is out of sight is remembered. Then the later one has gone on as the earlier one would have. Where they differ, the later
-piece is done again with a longer lead-in, in the end from the video's beginning. Smoothing, which remembers for longer, and
-all that comes after it is done with the joined faces, in order, as for a video in one piece.
+Only tracking is done in pieces. Each piece is read from a few seconds before its own frames (its lead-in) to a few seconds
+after them. A tracker's state depends mostly on the last second, so two pieces should agree where they overlap. This is
+checked: at each seam both must have the same faces at the same points for longer than a tracker remembers a face that it
+does not see. From there on the later piece continues exactly as the earlier one would have. If they differ, the later piece
+is tracked again with a longer lead-in, ultimately from the start of the video. Smoothing, which depends on more of the
+past, and everything after it run on the joined faces in order, as for a whole video.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from pathlib import Path
 import numpy as np
 
 from vtrack.errors import SourceError
-from vtrack.pipelines.batch.jobs import Piece, Whole
-from vtrack.pipelines.batch.splitting.recording import Recording
+from vtrack.pipelines.batch.jobs import PieceJob, VideoJob
+from vtrack.pipelines.batch.splitting.recording import PieceRecording
 from vtrack.pipelines.pipeline import queue_size
 from vtrack.pipelines.postprocessing import postprocess
 from vtrack.pipelines.settings import Selection, Settings
@@ -34,30 +34,40 @@ from vtrack.runtime.threads import Ahead
 from vtrack.types import FrameResult
 
 TOLERANCE = 0.01
-"""Pixels that a point may differ by where two pieces overlap."""
-_FOUND = 16
-"""Detections that a lead-in has time for; a face that is seen each time counts after three or four."""
-_LEAST_LEAD = 3.0
-"""Seconds."""
-_LEAST_FRAMES = 16
-"""Of a lead-in: the detector of scene cuts remembers twelve."""
+"""Pixels by which a point may differ where two pieces overlap."""
+_LEAD_IN_DETECTIONS = 16
+"""Detections in a lead-in, at least; a face that is detected each time is confirmed after three or four."""
+_MIN_LEAD_IN = 3.0
+"""Least length of a lead-in in seconds."""
+_MIN_LEAD_IN_FRAMES = 16
+"""Least number of frames of a lead-in; the detection of scene cuts depends on the last twelve."""
 
 
-def cut(job: Whole, info: SourceInfo, selection: Selection, detect_every: float) -> tuple[Piece, ...]:
-    """The pieces of a video, all of about one length; a single one where it is too short or has no known end."""
+def cut_video(job: VideoJob, info: SourceInfo, selection: Selection, detect_every: float) -> tuple[PieceJob, ...]:
+    """Cut a video into pieces of about equal length.
+
+    Args:
+        job: The video, and the limits of the pieces.
+        info: Start time, duration and frame rate of the video.
+        selection: The frames to track.
+        detect_every: Seconds between detections.
+
+    Returns:
+        The pieces; a single one if the video is too short or its duration is unknown.
+    """
     first = info.start_time if selection.start is None else max(selection.start, info.start_time)
     last = first if info.duration is None else info.start_time + info.duration
     last = last if selection.stop is None else min(selection.stop, last)
-    length = max(job.shortest, (last - first) / job.most)
+    length = max(job.min_length, (last - first) / job.max_pieces)
     seams: list[float] = (first + length * np.arange(1, max(round((last - first) / length), 1))).tolist()
     step = selection.every / float(info.average_rate or 1)
-    lead = max(_LEAST_LEAD, _FOUND * detect_every, _LEAST_FRAMES * step)
+    lead = max(_MIN_LEAD_IN, _LEAD_IN_DETECTIONS * detect_every, _MIN_LEAD_IN_FRAMES * step)
     segment = max(detect_every, step)
-    # A track may go on for a segment longer than it outlives its last sighting.
-    memory = TRACK_TIMEOUT + segment
-    tail = memory + 3 * segment  # what a piece ends with is no whole segment
+    # A track may live for one segment longer than its timeout.
+    overlap = TRACK_TIMEOUT + segment
+    tail = overlap + 3 * segment  # the last segment of a piece is incomplete
     return tuple(
-        Piece(
+        PieceJob(
             job.video,
             number,
             len(seams) + 1,
@@ -66,14 +76,18 @@ def cut(job: Whole, info: SourceInfo, selection: Selection, detect_every: float)
             start=start,
             stop=stop,
             end=None if stop is None or stop + tail >= last else stop + tail,
-            memory=memory,
+            overlap=overlap,
         )
         for number, (start, stop) in enumerate(zip([None, *seams], [*seams, None], strict=True))
     )
 
 
-def in_step(source: Path, selection: Selection, time: float) -> float:
-    """From when to read so that `every` takes the same frames as from the beginning, a little before `time`."""
+def aligned_start(source: Path, selection: Selection, time: float) -> float:
+    """Time at or shortly before `time` from which `selection.every` takes the same frames as from the start of the video.
+
+    Raises:
+        SourceError: The packets of the video have no timestamps.
+    """
     if selection.every == 1:
         return time
     with closing(Decoder(source, timeout=0)) as decoder:
@@ -83,52 +97,64 @@ def in_step(source: Path, selection: Selection, time: float) -> float:
             if not packet.size or packet.is_discard:
                 continue
             if packet.pts is None or packet.dts is None:
-                raise SourceError(f"{source}: its packets do not say when they are shown")
+                raise SourceError(f"{source}: its packets have no timestamps")
             if packet.dts * base > time:
                 break
             pts.append(packet.pts)
-    times = [float(one * base) for one in sorted(pts)]
+    times = [float(value * base) for value in sorted(pts)]
     first = 0 if selection.start is None else bisect_left(times, selection.start)
-    place = bisect_right(times, time) - 1
-    return times[max(place - (place - first) % selection.every, first)]
+    index = bisect_right(times, time) - 1
+    return times[max(index - (index - first) % selection.every, first)]
 
 
-def join(pieces: Sequence[Piece]) -> list[dict[int, int]] | Piece:
-    """For each piece, what the ids of its faces are in the whole; or a piece whose lead-in is too short.
+def join_tracks(pieces: Sequence[PieceJob]) -> list[dict[int, int]] | PieceJob:
+    """Match the track ids of all pieces.
 
-    Ids count tracks by their first appearance, as the tracker itself does.
+    Args:
+        pieces: The pieces of a video, all recorded.
+
+    Returns:
+        For each piece, the id in the whole video of each of its tracks, numbered by first appearance as the tracker does; or a
+        piece whose lead-in is too short.
+
+    Raises:
+        SourceError: A recording is missing or damaged.
     """
     ids: list[dict[int, int]] = []
-    earlier, following = None, 0
+    earlier, next_id = None, 0
     for piece, after in zip(pieces, [*pieces[1:], None], strict=True):
-        recording = Recording.load(piece.path)
-        shared = None if after is None else _window(recording, after)
-        rows = range(recording.place(piece.start), len(recording) if shared is None else shared.stop)
-        tracks = np.unique(recording.id[np.isin(recording.owner, rows)]).tolist()
+        recording = PieceRecording.load(piece.path)
+        overlap = None if after is None else _overlap(recording, after)
+        frames = range(recording.index_at(piece.start), len(recording) if overlap is None else overlap.stop)
+        tracks = np.unique(recording.id[np.isin(recording.owner, frames)]).tolist()
         if piece.lead is None or earlier is None:
-            # Read from the video's beginning: its ids are right as they are.
-            known = {track: track for track in tracks}
+            # Tracked from the start of the video: its ids are those of the whole video.
+            piece_ids = {track: track for track in tracks}
         else:
-            same = _same_faces(earlier, recording, piece)
-            if same is None:
+            matches = _match_faces(earlier, recording, piece)
+            if matches is None:
                 return piece
-            known = {track: ids[-1][other] for track, other in same.items()}
-            new = [track for track in tracks if track not in known]
-            known.update(zip(new, range(following, following + len(new)), strict=True))
-        following = max([following, *(track + 1 for track in known.values())])
-        ids.append(known)
+            piece_ids = {track: ids[-1][other] for track, other in matches.items()}
+            new = [track for track in tracks if track not in piece_ids]
+            piece_ids.update(zip(new, range(next_id, next_id + len(new)), strict=True))
+        next_id = max([next_id, *(track + 1 for track in piece_ids.values())])
+        ids.append(piece_ids)
         earlier = recording
     return ids
 
 
-class Replay:
-    """Makes results of the pieces of a video, as `Pipeline` does of the whole."""
+class PieceReplay:
+    """Makes the results of a video from its recorded pieces, as `Pipeline` does from its frames.
 
-    def __init__(self, settings: Settings, pieces: Sequence[Piece], ids: Sequence[dict[int, int]]) -> None:
+    Attributes:
+        spent: Seconds that tracking the pieces took.
+    """
+
+    def __init__(self, settings: Settings, pieces: Sequence[PieceJob], ids: Sequence[dict[int, int]]) -> None:
         self._settings = settings
         self._pieces = pieces
         self._ids = ids
-        self.spent = sum(Recording.load(piece.path).seconds for piece in pieces)
+        self.spent = sum(PieceRecording.load(piece.path).seconds for piece in pieces)
 
     def results(
         self,
@@ -138,53 +164,53 @@ class Replay:
         pixels: bool = True,
         watch: Stopwatch | None = None,
     ) -> Iterator[FrameResult]:
-        """One result for each frame. Only for their `pixels` are the frames read again."""
-        followed = self._shown(source, stop) if pixels else self._remembered()
-        return postprocess(self._settings, followed, pixels=pixels, watch=watch)
+        """Yield one result per frame. The video is read again only if results need `pixels`."""
+        tracked = self._frames_with_pixels(source, stop) if pixels else self._recorded_frames()
+        return postprocess(self._settings, tracked, pixels=pixels, watch=watch)
 
-    def _remembered(self) -> Iterator[TrackedFrame]:
+    def _recorded_frames(self) -> Iterator[TrackedFrame]:
         for piece, ids in zip(self._pieces, self._ids, strict=True):
-            recording = Recording.load(piece.path)
-            for row in range(recording.place(piece.start), recording.place(piece.stop, len(recording))):
-                sightings = {ids[track]: sighting for track, sighting in recording.sightings(row).items()}
-                yield recording.frame(row), dict(sorted(sightings.items()))
+            recording = PieceRecording.load(piece.path)
+            for i in range(recording.index_at(piece.start), recording.index_at(piece.stop, len(recording))):
+                sightings = {ids[track]: sighting for track, sighting in recording.sightings(i).items()}
+                yield recording.frame(i), dict(sorted(sightings.items()))
 
-    def _shown(self, source: Source, stop: threading.Event | None) -> Iterator[TrackedFrame]:
+    def _frames_with_pixels(self, source: Source, stop: threading.Event | None) -> Iterator[TrackedFrame]:
         with Ahead(source, queue_size(source), stop) as frames:
-            for frame, (remembered, sightings) in zip(frames, self._remembered(), strict=True):
-                if frame.pts != remembered.pts:
-                    raise SourceError(f"{source.info.name}: its frames are not those that its pieces had")
-                yield replace(frame, cut=remembered.cut), sightings
+            for frame, (recorded, sightings) in zip(frames, self._recorded_frames(), strict=True):
+                if frame.pts != recorded.pts:
+                    raise SourceError(f"{source.info.name}: its frames differ from those of its pieces")
+                yield replace(frame, cut=recorded.cut), sightings
 
 
-def _window(recording: Recording, piece: Piece) -> range | None:
-    """The frames in which a piece is compared with the one before; None where they do not last long enough."""
+def _overlap(recording: PieceRecording, piece: PieceJob) -> range | None:
+    """The frames of a recording in which `piece` is compared with the piece before; None if the recording ends too early."""
     assert piece.start is not None
-    last = recording.place(piece.start + piece.memory)
-    return range(recording.place(piece.start), last + 1) if last < len(recording) else None
+    last = recording.index_at(piece.start + piece.overlap)
+    return range(recording.index_at(piece.start), last + 1) if last < len(recording) else None
 
 
-def _same_faces(earlier: Recording, later: Recording, piece: Piece) -> dict[int, int] | None:
-    """Which id of the earlier recording each one of the later has where `piece`, the later, begins; None if they differ."""
-    before, after = _window(earlier, piece), _window(later, piece)
+def _match_faces(earlier: PieceRecording, later: PieceRecording, piece: PieceJob) -> dict[int, int] | None:
+    """Match tracks at the seam before `piece`: the earlier id by each later id; None if the recordings differ."""
+    before, after = _overlap(earlier, piece), _overlap(later, piece)
     if before is None or after is None or earlier.size != later.size:
         return None
     if not np.array_equal(earlier.pts[before], later.pts[after]):
         return None
-    same: dict[int, int] = {}
-    for one, other in zip(before, after, strict=True):
-        faces, others = earlier.faces_of(one), later.faces_of(other)
+    matches: dict[int, int] = {}
+    for i, j in zip(before, after, strict=True):
+        faces, others = earlier.faces_of(i), later.faces_of(j)
         points, other_points = earlier.points[faces], later.points[others]
         if len(points) != len(other_points):
             return None
         if not len(points):
             continue
-        # (faces, faces) largest distance of two points
-        apart = np.linalg.norm(other_points[:, None] - points[None], axis=-1).max(-1)
-        near = apart < TOLERANCE
+        # (faces, faces) largest distance between two corresponding points
+        distance = np.linalg.norm(other_points[:, None] - points[None], axis=-1).max(-1)
+        near = distance < TOLERANCE
         if not ((near.sum(0) == 1).all() and (near.sum(1) == 1).all()):
             return None
         pairs = zip(later.id[others].tolist(), earlier.id[faces][near.argmax(1)].tolist(), strict=True)
-        if any(same.setdefault(track, known) != known for track, known in pairs):
+        if any(matches.setdefault(track, other) != other for track, other in pairs):
             return None
-    return same if len(set(same.values())) == len(same) else None
+    return matches if len(set(matches.values())) == len(matches) else None

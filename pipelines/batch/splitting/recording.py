@@ -1,6 +1,6 @@
-"""What was found in a stretch of a video, in a file: the faces of each frame before smoothing, and the scene cuts.
+"""Recording of one piece of a video: the faces of each frame before smoothing, and the scene cuts.
 
-Beside the pixels this is all that results are made of, in a thousandth of the room.
+Apart from the pixels this is everything that results are made of, in a thousandth of the space.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ _NAMES = ("index", "pts", "cut", "owner", "id", "presence", "angle", "box", "poi
 
 
 @dataclass(frozen=True, eq=False)
-class Recording:
-    """Frames and the faces in them, as arrays; faces are in the order of their frames."""
+class PieceRecording:
+    """Frames and their faces as arrays; faces are in the order of their frames."""
 
     index: Array
     """(frames,) `Frame.index`."""
@@ -37,50 +37,50 @@ class Recording:
     cut: BoolArray
     """(frames,) `Frame.cut`."""
     owner: Array
-    """(faces,) which of the frames each face is in."""
+    """(faces,) index of each face's frame in this recording."""
     id: Array
-    """(faces,) its track."""
+    """(faces,) id of its track."""
     presence: FloatArray
-    """(faces,)."""
+    """(faces,) probability that it is a face."""
     angle: FloatArray
-    """(faces,)."""
+    """(faces,) in-plane rotation in radians."""
     box: FloatArray
-    """(faces, 4)."""
+    """(faces, 4) x, y, w, h in pixels."""
     points: FloatArray
-    """(faces, points, 2): the user's, then the anchors."""
+    """(faces, points, 2) in pixels: the user's points, then the anchors."""
     sigma: FloatArray
-    """(faces, points)."""
+    """(faces, points) standard deviation in pixels."""
     time_base: Fraction
     """Unit of `pts`."""
     size: tuple[int, int]
     """Width and height of the frames."""
     seconds: float
-    """That it took."""
+    """Seconds that tracking took."""
 
     def __len__(self) -> int:
         return len(self.index)
 
     @cached_property
     def times(self) -> FloatArray:
-        """(frames,) seconds from the source's own clock."""
+        """(frames,) times in seconds of the video's clock."""
         return np.array([in_seconds(pts, self.time_base) for pts in self.pts.tolist()])
 
-    def place(self, moment: float | None, otherwise: int = 0) -> int:
-        """The first frame at this time or after it, or how many there are; `otherwise` where no time is given."""
-        return otherwise if moment is None else int(np.searchsorted(self.times, moment))
+    def index_at(self, time: float | None, default: int = 0) -> int:
+        """Index of the first frame at or after a time in seconds; `default` if the time is None."""
+        return default if time is None else int(np.searchsorted(self.times, time))
 
     def faces_of(self, frame: int) -> slice:
-        """Which faces are in a frame."""
+        """The faces of a frame, as a slice of the arrays of faces."""
         return slice(*np.searchsorted(self.owner, [frame, frame + 1]))
 
-    def frame(self, place: int) -> Frame:
-        """A frame, without its pixels."""
+    def frame(self, i: int) -> Frame:
+        """Frame number `i` of the recording, without pixels."""
         blank = np.broadcast_to(np.uint8(0), (self.size[1], self.size[0], 3))
-        return Frame(blank, int(self.index[place]), int(self.pts[place]), self.time_base, bool(self.cut[place]))
+        return Frame(blank, int(self.index[i]), int(self.pts[i]), self.time_base, bool(self.cut[i]))
 
-    def sightings(self, place: int) -> dict[int, Sighting]:
-        """The faces of a frame by their ids."""
-        faces = range(*self.faces_of(place).indices(len(self.owner)))
+    def sightings(self, frame: int) -> dict[int, Sighting]:
+        """The faces of a frame by track id."""
+        faces = range(*self.faces_of(frame).indices(len(self.owner)))
         return {
             int(self.id[i]): Sighting(
                 self.points[i], self.sigma[i], float(self.presence[i]), self.box[i], float(self.angle[i])
@@ -89,38 +89,42 @@ class Recording:
         }
 
     def save(self, path: Path, facts: Mapping[str, Any]) -> None:
-        """Write it, whole or not at all, with `facts` (JSON) of how it was made."""
+        """Write the recording, completely or not at all, with JSON `facts` about how it was made."""
         frame = {
             "time_base": [self.time_base.numerator, self.time_base.denominator],
             "size": self.size,
             "seconds": self.seconds,
         }
         arrays = {name: getattr(self, name) for name in _NAMES}
-        file, whole = PartFile(path), False
+        file, complete = PartFile(path), False
         try:
             with file.guarded(), file.part.open("wb") as stream:
                 np.savez(stream, facts=np.array(json.dumps(facts)), frame=np.array(json.dumps(frame)), **arrays)
-            whole = True
+            complete = True
         finally:
-            file.settle(whole)
+            file.settle(complete)
 
     @classmethod
     def load(cls, path: Path) -> Self:
-        """Read it back."""
+        """Read a recording.
+
+        Raises:
+            SourceError: The file is missing, damaged or not a recording.
+        """
         try:
             with np.load(path, allow_pickle=False) as file:
                 frame = json.loads(str(file["frame"]))
                 arrays = {name: file[name] for name in _NAMES}
         except _UNREADABLE as error:
-            raise SourceError(f"{path}: no recording of ours, or a damaged one") from error
+            raise SourceError(f"{path}: not a recording of a piece, or damaged") from error
         width, height = frame["size"]
         return cls(
             **arrays, time_base=Fraction(*frame["time_base"]), size=(width, height), seconds=float(frame["seconds"])
         )
 
 
-def facts_of(path: Path) -> dict[str, Any]:
-    """How a recording was made; empty where there is none that can be read."""
+def read_facts(path: Path) -> dict[str, Any]:
+    """The facts saved with a recording; empty if it is missing or damaged."""
     try:
         with np.load(path, allow_pickle=False) as file:
             facts = json.loads(str(file["facts"])) if set(_NAMES) <= set(file.files) else {}
@@ -130,35 +134,36 @@ def facts_of(path: Path) -> dict[str, Any]:
 
 
 @dataclass
-class Recorder:
-    """Collects frames for a recording; `points` is how many each face has."""
+class PieceRecorder:
+    """Collects the frames of a recording."""
 
     points: int
-    _began: float = field(default_factory=time.perf_counter)
+    """Number of points of each face."""
+    _start: float = field(default_factory=time.perf_counter)
     _frames: list[Frame] = field(default_factory=list)
     _faces: list[tuple[int, int, Sighting]] = field(default_factory=list)
 
     def add(self, frame: Frame, sightings: Mapping[int, Sighting]) -> None:
-        """The next frame and its faces by their ids."""
-        place = len(self._frames)
+        """Add the next frame and its faces by track id."""
+        index = len(self._frames)
         self._frames.append(frame.without_pixels())
-        self._faces += [(place, track, sighting) for track, sighting in sightings.items()]
+        self._faces += [(index, track, sighting) for track, sighting in sightings.items()]
 
-    def recording(self) -> Recording:
-        """All of it; there must be a frame."""
-        first, seen = self._frames[0], [sighting for *_, sighting in self._faces]
-        return Recording(
+    def recording(self) -> PieceRecording:
+        """The recording of all frames added; there must be at least one."""
+        first, sightings = self._frames[0], [sighting for *_, sighting in self._faces]
+        return PieceRecording(
             index=np.array([frame.index for frame in self._frames], np.int64),
             pts=np.array([frame.pts for frame in self._frames], np.int64),
             cut=np.array([frame.cut for frame in self._frames], np.bool_),
-            owner=np.array([place for place, *_ in self._faces], np.int64),
+            owner=np.array([index for index, *_ in self._faces], np.int64),
             id=np.array([track for _, track, _ in self._faces], np.int64),
-            presence=np.array([sighting.presence for sighting in seen], np.float64),
-            angle=np.array([sighting.angle for sighting in seen], np.float64),
-            box=np.array([sighting.box for sighting in seen]).reshape(-1, 4),
-            points=np.array([sighting.points for sighting in seen]).reshape(-1, self.points, 2),
-            sigma=np.array([sighting.sigma for sighting in seen]).reshape(-1, self.points),
+            presence=np.array([sighting.presence for sighting in sightings], np.float64),
+            angle=np.array([sighting.angle for sighting in sightings], np.float64),
+            box=np.array([sighting.box for sighting in sightings]).reshape(-1, 4),
+            points=np.array([sighting.points for sighting in sightings]).reshape(-1, self.points, 2),
+            sigma=np.array([sighting.sigma for sighting in sightings]).reshape(-1, self.points),
             time_base=first.time_base,
             size=first.size,
-            seconds=time.perf_counter() - self._began,
+            seconds=time.perf_counter() - self._start,
         )

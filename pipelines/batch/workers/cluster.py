@@ -1,7 +1,7 @@
-"""The same work on many machines: Ray actors take the place of worker processes.
+"""Workers on many machines: actors of a Ray cluster take the place of worker processes.
 
-A cluster is joined, never started: `ray start` does that. Each actor has a GPU of its own, or some cores, loads the models
-once and is lent one job at a time. What a machine was at when it died is done again elsewhere.
+A running cluster is joined, never started; `ray start` does that. Each actor has one GPU, or some cores if there are no GPUs,
+and loads the models once. A job whose machine dies is done again on another one.
 """
 
 from __future__ import annotations
@@ -11,79 +11,86 @@ import os
 import platform
 import socket
 import time
-from collections import deque
-from collections.abc import Generator, Iterator
-from dataclasses import dataclass, field
-from threading import Event as Flag
-from typing import Any, Generic, Self, TypeVar
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Generic, Self
 
 from vtrack.errors import MissingExtraError, SinkError, UsageError, VTrackError
-from vtrack.pipelines.batch.lock import Held
-from vtrack.pipelines.batch.workers.pool import Event, Finished, Progress, Started, Work
+from vtrack.pipelines.batch.lock import FolderLock
+from vtrack.pipelines.batch.workers.dispatch import (
+    POLL_INTERVAL,
+    START_TIMEOUT,
+    Event,
+    Job,
+    PoolWorker,
+    Progress,
+    Result,
+    Work,
+    WorkerPool,
+    stalled,
+)
+from vtrack.pipelines.batch.workers.pool import set_threads
 
-Job = TypeVar("Job")
-Result = TypeVar("Result")
-
-_KNOCK = 5.0
+_CONNECT_TIMEOUT = 5.0
 """Seconds that a cluster may take to answer."""
-_TICK = 0.25
-_PULSE = 1.0
-"""Seconds between two questions how far a job is."""
-_START = 300.0
-"""Seconds without any actor that works, after which nobody will come any more."""
-_FALSE_STARTS = 3
-"""Actors in a row that die while they load."""
+_PROGRESS_INTERVAL = 1.0
+"""Seconds between two requests for the progress of a job."""
 
 
 class _Actor(Generic[Job, Result]):
-    """Lives on some machine of the cluster."""
+    """Runs on a machine of the cluster."""
 
     def __init__(self, threads: int) -> None:
-        # Before torch and NumPy are loaded: they read it then.
-        os.environ["OMP_NUM_THREADS"] = os.environ["OPENCV_FOR_THREADS_NUM"] = str(threads)
-        self._headway: tuple[int, int, int | None] = (0, 0, None)
+        set_threads(threads)
+        self._progress: tuple[int, int, int | None] = (0, 0, None)
 
-    def prepare(self, work: Work[Job, Result], held: Held | None) -> VTrackError | None:
-        """Load the models; an error if that fails, or if outputs written here would not arrive."""
-        if held is not None and not held.is_seen():
-            return SinkError(f"{platform.node()} does not share the folder {held.path.parent} with this machine")
+    def prepare(self, work: Work[Job, Result], lock: FolderLock | None) -> VTrackError | None:
+        """Load the models; return an error if that fails, or if this machine does not see the output folder."""
+        if lock is not None and not lock.is_visible():
+            return SinkError(f"{platform.node()} does not share the folder {lock.path.parent} with this machine")
         try:
-            self._do = work.prepare()
+            self._do_job = work.prepare()
         except VTrackError as error:
             return error
         return None
 
     def do(self, job: Job) -> Result:
-        """One job."""
-        return self._do(job, self._report)
+        """Do one job."""
+        return self._do_job(job, self._report)
 
-    def headway(self) -> tuple[int, int, int | None]:
-        """How many reports there were so far, and what the last one said: frames, and of how many."""
-        return self._headway
+    def progress(self) -> tuple[int, int, int | None]:
+        """Number of reports so far, and the last one: frames done and frames expected."""
+        return self._progress
 
     def _report(self, frames: int, expected: int | None) -> None:
-        self._headway = (self._headway[0] + 1, frames, expected)
+        self._progress = (self._progress[0] + 1, frames, expected)
 
 
-@dataclass(eq=False)
-class _Worker(Generic[Job]):
-    """This end of an actor."""
+@dataclass(eq=False, kw_only=True)
+class _ActorWorker(PoolWorker[Job], Generic[Job]):
+    """An actor and the answers expected from it."""
 
-    number: int
     handle: Any
     answer: Any
-    """Of what it was told last."""
-    ready: bool = False
-    job: Job | None = None
-    pulse: Any = None
-    """The answer to come to how far it is."""
+    """Answer to its last call of `prepare` or `do`."""
+    progress: Any = None
+    """Answer to the last call of `progress`, while it is expected."""
+    progress_time: float = 0.0
+    """When its progress was last requested."""
     reports: int = 0
-    asked: float = 0.0
-    heard: float = field(default_factory=time.monotonic)
+    """Number of reports at its last progress."""
 
 
 class Cluster:
-    """A Ray cluster that is running; a context manager."""
+    """A running Ray cluster; a context manager.
+
+    Args:
+        address: `HOST:PORT` or `ray://HOST:PORT`; `auto` for the cluster that this machine is part of.
+
+    Raises:
+        MissingExtraError: Ray is not installed.
+        VTrackError: On entering, if there is no cluster at the address.
+    """
 
     def __init__(self, address: str) -> None:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -96,16 +103,16 @@ class Cluster:
 
     def __enter__(self) -> Self:
         if self._address == "local":
-            raise UsageError("vtrack joins Ray clusters and starts none; on one machine --workers does without")
+            raise UsageError("--address local starts a new Ray cluster; on one machine use --workers without --cluster")
         try:
-            # Ray itself would wait for minutes.
+            # Checked here, because Ray waits for minutes.
             host, _, port = self._address.removeprefix("ray://").rpartition(":")
             if port.isdecimal():
-                socket.create_connection((host, int(port)), _KNOCK).close()
+                socket.create_connection((host, int(port)), _CONNECT_TIMEOUT).close()
             self._ray.init(address=self._address, log_to_driver=False, logging_level=logging.ERROR)
         except (OSError, ValueError, RuntimeError, self._ray.exceptions.RayError) as error:
             raise VTrackError(
-                f"no Ray cluster at {self._address}: {_line(error)}; start one with `ray start`"
+                f"no Ray cluster at {self._address}: {_first_line(error)}; start one with `ray start`"
             ) from error
         return self
 
@@ -113,21 +120,28 @@ class Cluster:
         self._ray.shutdown()
 
     @property
-    def places(self) -> int:
-        """For how many actors there is room: one for each GPU, or for each core where there are none."""
-        return max(1, self._room(1))
+    def capacity(self) -> int:
+        """Number of actors that fit: one per GPU, or one per core if there are no GPUs."""
+        return max(1, self._capacity(1))
 
     def pool(
-        self, work: Work[Job, Result], *, workers: int, timeout: float, held: Held | None
+        self, work: Work[Job, Result], *, workers: int, timeout: float, lock: FolderLock | None
     ) -> ClusterPool[Job, Result]:
-        """So many actors, with as many cores each as there are for all of them."""
-        most = max((int(node.get("CPU", 0)) for node in self._nodes()), default=1)
-        cores = next((cores for cores in range(most, 1, -1) if self._room(cores) >= workers), 1)
-        needs = {"num_cpus": cores, "num_gpus": int(self._has_gpus())}
-        return ClusterPool(self._ray, work, workers, needs, timeout, held)
+        """Make a pool of actors, each with as many cores as the cluster has for all of them.
 
-    def _room(self, cores: int) -> int:
-        """For how many actors of so many cores there is room; no actor spans two machines."""
+        Args:
+            work: What the actors do.
+            workers: Number of actors.
+            timeout: Seconds without progress after which a job's actor is ended.
+            lock: Lock of the output folder, which every machine must share; None if outputs go elsewhere.
+        """
+        most = max((int(node.get("CPU", 0)) for node in self._nodes()), default=1)
+        cores = next((cores for cores in range(most, 1, -1) if self._capacity(cores) >= workers), 1)
+        resources = {"num_cpus": cores, "num_gpus": int(self._has_gpus())}
+        return ClusterPool(self._ray, work, resources, lock, workers=workers, timeout=timeout)
+
+    def _capacity(self, cores: int) -> int:
+        """Number of actors with so many cores that fit; an actor runs on one machine."""
         gpus = self._has_gpus()
         return sum(
             min(int(node.get("CPU", 0)) // cores, int(node.get("GPU", 0)) if gpus else 10**6) for node in self._nodes()
@@ -137,117 +151,95 @@ class Cluster:
         return any(node.get("GPU", 0) >= 1 for node in self._nodes())
 
     def _nodes(self) -> list[dict[str, float]]:
-        """What each machine has."""
+        """Resources of each machine."""
         return [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
 
 
-class ClusterPool(Generic[Job, Result]):
-    """Actors that are lent one job at a time, and replaced when they die or hang; what `Pool` is on one machine."""
+class ClusterPool(WorkerPool[Job, Result, _ActorWorker[Job]]):
+    """Actors of a Ray cluster; see `Cluster.pool`."""
+
+    max_failed_starts = 3
 
     def __init__(
-        self, ray: Any, work: Work[Job, Result], workers: int, needs: dict[str, int], timeout: float, held: Held | None
+        self,
+        ray: Any,
+        work: Work[Job, Result],
+        resources: dict[str, int],
+        lock: FolderLock | None,
+        *,
+        workers: int,
+        timeout: float,
     ) -> None:
+        super().__init__(workers=workers, timeout=timeout)
         self._ray = ray
         self._work = ray.put(work)
-        self._count = workers
-        self._timeout = timeout
-        self._held = held
-        # The second thread of an actor answers while the first works.
-        self._class = ray.remote(_Actor).options(max_concurrency=2, **needs)
-        self._threads = needs["num_cpus"]
-        self._workers: list[_Worker[Job]] = []
-        self._false_starts = 0
+        self._lock = lock
+        # An actor has two threads: one works, the other answers questions about progress.
+        self._class = ray.remote(_Actor).options(max_concurrency=2, **resources)
+        self._threads = resources["num_cpus"]
+        self._last_ready = time.monotonic()
 
-    def run(self, waiting: deque[Job], stop: Flag) -> Generator[Event, None, None]:
-        """Do the jobs in this order, telling what happens; see `Pool.run`."""
-        working = time.monotonic()
-        try:
-            while True:
-                if stop.is_set():
-                    waiting.clear()
-                busy = sum(worker.job is not None for worker in self._workers)
-                while len(self._workers) < min(self._count, busy + len(waiting)):
-                    self._workers.append(self._start())
-                for worker in self._workers:
-                    if worker.ready and worker.job is None and waiting:
-                        worker.job, worker.heard, worker.reports = waiting.popleft(), time.monotonic(), 0
-                        worker.answer = worker.handle.do.remote(worker.job)
-                        yield Started(worker.number, worker.job)
-                if not waiting and all(worker.job is None for worker in self._workers):
-                    return
-                yield from self._listen()
-                if any(worker.ready for worker in self._workers):
-                    working = time.monotonic()
-                elif time.monotonic() - working > _START:
-                    raise VTrackError(f"the cluster had no room for a worker for {_START:g} s; see `ray status`")
-        finally:
-            for worker in self._workers:
-                self._ray.kill(worker.handle)
-            self._workers.clear()
-
-    def _start(self) -> _Worker[Job]:
-        taken = {worker.number for worker in self._workers}
-        number = next(number for number in range(self._count) if number not in taken)
+    def _start(self, number: int) -> _ActorWorker[Job]:
+        if not self._workers:
+            self._last_ready = time.monotonic()
         handle = self._class.remote(self._threads)
-        return _Worker(number, handle, handle.prepare.remote(self._work, self._held))
+        return _ActorWorker(number=number, handle=handle, answer=handle.prepare.remote(self._work, self._lock))
 
-    def _listen(self) -> Iterator[Event]:
-        """What actors have to say within a tick; ends those that died or hang."""
+    def _send(self, worker: _ActorWorker[Job], job: Job) -> None:
+        worker.reports = 0
+        worker.answer = worker.handle.do.remote(job)
+
+    def _receive(self) -> Iterator[Event]:
         answers = {worker.answer: worker for worker in self._workers if worker.job is not None or not worker.ready}
-        ready, _ = self._ray.wait([*answers], num_returns=len(answers), timeout=_TICK)
+        ready, _ = self._ray.wait([*answers], num_returns=len(answers), timeout=POLL_INTERVAL)
         for answer in ready:
-            yield from self._heed(answers[answer])
+            yield from self._handle(answers[answer])
         for worker in [worker for worker in self._workers if worker.job is not None]:
-            yield from self._feel(worker)
+            yield from self._check_progress(worker)
+        if any(worker.ready for worker in self._workers):
+            self._last_ready = time.monotonic()
+        elif time.monotonic() - self._last_ready > START_TIMEOUT:
+            raise VTrackError(f"the cluster had no room for a worker for {START_TIMEOUT:g} s; see `ray status`")
 
-    def _heed(self, worker: _Worker[Job]) -> Iterator[Event]:
-        """An actor is through with what it was told."""
+    def _handle(self, worker: _ActorWorker[Job]) -> Iterator[Event]:
+        """Handle the answer to `prepare` or `do`."""
         try:
             result = self._ray.get(worker.answer)
         except self._ray.exceptions.RayTaskError as error:
-            self._ray.kill(worker.handle)
-            yield from self._lose(worker, f"{type(error.cause).__name__}: {_line(error.cause)}", elsewhere=False)
+            yield from self._lose(worker, f"{type(error.cause).__name__}: {_first_line(error.cause)}")
             return
         except self._ray.exceptions.RayError as error:
-            yield from self._lose(worker, f"its worker died: {_line(error)}", elsewhere=True)
+            yield from self._lose(worker, f"its worker died: {_first_line(error)}", machine_lost=True)
             return
-        if not worker.ready:
-            if result is not None:
-                raise result
-            worker.ready, self._false_starts = True, 0
-            return
-        job, worker.job, worker.pulse = worker.job, None, None
-        yield Finished(worker.number, job, result)
+        if worker.ready:
+            worker.progress = None
+            yield from self._finish(worker, result)
+        elif result is not None:
+            raise result
+        else:
+            self._set_ready(worker)
 
-    def _feel(self, worker: _Worker[Job]) -> Iterator[Event]:
-        """Ask an actor how far it is, and end it if that is as far as it was long ago."""
+    def _check_progress(self, worker: _ActorWorker[Job]) -> Iterator[Event]:
+        """Request the progress of a worker, and end it if there has been none for too long."""
         now = time.monotonic()
-        if worker.pulse is None and now - worker.asked >= _PULSE:
-            worker.pulse, worker.asked = worker.handle.headway.remote(), now
-        if worker.pulse is not None and self._ray.wait([worker.pulse], timeout=0)[0]:
-            pulse, worker.pulse = worker.pulse, None
+        if worker.progress is None and now - worker.progress_time >= _PROGRESS_INTERVAL:
+            worker.progress, worker.progress_time = worker.handle.progress.remote(), now
+        if worker.progress is not None and self._ray.wait([worker.progress], timeout=0)[0]:
+            answer, worker.progress = worker.progress, None
             try:
-                reports, frames, expected = self._ray.get(pulse)
+                reports, frames, expected = self._ray.get(answer)
             except self._ray.exceptions.RayError:
-                return  # its answer says so too
+                return  # the worker died; the answer to its job says so too
             if reports != worker.reports:
-                worker.reports, worker.heard = reports, now
+                worker.reports, worker.last_progress = reports, now
                 yield Progress(worker.number, frames, expected)
-        if now - worker.heard > self._timeout:
-            self._ray.kill(worker.handle)
-            lost = f"no headway for {self._timeout:g} s; its worker was ended (--timeout)"
-            yield from self._lose(worker, lost, elsewhere=False)
+        if now - worker.last_progress > self._timeout:
+            yield from self._lose(worker, stalled(self._timeout))
 
-    def _lose(self, worker: _Worker[Job], lost: str, *, elsewhere: bool) -> Iterator[Event]:
-        self._workers.remove(worker)
-        if worker.job is not None:
-            yield Finished(worker.number, worker.job, None, lost, elsewhere)
-            return
-        self._false_starts += 1
-        if self._false_starts >= _FALSE_STARTS:
-            raise VTrackError(f"workers could not start: {lost}")
+    def _kill(self, worker: _ActorWorker[Job]) -> None:
+        self._ray.kill(worker.handle)
 
 
-def _line(error: BaseException) -> str:
-    """The first line of what Ray has to say at length."""
+def _first_line(error: BaseException) -> str:
+    """The first line of an error's message; Ray's messages are long."""
     return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

@@ -1,8 +1,8 @@
-"""One process that runs the landmark model for all workers, where the model lives on a GPU.
+"""One process that runs the landmark model for all workers of a machine, when the model is on a GPU.
 
-Workers decode, detect and cut crops, and ask here for the points. Whatever has come in while the model was busy goes through it
-together, so that the crops of several videos make one batch, and the GPU holds one model, not one for each worker. When the
-process dies it is started again, and workers ask again: no video is lost by it.
+Workers decode, detect and cut crops, and send them here. All requests that arrived while the model was busy are predicted
+together, so that crops of several videos form one batch and the GPU holds one model instead of one per worker. If the process
+dies it is restarted and workers repeat their requests: no video is lost.
 """
 
 from __future__ import annotations
@@ -26,20 +26,21 @@ from typing import Any, Self
 import numpy as np
 
 from vtrack.errors import ModelError, VTrackError
-from vtrack.pipelines.batch.workers.pool import START, begin, deaf_to_interrupts
+from vtrack.pipelines.batch.workers.dispatch import START_TIMEOUT
+from vtrack.pipelines.batch.workers.pool import ignoring_interrupts, init_process
 from vtrack.types import ImageArray, LandmarkModel, Prediction, Query
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
-_ASKED = 3
-"""How often a worker asks; crops that end the owner each time are themselves to blame."""
-_MOST = 256
-"""Crops that go through the model at once, unless one worker sends more."""
+_MAX_ATTEMPTS = 3
+"""Times that a client sends a request; crops that kill the server each time are given up."""
+_MAX_BATCH = 256
+"""Largest number of crops predicted at once, unless one request has more."""
 
 
 @dataclass(frozen=True, slots=True)
-class Desk:
-    """Where workers ask."""
+class Address:
+    """Where clients connect, and the key that proves they may."""
 
     address: str
     key: bytes
@@ -47,29 +48,42 @@ class Desk:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """Crops of one worker, and what it wants to know of them."""
+    """Crops of one client, and the points it asks for."""
 
-    guest: Connection
+    client: Connection
     crops: ImageArray
     query: Query
 
 
-class Owner:
-    """Keeps the model's process running; a context manager."""
+class ModelServer:
+    """Keeps the model's process running; a context manager.
+
+    Args:
+        model: Name of a landmark model, or a model.
+        device: Device that a named model is loaded on.
+        engine: Engine that runs a named model.
+
+    Raises:
+        VTrackError: On entering, if the model cannot be loaded.
+
+    Example:
+        with ModelServer("fast", "cuda", "auto") as server:
+            prediction = ModelClient(server.address).predict(crops, query)
+    """
 
     def __init__(self, model: str | LandmarkModel, device: str, engine: str) -> None:
-        self._what = model, device, engine
+        self._model = model, device, engine
         self._folder = TemporaryDirectory(prefix="vtrack-")
         name = secrets.token_hex(8)
         address = rf"\\.\pipe\vtrack-{name}" if os.name == "nt" else str(Path(self._folder.name, name))
-        self.desk = Desk(address, secrets.token_bytes(32))
+        self.address = Address(address, secrets.token_bytes(32))
         self._context = multiprocessing.get_context("spawn")
         self._closing = threading.Event()
-        self._guard = threading.Thread(target=self._watch, name="vtrack-owner", daemon=True)
+        self._restarter = threading.Thread(target=self._restart, name="vtrack-model-server", daemon=True)
 
     def __enter__(self) -> Self:
         self.process = self._start()
-        self._guard.start()
+        self._restarter.start()
         return self
 
     def __exit__(
@@ -77,168 +91,177 @@ class Owner:
     ) -> None:
         self._closing.set()
         self.process.kill()
-        self._guard.join()
+        self._restarter.join()
         self._folder.cleanup()
 
     def _start(self) -> multiprocessing.process.BaseProcess:
-        """The process, when its model is loaded."""
-        Path(self.desk.address).unlink(missing_ok=True)  # of one that died
+        """Start the process and wait until its model is loaded."""
+        Path(self.address.address).unlink(missing_ok=True)  # socket of a process that died
         ours, theirs = self._context.Pipe(duplex=False)
         process = self._context.Process(
-            target=_serve, args=(*self._what, self.desk, theirs), name="vtrack-model", daemon=True
+            target=_serve, args=(*self._model, self.address, theirs), name="vtrack-model", daemon=True
         )
-        with deaf_to_interrupts():
+        with ignoring_interrupts():
             process.start()
         theirs.close()
         try:
-            trouble = ours.recv() if ours.poll(START) else VTrackError("the model took too long to load")
+            error = ours.recv() if ours.poll(START_TIMEOUT) else VTrackError("loading the model took too long")
         except EOFError:
-            trouble = VTrackError("the model's process died while it was loading")
+            error = VTrackError("the model's process died while loading the model")
         finally:
             ours.close()
-        if trouble is not None:
+        if error is not None:
             process.kill()
-            raise trouble
+            raise error
         return process
 
-    def _watch(self) -> None:
-        """Start the process again when it dies."""
+    def _restart(self) -> None:
+        """Restart the process whenever it dies."""
         while True:
             self.process.join()
             if self._closing.is_set():
                 return
-            logger.warning("the model's process died; starting it again")
+            log.warning("the model's process died; restarting it")
             try:
                 self.process = self._start()
             except VTrackError as error:
-                logger.error("the model's process could not be started again: %s", error)
+                log.error("the model's process could not be restarted: %s", error)
                 return
             if self._closing.is_set():
                 self.process.kill()
 
 
-class SharedModel:
-    """A worker's end: a landmark model that asks the owner."""
+class ModelClient:
+    """A landmark model for a worker that sends its crops to the server.
 
-    def __init__(self, desk: Desk) -> None:
-        self._desk = desk
+    Raises:
+        ModelError: The server cannot be reached.
+    """
+
+    def __init__(self, address: Address) -> None:
+        self._address = address
         self._lock = threading.Lock()
-        self._owner = self._knock()
+        self._server = self._connect()
 
     def predict(self, crops: ImageArray, query: Query) -> Prediction:
-        """Answer a query on `uint8` crops (B, 3, S, S)."""
+        """Predict the points of a query on crops (B, 3, S, S), `uint8`.
+
+        Raises:
+            ModelError: The model failed on these crops, or its process died of them repeatedly.
+        """
         crops = np.ascontiguousarray(crops)
         with self._lock:
-            for _ in range(_ASKED):
+            for _ in range(_MAX_ATTEMPTS):
                 try:
-                    self._owner.send((crops.shape, query))
+                    self._server.send((crops.shape, query))
                     if crops.size:
-                        self._owner.send_bytes(crops.data.cast("B"))
-                    answer: Prediction | Exception = self._owner.recv()
+                        self._server.send_bytes(crops.data.cast("B"))
+                    answer: Prediction | Exception = self._server.recv()
                 except (EOFError, OSError):
-                    self._owner.close()
-                    self._owner = self._knock()
+                    self._server.close()
+                    self._server = self._connect()
                     continue
                 if isinstance(answer, Exception):
                     raise answer
                 return answer
-        raise ModelError("the model's process died each time these faces were shown to it")
+        raise ModelError(f"the model's process died {_MAX_ATTEMPTS} times of these crops")
 
-    def _knock(self) -> Connection:
-        """A connection, as soon as the owner is there."""
-        began = time.monotonic()
+    def _connect(self) -> Connection:
+        """Connect, waiting until the server is ready."""
+        start = time.monotonic()
         while True:
             try:
-                owner: Connection = Client(self._desk.address, authkey=self._desk.key)
-                self.name, self.input_size, self.margin, self.card = owner.recv()
+                server: Connection = Client(self._address.address, authkey=self._address.key)
+                self.name, self.input_size, self.margin, self.card = server.recv()
             except (EOFError, OSError) as error:
-                if time.monotonic() - began > START:
+                if time.monotonic() - start > START_TIMEOUT:
                     raise ModelError("the model's process cannot be reached") from error
                 time.sleep(0.1)
             else:
-                return owner
+                return server
 
 
-def _serve(model: str | LandmarkModel, device: str, engine: str, desk: Desk, parent: Connection) -> None:
-    """The life of the model's process."""
-    begin(threads=1)
-    from vtrack.models import load_model
+def _serve(model: str | LandmarkModel, device: str, engine: str, address: Address, parent: Connection) -> None:
+    """Main function of the model's process."""
+    init_process(threads=1)
+    from vtrack.models import load_model  # imports torch, which reads the number of threads set above
 
     try:
         network = load_model(model, device=device, engine=engine, shared=True) if isinstance(model, str) else model
     except VTrackError as error:
         parent.send(error)
         return
-    with Listener(desk.address, backlog=64, authkey=desk.key) as listener:
+    with Listener(address.address, backlog=64, authkey=address.key) as listener:
         parent.send(None)
         parent.close()
         card = getattr(network, "card", None)
-        for requests in _visits(listener, (network.name, network.input_size, network.margin, card)):
-            for batch in batches(requests):
-                for request, answer in zip(batch, answers(network, batch), strict=True):
-                    with suppress(OSError):  # a worker that was killed meanwhile
-                        request.guest.send(answer)
+        for requests in _receive_requests(listener, (network.name, network.input_size, network.margin, card)):
+            for batch in make_batches(requests):
+                for request, answer in zip(batch, predict_batch(network, batch), strict=True):
+                    with suppress(OSError):  # the client has died
+                        request.client.send(answer)
 
 
-def _visits(listener: Listener, greeting: Any) -> Iterator[list[Request]]:
-    """All requests that have come since the last were answered."""
-    guests: list[Connection] = []
-    arrived: deque[Connection] = deque()
-    bell, rope = multiprocessing.Pipe(duplex=False)
+def _receive_requests(listener: Listener, greeting: Any) -> Iterator[list[Request]]:
+    """Yield all requests that arrived since the last ones were answered."""
+    clients: list[Connection] = []
+    new_clients: deque[Connection] = deque()
+    # A pipe wakes up `wait` below when a client has connected.
+    wakeup_reader, wakeup_writer = multiprocessing.Pipe(duplex=False)
 
-    def receive() -> None:
+    def accept() -> None:
         while True:
             try:
-                guest: Connection = listener.accept()
-                guest.send(greeting)
+                client: Connection = listener.accept()
+                client.send(greeting)
             except (EOFError, OSError, multiprocessing.AuthenticationError):
-                continue  # whoever it was is gone, or had not the key
-            arrived.append(guest)
-            rope.send_bytes(b"!")
+                continue  # the client has died or has the wrong key
+            new_clients.append(client)
+            wakeup_writer.send_bytes(b"!")
 
-    threading.Thread(target=receive, name="vtrack-door", daemon=True).start()
+    threading.Thread(target=accept, name="vtrack-accept", daemon=True).start()
     while True:
         requests = []
-        for visitor in wait([bell, *guests]):
-            assert isinstance(visitor, Connection)
-            if visitor is bell:
-                bell.recv_bytes()
-                guests.append(arrived.popleft())
+        for connection in wait([wakeup_reader, *clients]):
+            assert isinstance(connection, Connection)
+            if connection is wakeup_reader:
+                wakeup_reader.recv_bytes()
+                clients.append(new_clients.popleft())
                 continue
             try:
-                shape, query = visitor.recv()
-                pixels = visitor.recv_bytes() if np.prod(shape) else b""
+                shape, query = connection.recv()
+                pixels = connection.recv_bytes() if np.prod(shape) else b""
             except (EOFError, OSError):
-                guests.remove(visitor)
-                visitor.close()
+                clients.remove(connection)
+                connection.close()
                 continue
-            requests.append(Request(visitor, np.frombuffer(pixels, np.uint8).reshape(shape), query))
+            requests.append(Request(connection, np.frombuffer(pixels, np.uint8).reshape(shape), query))
         if requests:
             yield requests
 
 
-def batches(requests: Iterable[Request]) -> Iterator[list[Request]]:
-    """Requests that go through the model together: of one query, and not too many crops."""
+def make_batches(requests: Iterable[Request]) -> Iterator[list[Request]]:
+    """Group requests into batches of one query and at most `_MAX_BATCH` crops."""
     groups: dict[Query, list[list[Request]]] = {}
     for request in requests:
-        group = groups.setdefault(request.query, [[]])
-        if group[-1] and sum(len(other.crops) for other in group[-1]) + len(request.crops) > _MOST:
-            group.append([])
-        group[-1].append(request)
-    for group in groups.values():
-        yield from group
+        batches = groups.setdefault(request.query, [[]])
+        if batches[-1] and sum(len(other.crops) for other in batches[-1]) + len(request.crops) > _MAX_BATCH:
+            batches.append([])
+        batches[-1].append(request)
+    for batches in groups.values():
+        yield from batches
 
 
-def answers(network: LandmarkModel, batch: list[Request]) -> list[Prediction | Exception]:
-    """What the model says to each request. Where it fails they are answered one by one, for one alone to be to blame."""
+def predict_batch(network: LandmarkModel, batch: list[Request]) -> list[Prediction | Exception]:
+    """Predict a batch. If that fails, predict each request alone, so that only the faulty one gets an error."""
     try:
         if len(batch) == 1:
             return [network.predict(batch[0].crops, batch[0].query)]
-        whole = network.predict(np.concatenate([request.crops for request in batch]), batch[0].query)
-    except Exception as error:  # noqa: BLE001  whatever goes wrong with some crops goes to whoever sent them
+        joint = network.predict(np.concatenate([request.crops for request in batch]), batch[0].query)
+    except Exception as error:  # noqa: BLE001  whatever goes wrong is sent to the client
         if len(batch) > 1:
-            return [answer for request in batch for answer in answers(network, [request])]
+            return [answer for request in batch for answer in predict_batch(network, [request])]
         return [error if isinstance(error, VTrackError) else ModelError(f"{type(error).__name__}: {error}")]
     ends = np.cumsum([len(request.crops) for request in batch])[:-1]
-    parts = (np.split(array, ends) for array in (whole.points, whole.sigma, whole.presence))
+    parts = (np.split(array, ends) for array in (joint.points, joint.sigma, joint.presence))
     return [Prediction(*part) for part in zip(*parts, strict=True)]

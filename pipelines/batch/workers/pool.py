@@ -1,7 +1,7 @@
-"""Worker processes that are lent one job at a time, and replaced when they die or hang.
+"""Worker processes of this machine.
 
-A worker loads what it needs once and keeps it. Whatever happens to it - a crash in a decoder, a lack of memory, a hang -
-happens to its one job. Workers die with the process that started them, however it ends.
+A worker loads its models once. A crash, a lack of memory or a hang costs only the job that it was doing. Workers end when the
+process that started them ends, however that happens.
 """
 
 from __future__ import annotations
@@ -12,189 +12,123 @@ import os
 import signal
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from multiprocessing import reduction
 from multiprocessing.connection import Connection, wait
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic
 
 from vtrack.errors import VTrackError
+from vtrack.pipelines.batch.workers.dispatch import (
+    POLL_INTERVAL,
+    START_TIMEOUT,
+    Event,
+    Job,
+    PoolWorker,
+    Progress,
+    Result,
+    Work,
+    WorkerPool,
+    stalled,
+)
 
-Job_contra = TypeVar("Job_contra", contravariant=True)
-Result_co = TypeVar("Result_co", covariant=True)
-Job = TypeVar("Job")
-Result = TypeVar("Result")
-
-Report = Callable[[int, int | None], object]
-"""Tells how far a job is: frames so far, and of how many if known. Each call also says: alive."""
-
-_TICK = 0.25
-"""Seconds between two looks at clocks and at the stop event."""
-_REPORT_EVERY = 0.2
-START = 300.0
-"""Seconds that loading the models may take at least, whatever the limit for jobs is."""
-
-
-class Work(Protocol[Job_contra, Result_co]):
-    """What workers do; crosses into their processes by pickling."""
-
-    def prepare(self) -> Callable[[Job_contra, Report], Result_co]:
-        """Load what is needed, once for each worker; gives the function that does one job."""
-        ...
+_REPORT_INTERVAL = 0.2
+"""Seconds between two progress messages of a worker, at least."""
 
 
-@dataclass(frozen=True, slots=True)
-class Started(Generic[Job]):
-    """A worker began a job."""
+@dataclass(eq=False, kw_only=True)
+class _ProcessWorker(PoolWorker[Job], Generic[Job]):
+    """A worker process and the connection to it."""
 
-    worker: int
-    job: Job
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far a worker is with its job."""
-
-    worker: int
-    frames: int
-    expected: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class Finished(Generic[Job, Result]):
-    """A job came to its end. `lost` says why there is no result: the worker died or was ended."""
-
-    worker: int
-    job: Job
-    result: Result | None
-    lost: str = ""
-    elsewhere: bool = False
-    """Whether it may have been the machine's fault, so that it is worth trying on another."""
-
-
-Event = Started[Any] | Progress | Finished[Any, Any]
-
-
-@dataclass
-class _Worker(Generic[Job]):
-    """The pool's end of one worker."""
-
-    number: int
     process: multiprocessing.process.BaseProcess
     connection: Connection
-    job: Job | None = None
-    ready: bool = False
-    heard: float = field(default_factory=time.monotonic)
-
-    def end(self) -> None:
-        """Kill it; harmless where it is dead already."""
-        self.process.kill()
-        self.process.join()
-        self.connection.close()
 
 
-class Pool(Generic[Job, Result]):
-    """`workers` processes with `threads` cores each. `timeout` is for how many seconds a job may make no headway."""
+class ProcessPool(WorkerPool[Job, Result, _ProcessWorker[Job]]):
+    """Worker processes of this machine.
 
-    def __init__(self, work: Work[Job, Result], *, workers: int, threads: int, timeout: float) -> None:
+    Args:
+        work: What the workers do.
+        workers: Number of processes.
+        threads: Threads that each may use.
+        timeout: Seconds without progress after which a job's worker is ended.
+        inherited_files: File descriptors that stay open as long as any worker lives.
+    """
+
+    def __init__(
+        self,
+        work: Work[Job, Result],
+        *,
+        workers: int,
+        threads: int,
+        timeout: float,
+        inherited_files: Sequence[int] = (),
+    ) -> None:
+        super().__init__(workers=workers, timeout=timeout)
         self._work = work
-        self._count = workers
         self._threads = threads
-        self._timeout = timeout
-        self._workers: list[_Worker[Job]] = []
+        self._files = [_InheritedFile(file) for file in inherited_files]
         self._context = multiprocessing.get_context("spawn")
 
-    def run(self, waiting: deque[Job], stop: threading.Event, hold: Sequence[int] = ()) -> Generator[Event, None, None]:
-        """Do the jobs in this order, telling what happens. After `stop` no more are begun.
-
-        Whoever listens may add jobs to those that are waiting.
-        `hold` are files that stay open as long as any worker lives. Breaking off, also by an error, kills all workers.
-        """
-        try:
-            while True:
-                if stop.is_set():
-                    waiting.clear()
-                busy = sum(worker.job is not None for worker in self._workers)
-                while len(self._workers) < min(self._count, busy + len(waiting)):
-                    self._workers.append(self._start(hold))
-                for worker in self._workers:
-                    if worker.ready and worker.job is None and waiting:
-                        worker.job, worker.heard = waiting.popleft(), time.monotonic()
-                        with suppress(OSError):  # one that died just now is found out when it is listened to
-                            worker.connection.send(worker.job)
-                        yield Started(worker.number, worker.job)
-                if not waiting and all(worker.job is None for worker in self._workers):
-                    return
-                yield from self._listen()
-        finally:
-            for worker in self._workers:
-                worker.end()
-            self._workers.clear()
-
-    def _start(self, hold: Sequence[int]) -> _Worker[Job]:
-        taken = {worker.number for worker in self._workers}
-        number = next(number for number in range(self._count) if number not in taken)
+    def _start(self, number: int) -> _ProcessWorker[Job]:
         ours, theirs = self._context.Pipe()
         process = self._context.Process(
             target=_serve,
-            args=(self._work, theirs, self._threads, [_Held(file) for file in hold]),
+            args=(self._work, theirs, self._threads, self._files),
             name=f"vtrack-worker-{number}",
             daemon=True,
         )
-        with deaf_to_interrupts():
+        with ignoring_interrupts():
             process.start()
         theirs.close()
-        return _Worker(number, process, ours)
+        return _ProcessWorker(number=number, process=process, connection=ours)
 
-    def _listen(self) -> Iterator[Event]:
-        """What workers have to say within a tick; ends those that died or hang."""
-        ready = wait([worker.connection for worker in self._workers], _TICK)
-        for worker in list(self._workers):
-            lost = ""
+    def _send(self, worker: _ProcessWorker[Job], job: Job) -> None:
+        with suppress(OSError):  # it has just died
+            worker.connection.send(job)
+
+    def _receive(self) -> Iterator[Event]:
+        ready = wait([worker.connection for worker in self._workers], POLL_INTERVAL)
+        for worker in [*self._workers]:
             if worker.connection in ready:
                 try:
                     message = worker.connection.recv()
                 except (EOFError, OSError):
-                    lost = _epitaph(worker.process)
+                    yield from self._lose(worker, _exit_reason(worker.process))
                 else:
-                    worker.heard = time.monotonic()
-                    yield from self._heed(worker, message)
-            elif time.monotonic() - worker.heard > (limit := self._patience(worker)):
-                lost = f"no headway for {limit:g} s; its worker was ended (--timeout)"
-            if lost:
-                self._workers.remove(worker)
-                worker.end()
-                if worker.job is None:
-                    if not worker.ready:
-                        raise VTrackError(f"a worker could not start: {lost}")
-                    continue
-                yield Finished(worker.number, worker.job, None, lost)
+                    worker.last_progress = time.monotonic()
+                    yield from self._handle(worker, message)
+            elif time.monotonic() - worker.last_progress > (limit := self._limit(worker)):
+                yield from self._lose(worker, stalled(limit))
 
-    def _patience(self, worker: _Worker[Job]) -> float:
-        """For how many seconds this worker may say nothing."""
+    def _limit(self, worker: _ProcessWorker[Job]) -> float:
+        """Seconds that a worker may be silent."""
         if not worker.ready:
-            return max(self._timeout, START)
+            return max(self._timeout, START_TIMEOUT)
         return math.inf if worker.job is None else self._timeout
 
-    def _heed(self, worker: _Worker[Job], message: Any) -> Iterator[Event]:
+    def _handle(self, worker: _ProcessWorker[Job], message: Any) -> Iterator[Event]:
         if isinstance(message, VTrackError):
             raise message
         if isinstance(message, _Ready):
-            worker.ready = True
+            self._set_ready(worker)
         elif isinstance(message, Progress):
             yield Progress(worker.number, message.frames, message.expected)
         else:
-            job, worker.job = worker.job, None
-            yield Finished(worker.number, job, message)
+            yield from self._finish(worker, message)
+
+    def _kill(self, worker: _ProcessWorker[Job]) -> None:
+        worker.process.kill()
+        worker.process.join()
+        worker.connection.close()
 
 
 class _Ready:
-    """A worker has loaded everything."""
+    """Message of a worker that has loaded its models."""
 
 
-class _Held:
+class _InheritedFile:
     """An open file that a worker inherits and never closes."""
 
     def __init__(self, file: int) -> None:
@@ -204,25 +138,25 @@ class _Held:
         return _inherit, (reduction.DupFd(self.file),)
 
 
-def _inherit(file: Any) -> _Held:
-    return _Held(file.detach())
+def _inherit(file: Any) -> _InheritedFile:
+    return _InheritedFile(file.detach())
 
 
-def _serve(work: Work[Any, Any], connection: Connection, threads: int, held: Sequence[_Held]) -> None:
-    """The life of a worker process."""
-    begin(threads)
+def _serve(work: Work[Any, Any], connection: Connection, threads: int, files: Sequence[_InheritedFile]) -> None:
+    """Main function of a worker process."""
+    init_process(threads)
     try:
-        do = work.prepare()
+        do_job = work.prepare()
     except VTrackError as error:
         connection.send(error)
         return
     connection.send(_Ready())
-    said = 0.0
+    last_report = 0.0
 
     def report(frames: int, expected: int | None) -> None:
-        nonlocal said
-        if time.monotonic() - said >= _REPORT_EVERY:
-            said = time.monotonic()
+        nonlocal last_report
+        if time.monotonic() - last_report >= _REPORT_INTERVAL:
+            last_report = time.monotonic()
             connection.send(Progress(0, frames, expected))
 
     while True:
@@ -230,18 +164,22 @@ def _serve(work: Work[Any, Any], connection: Connection, threads: int, held: Seq
             job = connection.recv()
         except EOFError:
             return
-        connection.send(do(job, report))
+        connection.send(do_job(job, report))
 
 
-def begin(threads: int) -> None:
-    """What a process of a batch does first: it will end with the one that started it, and use so many threads."""
-    threading.Thread(target=_die_with_parent, daemon=True).start()
-    # Before torch and NumPy are loaded: they read it then.
+def init_process(threads: int) -> None:
+    """Set up a process of a batch: it ends together with its parent and uses at most `threads` threads."""
+    threading.Thread(target=_exit_with_parent, daemon=True).start()
+    set_threads(threads)
+
+
+def set_threads(threads: int) -> None:
+    """Limit the threads of torch, NumPy and OpenCV; works only before they are imported."""
     os.environ["OMP_NUM_THREADS"] = os.environ["OPENCV_FOR_THREADS_NUM"] = str(threads)
 
 
-def _die_with_parent() -> None:
-    """A worker without a parent would write beside the next run's."""
+def _exit_with_parent() -> None:
+    """Exit when the parent does: a worker without a parent would write the same files as the next run."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()
@@ -249,24 +187,24 @@ def _die_with_parent() -> None:
 
 
 @contextmanager
-def deaf_to_interrupts() -> Iterator[None]:
-    """Processes started meanwhile never see Ctrl-C, which a terminal sends to all; their parent decides."""
+def ignoring_interrupts() -> Iterator[None]:
+    """Start processes that ignore Ctrl-C, which a terminal sends to all processes; their parent ends them."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    previous = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, previous)
 
 
-def _epitaph(process: multiprocessing.process.BaseProcess) -> str:
-    """How a worker died."""
+def _exit_reason(process: multiprocessing.process.BaseProcess) -> str:
+    """Why a worker process ended."""
     process.join()
     code = process.exitcode or 0
     if code >= 0:
-        return f"its worker ended with code {code}"
+        return f"its worker exited with code {code}"
     try:
         name = signal.Signals(-code).name
     except ValueError:

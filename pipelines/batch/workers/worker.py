@@ -1,4 +1,8 @@
-"""What a worker does with one video: the same as `vtrack run`, with every failure caught and written down."""
+"""What a worker does with a job: the same as `vtrack run`, with every failure recorded as the video's outcome.
+
+Imports inside functions keep this module light: a worker process imports it before the number of its threads is set, which
+torch, NumPy and OpenCV read when they are imported.
+"""
 
 from __future__ import annotations
 
@@ -11,119 +15,130 @@ from typing import TYPE_CHECKING, Any
 
 from vtrack.errors import MissingExtraError, SinkError, SourceError, UsageError, VTrackError
 from vtrack.pipelines.batch.files import Video, printable
-from vtrack.pipelines.batch.jobs import Job, Piece, Whole
-from vtrack.pipelines.batch.state import Ledger, Outcome, Recipe, fail, source_facts, unchanged
-from vtrack.pipelines.batch.store import Store
-from vtrack.pipelines.batch.workers.pool import Report
+from vtrack.pipelines.batch.jobs import Job, PieceJob, VideoJob
+from vtrack.pipelines.batch.state import BatchState, Recipe, VideoOutcome, fail, source_facts, unchanged
+from vtrack.pipelines.batch.store import RemoteStore
+from vtrack.pipelines.batch.workers.dispatch import Report
 
 if TYPE_CHECKING:
-    from vtrack.pipelines.batch.splitting.recording import Recording
-    from vtrack.pipelines.batch.workers.model_server import Desk
+    from vtrack.pipelines.batch.splitting.recording import PieceRecording
+    from vtrack.pipelines.batch.workers.model_server import Address
     from vtrack.pipelines.pipeline import Pipeline, ResultMaker
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
-Result = Outcome | VTrackError | tuple[Piece, ...] | Piece | None
-"""Of a whole video its outcome or the pieces to be done instead; of a piece itself, or None if it is better not done; of a
-join the outcome, or a piece that needs a longer lead-in."""
+Result = VideoOutcome | VTrackError | tuple[PieceJob, ...] | PieceJob | None
+"""Result of a job.
 
-_MOST_WARNINGS = 5
-"""Of one video that are kept."""
+- `VideoJob`: the outcome, or the pieces to be done instead.
+- `PieceJob`: the piece itself, or None if the video has to be done as a whole.
+- `JoinJob`: the outcome, or a piece that needs a longer lead-in.
+- An error that ends the whole batch.
+"""
+
+_MAX_WARNINGS = 5
+"""Largest number of warnings kept of one video."""
 
 
 @dataclass(frozen=True)
-class Tracking:
-    """Tracks faces through videos, by a recipe."""
+class TrackingWork:
+    """Tracks faces in videos; see `dispatch.Work`."""
 
     recipe: Recipe
+    """What to do with each video."""
     overwrite: bool = False
-    """Whether to replace files that this command did not make."""
-    store: Store | None = None
-    """Where the outputs go, if that is not the folder they are made in."""
-    desk: Desk | None = None
-    """Where the landmark model is asked, if another process has it."""
+    """Whether to replace files that `vtrack batch` did not write."""
+    store: RemoteStore | None = None
+    """Where the outputs go, if not into the folder that they are written in."""
+    model_server: Address | None = None
+    """Address of the process that runs the landmark model, if it is not loaded here."""
 
     def prepare(self) -> Callable[[Job, Report], Result]:
         """Load the models."""
+        # Imported late; see the module's docstring.
         import cv2
 
-        from vtrack.pipelines.batch.workers.model_server import SharedModel
+        from vtrack.pipelines.batch.workers.model_server import ModelClient
         from vtrack.pipelines.pipeline import Pipeline
         from vtrack.runtime.cores import cores
 
         cv2.setNumThreads(cores())
         settings = self.recipe.settings
-        if self.desk is not None:
-            # What else there is to load stays off the GPU, which is the owner's.
-            settings = replace(settings, model=SharedModel(self.desk), device="cpu")
+        if self.model_server is not None:
+            # The GPU is used by the model server; everything else runs on the CPU.
+            settings = replace(settings, model=ModelClient(self.model_server), device="cpu")
         pipeline = Pipeline(settings)
-        ledger = Ledger(self.recipe, self.store)
-        return lambda job, report: self._job(pipeline, ledger, job, report)
+        state = BatchState(self.recipe, self.store)
+        return lambda job, report: self._do_job(pipeline, state, job, report)
 
-    def _job(self, pipeline: Pipeline, ledger: Ledger, job: Job, report: Report) -> Result:
-        if isinstance(job, Piece):
-            return self._find(pipeline, ledger, job, report)
-        if isinstance(job, Whole):
-            return self._cut(ledger, job) or self._do(pipeline, ledger, job.video, report)
-        from vtrack.pipelines.batch.splitting.joining import Replay, join
+    def _do_job(self, pipeline: Pipeline, state: BatchState, job: Job, report: Report) -> Result:
+        if isinstance(job, PieceJob):
+            return self._record_piece(pipeline, state, job, report)
+        if isinstance(job, VideoJob):
+            return self._cut(state, job) or self._track_video(pipeline, state, job.video, report)
+        # Imported late; see the module's docstring.
+        from vtrack.pipelines.batch.splitting.joining import PieceReplay, join_tracks
 
         try:
-            ids = join(job.pieces)
-        except SourceError:  # a recording is gone or damaged
-            logger.debug("%s", job.name, exc_info=True)
-            return self._do(pipeline, ledger, job.video, report)
-        if isinstance(ids, Piece):
+            ids = join_tracks(job.pieces)
+        except SourceError:  # a recording is missing or damaged
+            log.debug("%s", job.name, exc_info=True)
+            return self._track_video(pipeline, state, job.video, report)
+        if isinstance(ids, PieceJob):
             return ids
-        replay = Replay(pipeline.settings, job.pieces, ids)
-        return self._do(replay, ledger, job.video, report)
+        replay = PieceReplay(pipeline.settings, job.pieces, ids)
+        return self._track_video(replay, state, job.video, report)
 
-    def _cut(self, ledger: Ledger, job: Whole) -> tuple[Piece, ...]:
-        """The pieces of a video that is long enough and may be cut."""
-        if job.most == 1:
+    def _cut(self, state: BatchState, job: VideoJob) -> tuple[PieceJob, ...]:
+        """The pieces of a video; none if it is too short or must not be cut."""
+        if job.max_pieces == 1:
             return ()
-        from vtrack.pipelines.batch.splitting.joining import cut
+        # Imported late; see the module's docstring.
+        from vtrack.pipelines.batch.splitting.joining import cut_video
         from vtrack.pipelines.sources.open import open_source
 
         try:
             with open_source(Path(job.video.source), **vars(self.recipe.input)) as source:
-                pieces = cut(job, source.info, source.selection, self.recipe.settings.detect_every)
+                pieces = cut_video(job, source.info, source.selection, self.recipe.settings.detect_every)
             if len(pieces) == 1:
                 return ()
-            self._claim(ledger, job.video)
-        except VTrackError:  # said again, and written down, when it is read from beginning to end
+            self._claim(state, job.video)
+        except VTrackError:  # raised again, and recorded, when the whole video is tracked
             return ()
         return pieces
 
-    def _find(self, pipeline: Pipeline, ledger: Ledger, piece: Piece, report: Report) -> Piece | None:
-        """Record the faces of a piece. Where there is anything to be warned of, that is left to the whole video."""
-        from vtrack.pipelines.batch.splitting.recording import facts_of
+    def _record_piece(self, pipeline: Pipeline, state: BatchState, piece: PieceJob, report: Report) -> PieceJob | None:
+        """Record the faces of a piece; None on an error or warning, which are reported when the whole video is tracked."""
+        # Imported late; see the module's docstring.
+        from vtrack.pipelines.batch.splitting.recording import read_facts
 
-        facts = ledger.recording(piece)
-        if facts_of(piece.path) == facts:
+        facts = state.recording_facts(piece)
+        if read_facts(piece.path) == facts:
             return piece
         with _warnings() as warnings:
             try:
                 recording = self._record(pipeline, piece, report)
-                if warnings or ledger.recording(piece) != facts:
+                if warnings or state.recording_facts(piece) != facts:
                     return None
                 recording.save(piece.path, facts)
-            except Exception:  # it happens again with the whole video, if it matters, and is written down there
-                logger.debug("%s", piece.name, exc_info=True)
+            except Exception:  # raised again, and recorded, when the whole video is tracked
+                log.debug("%s", piece.name, exc_info=True)
                 return None
         return piece
 
-    def _record(self, pipeline: Pipeline, piece: Piece, report: Report) -> Recording:
-        from vtrack.pipelines.batch.splitting.joining import in_step
-        from vtrack.pipelines.batch.splitting.recording import Recorder
+    def _record(self, pipeline: Pipeline, piece: PieceJob, report: Report) -> PieceRecording:
+        # Imported late; see the module's docstring.
+        from vtrack.pipelines.batch.splitting.joining import aligned_start
+        from vtrack.pipelines.batch.splitting.recording import PieceRecorder
         from vtrack.pipelines.pipeline import queue_size
         from vtrack.pipelines.sources.open import open_source
         from vtrack.pipelines.sources.scene_cuts import mark_cuts
         from vtrack.runtime.threads import Ahead
 
         path, wanted = Path(piece.video.source), self.recipe.input
-        start = wanted.start if piece.lead is None else in_step(path, wanted, piece.lead)
+        start = wanted.start if piece.lead is None else aligned_start(path, wanted, piece.lead)
         stop = wanted.stop if piece.end is None else piece.end
-        recorder = Recorder(len(pipeline.settings.model_query))
+        recorder = PieceRecorder(len(pipeline.settings.model_query))
         with open_source(path, **vars(replace(wanted, start=start, stop=stop))) as source:
             expected = source.expected
             with Ahead(mark_cuts(source), queue_size(source)) as frames, closing(pipeline.follow(frames)) as followed:
@@ -132,50 +147,54 @@ class Tracking:
                     report(count, expected)
         return recorder.recording()
 
-    def _do(self, tracker: ResultMaker, ledger: Ledger, video: Video, report: Report) -> Outcome | VTrackError:
-        """One video. Wrong usage is no fault of the video: it is handed back, for the whole run to end."""
+    def _track_video(
+        self, tracker: ResultMaker, state: BatchState, video: Video, report: Report
+    ) -> VideoOutcome | VTrackError:
+        """Track a video and record its outcome; an error that concerns all videos is returned and ends the batch."""
         facts: dict[str, Any] = {}
         with _warnings() as warnings:
             try:
-                self._claim(ledger, video)
-                outcome = self._track(tracker, video, facts, report)
+                self._claim(state, video)
+                outcome = self._write_outputs(tracker, video, facts, report)
             except (UsageError, MissingExtraError) as error:
                 return error
             except SinkError as error:
-                # A full disk is no fault of the video either, and the next run shall try again: nothing is noted.
-                return fail(Outcome("failed"), printable(str(error)))
+                # For example a full disk: not recorded, so that the next run tries again.
+                return fail(VideoOutcome("failed"), printable(str(error)))
             except MemoryError:
-                outcome = fail(Outcome("failed"), "out of memory")
+                outcome = fail(VideoOutcome("failed"), "out of memory")
             except VTrackError as error:
-                outcome = fail(Outcome("failed"), printable(str(error)))
-            except Exception as error:  # whatever a file sets off costs that file alone
-                logger.debug("%s", video.name, exc_info=True)
-                outcome = fail(Outcome("failed"), printable(f"{type(error).__name__}: {error}"))
-        outcome = Outcome(**{**asdict(outcome), "warnings": "; ".join(warnings)})
+                outcome = fail(VideoOutcome("failed"), printable(str(error)))
+            except Exception as error:  # any other error fails this video alone
+                log.debug("%s", video.name, exc_info=True)
+                outcome = fail(VideoOutcome("failed"), printable(f"{type(error).__name__}: {error}"))
+        outcome = VideoOutcome(**{**asdict(outcome), "warnings": "; ".join(warnings)})
         try:
-            ledger.end(video, facts, outcome)
+            state.end(video, facts, outcome)
         except SinkError as error:
             return fail(outcome, printable(str(error)))
         return outcome
 
-    def _claim(self, ledger: Ledger, video: Video) -> None:
-        """Make sure that the outputs can be written, and that what is there is ours."""
+    def _claim(self, state: BatchState, video: Video) -> None:
+        """Check that the outputs can be written and may replace existing files, and record that work starts."""
+        # Imported late; see the module's docstring.
         from vtrack.pipelines.outputs.base import check_outputs
 
         try:
             video.outputs.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise SinkError(f"cannot make the folder {video.outputs.parent}: {error.strerror or error}") from error
+            raise SinkError(f"cannot create the folder {video.outputs.parent}: {error.strerror or error}") from error
         outputs = list(self.recipe.outputs(video.outputs).values())
-        check_outputs(outputs, source=video.source, overwrite=self.overwrite or ledger.owns(video))
-        if self.store and not (self.overwrite or ledger.owns(video)):
+        check_outputs(outputs, source=video.source, overwrite=self.overwrite or state.owns(video))
+        if self.store and not (self.overwrite or state.owns(video)):
             for path in outputs:
                 if self.store.size(path) is not None:
                     raise SinkError(f"{path.name} exists already at {self.store.address}; add --overwrite")
-        ledger.begin(video)
+        state.begin(video)
 
-    def _track(self, tracker: ResultMaker, video: Video, facts: dict[str, Any], report: Report) -> Outcome:
-        """Outputs of one video; adds to `facts` what is known of it."""
+    def _write_outputs(self, tracker: ResultMaker, video: Video, facts: dict[str, Any], report: Report) -> VideoOutcome:
+        """Write the outputs of a video; adds its properties to `facts`."""
+        # Imported late; see the module's docstring.
         from vtrack.pipelines.outputs.open import make_sinks
         from vtrack.pipelines.pipeline import send
         from vtrack.pipelines.sources.open import open_source
@@ -199,7 +218,7 @@ class Tracking:
         if not unchanged(video, facts):
             raise SourceError(f"{video.source}: changed while it was read")
         seconds = summary.seconds + tracker.spent
-        return Outcome(
+        return VideoOutcome(
             "done",
             summary.frames,
             summary.frames_with_faces,
@@ -211,18 +230,18 @@ class Tracking:
 
 @contextmanager
 def _warnings() -> Iterator[list[str]]:
-    """What is warned of meanwhile, each once, kept instead of printed."""
-    kept: list[str] = []
+    """Collect the warnings logged meanwhile, each once."""
+    messages: list[str] = []
 
-    class Keep(logging.Handler):
+    class Collector(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
             text = printable(" ".join(record.getMessage().split()))
-            if text not in kept and len(kept) < _MOST_WARNINGS:
-                kept.append(text)
+            if text not in messages and len(messages) < _MAX_WARNINGS:
+                messages.append(text)
 
-    handler, root = Keep(logging.WARNING), logging.getLogger()
+    handler, root = Collector(logging.WARNING), logging.getLogger()
     root.addHandler(handler)
     try:
-        yield kept
+        yield messages
     finally:
         root.removeHandler(handler)

@@ -11,10 +11,10 @@ from typing import Any
 
 from tests.clips import write_clip
 from tests.pipelines.toys import ToyDetector, ToyFace, ToyModel, painter
-from vtrack.pipelines.batch.files import Filter, find_videos
-from vtrack.pipelines.batch.run import Batch, Plan
+from vtrack.pipelines.batch.files import FilePatterns, find_videos
+from vtrack.pipelines.batch.run import BatchOptions, BatchRun
 from vtrack.pipelines.batch.state import Recipe
-from vtrack.pipelines.batch.workers.worker import Tracking
+from vtrack.pipelines.batch.workers.worker import TrackingWork
 from vtrack.pipelines.settings import OutputSettings, Settings
 from vtrack.runtime.threads import interruptible
 from vtrack.types import Query
@@ -36,10 +36,10 @@ def recipe(outputs: Sequence[str] = ("csv", "parquet"), format: str = "wide", **
     return Recipe(chosen, output=OutputSettings(outputs=outputs, format=format))
 
 
-def batch(inputs: Path, out: Path, what: Recipe | None = None, *, overwrite: bool = False, **plan: Any) -> Batch:
+def batch(inputs: Path, out: Path, what: Recipe | None = None, *, overwrite: bool = False, **options: Any) -> BatchRun:
     """A batch over a folder or list, not run yet."""
-    videos = find_videos([str(inputs)], out, Filter())
-    return Batch(videos, Tracking(what or recipe(), overwrite), out, Plan(**{"workers": 2, **plan}))
+    videos = find_videos([str(inputs)], out, FilePatterns())
+    return BatchRun(videos, TrackingWork(what or recipe(), overwrite), out, BatchOptions(**{"workers": 2, **options}))
 
 
 def summary(out: Path) -> dict[str, dict[str, str]]:
@@ -63,5 +63,5 @@ if __name__ == "__main__":
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     job = batch(Path(sys.argv[1]), Path(sys.argv[2]))
     with interruptible() as stop:
-        job.run(stop=stop, watch=lambda event: sys.stdout.write(f"{event}\n"))
+        job.run(stop=stop, on_event=lambda event: sys.stdout.write(f"{event}\n"))
     sys.exit(130 if stop.is_set() else 1 if job.failed else 0)

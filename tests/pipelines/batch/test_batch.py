@@ -1,4 +1,4 @@
-"""Folders of videos, whole: everything that can be wrong with a file, resume, kills, hangs."""
+"""Batches of whole videos: damaged and unusual files, repeated runs, killed and hanging workers."""
 
 from __future__ import annotations
 
@@ -20,51 +20,51 @@ import pytest
 from tests.clips import damage, truncate, write_clip, write_sound
 from tests.pipelines.batch.batching import batch, recipe, summary, tables, write_toys
 from vtrack.errors import SinkError, UsageError
-from vtrack.pipelines.batch.lock import locked
-from vtrack.pipelines.batch.merge import merge
-from vtrack.pipelines.batch.state import Outcome
-from vtrack.pipelines.batch.workers.pool import Finished, Started
+from vtrack.pipelines.batch.lock import lock_folder
+from vtrack.pipelines.batch.merge import merge_tables
+from vtrack.pipelines.batch.state import VideoOutcome
+from vtrack.pipelines.batch.workers.dispatch import Finished, Started
 
 ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(scope="module")
-def zoo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def unusual_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with every kind of file."""
-    zoo = tmp_path_factory.mktemp("zoo")
-    write_toys(zoo / "good.mp4", audio=1)
-    write_toys(zoo / "below" / "silent.mkv")
-    write_toys(zoo / "below" / "rotated.mp4", orientation=6)
-    write_clip(zoo / "huge.mp4", 2, (3840, 2160))
-    write_toys(zoo / (("n" * 240) + ".mp4"))
-    write_toys(zoo / os.fsdecode(b"caf\xe9.mp4"))
-    write_toys(zoo / "twin.mp4")
-    write_toys(zoo / "twin.mov")
-    write_toys(zoo / "really.mp4").rename(zoo / "really.avi")
-    damage(write_clip(zoo / "damaged.mp4", 30), [10, 11])
-    truncate(write_clip(zoo / "cut.mp4", 20), 0.3)
-    (zoo / "empty.mp4").write_bytes(b"")
-    (zoo / "text.mp4").write_text("not a video\n" * 99)
-    write_sound(zoo / "sound.m4a").rename(zoo / "sound.mp4")
-    return zoo
+    folder = tmp_path_factory.mktemp("unusual")
+    write_toys(folder / "good.mp4", audio=1)
+    write_toys(folder / "below" / "silent.mkv")
+    write_toys(folder / "below" / "rotated.mp4", orientation=6)
+    write_clip(folder / "huge.mp4", 2, (3840, 2160))
+    write_toys(folder / (("n" * 240) + ".mp4"))
+    write_toys(folder / os.fsdecode(b"caf\xe9.mp4"))
+    write_toys(folder / "twin.mp4")
+    write_toys(folder / "twin.mov")
+    write_toys(folder / "really.mp4").rename(folder / "really.avi")
+    damage(write_clip(folder / "damaged.mp4", 30), [10, 11])
+    truncate(write_clip(folder / "cut.mp4", 20), 0.3)
+    (folder / "empty.mp4").write_bytes(b"")
+    (folder / "text.mp4").write_text("not a video\n" * 99)
+    write_sound(folder / "sound.m4a").rename(folder / "sound.mp4")
+    return folder
 
 
 BAD = {"cut.mp4": "was cut off", "empty.mp4": "0 bytes", "text.mp4": "not a video", "sound.mp4": "no video stream"}
 
 
 @pytest.fixture(scope="module")
-def done(zoo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def done(unusual_files: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What came of it."""
     out = tmp_path_factory.mktemp("done") / "out"
-    first = batch(zoo, out, recipe(("csv", "video")))
+    first = batch(unusual_files, out, recipe(("csv", "video")))
     first.run()
     assert first.failed == len(BAD)
     return out
 
 
-def test_each_file_of_a_zoo_has_its_fate(zoo: Path, done: Path) -> None:
+def test_each_kind_of_file_has_its_outcome(unusual_files: Path, done: Path) -> None:
     rows = summary(done)
-    assert len(rows) == sum(path.is_file() for path in zoo.rglob("*"))
+    assert len(rows) == sum(path.is_file() for path in unusual_files.rglob("*"))
     for name, row in rows.items():
         assert row["status"] == ("failed" if name in BAD else "done")
         assert BAD.get(name, "") in row["error"]
@@ -79,12 +79,12 @@ def test_each_file_of_a_zoo_has_its_fate(zoo: Path, done: Path) -> None:
     assert not [name for name in files if name.endswith(".part")]
 
 
-def test_a_second_run_does_nothing(zoo: Path, done: Path) -> None:
+def test_a_second_run_does_nothing(unusual_files: Path, done: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in done.rglob("*.vtrack.*")}
     words = (done / "summary.csv").read_bytes()
     began = time.process_time(), time.perf_counter()
-    again = batch(zoo, done, recipe(("csv", "video")))
-    again.run(watch=lambda event: None if event == [] else pytest.fail(f"work was done: {event}"))
+    again = batch(unusual_files, done, recipe(("csv", "video")))
+    again.run(on_event=lambda event: None if event == [] else pytest.fail(f"work was done: {event}"))
     assert time.perf_counter() - began[1] < 2
     assert again.done_before == len(again.videos) - len(BAD)
     assert again.failed == again.failed_before == len(BAD)
@@ -95,7 +95,7 @@ def test_a_second_run_does_nothing(zoo: Path, done: Path) -> None:
 def worked_on(job: object) -> list[str]:
     """Runs a batch; the names of what it did."""
     names: list[str] = []
-    job.run(watch=lambda event: names.append(event.job.name) if isinstance(event, Started) else None)  # type: ignore[attr-defined]
+    job.run(on_event=lambda event: names.append(event.job.name) if isinstance(event, Started) else None)  # type: ignore[attr-defined]
     return sorted(names)
 
 
@@ -106,7 +106,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "in"
 
 
-def test_what_changed_is_done_again(folder: Path, tmp_path: Path) -> None:
+def test_changed_videos_are_done_again(folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     assert worked_on(batch(folder, out)) == ["a.mp4", "b.mp4"]
     # Touched or copied: the same bytes, so nothing to do.
@@ -142,7 +142,7 @@ def test_files_of_others_are_kept(folder: Path, tmp_path: Path) -> None:
     assert (out / "a.vtrack.csv").read_text() != "precious"
 
 
-def test_a_sidecar_cannot_point_elsewhere(folder: Path, tmp_path: Path) -> None:
+def test_a_sidecar_cannot_name_files_elsewhere(folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     batch(folder, out).run()
     victim = tmp_path / "victim.csv"
@@ -156,7 +156,7 @@ def test_a_sidecar_cannot_point_elsewhere(folder: Path, tmp_path: Path) -> None:
     assert (out / "b.vtrack.csv").exists()
 
 
-def test_failures_are_remembered_until_told_otherwise(folder: Path, tmp_path: Path) -> None:
+def test_failures_are_recorded_until_retried(folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     good = (folder / "b.mp4").read_bytes()
     (folder / "b.mp4").write_bytes(b"nonsense" * 100)
@@ -168,7 +168,7 @@ def test_failures_are_remembered_until_told_otherwise(folder: Path, tmp_path: Pa
     assert summary(out)["b.mp4"]["status"] == "done"
 
 
-def test_fail_fast_ends_at_the_first_failure(folder: Path, tmp_path: Path) -> None:
+def test_fail_fast_stops_at_the_first_failure(folder: Path, tmp_path: Path) -> None:
     (folder / "bad.mp4").write_bytes(b"nonsense" * 100_000)  # the largest comes first
     job = batch(folder, tmp_path / "out", workers=1, fail_fast=True)
     job.run()
@@ -176,28 +176,28 @@ def test_fail_fast_ends_at_the_first_failure(folder: Path, tmp_path: Path) -> No
     assert [rows[name]["status"] for name in ("bad.mp4", "a.mp4", "b.mp4")] == ["failed", "waiting", "waiting"]
 
 
-def test_wrong_usage_ends_all(folder: Path, tmp_path: Path) -> None:
+def test_invalid_settings_end_the_batch(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no table format 'excel'; choose from wide"):
         batch(folder, tmp_path / "out", recipe(format="excel")).run()
     with pytest.raises(UsageError, match="max_faces must be at least 1"):
         batch(folder, tmp_path / "out", recipe(max_faces=0)).run()
     with pytest.raises(UsageError, match="add --csv"):
         recipe(("parquet",), format="long")
-    for plan, message in [({"workers": 0}, "workers must be"), ({"timeout": 0}, "timeout must be")]:
+    for options, message in [({"workers": 0}, "workers must be"), ({"timeout": 0}, "timeout must be")]:
         with pytest.raises(UsageError, match=message):
-            batch(folder, tmp_path / "out", **plan)
+            batch(folder, tmp_path / "out", **options)
 
 
 def test_one_run_at_a_time(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vtrack.pipelines.batch.lock._PATIENCE", 0.2)
-    with locked(tmp_path / "out"), pytest.raises(SinkError, match="another `vtrack batch` is at work"):
+    monkeypatch.setattr("vtrack.pipelines.batch.lock._LOCK_TIMEOUT", 0.2)
+    with lock_folder(tmp_path / "out"), pytest.raises(SinkError, match="another `vtrack batch` is writing into"):
         batch(folder, tmp_path / "out").run()
     with pytest.raises(SinkError, match="cannot write into folder"):
         batch(folder, folder / "a.mp4" / "out").run()
 
 
 @pytest.fixture
-def tarpit() -> Iterator[str]:
+def slow_server() -> Iterator[str]:
     """The address of a server that answers a byte now and then, so that no network timeout ever strikes."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         over = threading.Event()
@@ -220,17 +220,17 @@ def tarpit() -> Iterator[str]:
         thread.join()
 
 
-def test_a_source_that_hangs_costs_itself_alone(folder: Path, tmp_path: Path, tarpit: str) -> None:
+def test_a_hanging_source_fails_alone(folder: Path, tmp_path: Path, slow_server: str) -> None:
     videos = tmp_path / "list.txt"
-    videos.write_text(f"{tarpit}\nin/a.mp4\nin/b.mp4\n")
+    videos.write_text(f"{slow_server}\nin/a.mp4\nin/b.mp4\n")
     batch(videos, tmp_path / "out", timeout=4).run()
     rows = summary(tmp_path / "out")
     assert [row["status"] for row in rows.values() if "clip" in row["file"]] == ["failed"]
-    assert "no headway for 4 s" in next(row["error"] for row in rows.values() if "clip" in row["file"])
+    assert "no progress for 4 s" in next(row["error"] for row in rows.values() if "clip" in row["file"])
     assert {rows[name]["status"] for name in ("in/a.mp4", "in/b.mp4")} == {"done"}
 
 
-def test_a_worker_that_is_killed_costs_its_video_alone(folder: Path, tmp_path: Path) -> None:
+def test_a_killed_worker_fails_its_video_alone(folder: Path, tmp_path: Path) -> None:
     import multiprocessing
 
     write_toys(folder / "long.mp4", 400)
@@ -241,7 +241,7 @@ def test_a_worker_that_is_killed_costs_its_video_alone(folder: Path, tmp_path: P
             os.kill(next(child.pid or 0 for child in multiprocessing.active_children()), signal.SIGKILL)
             killed.append(event.job.name)
 
-    batch(folder, tmp_path / "out", workers=1).run(watch=kill)
+    batch(folder, tmp_path / "out", workers=1).run(on_event=kill)
     rows = summary(tmp_path / "out")
     assert killed == ["long.mp4"]
     assert "killed by SIGKILL (out of memory?)" in rows["long.mp4"]["error"]
@@ -251,7 +251,7 @@ def test_a_worker_that_is_killed_costs_its_video_alone(folder: Path, tmp_path: P
     assert summary(tmp_path / "out")["long.mp4"]["frames"] == "400"
 
 
-def test_a_file_that_changes_meanwhile_fails(folder: Path, tmp_path: Path) -> None:
+def test_a_file_that_changes_while_it_is_read_fails(folder: Path, tmp_path: Path) -> None:
     write_toys(folder / "long.mp4", 600)
 
     def grow(event: object) -> None:
@@ -260,7 +260,7 @@ def test_a_file_that_changes_meanwhile_fails(folder: Path, tmp_path: Path) -> No
                 time.sleep(0.5)
                 file.write(b"more")
 
-    batch(folder, tmp_path / "out", workers=1).run(watch=grow)
+    batch(folder, tmp_path / "out", workers=1).run(on_event=grow)
     assert "changed while it was read" in summary(tmp_path / "out")["long.mp4"]["error"]
 
 
@@ -270,24 +270,24 @@ def test_tables_are_merged(folder: Path, tmp_path: Path) -> None:
     out, what = tmp_path / "out", recipe()
     job = batch(folder, out, what)
     job.run()
-    assert merge(tmp_path / "all.csv", job.videos, what)
+    assert merge_tables(tmp_path / "all.csv", job.videos, what)
     rows = (tmp_path / "all.csv").read_text().splitlines()
     a, b = ((out / f"{name}.vtrack.csv").read_text().splitlines() for name in "ab")
     assert rows == [f"video,{a[0]}", *(f"a.mp4,{row}" for row in a[1:]), *(f"b.mp4,{row}" for row in b[1:])]
-    assert merge(tmp_path / "all.parquet", job.videos, what)
+    assert merge_tables(tmp_path / "all.parquet", job.videos, what)
     table = pyarrow.parquet.read_table(tmp_path / "all.parquet")
     assert table["video"].to_pylist() == ["a.mp4"] * 30 + ["b.mp4"] * 30
     one = pyarrow.parquet.read_table(out / "b.vtrack.parquet")
     assert table.slice(30).drop_columns("video").equals(one)
     # Nothing changed, nothing to do; then something did.
-    assert not merge(tmp_path / "all.parquet", job.videos, what)
-    assert merge(tmp_path / "all.parquet", job.videos[:1], what)
-    for name, message in [("all.xlsx", "must end in .csv or .parquet"), ("dlc.csv", "cannot be stacked")]:
+    assert not merge_tables(tmp_path / "all.parquet", job.videos, what)
+    assert merge_tables(tmp_path / "all.parquet", job.videos[:1], what)
+    for name, message in [("all.xlsx", "must end in .csv or .parquet"), ("dlc.csv", "cannot be merged")]:
         with pytest.raises(UsageError, match=message):
-            merge(tmp_path / name, job.videos, recipe(format="dlc" if "dlc" in name else "wide"))
+            merge_tables(tmp_path / name, job.videos, recipe(format="dlc" if "dlc" in name else "wide"))
     (tmp_path / "mine.csv").write_text("precious")
     with pytest.raises(SinkError, match="exists already"):
-        merge(tmp_path / "mine.csv", job.videos, what)
+        merge_tables(tmp_path / "mine.csv", job.videos, what)
 
 
 @pytest.fixture(scope="module")
@@ -387,8 +387,8 @@ def wait_for(process: subprocess.Popen[bytes], word: bytes) -> bytes:
     return words
 
 
-def test_outcomes_are_told_as_they_come(folder: Path, tmp_path: Path) -> None:
-    seen: list[Outcome] = []
+def test_outcomes_are_reported_as_events(folder: Path, tmp_path: Path) -> None:
+    seen: list[VideoOutcome] = []
     job = batch(folder, tmp_path / "out")
-    job.run(watch=lambda event: seen.append(event.result) if isinstance(event, Finished) else None)
+    job.run(on_event=lambda event: seen.append(event.result) if isinstance(event, Finished) else None)
     assert sorted(outcome.frames for outcome in seen) == [30, 30]

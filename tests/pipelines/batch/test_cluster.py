@@ -24,9 +24,9 @@ ray = pytest.importorskip("ray")
 
 from tests.pipelines.batch.batching import batch, summary, tables, write_toys  # noqa: E402
 from vtrack.errors import ModelError, SinkError, VTrackError  # noqa: E402
-from vtrack.pipelines.batch.lock import locked  # noqa: E402
+from vtrack.pipelines.batch.lock import lock_folder  # noqa: E402
 from vtrack.pipelines.batch.workers.cluster import Cluster  # noqa: E402
-from vtrack.pipelines.batch.workers.pool import Finished, Progress, Report, Started  # noqa: E402
+from vtrack.pipelines.batch.workers.dispatch import Finished, Progress, Report, Started  # noqa: E402
 
 ROOT = Path(__file__).parents[3]
 
@@ -44,7 +44,7 @@ def cluster() -> Iterator[Any]:
 
 
 @dataclass(frozen=True)
-class Toy:
+class ToyWork:
     """Does what a job's name says."""
 
     broken: bool = False
@@ -67,30 +67,30 @@ class Toy:
 
 
 def events_of(cluster: Any, out: Path, jobs: list[str], *, timeout: float = 60, **toy: Any) -> list[Any]:
-    with locked(out) as held, Cluster(cluster.address) as joined:
-        assert joined.places == 2
-        pool = joined.pool(Toy(**toy), workers=2, timeout=timeout, held=held)
+    with lock_folder(out) as lock, Cluster(cluster.address) as joined:
+        assert joined.capacity == 2
+        pool = joined.pool(ToyWork(**toy), workers=2, timeout=timeout, lock=lock)
         return [*pool.run(deque(jobs), threading.Event())]
 
 
-def test_deaths_and_hangs_cost_one_job(cluster: Any, tmp_path: Path) -> None:
+def test_dead_and_hanging_workers_fail_one_job(cluster: Any, tmp_path: Path) -> None:
     events = events_of(cluster, tmp_path, ["good 1", "hangs", "slow", "dies", "good 2"], timeout=3)
     ends = {event.job: event for event in events if isinstance(event, Finished)}
     assert {job: end.result for job, end in ends.items() if end.result} == {
         job: f"{job} with 1" for job in ("good 1", "slow", "good 2")
     }
-    assert ("no headway for 3 s" in ends["hangs"].lost, ends["hangs"].elsewhere) == (True, False)
-    assert ("its worker died" in ends["dies"].lost, ends["dies"].elsewhere) == (True, True)
+    assert ("no progress for 3 s" in ends["hangs"].lost, ends["hangs"].machine_lost) == (True, False)
+    assert ("its worker died" in ends["dies"].lost, ends["dies"].machine_lost) == (True, True)
     assert any(isinstance(event, Progress) and event.expected == 40 for event in events)
 
 
-def test_what_cannot_begin_is_said(cluster: Any, tmp_path: Path) -> None:
+def test_errors_at_the_start_are_raised(cluster: Any, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="the weights are gone"):
         events_of(cluster, tmp_path / "a", ["good"], broken=True)
-    with locked(tmp_path / "b") as held, Cluster(cluster.address) as joined:
+    with lock_folder(tmp_path / "b") as lock, Cluster(cluster.address) as joined:
         # A machine that has a folder of this name, but another one.
-        held.path.write_text("somebody else's")
-        pool = joined.pool(Toy(), workers=1, timeout=60, held=held)
+        lock.path.write_text("somebody else's")
+        pool = joined.pool(ToyWork(), workers=1, timeout=60, lock=lock)
         with pytest.raises(SinkError, match="does not share the folder"):
             [*pool.run(deque(["good"]), threading.Event())]
     with pytest.raises(VTrackError, match=r"no Ray cluster at 127\.0\.0\.1:9"), Cluster("127.0.0.1:9"):
@@ -155,7 +155,7 @@ def test_a_node_that_dies_loses_nothing_and_nothing_is_done_twice(cluster: Any, 
             cluster.remove_node(doomed, allow_graceful=False)
 
     job = batch(folder, tmp_path / "out", workers=None, split=5, cluster=cluster.address)
-    job.run(watch=watch)
+    job.run(on_event=watch)
     assert killed
     assert max(begun.values()) == 2  # the node's one job was begun again
     assert [row["error"] for row in summary(tmp_path / "out").values() if row["error"]] == []

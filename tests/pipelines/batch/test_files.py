@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from vtrack.errors import SourceError, UsageError
-from vtrack.pipelines.batch.files import Filter, Video, find_videos, printable
+from vtrack.pipelines.batch.files import FilePatterns, Video, find_videos, printable
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def tree(tmp_path: Path) -> Path:
 
 
 def found(inputs: list[str | Path], out: Path, *, include: tuple[str, ...] = (), exclude: tuple[str, ...] = ()) -> dict:
-    videos = find_videos([str(path) for path in inputs], out, Filter(include, exclude))
+    videos = find_videos([str(path) for path in inputs], out, FilePatterns(include, exclude))
     return {video.name: video.outputs.relative_to(out).as_posix() for video in videos}
 
 
@@ -81,7 +81,7 @@ def test_nothing_leaves_the_output_folder(tree: Path, tmp_path: Path) -> None:
     paths = tree / "list.txt"
     paths.write_text("../../../elsewhere.mp4\n")
     out = tmp_path / "out"
-    (video,) = find_videos([str(paths)], out, Filter())
+    (video,) = find_videos([str(paths)], out, FilePatterns())
     assert video.outputs == out / "elsewhere.vtrack"
 
 
@@ -112,7 +112,7 @@ def test_names_too_long_or_not_text(tmp_path: Path) -> None:
     odd = os.fsdecode(b"caf\xe9.mp4")
     for name in (*long, odd):
         (folder / name).write_bytes(b"x")
-    videos = find_videos([str(folder)], tmp_path / "out", Filter())
+    videos = find_videos([str(folder)], tmp_path / "out", FilePatterns())
     assert len({video.outputs for video in videos}) == 3
     assert all(len(os.fsencode(f".{video.outputs.name}.parquet.part")) <= 255 for video in videos)
     assert [video.name for video in videos if "caf" in video.name] == ["caf\\xe9.mp4"]

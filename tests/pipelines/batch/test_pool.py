@@ -1,4 +1,4 @@
-"""Workers that crash, hang, run out of memory or lose their parent cost the job they were at, and nothing else."""
+"""Worker processes that crash, hang or run out of memory fail the job that they were doing, and nothing else."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ from pathlib import Path
 import pytest
 
 from vtrack.errors import ModelError
-from vtrack.pipelines.batch.workers.pool import Finished, Pool, Progress, Report, Started
+from vtrack.pipelines.batch.workers.dispatch import Finished, Progress, Report, Started
+from vtrack.pipelines.batch.workers.pool import ProcessPool
 
 
 @dataclass(frozen=True)
-class Toy:
+class ToyWork:
     """Does what a job's name says."""
 
     folder: Path
@@ -58,8 +59,8 @@ class Toy:
         return f"{job} by {os.getpid()}"
 
 
-def pool(tmp_path: Path, workers: int = 2, timeout: float = 60.0, **changes: str) -> Pool[str, str]:
-    return Pool(Toy(tmp_path, **changes), workers=workers, threads=3, timeout=timeout)
+def pool(tmp_path: Path, workers: int = 2, timeout: float = 60.0, **changes: str) -> ProcessPool[str, str]:
+    return ProcessPool(ToyWork(tmp_path, **changes), workers=workers, threads=3, timeout=timeout)
 
 
 @pytest.fixture(autouse=True)
@@ -85,13 +86,13 @@ def test_a_worker_is_loaded_once_and_does_many_jobs(tmp_path: Path) -> None:
     [
         ("segfault", "killed by SIGSEGV"),
         ("killed", r"killed by SIGKILL \(out of memory\?\)"),
-        ("exit", "ended with code 7"),
-        ("frozen", r"no headway for 3 s; its worker was ended \(--timeout\)"),
-        ("asleep", "no headway for 3 s"),
+        ("exit", "exited with code 7"),
+        ("frozen", r"no progress for 3 s \(--timeout\); its worker was ended"),
+        ("asleep", "no progress for 3 s"),
     ],
 )
-def test_a_death_costs_one_job(tmp_path: Path, kind: str, why: str) -> None:
-    timeout = 3.0 if "headway" in why else 60.0
+def test_a_dead_worker_fails_one_job(tmp_path: Path, kind: str, why: str) -> None:
+    timeout = 3.0 if "progress" in why else 60.0
     work = pool(tmp_path, workers=1, timeout=timeout)
     events = list(work.run(deque(["good 1", kind, "good 2"]), threading.Event()))
     ends = [event for event in events if isinstance(event, Finished)]
@@ -102,7 +103,7 @@ def test_a_death_costs_one_job(tmp_path: Path, kind: str, why: str) -> None:
     assert re.search(why, ends[1].lost)
 
 
-def test_headway_keeps_a_slow_job_alive(tmp_path: Path) -> None:
+def test_progress_keeps_a_slow_job_alive(tmp_path: Path) -> None:
     events = list(pool(tmp_path, workers=1, timeout=60).run(deque(["slow"]), threading.Event()))
     assert events[-1].result  # type: ignore[union-attr]
     progress = [event.frames for event in events if isinstance(event, Progress)]
@@ -115,7 +116,7 @@ def test_threads_are_divided(tmp_path: Path) -> None:
     assert events[-1].result == "3"  # type: ignore[union-attr]
 
 
-def test_after_stop_nothing_new_is_begun(tmp_path: Path) -> None:
+def test_after_stop_no_job_is_started(tmp_path: Path) -> None:
     stop, ended = threading.Event(), []
     for event in pool(tmp_path, workers=1).run(deque(["slow", "good 1", "good 2"]), stop):
         if isinstance(event, Started):
@@ -125,14 +126,14 @@ def test_after_stop_nothing_new_is_begun(tmp_path: Path) -> None:
     assert ended == ["slow"]
 
 
-def test_breaking_off_kills_workers(tmp_path: Path) -> None:
+def test_closing_the_events_kills_the_workers(tmp_path: Path) -> None:
     events = pool(tmp_path).run(deque(["asleep 1", "asleep 2"]), threading.Event())
     assert isinstance(next(events), Started)
     events.close()
 
 
-def test_what_no_worker_can_load_ends_all(tmp_path: Path) -> None:
+def test_a_model_that_cannot_be_loaded_ends_the_run(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="the weights are gone"):
         list(pool(tmp_path, broken="model").run(deque(["good"]), threading.Event()))
-    with pytest.raises(Exception, match="a worker could not start: its worker was killed by SIGKILL"):
+    with pytest.raises(Exception, match="workers could not start: its worker was killed by SIGKILL"):
         list(pool(tmp_path, broken="killed").run(deque(["good"]), threading.Event()))

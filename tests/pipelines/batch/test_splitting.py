@@ -1,4 +1,4 @@
-"""Long videos in pieces: what comes of the pieces is what comes of the whole, byte for byte."""
+"""Long videos in pieces: outputs are byte-equal to those of whole videos."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from tests.clips import damage, write_clip
 from tests.pipelines.batch.batching import batch, recipe, summary
 from tests.pipelines.toys import ToyDetector, ToyFace, painter
 from vtrack.errors import SourceError, VTrackError
-from vtrack.pipelines.batch.files import Filter, Video, find_videos
-from vtrack.pipelines.batch.jobs import Join, Piece, Whole
+from vtrack.pipelines.batch.files import FilePatterns, Video, find_videos
+from vtrack.pipelines.batch.jobs import JoinJob, PieceJob, VideoJob
 from vtrack.pipelines.batch.schedule import Schedule
-from vtrack.pipelines.batch.splitting.recording import Recorder, Recording, facts_of
-from vtrack.pipelines.batch.state import Outcome, Recipe
-from vtrack.pipelines.batch.workers.pool import Finished, Started
-from vtrack.pipelines.batch.workers.worker import Tracking
+from vtrack.pipelines.batch.splitting.recording import PieceRecorder, PieceRecording, read_facts
+from vtrack.pipelines.batch.state import Recipe, VideoOutcome
+from vtrack.pipelines.batch.workers.dispatch import Finished, Started
+from vtrack.pipelines.batch.workers.worker import TrackingWork
 from vtrack.pipelines.settings import InputSettings, Settings
 from vtrack.pipelines.sources.open import open_source
 from vtrack.types import Detections, Frame
@@ -50,14 +50,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def jobs_of(folder: Path, out: Path, what: Recipe | None = None, *, split: float, most: int = 99) -> Counter[str]:
     """Does the jobs of a batch, at most so many, in this process; how often each, by its kind or a piece's number."""
-    work = Tracking(what or recipe())
-    videos = find_videos([str(folder)], out, Filter())
+    work = TrackingWork(what or recipe())
+    videos = find_videos([str(folder)], out, FilePatterns())
     schedule = Schedule({video: Path(video.source).stat().st_size for video in videos}, 2, split)
     names: Counter[str] = Counter()
     do = work.prepare()
     while schedule.waiting and names.total() < most:
         job = schedule.waiting.popleft()
-        names[f"piece {job.number}" if isinstance(job, Piece) else type(job).__name__] += 1
+        names[f"piece {job.number}" if isinstance(job, PieceJob) else type(job).__name__] += 1
         result = do(job, lambda frames, expected: None)
         assert not isinstance(result, VTrackError), result
         schedule.settle(job, result)
@@ -66,7 +66,7 @@ def jobs_of(folder: Path, out: Path, what: Recipe | None = None, *, split: float
 
 def in_pieces(number: int) -> Counter[str]:
     """The jobs of a video in so many pieces, each done once."""
-    return Counter(["Whole", "Join", *(f"piece {i}" for i in range(number))])
+    return Counter(["VideoJob", "JoinJob", *(f"piece {i}" for i in range(number))])
 
 
 def content(out: Path) -> dict[str, bytes | list[int]]:
@@ -89,10 +89,10 @@ def tracks(out: Path) -> int:
 @pytest.mark.parametrize(
     "changes", [{}, {"start": 1.3, "stop": 17.9}, {"every": 3}, {"every": 2, "start": 0.5}, {"kinds": ("csv", "video")}]
 )
-def test_pieces_make_the_whole(folder: Path, tmp_path: Path, changes: dict[str, Any]) -> None:
+def test_pieces_give_the_same_outputs_as_the_whole_video(folder: Path, tmp_path: Path, changes: dict[str, Any]) -> None:
     what = recipe(changes.pop("kinds", ("csv", "parquet")), measures=True)
     what = replace(what, input=InputSettings(**changes))
-    assert jobs_of(folder, tmp_path / "whole", what, split=0) == {"Whole": 1}
+    assert jobs_of(folder, tmp_path / "whole", what, split=0) == {"VideoJob": 1}
     assert jobs_of(folder, tmp_path / "split", what, split=5) == in_pieces(3 if "stop" in changes else 4)
     assert content(tmp_path / "split") == content(tmp_path / "whole")
     for video in (tmp_path / "whole").glob("*.mp4"):
@@ -101,7 +101,7 @@ def test_pieces_make_the_whole(folder: Path, tmp_path: Path, changes: dict[str, 
 
 
 @dataclass
-class Shy(ToyDetector):
+class ShyDetector(ToyDetector):
     """Finds nobody after a while, so that faces are followed by their landmarks alone."""
 
     until: int = 60
@@ -117,7 +117,7 @@ def test_a_lead_in_grows_until_it_is_long_enough(tmp_path: Path) -> None:
     """A piece that begins where no detector finds the face knows nothing of it, which the seam shows."""
     (tmp_path / "in").mkdir()
     write_clip(tmp_path / "in" / "long.mp4", FRAMES, SIZE, draw=painter(lambda i: [ToyFace((60 + 0.1 * i, 60), 50)]))
-    what = recipe(detector=Shy())
+    what = recipe(detector=ShyDetector())
     jobs_of(tmp_path / "in", tmp_path / "whole", what, split=0)
     rows = (tmp_path / "whole" / "long.vtrack.csv").read_text().splitlines()
     assert len([row for row in rows if row.split(",")[2] == "0"]) == FRAMES
@@ -143,18 +143,18 @@ def test_finished_pieces_are_not_done_again(folder: Path, tmp_path: Path) -> Non
     assert [*(tmp_path / "out").glob(".*")] == [others]
 
 
-def test_what_gives_warnings_is_done_whole(folder: Path, tmp_path: Path) -> None:
+def test_videos_with_warnings_are_done_as_a_whole(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     shutil.copy(folder / "long.mp4", tmp_path / "in" / "long.mp4")
     damage(tmp_path / "in" / "long.mp4", [200, 201])
     jobs_of(tmp_path / "in", tmp_path / "whole", split=0)
     done = jobs_of(tmp_path / "in", tmp_path / "split", split=5)
-    assert (done["Whole"], done["Join"]) == (2, 0)
+    assert (done["VideoJob"], done["JoinJob"]) == (2, 0)
     assert "damage" in (tmp_path / "split" / "long.vtrack.meta.json").read_text()
     assert content(tmp_path / "split") == content(tmp_path / "whole")
 
 
-def test_a_batch_in_pieces(folder: Path, tmp_path: Path) -> None:
+def test_a_batch_with_pieces(folder: Path, tmp_path: Path) -> None:
     """With processes; the end of a video is told once."""
     begun: list[object] = []
     ends: list[object] = []
@@ -165,62 +165,62 @@ def test_a_batch_in_pieces(folder: Path, tmp_path: Path) -> None:
         if isinstance(event, Finished):
             ends.append(event.job)
 
-    batch(folder, tmp_path / "split", split=5).run(watch=watch)
-    assert (len(begun), [type(end) for end in ends]) == (6, [Join])
+    batch(folder, tmp_path / "split", split=5).run(on_event=watch)
+    assert (len(begun), [type(end) for end in ends]) == (6, [JoinJob])
     row = summary(tmp_path / "split")["long.mp4"]
     assert (row["status"], row["frames"], row["tracks"]) == ("done", "500", "5")
 
 
-def test_a_recording_keeps_everything(folder: Path, tmp_path: Path) -> None:
+def test_a_recording_is_saved_and_loaded(folder: Path, tmp_path: Path) -> None:
     """Also for no faces at all, and it is refused when it is damaged."""
-    recorder = Recorder(points=7)
+    recorder = PieceRecorder(points=7)
     with open_source(folder / "long.mp4", stop=0.2) as source:
         for frame in source:
             recorder.add(replace(frame, cut=frame.index == 2), {})
     path = tmp_path / "one.npz"
     recorder.recording().save(path, {"made": "today"})
-    again = Recording.load(path)
-    assert facts_of(path) == {"made": "today"}
+    again = PieceRecording.load(path)
+    assert read_facts(path) == {"made": "today"}
     assert [again.frame(i).time for i in range(len(again))] == pytest.approx([0, 0.04, 0.08, 0.12, 0.16])
     assert [again.frame(i).cut for i in range(len(again))] == [False, False, True, False, False]
     assert (again.frame(3).size, again.sightings(3), again.points.shape) == (SIZE, {}, (0, 7, 2))
     path.write_bytes(path.read_bytes()[:-100])
-    assert facts_of(path) == {}
+    assert read_facts(path) == {}
     with pytest.raises(SourceError, match="damaged"):
-        Recording.load(path)
+        PieceRecording.load(path)
 
 
 def video(name: str) -> Video:
     return Video(f"/in/{name}", name, Path("/out") / name)
 
 
-def test_videos_are_cut_where_workers_would_wait() -> None:
+def test_videos_are_cut_if_workers_would_be_idle() -> None:
     a, b, c, d = (video(name) for name in "abcd")
     alike = Schedule({a: 100, b: 100, c: 100, d: 100}, workers=2, split=None)
-    assert [job for job in alike.waiting if isinstance(job, Whole) and job.most > 1] == []
+    assert [job for job in alike.waiting if isinstance(job, VideoJob) and job.max_pieces > 1] == []
     one_long = Schedule({a: 10, b: 10, c: 300, d: 10}, workers=4, split=None)
     first, *others = one_long.waiting
-    assert isinstance(first, Whole)
-    assert (first.video, first.most >= 8) == (c, True)
-    assert all(isinstance(job, Whole) and job.most == 1 for job in others)
-    assert Schedule({a: 300}, workers=1, split=None).most == 1
-    assert Schedule({a: 300}, workers=4, split=0).most == 1
-    assert Schedule({video("x"): 0}, workers=4, split=None).most == 1
+    assert isinstance(first, VideoJob)
+    assert (first.video, first.max_pieces >= 8) == (c, True)
+    assert all(isinstance(job, VideoJob) and job.max_pieces == 1 for job in others)
+    assert Schedule({a: 300}, workers=1, split=None).max_workers == 1
+    assert Schedule({a: 300}, workers=4, split=0).max_workers == 1
+    assert Schedule({video("x"): 0}, workers=4, split=None).max_workers == 1
     live = replace(a, source="rtsp://127.0.0.1/live")
-    assert Schedule({live: 300}, workers=4, split=5).most == 1
+    assert Schedule({live: 300}, workers=4, split=5).max_workers == 1
 
 
-def test_a_piece_that_fails_takes_its_siblings_along() -> None:
+def test_a_failed_piece_cancels_its_siblings() -> None:
     a = video("a")
     schedule = Schedule({a: 100}, workers=2, split=5)
-    pieces = [Piece(a, i, 4, 0.0, None, 5.0 * i, 5.0 * i + 5, None, 1.3) for i in range(4)]
+    pieces = [PieceJob(a, i, 4, 0.0, None, 5.0 * i, 5.0 * i + 5, None, 1.3) for i in range(4)]
     assert not schedule.settle(schedule.waiting.popleft(), pieces)
     running = [schedule.waiting.popleft(), schedule.waiting.popleft()]
     assert not schedule.settle(running[0], None)
     assert not schedule.waiting  # not while a sibling may still write
     assert not schedule.settle(running[1], pieces[1])
-    assert [*schedule.waiting] == [Whole(a)]
-    assert schedule.settle(Whole(a), Outcome("done"))
+    assert [*schedule.waiting] == [VideoJob(a)]
+    assert schedule.settle(VideoJob(a), VideoOutcome("done"))
 
 
 @pytest.mark.data

@@ -11,10 +11,10 @@ import pytest
 
 from tests.pipelines.batch.batching import batch, recipe, summary, tables, write_toys
 from vtrack.errors import SinkError
-from vtrack.pipelines.batch.files import Filter, find_videos
-from vtrack.pipelines.batch.run import Batch, Plan
-from vtrack.pipelines.batch.store import Store
-from vtrack.pipelines.batch.workers.worker import Tracking
+from vtrack.pipelines.batch.files import FilePatterns, find_videos
+from vtrack.pipelines.batch.run import BatchOptions, BatchRun
+from vtrack.pipelines.batch.store import RemoteStore
+from vtrack.pipelines.batch.workers.worker import TrackingWork
 
 pytest.importorskip("fsspec")
 ROOT = Path(__file__).parents[3]
@@ -26,11 +26,11 @@ def files(folder: Path) -> dict[str, bytes]:
 
 def to_store(
     inputs: Path, there: Path, here: Path, *, overwrite: bool = False, kinds: tuple[str, ...] = ("csv",)
-) -> Batch:
+) -> BatchRun:
     """A batch whose outputs go to an address."""
-    videos = find_videos([str(inputs)], here, Filter())
-    work = Tracking(recipe(kinds), overwrite, Store(f"file://{there}", here))
-    return Batch(videos, work, here, Plan(workers=1))
+    videos = find_videos([str(inputs)], here, FilePatterns())
+    work = TrackingWork(recipe(kinds), overwrite, RemoteStore(f"file://{there}", here))
+    return BatchRun(videos, work, here, BatchOptions(workers=1))
 
 
 def test_outputs_arrive_and_are_known_again(tmp_path: Path) -> None:
@@ -44,12 +44,12 @@ def test_outputs_arrive_and_are_known_again(tmp_path: Path) -> None:
     assert tables(there) == local
     # Another machine, or the same after the folder on the way is gone.
     again = to_store(tmp_path / "in", there, tmp_path / "two")
-    again.run(watch=lambda event: None if event == [] else pytest.fail(f"work was done: {event}"))
+    again.run(on_event=lambda event: None if event == [] else pytest.fail(f"work was done: {event}"))
     assert (again.done_before, again.failed_before) == (2, 1)
     # A transfer that broke off.
     (there / "b.vtrack.csv").write_bytes(b"half")
     begun: list[object] = []
-    to_store(tmp_path / "in", there, tmp_path / "three").run(watch=begun.append)
+    to_store(tmp_path / "in", there, tmp_path / "three").run(on_event=begun.append)
     assert [video.name for video in begun[0]] == ["b.mp4"]  # type: ignore[attr-defined]
     assert tables(there) == local
     # What is no longer asked for goes.
@@ -76,7 +76,7 @@ def test_a_store_in_memory(tmp_path: Path) -> None:
     import fsspec
 
     memory = fsspec.filesystem("memory")
-    store = Store("memory://bucket/out", tmp_path / "here")
+    store = RemoteStore("memory://bucket/out", tmp_path / "here")
     file = tmp_path / "here" / "below" / "a.vtrack.meta.json"
     file.parent.mkdir(parents=True)
     file.write_text("{}")
@@ -84,14 +84,14 @@ def test_a_store_in_memory(tmp_path: Path) -> None:
     store.move(file)
     assert (store.size(file), file.exists()) == (2, False)
     memory.pipe_file("/bucket/out/below/../../../evil.vtrack.meta.json", b"{}")
-    assert store.look(".meta.json")[file] == 2
+    assert store.fetch_all(".meta.json")[file] == 2
     assert file.read_text() == "{}"
     assert not list(tmp_path.rglob("evil*"))
     store.remove(file)
     store.remove(file)
     assert store.size(file) is None
     with pytest.raises(SinkError, match="nosuch://x"):
-        Store("nosuch://x", tmp_path).size(tmp_path / "a")
+        RemoteStore("nosuch://x", tmp_path).size(tmp_path / "a")
 
 
 def test_the_command(tmp_path: Path) -> None:
