@@ -66,7 +66,7 @@ def refused(capsys: pytest.CaptureFixture[str], *words: str | Path) -> str:
         ("batch CLIP -o OUT --parquet --format wide", "--format is of the CSV table; add --csv"),
         ("batch CLIP -o OUT --parts eyes --smooth.lips 0.2", "no lips are tracked here"),
         ("batch CLIP -o OUT --detector boxes", "needs its table"),
-        ("batch CLIP -o OUT --address h:1", "add --cluster ray"),
+        ("batch CLIP -o OUT --address h:1", "--address needs --cluster ray"),
         ("batch CLIP -o memory://bucket/out --split auto", "--split needs a folder"),
         ("webcam --smooth rts --camera CLIP --view none", "there is no live smoothing 'rts'; choose from kalman"),
         ("webcam --parts eyes --smooth.jaw 0.2 --camera CLIP --view none", "no jaw are tracked here"),
