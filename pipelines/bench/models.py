@@ -1,4 +1,4 @@
-"""How long a landmark model takes for a face, by the size of the batch and the number of points asked for."""
+"""Benchmark of a landmark model alone: milliseconds per face by engine, batch size and number of points."""
 
 from __future__ import annotations
 
@@ -19,29 +19,29 @@ from vtrack.types import LandmarkModel, Query
 
 BATCHES = (1, 8, 64, 512)
 POINTS = (1, 8, 68, 98, 1000)
-USUAL = 68
-"""Points asked for while batches grow."""
-TOGETHER = 8
-"""Faces looked at together for each number of points, besides one: about what a moment of video makes."""
-_SECONDS, _LEAST = 0.6, 5
-"""Each cell is measured for so long, and at least so often."""
-_BYTES = 8 * 2**20
-"""What a crop takes on its way through a network, about; batches that do not fit in half the free memory are left out."""
+DEFAULT_POINTS = 68
+"""Number of points while the batch size varies."""
+SEGMENT_BATCH = 8
+"""Batch size, besides 1, for which the number of points varies; about the faces of one segment of video."""
+_MIN_SECONDS, _MIN_CALLS = 0.6, 5
+"""Least time and number of calls of each measurement."""
+_CROP_BYTES = 8 * 2**20
+"""Approximate memory per crop in a network; batches that do not fit into half of the free memory are skipped."""
 
 
 @dataclass(frozen=True)
-class Row:
-    """One cell of the table."""
+class ModelTime:
+    """One measurement of a model."""
 
     engine: str
     batch: int
     points: int
     ms: float
-    """Milliseconds for a face, the median of all calls."""
+    """Milliseconds per face, median over all calls."""
 
 
 def engines_of(name: str, device: str) -> tuple[str, ...]:
-    """The engines that can run this model on this device."""
+    """Engines that can run this model on this device."""
     if device != "cpu":
         return ("torch",)
     graphs = [engine for engine, graph in graph_paths(card_path(name)).items() if graph.exists()]
@@ -49,7 +49,7 @@ def engines_of(name: str, device: str) -> tuple[str, ...]:
 
 
 def spread_query(count: int) -> Query:
-    """So many points as somebody might ask for: some of a well-known layout, or else evenly over the parts of the face."""
+    """A query of `count` points: some of the 300w or WFLW layout, or spread over the parts of the face."""
     for query in (load_layout(name).query for name in ("300w", "wflw")):
         if count <= len(query):
             chosen = [i * len(query) // count for i in range(count)]
@@ -60,19 +60,29 @@ def spread_query(count: int) -> Query:
 
 def measure(
     name: str, device: str = "auto", batches: Sequence[int] = BATCHES, points: Sequence[int] = POINTS
-) -> Iterator[Row]:
-    """Batches of growing size at the usual number of points, then growing numbers of points for one face, and for some."""
+) -> Iterator[ModelTime]:
+    """Measure a model with each engine.
+
+    Args:
+        name: Name of a landmark model.
+        device: Device to run it on.
+        batches: Batch sizes, measured with `DEFAULT_POINTS` points.
+        points: Numbers of points, measured with batches of 1 and `SEGMENT_BATCH` faces.
+
+    Yields:
+        One measurement per engine, batch size and number of points.
+    """
     device = pick_device(device)
     for engine in engines_of(name, device):
         model = load_model(name, device=device, engine=engine)
         cells = dict.fromkeys(
             [
-                *((batch, USUAL) for batch in batches if _fits(batch)),
-                *((batch, count) for batch in batches if batch in (1, TOGETHER) for count in points),
+                *((batch, DEFAULT_POINTS) for batch in batches if _fits(batch)),
+                *((batch, count) for batch in batches if batch in (1, SEGMENT_BATCH) for count in points),
             ]
         )
         for batch, count in cells:
-            yield Row(engine, batch, count, _ms(model, batch, spread_query(count)))
+            yield ModelTime(engine, batch, count, _ms(model, batch, spread_query(count)))
 
 
 def _ms(model: LandmarkModel, batch: int, query: Query) -> float:
@@ -89,15 +99,15 @@ def _ms(model: LandmarkModel, batch: int, query: Query) -> float:
 
 def _times(call: Callable[[], object]) -> list[float]:
     """Seconds of each call."""
-    took: list[float] = []
-    while len(took) < _LEAST or sum(took) < _SECONDS:
-        began = time.perf_counter()
+    times: list[float] = []
+    while len(times) < _MIN_CALLS or sum(times) < _MIN_SECONDS:
+        start = time.perf_counter()
         call()
-        took.append(time.perf_counter() - began)
-    return took
+        times.append(time.perf_counter() - start)
+    return times
 
 
 def _fits(batch: int) -> bool:
     if not hasattr(os, "sysconf") or "SC_AVPHYS_PAGES" not in os.sysconf_names:
         return True
-    return batch * _BYTES < os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2
+    return batch * _CROP_BYTES < os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2

@@ -13,7 +13,7 @@ from vtrack.cli.bench import model_table
 from vtrack.cli.main import main
 from vtrack.errors import VTrackError
 from vtrack.pipelines.bench.measurement import peak_mb
-from vtrack.pipelines.bench.models import TOGETHER, Row, measure, spread_query
+from vtrack.pipelines.bench.models import SEGMENT_BATCH, ModelTime, measure, spread_query
 from vtrack.pipelines.bench.report import format_report, plot_report
 from vtrack.pipelines.bench.runner import Program, ProgramRun, run_programs
 from vtrack.pipelines.sources.open import open_source
@@ -130,17 +130,17 @@ def test_a_model_by_batch_and_points() -> None:
 
 
 def test_points_are_counted_for_one_face_and_for_some_at_once() -> None:
-    rows = [row for row in measure("fast", "cpu", batches=(1, TOGETHER), points=(8, 68)) if row.engine == "onnx"]
-    assert [(row.batch, row.points) for row in rows] == [(1, 68), (TOGETHER, 68), (1, 8), (TOGETHER, 8)]
+    rows = [row for row in measure("fast", "cpu", batches=(1, SEGMENT_BATCH), points=(8, 68)) if row.engine == "onnx"]
+    assert [(row.batch, row.points) for row in rows] == [(1, 68), (SEGMENT_BATCH, 68), (1, 8), (SEGMENT_BATCH, 8)]
 
 
 def test_the_table_of_a_model_has_each_figure_in_its_place() -> None:
-    rows = [Row("onnx", batch, 68, 1.5 * batch) for batch in (1, 8)] + [Row("onnx", 1, 1000, 9.0)]
+    rows = [ModelTime("onnx", batch, 68, 1.5 * batch) for batch in (1, 8)] + [ModelTime("onnx", 1, 1000, 9.0)]
     lines = model_table("fast", rows).splitlines()
     assert lines[3].split() == ["onnx", "1.50", "12.00"]
     assert lines[6].split() == ["engine", "68", "1000"]
     assert lines[7].split() == ["onnx", "1.50", "9.00"]
-    lines = model_table("fast", [*rows, Row("onnx", 8, 1000, 7.0)]).splitlines()
+    lines = model_table("fast", [*rows, ModelTime("onnx", 8, 1000, 7.0)]).splitlines()
     assert [line.split() for line in lines[9:]] == [
         ["8", "faces", "at", "once,", "points"],
         ["engine", "68", "1000"],
@@ -160,7 +160,7 @@ def test_a_plot_without_stages_of_ours_is_not_asked_for(tmp_path: Path) -> None:
 
 
 def test_a_batch_that_one_engine_alone_has_memory_for() -> None:
-    rows = [Row("torch", 1, 68, 5.0), Row("onnx", 1, 68, 2.0), Row("onnx", 512, 68, 0.0312)]
+    rows = [ModelTime("torch", 1, 68, 5.0), ModelTime("onnx", 1, 68, 2.0), ModelTime("onnx", 512, 68, 0.0312)]
     torch, onnx = model_table("fast", rows).splitlines()[3:5]
     assert torch.split() == ["torch", "5.00", "–"]
     assert onnx.split() == ["onnx", "2.00", "0.0312"]

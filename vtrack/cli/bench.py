@@ -16,7 +16,7 @@ from vtrack.errors import MissingExtraError, SinkError, UsageError
 from vtrack.pipelines.settings import InputSettings, Settings
 
 if TYPE_CHECKING:
-    from vtrack.pipelines.bench.models import Row as ModelRow
+    from vtrack.pipelines.bench.models import ModelTime
     from vtrack.pipelines.bench.smoothing import FilterScores, FilterSpeed
 
 SAMPLE = Path(__file__).parents[2] / "samples" / "sample.mp4"
@@ -172,7 +172,7 @@ def _tell(text: str) -> None:
         print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
 
 
-def model_table(name: str, rows: Sequence[ModelRow]) -> str:
+def model_table(name: str, rows: Sequence[ModelTime]) -> str:
     """Milliseconds a face, a line for each engine."""
     usual = rows[0].points
     batches = sorted({row.batch for row in rows})
