@@ -31,8 +31,8 @@ from vtrack.pipelines.tracking.follower import TrackedFrame
 from vtrack.pipelines.tracking.landmarks import Landmarker, unique_points
 from vtrack.pipelines.tracking.offline import OfflineFollower
 from vtrack.runtime.cores import detector_cores
-from vtrack.runtime.stopwatch import Stopwatch, Waits
-from vtrack.runtime.threads import Ahead, Behind
+from vtrack.runtime.stopwatch import QueueWaits, Stopwatch
+from vtrack.runtime.threads import ReadAhead, WriteBehind
 from vtrack.types import Frame, FrameResult
 
 _QUEUE_MEMORY = 48 * 2**20
@@ -110,11 +110,11 @@ class Pipeline:
         """
         watch = watch or Stopwatch()
         with (
-            Ahead(watch.each("decode", mark_cuts(source)), queue_size(source), stop) as frames,
+            ReadAhead(watch.time_items("decode", mark_cuts(source)), queue_size(source), stop) as frames,
             closing(self.follow(frames, watch)) as tracked,
         ):
             yield from postprocess(self.settings, tracked, pixels=pixels, watch=watch)
-            watch.waits("decoded", *frames.waits)
+            watch.add_waits("decoded", *frames.waits)
 
     def follow(self, frames: Iterable[Frame], watch: Stopwatch | None = None) -> Generator[TrackedFrame]:
         """Yield every frame with its sightings by track id, not smoothed.
@@ -157,7 +157,7 @@ class Summary:
     """Whether it was asked to stop before the source's end."""
     stages: Mapping[str, float] = field(default_factory=dict)
     """Seconds of work of each stage. Stages work side by side, and one that waits for a core is not at rest."""
-    waits: Mapping[str, Waits] = field(default_factory=dict)
+    waits: Mapping[str, QueueWaits] = field(default_factory=dict)
     """Seconds that threads waited at each of the queues between them."""
 
     @property
@@ -206,14 +206,14 @@ def send(
         with ExitStack() as outputs:
             for sink in sinks:
                 outputs.enter_context(sink)
-            with Behind(write, queue_size(source)) as out:
+            with WriteBehind(write, queue_size(source)) as out:
                 for result in pipeline.results(source, stop=stop, pixels=pixels, watch=watch):
                     out.put(result)
                     progress(result)
                     frames += 1
                     with_faces += bool(result.faces)
                     ids.update(face.id for face in result.faces)
-            watch.waits("finished", *out.waits)
+            watch.add_waits("finished", *out.waits)
             if stop is not None and stop.is_set():
                 # On KeyboardInterrupt sinks keep what they have, and know that it is not the whole video.
                 raise KeyboardInterrupt
@@ -222,7 +222,7 @@ def send(
             raise
     interrupted = stop is not None and stop.is_set()
     seconds = time.perf_counter() - began
-    return Summary(frames, with_faces, len(ids), seconds, source.damaged, interrupted, watch.seconds, watch.waited)
+    return Summary(frames, with_faces, len(ids), seconds, source.damaged, interrupted, watch.seconds, watch.waits)
 
 
 def queue_size(source: Source) -> int:

@@ -81,7 +81,7 @@ def find_videos(inputs: Sequence[str], out: Path, patterns: FilePatterns) -> lis
             paths.setdefault(source, PurePosixPath(printable(str(path))))
     if not paths:
         searched = ", ".join(patterns.include) if patterns.include else " ".join(sorted(VIDEO_SUFFIXES))
-        raise SourceError(f"no videos in {', '.join(inputs)} (searched for {searched})")
+        raise SourceError(f"no videos in {', '.join(inputs)} (looked for {searched})")
     stems = Counter(_folded(path.with_suffix("")) for path in paths.values())
     videos: dict[Path, Video] = {}
     for source, path in sorted(paths.items(), key=lambda item: [natural_key(part) for part in item[1].parts]):

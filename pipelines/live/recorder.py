@@ -15,7 +15,7 @@ from vtrack.pipelines.outputs.drawing.drawing import Drawing
 from vtrack.pipelines.outputs.tables.csv import open_table
 from vtrack.pipelines.outputs.video import VideoSink
 from vtrack.pipelines.settings import OutputSettings
-from vtrack.runtime.threads import Behind
+from vtrack.runtime.threads import WriteBehind
 from vtrack.types import FrameResult, ImageArray, Query
 
 _QUEUE = 8
@@ -55,7 +55,7 @@ class LiveRecorder:
         with ExitStack() as stack:
             for sink in (*self._videos, *self._tables):
                 stack.enter_context(sink)
-            self._queue = stack.enter_context(Behind(self._write, _QUEUE))
+            self._queue = stack.enter_context(WriteBehind(self._write, _QUEUE))
             self._stack = stack.pop_all()
         return self
 

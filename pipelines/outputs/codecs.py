@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from vtrack.runtime.cores import skills
+from vtrack.runtime.cores import cpu_flags
 
 CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
 """FFmpeg's name of the container format of each file ending."""
@@ -25,7 +25,7 @@ class Codec:
 
 
 # With AVX-512, x264 output differs from run to run (not without its macroblock tree, nor with AVX2), and is not faster.
-_X264 = {"x264-params": "asm=AVX2"} if "avx512f" in skills() else {}
+_X264 = {"x264-params": "asm=AVX2"} if "avx512f" in cpu_flags() else {}
 CODECS = {
     "h264": Codec("libx264", 21, _X264),
     "hevc": Codec("libx265", 24, {"x265-params": "log-level=none"}, tag="hvc1"),

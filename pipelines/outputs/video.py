@@ -28,7 +28,7 @@ from vtrack.pipelines.registry import PRESETS, WORST_CRF
 from vtrack.pipelines.settings import OutputSettings
 from vtrack.pipelines.sources.base import Source
 from vtrack.runtime.cores import cores
-from vtrack.runtime.threads import Behind
+from vtrack.runtime.threads import WriteBehind
 from vtrack.types import FrameResult, ImageArray, Query
 
 log = logging.getLogger(__name__)
@@ -81,7 +81,7 @@ class VideoSink(FileSink):
         self._rate = rate
         self._draw = draw
         self._output: Any = None
-        self._encoder: Behind[tuple[Pixels, Fraction]] | None = None
+        self._encoder: WriteBehind[tuple[Pixels, Fraction]] | None = None
         self._last_pts: int | None = None
         self._warned = False
         self._reformatter = VideoReformatter()
@@ -98,7 +98,7 @@ class VideoSink(FileSink):
         self._copy_sound(time)
         self._output.mux(self._stream.encode(self._timed_frame(pixels, time)))
 
-    def _start(self, result: FrameResult, pixels: Pixels) -> Behind[tuple[Pixels, Fraction]]:
+    def _start(self, result: FrameResult, pixels: Pixels) -> WriteBehind[tuple[Pixels, Fraction]]:
         """Open the file for frames of this size and clock; return the thread that encodes them."""
         height, width = pixels.shape[:2]
         self._height, self._width = height + height % 2, width + width % 2
@@ -126,7 +126,7 @@ class VideoSink(FileSink):
         self._stream = stream
         if self._sound is not None:
             self._sound.add_to(self._output)
-        return Behind(self._encode, _QUEUE_SIZE).start()
+        return WriteBehind(self._encode, _QUEUE_SIZE).start()
 
     def _timed_frame(self, pixels: Pixels, time: Fraction) -> av.VideoFrame:
         """Return the frame for the encoder, with its timestamp."""

@@ -203,7 +203,7 @@ def test_answers_are_not_overwritten_by_the_next(engine: Bfloat16Engine) -> None
 
 def test_it_is_chosen_where_it_pays(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
-    monkeypatch.setattr(bfloat16, "skills", lambda: frozenset({"amx_bf16"}))
+    monkeypatch.setattr(bfloat16, "cpu_flags", lambda: frozenset({"amx_bf16"}))
     assert isinstance(load_model("fast", device="cpu"), Bfloat16Engine)
     assert not caplog.text
     with monkeypatch.context() as without:
@@ -211,12 +211,12 @@ def test_it_is_chosen_where_it_pays(monkeypatch: pytest.MonkeyPatch, caplog: pyt
         assert not bf16_is_faster()
         assert isinstance(load_model("fast", device="cpu"), OnnxEngine)
     assert "pip install 'vtrack[openvino]'" in caplog.text
-    monkeypatch.setattr(bfloat16, "skills", lambda: frozenset({"avx512_bf16"}))
+    monkeypatch.setattr(bfloat16, "cpu_flags", lambda: frozenset({"avx512_bf16"}))
     assert isinstance(load_model("fast", device="cpu"), OnnxEngine)
 
 
 def test_a_processor_without_tiles_is_told(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    monkeypatch.setattr(bfloat16, "skills", frozenset)
+    monkeypatch.setattr(bfloat16, "cpu_flags", frozenset)
     load_model("fast", device="cpu", engine="bf16")
     assert "slower than onnx" in caplog.text
 

@@ -1,4 +1,4 @@
-"""Threads: order kept, bounded, errors travel, nobody left behind."""
+"""Threads: items stay in order, queues are bounded, errors reach the caller, threads are joined."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from vtrack.runtime.threads import Ahead, Behind, interruptible
+from vtrack.runtime.threads import ReadAhead, WriteBehind, interruptible
 
 
 @pytest.fixture(autouse=True)
@@ -22,13 +22,13 @@ def no_thread_left() -> Iterator[None]:
 
 @pytest.fixture
 def sigint() -> Iterator[None]:
-    """Python's own reaction to Ctrl-C, which programs started in the background of a shell do without."""
+    """Python's own handler of Ctrl-C, which shells disable for programs in the background."""
     previous = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, previous)
 
 
-def test_ahead_keeps_order_and_stays_bounded() -> None:
+def test_read_ahead_keeps_order_and_stays_bounded() -> None:
     made: list[int] = []
 
     def items() -> Iterator[int]:
@@ -37,16 +37,16 @@ def test_ahead_keeps_order_and_stays_bounded() -> None:
             yield i
 
     seen = []
-    with Ahead(items(), 4) as ahead:
-        for item in ahead:
+    with ReadAhead(items(), 4) as items_ahead:
+        for item in items_ahead:
             seen.append(item)
             time.sleep(0.001)
-            # Four wait, one is in the thread's hand.
+            # Four wait in the queue, one is held by the thread.
             assert len(made) <= len(seen) + 5
     assert seen == list(range(50))
 
 
-def test_ahead_runs_while_the_reader_works() -> None:
+def test_read_ahead_runs_while_the_reader_works() -> None:
     released = threading.Event()
 
     def items() -> Iterator[int]:
@@ -54,19 +54,19 @@ def test_ahead_runs_while_the_reader_works() -> None:
         released.set()
         yield 1
 
-    with Ahead(items(), 2) as ahead:
-        next(ahead)
+    with ReadAhead(items(), 2) as items_ahead:
+        next(items_ahead)
         assert released.wait(5)
 
 
-def test_ahead_gives_what_came_before_the_error_then_the_error() -> None:
+def test_read_ahead_yields_items_before_the_error_then_raises_it() -> None:
     def items() -> Iterator[int]:
         yield from range(3)
         raise OSError("the file ends here")
 
     seen = []
-    with Ahead(items(), 10) as ahead, pytest.raises(OSError, match="ends here"):
-        for item in ahead:
+    with ReadAhead(items(), 10) as items_ahead, pytest.raises(OSError, match="ends here"):
+        for item in items_ahead:
             seen.append(item)
     assert seen == [0, 1, 2]
 
@@ -81,70 +81,70 @@ def test_leaving_early_closes_the_generator_in_its_own_thread() -> None:
         finally:
             closed_by.append(threading.current_thread().name)
 
-    with Ahead(items(), 2) as ahead:
-        next(ahead)
+    with ReadAhead(items(), 2) as items_ahead:
+        next(items_ahead)
     assert closed_by == ["vtrack-ahead"]
 
 
-def test_stop_ends_a_reader_that_waits() -> None:
+def test_stop_ends_a_waiting_reader() -> None:
     hold, stop = threading.Event(), threading.Event()
 
     def items() -> Iterator[int]:
         yield 1
         hold.wait(10)
 
-    with Ahead(items(), 2, stop) as ahead:
-        assert next(ahead) == 1
+    with ReadAhead(items(), 2, stop) as items_ahead:
+        assert next(items_ahead) == 1
         threading.Timer(0.05, stop.set).start()
         began = time.perf_counter()
-        assert list(ahead) == []
+        assert list(items_ahead) == []
         assert time.perf_counter() - began < 2
         hold.set()
 
 
-def test_behind_consumes_all_in_order_before_leaving() -> None:
+def test_write_behind_consumes_all_in_order_before_leaving() -> None:
     seen: list[int] = []
 
     def slow(item: int) -> None:
         time.sleep(0.002)
         seen.append(item)
 
-    with Behind(slow, 3) as behind:
+    with WriteBehind(slow, 3) as queue:
         for i in range(20):
-            behind.put(i)
+            queue.put(i)
             assert i - len(seen) <= 5
     assert seen == list(range(20))
 
 
-def test_behind_raises_the_consumers_error_in_the_caller() -> None:
+def test_write_behind_raises_the_consumers_error_in_the_caller() -> None:
     def fail(item: int) -> None:
         if item == 2:
             raise OSError("disk full")
 
-    with pytest.raises(OSError, match="disk full"), Behind(fail, 1) as behind:
+    with pytest.raises(OSError, match="disk full"), WriteBehind(fail, 1) as queue:
         for i in range(100):
-            behind.put(i)
-        pytest.fail("nobody heard of the error")
+            queue.put(i)
+        pytest.fail("the error was not raised")
 
 
-def test_behind_raises_an_error_of_the_last_item_on_leaving() -> None:
+def test_write_behind_raises_an_error_of_the_last_item_on_leaving() -> None:
     def fail(item: int) -> None:
         raise OSError("disk full")
 
-    with pytest.raises(OSError, match="disk full"), Behind(fail, 5) as behind:
-        behind.put(1)
+    with pytest.raises(OSError, match="disk full"), WriteBehind(fail, 5) as queue:
+        queue.put(1)
 
 
-def test_an_error_of_the_caller_drops_what_waits() -> None:
+def test_an_error_of_the_caller_drops_waiting_items() -> None:
     seen: list[int] = []
 
     def slow(item: int) -> None:
         time.sleep(0.05)
         seen.append(item)
 
-    with pytest.raises(ValueError, match="model"), Behind(slow, 10) as behind:
+    with pytest.raises(ValueError, match="model"), WriteBehind(slow, 10) as queue:
         for i in range(10):
-            behind.put(i)
+            queue.put(i)
         raise ValueError("model")
     assert len(seen) < 5
 

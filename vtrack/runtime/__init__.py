@@ -1,1 +1,4 @@
-"""What the process runs on: cores, threads that overlap work, and where the time goes."""
+"""The process at work: CPU cores (`cores`), threads that overlap work (`threads`), and time per stage (`stopwatch`).
+
+Pipelines, models and training use it; it imports nothing of the program.
+"""

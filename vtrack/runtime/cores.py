@@ -1,4 +1,4 @@
-"""How many cores this process may use, and what they can do."""
+"""CPU cores that this process may use, and the features of the CPU."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from functools import cache
 from pathlib import Path
 
 _QUOTA = Path("/sys/fs/cgroup/cpu.max")
-"""How a container says what share of the machine it has: microseconds of work in each period, and the period."""
+"""CPU quota of a container (cgroup v2): microseconds of CPU time per period, and the period in microseconds."""
 
 
 @cache
-def skills() -> frozenset[str]:
-    """What the processor can do beside the usual, as Linux names it; nothing where it is not told."""
+def cpu_flags() -> frozenset[str]:
+    """CPU feature flags as Linux names them, such as `avx512_vnni`; empty on other systems."""
     try:
         text = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace")
     except OSError:
@@ -21,28 +21,28 @@ def skills() -> frozenset[str]:
 
 
 def cores() -> int:
-    """What `OMP_NUM_THREADS` allows, as it does for torch; else the cores that system and container leave to us.
+    """Number of threads to use: `OMP_NUM_THREADS` if it is set, as in torch, else the cores available to this process.
 
-    Everything that starts threads asks here, so that one variable divides a machine between processes.
+    Everything that starts threads uses this number, so that one variable divides a machine between processes.
     """
-    wanted = os.environ.get("OMP_NUM_THREADS", "")
-    return int(wanted) if wanted.isdecimal() and int(wanted) else machine_cores()
+    value = os.environ.get("OMP_NUM_THREADS", "")
+    return int(value) if value.isdecimal() and int(value) else machine_cores()
 
 
 def detector_cores() -> int:
-    """The detector's share in a pipeline: half, for decoding, smoothing and writing go on beside it.
+    """Number of threads for the detector in a pipeline: half of the cores, since other stages run beside it.
 
-    On two cores a second thread makes it no faster (7.7 ms a 720p frame, not 6.6) and takes twice the work.
+    On two cores a second thread does not make it faster (7.7 ms per 720p frame instead of 6.6) and doubles its CPU time.
     """
     return max(cores() // 2, 1)
 
 
 def machine_cores() -> int:
-    """The cores that system and container leave to us."""
+    """Cores available to this process, by its CPU affinity and the quota of its container."""
     affinity = getattr(os, "sched_getaffinity", None)
     count = len(affinity(0)) if affinity else os.cpu_count() or 1
     try:
-        work, period = _QUOTA.read_text(encoding="ascii").split()
-        return max(1, min(count, int(work) // int(period)))
+        quota, period = _QUOTA.read_text(encoding="ascii").split()
+        return max(1, min(count, int(quota) // int(period)))
     except (OSError, ValueError):  # no container, or one without a quota ("max")
         return count

@@ -1,4 +1,4 @@
-"""Where the time of a run goes: seconds of each stage, in whatever thread it works, and how long threads waited."""
+"""Time of a run: seconds of each stage, summed over threads, and waiting times of the queues between threads."""
 
 from __future__ import annotations
 
@@ -14,39 +14,47 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Waits:
-    """What happened at a queue between two threads."""
+class QueueWaits:
+    """Waiting times of a queue between two threads."""
 
     starved: float
-    """Seconds that its reader waited for something to do."""
+    """Seconds that its reader waited for items."""
     full: float
-    """Seconds that its writer waited for room."""
+    """Seconds that its writer waited for space."""
 
 
 STAGES = ("decode", "detect", "crop", "landmarks", "smooth", "write")
+"""Names of the stages of a pipeline."""
 
 
 class Stopwatch:
-    """Adds up the seconds of stages by name, over all threads that work on them."""
+    """Adds up the seconds of stages by name, over all threads.
+
+    Example:
+        watch = Stopwatch()
+        with watch("detect"):
+            detections = detector.detect(frames)
+        print(watch.seconds["detect"])
+    """
 
     def __init__(self) -> None:
-        self._adding = threading.Lock()
+        self._lock = threading.Lock()
         self._seconds: defaultdict[str, float] = defaultdict(float)
-        self._waits: dict[str, Waits] = {}
+        self._waits: dict[str, QueueWaits] = {}
 
     @contextmanager
     def __call__(self, stage: str) -> Iterator[None]:
-        """Time what happens inside the `with`."""
-        began = time.perf_counter()
+        """Time a `with` block as part of a stage."""
+        start = time.perf_counter()
         try:
             yield
         finally:
-            seconds = time.perf_counter() - began
-            with self._adding:
+            seconds = time.perf_counter() - start
+            with self._lock:
                 self._seconds[stage] += seconds
 
-    def each(self, stage: str, items: Iterable[T]) -> Iterator[T]:
-        """The same items; the time that each takes to come is the stage's."""
+    def time_items(self, stage: str, items: Iterable[T]) -> Iterator[T]:
+        """Yield the same items, and time how long each takes to arrive as part of a stage."""
         iterator = iter(items)
         while True:
             with self(stage):
@@ -56,13 +64,13 @@ class Stopwatch:
                     return
             yield item
 
-    def waits(self, queue: str, starved: float, full: float) -> None:
-        """Note the waiting at a queue, once it has ended."""
-        self._waits[queue] = Waits(starved, full)
+    def add_waits(self, queue: str, starved: float, full: float) -> None:
+        """Record the waiting times of a queue that has ended."""
+        self._waits[queue] = QueueWaits(starved, full)
 
     @property
-    def waited(self) -> Mapping[str, Waits]:
-        """The waiting at each queue."""
+    def waits(self) -> Mapping[str, QueueWaits]:
+        """Waiting times of each queue."""
         return dict(self._waits)
 
     @property

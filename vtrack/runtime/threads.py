@@ -1,8 +1,7 @@
-"""Threads that overlap decoding and writing with what is between: bounded, honest about errors, always joined.
+"""Threads that overlap decoding and writing with the work between them.
 
-`Ahead` runs an iterable in a thread, a few items ahead of its reader. `Behind` runs a function in a thread, a few items
-behind its caller. Both are context managers: leaving one, for whatever reason, ends its thread. An error in a thread is
-raised in the thread that waits for it.
+`ReadAhead` iterates in a thread, a few items ahead of its reader. `WriteBehind` calls a function in a thread, a few items
+behind its caller. Both are context managers that end and join their thread, and raise its errors in the caller's thread.
 """
 
 from __future__ import annotations
@@ -19,19 +18,19 @@ from typing import Generic, Self, TypeVar
 T = TypeVar("T")
 
 _POLL = 0.1
-"""Seconds between two looks at the stop event while waiting."""
+"""Seconds between two checks of the stop event while waiting."""
 
 
-class _Ended(Exception):
-    """Nothing more will come through the channel."""
+class _ChannelEnded(Exception):
+    """The channel has ended."""
 
 
 class _Channel(Generic[T]):
-    """A bounded queue with an end: `finish` lets the reader empty it, `close` ends both sides at once."""
+    """A bounded queue that can be ended: `finish` lets the reader take what is left, `close` drops it."""
 
     def __init__(self, depth: int) -> None:
         self.starved, self.full = 0.0, 0.0
-        """Seconds that the reader waited for items, and the writer for room."""
+        """Seconds that the reader waited for items, and the writer for space."""
         self._items: deque[T] = deque()
         self._depth = depth
         self._changed = threading.Condition()
@@ -39,12 +38,12 @@ class _Channel(Generic[T]):
         self._error: BaseException | None = None
 
     def put(self, item: T) -> bool:
-        """Add an item, waiting for room; False once the channel has ended."""
+        """Add an item, waiting for space; return False if the channel has ended."""
         with self._changed:
             if len(self._items) >= self._depth:
-                began = time.perf_counter()
+                start = time.perf_counter()
                 self._changed.wait_for(lambda: self._finished or len(self._items) < self._depth)
-                self.full += time.perf_counter() - began
+                self.full += time.perf_counter() - start
             if self._finished:
                 return False
             self._items.append(item)
@@ -52,44 +51,55 @@ class _Channel(Generic[T]):
             return True
 
     def get(self, stop: threading.Event | None = None) -> T:
-        """The oldest item. At the end, or once `stop` is set: the error it ended with, or `_Ended`."""
+        """Take the oldest item; at the end, or once `stop` is set, raise the writer's error or `_ChannelEnded`."""
         with self._changed:
-            began = time.perf_counter()
+            start = time.perf_counter()
             while not self._items and not self._finished:
                 if stop is not None and stop.is_set():
-                    raise _Ended
+                    raise _ChannelEnded
                 self._changed.wait(None if stop is None else _POLL)
-                self.starved += time.perf_counter() - began
-                began = time.perf_counter()
+                self.starved += time.perf_counter() - start
+                start = time.perf_counter()
             if self._items:
                 item = self._items.popleft()
                 self._changed.notify_all()
                 return item
             if self._error is not None:
                 raise self._error
-            raise _Ended
+            raise _ChannelEnded
 
     def finish(self, error: BaseException | None = None) -> None:
-        """No more items; the reader gets what is left, then the error."""
+        """End the channel; the reader gets the remaining items, then the error."""
         with self._changed:
             self._finished = True
             self._error = self._error or error
             self._changed.notify_all()
 
     def close(self) -> None:
-        """End now and drop what is left."""
+        """End the channel and drop the remaining items."""
         with self._changed:
             self._items.clear()
         self.finish()
 
     @property
     def error(self) -> BaseException | None:
-        """What the channel ended with."""
+        """The error that the channel ended with."""
         return self._error
 
 
-class Ahead(Generic[T]):
-    """Iterates over `items` in a thread, at most `depth` items ahead of whoever iterates over this."""
+class ReadAhead(Generic[T]):
+    """Iterates over items in a thread, ahead of its reader.
+
+    Args:
+        items: The items; a generator is closed in its own thread.
+        depth: Largest number of items that wait for the reader.
+        stop: Event that ends the iteration early.
+
+    Example:
+        with ReadAhead(source, depth=8) as frames:
+            for frame in frames:
+                process(frame)
+    """
 
     def __init__(self, items: Iterable[T], depth: int, stop: threading.Event | None = None) -> None:
         self._items = items
@@ -99,7 +109,7 @@ class Ahead(Generic[T]):
 
     @property
     def waits(self) -> tuple[float, float]:
-        """Seconds that the reader waited for items, and the thread for room."""
+        """Seconds that the reader waited for items, and the thread for space."""
         return self._channel.starved, self._channel.full
 
     def _work(self) -> None:
@@ -108,12 +118,12 @@ class Ahead(Generic[T]):
             for item in iterator:
                 if not self._channel.put(item):
                     break
-            # A generator is closed by the thread that runs it, not by whoever happens to collect it.
+            # A generator is closed in the thread that runs it, not in the one that collects it as garbage.
             close = getattr(iterator, "close", None)
             if close is not None:
                 close()
             self._channel.finish()
-        except BaseException as error:  # noqa: BLE001  it is raised again, in the reader's thread
+        except BaseException as error:  # noqa: BLE001  raised again in the reader's thread
             self._channel.finish(error)
 
     def __iter__(self) -> Iterator[T]:
@@ -124,7 +134,7 @@ class Ahead(Generic[T]):
             raise StopIteration
         try:
             return self._channel.get(self._stop)
-        except _Ended:
+        except _ChannelEnded:
             raise StopIteration from None
 
     def __enter__(self) -> Self:
@@ -138,10 +148,19 @@ class Ahead(Generic[T]):
         self._thread.join()
 
 
-class Behind(Generic[T]):
-    """Hands items to `consume` in a thread, at most `depth` items waiting.
+class WriteBehind(Generic[T]):
+    """Calls a function on items in a thread, behind its caller.
 
-    Leaving normally waits until all are consumed; leaving by an exception drops the waiting ones.
+    Leaving the context waits until all items are consumed; leaving it by an exception drops those that wait.
+
+    Args:
+        consume: Called with each item, in order.
+        depth: Largest number of items that wait to be consumed.
+
+    Example:
+        with WriteBehind(sink.write, depth=8) as queue:
+            for result in results:
+                queue.put(result)
     """
 
     def __init__(self, consume: Callable[[T], object], depth: int) -> None:
@@ -151,20 +170,20 @@ class Behind(Generic[T]):
 
     @property
     def waits(self) -> tuple[float, float]:
-        """Seconds that the thread waited for items, and the caller for room."""
+        """Seconds that the thread waited for items, and the caller for space."""
         return self._channel.starved, self._channel.full
 
     def _work(self) -> None:
         try:
             while True:
                 self._consume(self._channel.get())
-        except _Ended:
+        except _ChannelEnded:
             pass
-        except BaseException as error:  # noqa: BLE001  it is raised again, in the caller's thread
+        except BaseException as error:  # noqa: BLE001  raised again in the caller's thread
             self._channel.finish(error)
 
     def put(self, item: T) -> None:
-        """Hand over one item; raises the consumer's error once it has failed."""
+        """Add an item, waiting for space; raises the error of `consume` once it has failed."""
         if not self._channel.put(item) and self._channel.error is not None:
             raise self._channel.error
 
@@ -180,28 +199,28 @@ class Behind(Generic[T]):
             self.drop()
 
     def start(self) -> Self:
-        """What entering does, for those who leave elsewhere: by `finish` or `drop`."""
+        """Start the thread; for callers without a `with` block, who end it by `finish` or `drop`."""
         self._thread.start()
         return self
 
     def finish(self) -> None:
-        """Wait until all are consumed; raises the consumer's error."""
+        """Wait until all items are consumed; raises the error of `consume`."""
         self._channel.finish()
         self._thread.join()
         if self._channel.error is not None:
             raise self._channel.error
 
     def drop(self) -> None:
-        """End now, whatever waits; may be called more than once, and after `finish`."""
+        """End the thread and drop waiting items; may be called repeatedly, and after `finish`."""
         self._channel.close()
         self._thread.join()
 
 
 @contextmanager
 def interruptible() -> Iterator[threading.Event]:
-    """An event that the first Ctrl-C sets, so that a run can end in good order; the second interrupts as usual.
+    """Yield an event that the first Ctrl-C sets, so that a run can end cleanly; the second one interrupts as usual.
 
-    Python takes signals in the main thread only; elsewhere the event is never set.
+    Python handles signals in the main thread only; in other threads the event is never set.
     """
     stop = threading.Event()
     if threading.current_thread() is not threading.main_thread():
@@ -209,11 +228,11 @@ def interruptible() -> Iterator[threading.Event]:
         return
     previous = signal.getsignal(signal.SIGINT)
 
-    def on_signal(number: int, frame: FrameType | None) -> None:
+    def set_stop(number: int, frame: FrameType | None) -> None:
         stop.set()
         signal.signal(signal.SIGINT, previous)
 
-    signal.signal(signal.SIGINT, on_signal)
+    signal.signal(signal.SIGINT, set_stop)
     try:
         yield stop
     finally:

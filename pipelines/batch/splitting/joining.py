@@ -30,7 +30,7 @@ from vtrack.pipelines.sources.decoder import Decoder
 from vtrack.pipelines.tracking.follower import TrackedFrame
 from vtrack.pipelines.tracking.track import TRACK_TIMEOUT
 from vtrack.runtime.stopwatch import Stopwatch
-from vtrack.runtime.threads import Ahead
+from vtrack.runtime.threads import ReadAhead
 from vtrack.types import FrameResult
 
 TOLERANCE = 0.01
@@ -176,7 +176,7 @@ class PieceReplay:
                 yield recording.frame(i), dict(sorted(sightings.items()))
 
     def _frames_with_pixels(self, source: Source, stop: threading.Event | None) -> Iterator[TrackedFrame]:
-        with Ahead(source, queue_size(source), stop) as frames:
+        with ReadAhead(source, queue_size(source), stop) as frames:
             for frame, (recorded, sightings) in zip(frames, self._recorded_frames(), strict=True):
                 if frame.pts != recorded.pts:
                     raise SourceError(f"{source.info.name}: its frames differ from those of its pieces")

@@ -133,7 +133,7 @@ class TrackingWork:
         from vtrack.pipelines.pipeline import queue_size
         from vtrack.pipelines.sources.open import open_source
         from vtrack.pipelines.sources.scene_cuts import mark_cuts
-        from vtrack.runtime.threads import Ahead
+        from vtrack.runtime.threads import ReadAhead
 
         path, wanted = Path(piece.video.source), self.recipe.input
         start = wanted.start if piece.lead is None else aligned_start(path, wanted, piece.lead)
@@ -141,7 +141,10 @@ class TrackingWork:
         recorder = PieceRecorder(len(pipeline.settings.model_query))
         with open_source(path, **vars(replace(wanted, start=start, stop=stop))) as source:
             expected = source.expected
-            with Ahead(mark_cuts(source), queue_size(source)) as frames, closing(pipeline.follow(frames)) as followed:
+            with (
+                ReadAhead(mark_cuts(source), queue_size(source)) as frames,
+                closing(pipeline.follow(frames)) as followed,
+            ):
                 for count, (frame, sightings) in enumerate(followed, start=1):
                     recorder.add(frame, sightings)
                     report(count, expected)

@@ -127,7 +127,7 @@ def test_a_fifo_is_no_video(tree: Path) -> None:
 def test_nothing_found(tree: Path, tmp_path: Path) -> None:
     with pytest.raises(SourceError, match=r"no videos in .* \(looked for \*\.xyz\)"):
         found([tree], tree / "out", include=("*.xyz",))
-    with pytest.raises(SourceError, match="no such file or folder, and no pattern"):
+    with pytest.raises(SourceError, match="no such file or folder, and not a pattern"):
         found([tmp_path / "nowhere"], tmp_path / "out")
     with pytest.raises(SourceError, match="cannot read ftp://"):
         found(["ftp://host/a.mp4"], tmp_path / "out")

@@ -11,7 +11,7 @@ import numpy as np
 
 from vtrack.models.card import Card
 from vtrack.models.decoding.interpolation import TaughtPositions, plan_query
-from vtrack.runtime.cores import cores, skills
+from vtrack.runtime.cores import cores, cpu_flags
 from vtrack.text import embed
 from vtrack.types import FloatArray, ImageArray, Prediction, Query
 
@@ -21,7 +21,7 @@ INT8 = ".int8.onnx"
 
 def int8_is_faster() -> bool:
     """Whether this CPU multiplies bytes faster than floats, and exactly: those with VNNI do."""
-    return bool(skills() & {"avx512_vnni", "avx_vnni"})
+    return bool(cpu_flags() & {"avx512_vnni", "avx_vnni"})
 
 
 def graph_paths(card: Path) -> dict[str, Path]:

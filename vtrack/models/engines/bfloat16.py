@@ -23,7 +23,7 @@ from vtrack.models.card import Card
 from vtrack.models.decoding.interpolation import plan_query
 from vtrack.models.engines.base import GraphEngine, encode_query
 from vtrack.models.engines.openvino import core, error_message, fold_constants, load_openvino, read_graph, split_graph
-from vtrack.runtime.cores import skills
+from vtrack.runtime.cores import cpu_flags
 from vtrack.types import FloatArray, ImageArray, Query
 
 log = logging.getLogger(__name__)
@@ -40,7 +40,7 @@ _CACHED_QUERIES = 32
 
 def has_amx() -> bool:
     """Whether this CPU multiplies tiles of bfloat16. Other CPUs with bfloat16 are no faster with it."""
-    return "amx_bf16" in skills()
+    return "amx_bf16" in cpu_flags()
 
 
 def bf16_is_faster() -> bool:
