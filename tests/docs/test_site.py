@@ -35,4 +35,8 @@ def test_site(tmp_path: Path) -> None:
         if re.search(r"(?:@import|url\()\s*[\"']?https?:", css.read_text(encoding="utf-8"))
     ]
     assert not styles, styles
-    assert "vtrack.track" in (tmp_path / "reference" / "api.html").read_text(encoding="utf-8")
+    reference = re.sub(r"<[^>]*>", "", (tmp_path / "reference" / "api.html").read_text(encoding="utf-8"))
+    assert "vtrack.track" in reference
+    assert re.search(r"""detect_every: float = 0\.3,""", reference), (
+        "defaults from the settings are shown by their values"
+    )
