@@ -46,11 +46,6 @@ LAZY_UNEXPLAINED = {
 }
 """Files with imports inside functions and no comment that says why."""
 
-SAME_NAMES = {
-    "Recorder",
-}
-"""Names of more than one public class."""
-
 
 def module_name(path: Path) -> str:
     """What a file of the repository is imported as."""
@@ -181,7 +176,7 @@ def test_a_class_name_means_one_thing() -> None:
         if isinstance(node, ast.ClassDef) and not node.name.startswith("_")
     )
     twice = {name for name, times in count.items() if times > 1}
-    assert not twice - SAME_NAMES
+    assert not twice
 
 
 def extras() -> set[str]:

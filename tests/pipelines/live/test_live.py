@@ -392,6 +392,6 @@ def test_the_command_writes_its_results(tmp_path: Path, capsys: pytest.CaptureFi
     assert main(["webcam", *options, *outputs]) == FAILED  # nothing is overwritten unasked
     assert "add --overwrite" in capsys.readouterr().err
     assert main(["webcam", *options, "--smooth", "rts"]) == USAGE
-    assert "use kalman" in capsys.readouterr().err
+    assert "choose from kalman" in capsys.readouterr().err
     assert main(["webcam", *options, "--to", "127.0.0.1:9"]) == USAGE
     assert "add --emit" in capsys.readouterr().err

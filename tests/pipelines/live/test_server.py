@@ -203,7 +203,7 @@ def test_controls_are_applied_and_sent_to_all_viewers(address: str, tmp_path: Pa
                 ({"do": "smooth", "strength": 7}, "strength"),
                 ({"do": "show", "parts": ["hats"], "density": 1}, "choose from jaw"),
                 ({"do": "show", "parts": ["jaw"], "density": 1000}, "density must be"),
-                ({"do": "draw", "kinds": "hats"}, "cannot draw hats"),
+                ({"do": "draw", "kinds": "hats"}, "no kind of drawing 'hats'"),
                 ({"do": "dance"}, "unknown action"),
                 (["no"], "invalid message"),
                 ({"do": "shown", "frame": "x"}, "invalid message"),
