@@ -136,7 +136,7 @@ def _load_mat(file: Path) -> dict[str, Any]:
 
     try:
         content: dict[str, Any] = loadmat(file)
-    except (OSError, ValueError, NotImplementedError, TypeError, MatReadError) as error:
+    except (OSError, ValueError, IndexError, NotImplementedError, TypeError, MatReadError) as error:
         raise DataError(f"{file}: not a readable MATLAB file: {error}") from error
     return content
 
