@@ -17,7 +17,7 @@ from vtrack.anchors import ANCHORS
 from vtrack.detectors.registry import NAMES as DETECTOR_NAMES
 from vtrack.detectors.registry import check_detector
 from vtrack.errors import UsageError
-from vtrack.models import ENGINES
+from vtrack.models.engines.registry import NAMES as ENGINES
 from vtrack.options import Checked, flag_of, nearest_of, option, seconds, words
 from vtrack.parts import GROUPS, PARTS, nearest
 from vtrack.pipelines.measures.points import MEASURE_QUERY

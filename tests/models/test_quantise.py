@@ -15,8 +15,9 @@ from vtrack.imaging.warp import warp
 from vtrack.layouts import load_layout
 from vtrack.models import load_model
 from vtrack.models.card import WEIGHTS
-from vtrack.models.engines.base import INT8, int8_is_faster
+from vtrack.models.engines.base import int8_is_faster
 from vtrack.models.engines.onnx import OnnxEngine
+from vtrack.models.engines.registry import INT8
 from vtrack.models.export.quantise import quantise
 from vtrack.pipelines.sources.open import open_source
 

@@ -334,7 +334,7 @@ def test_knobs_from_words() -> None:
         ("keyposs", {"sigma": "0"}, "sigma must be positive"),
         ("gcn", {"hidden": "64,16"}, "hidden must end in 2"),
         ("gcn", {"connectivity": "none"}, "connectivity must be one of learned, shared, parts"),
-        ("rht", {"references": "0"}, "at least 1 reference"),
+        ("rht", {"references": "0"}, "references and coarse_reference must be at least 1"),
         ("rht", {"input_size": "100"}, "multiple of 16"),
         ("rht", {"reference": "best"}, "reference must be one of sift, worst"),
     ],

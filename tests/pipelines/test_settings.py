@@ -61,7 +61,7 @@ def test_every_setting_says_what_it_is_for() -> None:
         ({"detect_every": float("nan")}, "detect_every must be 0 to 1 seconds"),
         ({"strength": 2}, "strength must be 0 to 1, got 2"),
         ({"strengths": {"eys": 0.2}}, "no part is called 'eys'; did you mean eyes"),
-        ({"strengths": {"eyes": 2}}, "eyes must lie in 0"),
+        ({"strengths": {"eyes": 2}}, "strengths.eyes must be 0 to 1, got 2"),
         ({"strengths": 0.5}, "strengths must be numbers by name"),
         ({"small_faces": "yes"}, "small_faces must be true or false"),
         ({"parts": "eyez"}, "did you mean eyes"),

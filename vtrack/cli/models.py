@@ -60,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _row(card: Card, path: Path) -> dict[str, Any]:
     """What the list says of a model."""
-    from vtrack.models.engines.base import INT8
+    from vtrack.models.engines.registry import INT8
 
     files = {"floats": path.with_suffix(".safetensors"), "int8": path.with_suffix(INT8)}
     return {

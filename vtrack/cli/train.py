@@ -8,6 +8,8 @@ from typing import Any
 
 from vtrack.cli.options import refuse
 from vtrack.errors import UsageError
+from vtrack.models.systems.registry import SYSTEMS, make_config
+from vtrack.options import words
 
 EXAMPLE = """example:
   vtrack train --data w68:data/w68.zip --data scut86:data/scut86.zip --share w68=2 --out runs/mine --steps 20000
@@ -63,8 +65,8 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "learned from beside the labels")  # fmt: skip
     parser.add_argument("--teacher-share", type=float, default=0.5, metavar="X", help="how much of what is learned is the "
         "teacher's (default: 0.5)")  # fmt: skip
-    parser.add_argument("--model", default="udfld", metavar="SYSTEM", help="udfld (any points of any layout), or "
-        "one of a layout: gcn, rht, keyposs, gv, heatmap, regression; by default as large as in their papers")  # fmt: skip
+    parser.add_argument("--model", default="udfld", metavar="SYSTEM", help=f"{words(list(SYSTEMS))}: udfld "
+        "gives any points of any layout, the others those of one; by default as large as in their papers")  # fmt: skip
     parser.add_argument("--backbone", help="image encoder (default: the system's)")
     parser.add_argument("--size", type=int, help="side of the crops, or of the detector's scenes "
         "(default: the system's; 320)")  # fmt: skip
@@ -138,7 +140,6 @@ def _detector(args: argparse.Namespace) -> Path:
 
 def _landmarks(args: argparse.Namespace) -> Path:
     """A landmark model; its checkpoint."""
-    from vtrack.models.systems.registry import make_config
     from vtrack.training.landmarks.augment import make_augmentation
     from vtrack.training.landmarks.loop import train
     from vtrack.training.landmarks.recipe import TrainingRecipe

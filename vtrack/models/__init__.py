@@ -8,16 +8,17 @@ import sys
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 from vtrack.errors import ModelError, UsageError
 from vtrack.models.card import WEIGHTS, Card, read_card, shipped
+from vtrack.models.engines import registry as engines
+from vtrack.options import nearest_of
 from vtrack.types import LandmarkModel
 
 log = logging.getLogger(__name__)
 
-ENGINES = ("auto", "torch", "onnx", "int8", "bf16")
-
-__all__ = ["ENGINES", "Card", "card_path", "load_model", "pick_device", "shipped"]
+__all__ = ["Card", "card_path", "load_model", "pick_device", "shipped"]
 
 
 def pick_device(device: str = "auto") -> str:
@@ -84,8 +85,9 @@ def load_model(
     Args:
         name: Name of a shipped model, or path of the card of your own (`.json`, with the weights beside it).
         device: `auto` (a GPU if there is one), `cpu`, `cuda`, `cuda:1`, `mps`.
-        engine: One of `ENGINES`. `auto` takes torch on a GPU. On a CPU it takes `bf16` if the CPU has AMX and OpenVINO is
-            installed, else `int8` if the CPU has VNNI and the model an 8-bit graph, else `onnx`.
+        engine: `auto`, or one of `vtrack.models.engines.registry.ENGINES`. `auto` takes torch on a GPU. On a CPU it takes
+            `bf16` if the CPU has AMX and OpenVINO is installed, else `int8` if the CPU has VNNI and the model an 8-bit
+            graph, else `onnx`.
         settings: Options of the model's system to change, such as its decoder; the engine is then torch.
         shared: True if other threads or processes use the same cores: each call then takes one thread.
 
@@ -105,8 +107,8 @@ def load_model(
         >>> model.predict(crops, vtrack.parse_query("eyes"))
         Prediction(2 crops, 16 points)
     """
-    if engine not in ENGINES:
-        raise UsageError(f"there is no engine {engine!r}; choose from {', '.join(ENGINES)}")
+    if engine not in engines.NAMES:
+        raise UsageError(f"there is no engine {engine!r}; {nearest_of(engine, engines.NAMES)}")
     path = card_path(name)
     card = read_card(path)
     if settings:
@@ -116,29 +118,31 @@ def load_model(
             raise UsageError(f"{', '.join(settings)} cannot be changed in the graph of {name}; use --engine torch")
         config = make_config(card.system, {**card.config, **settings})
         engine, card = "torch", replace(card, config=asdict(config))
-    # Engines are imported here, so that listing models and reading cards needs none of their libraries.
-    from vtrack.models.engines.base import graph_paths, int8_is_faster
-    from vtrack.models.engines.bfloat16 import Bfloat16Engine, bf16_is_faster, has_amx
-    from vtrack.models.engines.onnx import OnnxEngine
-    from vtrack.models.engines.torch import TorchEngine
-
-    graphs = graph_paths(path)
     device = pick_device(device)
     if engine == "auto":
-        pays = {"bf16": bf16_is_faster, "int8": int8_is_faster, "onnx": lambda: True}
-        fitting = (kind for kind, graph in graphs.items() if graph.exists() and pays[kind]())
-        engine = next(fitting, "torch") if device == "cpu" else "torch"
-    if engine == "torch":
+        engine = _fastest(path) if device == "cpu" else "torch"
+    entry = engines.ENGINES[engine]
+    if not entry.graph:
         from vtrack.models.networks import load_network  # imports torch
 
-        return TorchEngine(card, load_network(card, path.with_suffix(".safetensors")), device)
+        return _made(entry, card, load_network(card, path.with_suffix(".safetensors")), device)
     if device != "cpu":
         raise UsageError(f"the {engine} engine runs on the CPU, not on {device}; use --engine torch")
-    if engine == "int8" and not int8_is_faster():
-        log.warning(
-            "this CPU has no VNNI and sums products of bytes in too few bits; points of the int8 engine are less exact on it"
-        )
-    if engine == "bf16" and not has_amx():
-        log.warning("this CPU has no AMX, without which the bf16 engine is slower than onnx")
-    kind = Bfloat16Engine if engine == "bf16" else OnnxEngine
-    return kind(card, graphs[engine], shared=shared)
+    if entry.fits and not engines.load(entry.fits)():
+        log.warning("%s", entry.misfit)
+    return _made(entry, card, path.with_suffix(entry.graph), shared=shared)
+
+
+def _fastest(card: Path) -> str:
+    """The fastest engine on this CPU that has its graph beside the card."""
+    return next(
+        name
+        for name, entry in engines.ENGINES.items()
+        if not entry.graph
+        or (card.with_suffix(entry.graph).exists() and (not entry.is_faster or engines.load(entry.is_faster)()))
+    )
+
+
+def _made(entry: engines.EngineEntry, *given: Any, **options: Any) -> LandmarkModel:
+    model: LandmarkModel = engines.load(entry.home)(*given, **options)
+    return model

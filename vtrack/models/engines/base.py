@@ -11,12 +11,10 @@ import numpy as np
 
 from vtrack.models.card import Card
 from vtrack.models.decoding.interpolation import TaughtPositions, plan_query
+from vtrack.models.engines.registry import ENGINES
 from vtrack.runtime.cores import cores, cpu_flags
 from vtrack.text import embed
 from vtrack.types import FloatArray, ImageArray, Prediction, Query
-
-INT8 = ".int8.onnx"
-"""File ending of a graph's 8-bit version (see `vtrack.models.export.quantise`)."""
 
 
 def int8_is_faster() -> bool:
@@ -30,8 +28,7 @@ def graph_paths(card: Path) -> dict[str, Path]:
     Args:
         card: Path of the model's card.
     """
-    graph = card.with_suffix(".onnx")
-    return {"bf16": graph, "int8": card.with_suffix(INT8), "onnx": graph}
+    return {name: card.with_suffix(entry.graph) for name, entry in ENGINES.items() if entry.graph}
 
 
 @lru_cache(maxsize=32)

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from vtrack.errors import ModelError
 from vtrack.models.card import Card
-from vtrack.models.engines.base import INT8, GraphEngine, encode_query
+from vtrack.models.engines.base import GraphEngine, encode_query
+from vtrack.models.engines.registry import INT8
 from vtrack.runtime.onnxruntime import load_onnxruntime
 from vtrack.types import FloatArray, ImageArray, Query
 

@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 
 from vtrack.errors import MissingExtraError, ModelError
-from vtrack.models.engines.base import INT8, encode_query
+from vtrack.models.engines.base import encode_query
+from vtrack.models.engines.registry import INT8
 from vtrack.models.export.onnx_tools import to_half_precision
 from vtrack.runtime.onnxruntime import load_onnxruntime
 from vtrack.types import ImageArray, Query

@@ -2,31 +2,53 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping
-from dataclasses import fields
-from typing import Any, get_args, get_origin, get_type_hints
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, get_args, get_origin, get_type_hints
 
 from vtrack.errors import UsageError
-from vtrack.models.systems.base import System
-from vtrack.models.systems.gcn import Gcn, GcnConfig
-from vtrack.models.systems.gv import Gv, GvConfig
-from vtrack.models.systems.heatmap import Heatmap, HeatmapConfig
-from vtrack.models.systems.keyposs import Keyposs, KeypossConfig
-from vtrack.models.systems.regression import Regression, RegressionConfig
-from vtrack.models.systems.rht import Rht, RhtConfig
-from vtrack.models.systems.udfld import Udfld, UdfldConfig
+from vtrack.options import nearest_of
 from vtrack.parts import nearest
 
-SYSTEMS: dict[str, tuple[type[Any], type[System]]] = {
-    "udfld": (UdfldConfig, Udfld),
-    "gcn": (GcnConfig, Gcn),
-    "rht": (RhtConfig, Rht),
-    "keyposs": (KeypossConfig, Keyposs),
-    "gv": (GvConfig, Gv),
-    "heatmap": (HeatmapConfig, Heatmap),
-    "regression": (RegressionConfig, Regression),
+if TYPE_CHECKING:
+    from vtrack.models.systems.base import System
+
+
+@dataclass(frozen=True, slots=True)
+class SystemEntry:
+    """A landmark system, imported when it is asked for."""
+
+    home: str
+    """`module:Class` of its network; its config is `ClassConfig` beside it."""
+    help: str
+
+    @property
+    def network(self) -> type[System]:
+        """Class of its network."""
+        return self._at("")
+
+    @property
+    def config(self) -> type[Any]:
+        """Class of its config."""
+        return self._at("Config")
+
+    def _at(self, ending: str) -> type[Any]:
+        module, _, name = self.home.partition(":")
+        kind: type[Any] = getattr(importlib.import_module(f"vtrack.models.systems.{module}"), name + ending)
+        return kind
+
+
+SYSTEMS: dict[str, SystemEntry] = {
+    "udfld": SystemEntry("udfld:Udfld", "any points of any layout"),
+    "gcn": SystemEntry("gcn:Gcn", "points of a layout by a graph network"),
+    "rht": SystemEntry("rht:Rht", "points of a layout by a reference face"),
+    "keyposs": SystemEntry("keyposs:Keyposs", "points of a layout by distances"),
+    "gv": SystemEntry("gv:Gv", "points of a layout by vectors"),
+    "heatmap": SystemEntry("heatmap:Heatmap", "points of a layout by heatmaps, a baseline"),
+    "regression": SystemEntry("regression:Regression", "points of a layout by regression, a baseline"),
 }
-"""Config and network class of each system: those of the papers, and two simple ones as baselines."""
+"""The systems of the papers, and two simple ones as baselines."""
 
 
 def make_config(system: str, settings: Mapping[str, Any]) -> Any:
@@ -41,8 +63,8 @@ def make_config(system: str, settings: Mapping[str, Any]) -> Any:
         ModelError: A value does not fit the system.
     """
     if system not in SYSTEMS:
-        raise UsageError(f"there is no system called {system!r}; choose from {', '.join(SYSTEMS)}")
-    kind = SYSTEMS[system][0]
+        raise UsageError(f"there is no system called {system!r}; {nearest_of(system, SYSTEMS)}")
+    kind = SYSTEMS[system].config
     hints = get_type_hints(kind)
     known = [field.name for field in fields(kind)]
     for name in settings:
@@ -54,12 +76,12 @@ def make_config(system: str, settings: Mapping[str, Any]) -> Any:
 
 def build_system(system: str, config: Any) -> System:
     """A new network with random weights."""
-    return SYSTEMS[system][1](config)
+    return SYSTEMS[system].network(config)
 
 
 def system_of(config: Any) -> str:
     """The name of the system that a config belongs to."""
-    return next(name for name, (kind, _) in SYSTEMS.items() if type(config) is kind)
+    return next(name for name, entry in SYSTEMS.items() if type(config) is entry.config)
 
 
 def _value(name: str, value: Any, hint: Any) -> Any:

@@ -343,7 +343,7 @@ def _batch(recipe: TrainingRecipe, stores: Sequence[FaceStore], step: int, rank:
     if rank:
         rng = np.random.default_rng((recipe.seed, step, rank))
     model = recipe.model
-    most = recipe.most_points if SYSTEMS[system_of(model)][1].any_points else None
+    most = recipe.most_points if SYSTEMS[system_of(model)].network.any_points else None
     return draw_batch(
         store,
         model.input_size,

@@ -14,8 +14,8 @@ from vtrack.data.store import FaceStore, plain_batches, plain_faces
 from vtrack.errors import ModelError
 from vtrack.layouts.middles import SUFFIX
 from vtrack.models.card import Card
-from vtrack.models.engines.base import INT8
 from vtrack.models.engines.onnx import OnnxEngine
+from vtrack.models.engines.registry import INT8
 from vtrack.models.engines.torch import TorchEngine
 from vtrack.models.export.onnx import export_onnx
 from vtrack.models.export.quantise import quantise
