@@ -82,9 +82,9 @@ def test_starts_on_the_rim_beyond_it_or_without_label_cost_nothing() -> None:
 
 def test_augmentation_comes_from_words() -> None:
     assert make_augmentation({"shift": "0.1", "flip": "0"}) == replace(Augmentation(), shift=0.1, flip=False)
-    with pytest.raises(UsageError, match=r"there are angle=18, scale=0\.12, shift=0\.06, flip=1, picture=0\.4"):
+    with pytest.raises(UsageError, match=r"choose from angle=18, scale=0\.12, shift=0\.06, flip=1, picture=0\.4"):
         make_augmentation({"shfit": "0.1"})
-    with pytest.raises(UsageError, match="small positive"):
+    with pytest.raises(UsageError, match="at least 0 and below"):
         make_augmentation({"scale": "-1"})
 
 
@@ -244,11 +244,14 @@ def test_a_teacher_moves_labels_towards_what_it_says(faces_dir: Path, tmp_path: 
     wrong = replace(store, points=labels)
     whole, half = (with_teacher(wrong, "fast", share).points for share in (1.0, 0.5))
     assert np.isnan(whole[0, 3]).all() and np.isnan(whole).sum() == 2
-    assert np.linalg.norm(whole - store.points, axis=-1)[1:].mean() < 0.01  # wrong by 0.04 before
+    assert np.linalg.norm(whole - store.points, axis=-1)[1:].mean() < 0.015  # wrong by 0.04 before
     assert np.allclose(half, (whole + labels) / 2, equal_nan=True, atol=1e-6)
     recipe = TrainingRecipe((f"frl189:{faces_dir}/frl189.zip",), model=TINY, steps=2, batch=4, teacher="fast")
     assert train(recipe, tmp_path / "run").exists()
-    for faulty, message in (({"teacher": "none"}, "there is no model 'none'"), ({"teacher_share": 0.0}, "lie in 0..1")):
+    for faulty, message in (
+        ({"teacher": "none"}, "there is no model 'none'"),
+        ({"teacher_share": 0.0}, "must be above 0"),
+    ):
         with pytest.raises((UsageError, ModelError), match=message):
             train(replace(recipe, **faulty), tmp_path / "wrong")
 
@@ -317,7 +320,7 @@ def test_only_some_weights_may_learn(faces_dir: Path, tmp_path: Path) -> None:
     for wrong in ("sigma_heat", ""):
         with pytest.raises(UsageError, match=f"no weights of udfld begin with '{wrong}'; it has backbone"):
             train(replace(shorter, only=(wrong,)), tmp_path / "wrong")
-    with pytest.raises(UsageError, match="--start from"):
+    with pytest.raises(UsageError, match="--only needs --start"):
         train(replace(shorter, start=""), tmp_path / "wrong")
 
 
@@ -366,5 +369,5 @@ def test_nothing_to_train_on(tmp_path: Path) -> None:
         train(TrainingRecipe(data=()), tmp_path)
     with pytest.raises(UsageError, match="at least 1 step"):
         train(TrainingRecipe(data=("w68:x.zip",), steps=0), tmp_path)
-    with pytest.raises(UsageError, match="at least 1 point of a face"):
+    with pytest.raises(UsageError, match="--points must be at least 1"):
         train(TrainingRecipe(data=("w68:x.zip",), most_points=0), tmp_path)
