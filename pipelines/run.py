@@ -9,6 +9,7 @@ from typing import Any
 
 from vtrack.errors import UsageError
 from vtrack.pipelines.outputs.base import check_outputs, write_sidecar
+from vtrack.pipelines.outputs.files import remove_stale
 from vtrack.pipelines.outputs.open import make_sinks
 from vtrack.pipelines.outputs.paths import default_output, make_folder
 from vtrack.pipelines.pipeline import Pipeline, Summary, send
@@ -170,7 +171,9 @@ def record(
     Returns what was done, and the pipeline that did it.
     """
     check_outputs(list(paths.values()), source=source.info.path or None, overwrite=overwrite)
-    sinks = make_sinks(paths, look, settings.query, source, max_faces=settings.max_faces)
+    for folder in {path.parent for path in paths.values()}:
+        remove_stale(folder)
+    sinks = make_sinks(paths, look, settings.query, source, max_faces=settings.max_faces, overwrite=overwrite)
     pipeline = Pipeline(settings)
     with interruptible() as stop:
         summary = send(pipeline, source, sinks, stop=stop, progress=progress, pixels="video" in paths)

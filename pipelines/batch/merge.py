@@ -11,7 +11,8 @@ from pathlib import Path
 from vtrack.errors import MissingExtraError, SinkError, UsageError
 from vtrack.pipelines.batch.files import Video
 from vtrack.pipelines.batch.state import Recipe
-from vtrack.pipelines.outputs.base import PartFile, sidecar_path, write_sidecar
+from vtrack.pipelines.outputs.base import sidecar_path, write_sidecar
+from vtrack.pipelines.outputs.files import PartFile
 from vtrack.pipelines.registry import CSV_FORMATS, OUTPUTS
 
 COLUMN = "video"
@@ -62,7 +63,7 @@ def merge_tables(path: Path, videos: Sequence[Video], recipe: Recipe, *, overwri
     file, complete = PartFile(path), False
     try:
         with file.guarded():
-            (_merge_csv if kind == "csv" else _merge_parquet)(file.part, tables)
+            (_merge_csv if kind == "csv" else _merge_parquet)(file.create(), tables)
         complete = True
     finally:
         file.settle(complete)

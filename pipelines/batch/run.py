@@ -23,6 +23,7 @@ from vtrack.pipelines.batch.workers.dispatch import Event, Finished, Started, Wo
 from vtrack.pipelines.batch.workers.model_server import Address, ModelServer
 from vtrack.pipelines.batch.workers.pool import ProcessPool
 from vtrack.pipelines.batch.workers.worker import TrackingWork
+from vtrack.pipelines.outputs.files import remove_stale
 from vtrack.runtime.cores import machine_cores
 
 DEFAULT_TIMEOUT = 300.0
@@ -105,10 +106,12 @@ class BatchRun:
             self.outcomes = dict.fromkeys(self.videos, VideoOutcome("waiting"))
             remaining = self._remaining(state, store.fetch_all(f"{OUTPUT_MARK}.meta.json") if store else None)
             on_event(remaining)
+            remove_stale(self.out, recursive=True)
             try:
                 if remaining:
                     self._do(remaining, state, lock, stop or threading.Event(), on_event)
             finally:
+                remove_stale(self.out, recursive=True)
                 summary = write_summary(self.out, self.outcomes)
                 if store:
                     store.put(summary)

@@ -144,8 +144,6 @@ class BatchState:
                     video.outputs.with_name(name).unlink(missing_ok=True)
                     if self._store:
                         self._store.remove(video.outputs.with_name(name))
-        for suffix in (*SUFFIXES.values(), ".meta.json"):
-            video.outputs.with_name(f".{video.outputs.name}{suffix}.part").unlink(missing_ok=True)
 
     def end(self, video: Video, source: Mapping[str, Any], outcome: VideoOutcome) -> None:
         """Record the outcome of a video."""

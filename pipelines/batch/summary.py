@@ -10,7 +10,7 @@ from pathlib import Path
 
 from vtrack.pipelines.batch.files import Video
 from vtrack.pipelines.batch.state import VideoOutcome
-from vtrack.pipelines.outputs.base import PartFile
+from vtrack.pipelines.outputs.files import PartFile
 
 NAME = "summary.csv"
 
@@ -20,7 +20,7 @@ def write_summary(folder: Path, outcomes: Mapping[Video, VideoOutcome]) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     file, complete = PartFile(folder / NAME), False
     try:
-        with file.guarded(), file.part.open("w", encoding="utf-8", newline="") as stream:
+        with file.guarded(), file.create().open("w", encoding="utf-8", newline="") as stream:
             writer = csv.writer(stream, lineterminator="\n")
             writer.writerow(["file", *(field.name for field in fields(VideoOutcome))])
             writer.writerows([video.name, *asdict(outcome).values()] for video, outcome in outcomes.items())

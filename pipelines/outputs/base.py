@@ -1,22 +1,22 @@
 """The sink protocol, files that appear only when they are complete, and checks of outputs before the first frame.
 
-A sink is a context manager with `write(result)`. It writes to a hidden file beside its output, `.<name>.part`, and renames
-it at the end. An error removes the hidden file; Ctrl-C does not: the rows and frames written until then are kept.
+A sink is a context manager with `write(result)`. It writes to a hidden file beside its output and renames it at the end
+(see `files`). An error removes the hidden file; Ctrl-C does not: the rows and frames written until then are kept.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
 
 from vtrack._version import __version__
 from vtrack.errors import SinkError, UsageError
+from vtrack.pipelines.outputs.files import PartFile
 from vtrack.types import FrameResult
 
 ExceptionType = type[BaseException] | None
@@ -38,42 +38,6 @@ class Sink(AbstractContextManager["Sink"], Protocol):
             SinkError: The output cannot be written.
         """
         ...
-
-
-class PartFile:
-    """A file that is written under a temporary name and renamed when it is complete.
-
-    Args:
-        path: Final path of the file; `part` is the temporary one.
-    """
-
-    def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
-        self.part = self.path.with_name(f".{self.path.name}.part")
-        self.failures: tuple[type[Exception], ...] = (OSError,)
-        """Errors that opening and writing may raise."""
-
-    @contextmanager
-    def guarded(self) -> Iterator[None]:
-        """Turn errors of opening or writing (disk full, folder gone) into a `SinkError` that names the output."""
-        try:
-            yield
-        except SinkError:
-            raise
-        except self.failures as error:
-            reason = getattr(error, "strerror", None) or error
-            raise SinkError(f"cannot write {self.path}: {reason}") from error
-
-    def settle(self, keep: bool) -> None:
-        """Sync the file to disk and rename it if `keep`, otherwise remove it."""
-        try:
-            if keep and self.part.exists():
-                with self.guarded():
-                    with self.part.open("rb+") as file:
-                        os.fsync(file.fileno())
-                    self.part.replace(self.path)
-        finally:
-            self.part.unlink(missing_ok=True)
 
 
 class FileSink(Sink):
@@ -115,7 +79,7 @@ class FileSink(Sink):
             self.file.settle(complete)
 
     def _open(self) -> None:
-        """Create `self.file.part`, unless that needs the first result."""
+        """Create the file with `self.file.create()`, unless that needs the first result."""
 
     def _write(self, result: FrameResult) -> None:
         """Add the result of one frame."""
@@ -201,7 +165,7 @@ def write_sidecar(
     file, written = PartFile(sidecar_path(output)), False
     try:
         with file.guarded():
-            file.part.write_text(text, encoding="utf-8")
+            file.create().write_text(text, encoding="utf-8")
         written = True
     finally:
         file.settle(written)

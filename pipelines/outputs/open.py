@@ -19,6 +19,7 @@ def make_sinks(
     source: Source,
     *,
     max_faces: int | None = None,
+    overwrite: bool = True,
 ) -> list[Sink]:
     """Make the sinks of a run.
 
@@ -28,11 +29,14 @@ def make_sinks(
         query: The points of the faces.
         source: The opened source.
         max_faces: Number of faces that a table with a fixed number of columns has room for.
+        overwrite: Whether a file that another run writes meanwhile is replaced; otherwise finishing fails.
     """
     options = {name: getattr(settings, name) for name in ("format", "columns", "draw", "codec", "crf", "preset")}
     options |= {"max_faces": max_faces, "source": source}
     sinks = []
     for name, path in outputs.items():
         entry = OUTPUTS[name]
-        sinks.append(entry.load()(path, query, **{option: options[option] for option in entry.takes}))
+        sink = entry.load()(path, query, **{option: options[option] for option in entry.takes})
+        sink.file.overwrite = overwrite
+        sinks.append(sink)
     return sinks

@@ -107,7 +107,7 @@ class VideoSink(FileSink):
         options = {"movflags": "+faststart", "movie_timescale": str(max(self._time_base.denominator, 1000))}
         if self._container == "matroska":
             options = {}
-        part = str(self.file.part.absolute())  # absolute, so that FFmpeg reads no name as an address
+        part = str(self.file.create().absolute())  # absolute, so that FFmpeg reads no name as an address
         self._output = av.open(part, "w", format=self._container, container_options=options)
         stream = self._output.add_stream(self._codec.encoder, rate=self._rate or 30)
         stream.width, stream.height, stream.pix_fmt = self._width, self._height, "yuv420p"

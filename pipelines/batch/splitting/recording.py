@@ -18,7 +18,7 @@ from typing import Any, Self
 import numpy as np
 
 from vtrack.errors import SourceError
-from vtrack.pipelines.outputs.base import PartFile
+from vtrack.pipelines.outputs.files import PartFile
 from vtrack.pipelines.tracking.landmarks import Sighting
 from vtrack.types import Array, BoolArray, FloatArray, Frame, in_seconds
 
@@ -98,7 +98,7 @@ class PieceRecording:
         arrays = {name: getattr(self, name) for name in _NAMES}
         file, complete = PartFile(path), False
         try:
-            with file.guarded(), file.part.open("wb") as stream:
+            with file.guarded(), file.create().open("wb") as stream:
                 np.savez(stream, facts=np.array(json.dumps(facts)), frame=np.array(json.dumps(frame)), **arrays)
             complete = True
         finally:

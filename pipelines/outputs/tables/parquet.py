@@ -56,7 +56,7 @@ class ParquetTable(FileSink):
 
     def _open(self) -> None:
         # A Python file: its error messages are shorter than Arrow's.
-        self._stream = self.file.part.open("wb")
+        self._stream = self.file.create().open("wb")
         self._writer = self._parquet.ParquetWriter(self._stream, self._schema, compression="zstd")
 
     def _write(self, result: FrameResult) -> None:

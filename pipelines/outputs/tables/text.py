@@ -19,7 +19,7 @@ class TextSink(FileSink):
     _stream: TextIO | None = None
 
     def _open(self) -> None:
-        self._stream = self.file.part.open("w", encoding="utf-8", newline="")
+        self._stream = self.file.create().open("w", encoding="utf-8", newline="")
         self._stream.write(self._header())
 
     def _write(self, result: FrameResult) -> None:

@@ -138,7 +138,7 @@ def test_finished_pieces_are_not_done_again(folder: Path, tmp_path: Path) -> Non
     assert all(path.stat().st_mtime_ns != time for path, time in before.items())
     others = tmp_path / "out" / ".a.long.vtrack.piece-0000.npz"
     others.touch()
-    (tmp_path / "out" / "..long.vtrack.piece-0009.npz.part").touch()
+    (tmp_path / "out" / "..long.vtrack.piece-0009.npz.0123abcd.part").touch()
     jobs_of(folder, tmp_path / "out", split=5)
     assert [*(tmp_path / "out").glob(".*")] == [others]
 

@@ -18,7 +18,7 @@ import pytest
 from tests.pipelines.results import QUERY, make_face, make_result
 from vtrack import __version__
 from vtrack.errors import SinkError, UsageError
-from vtrack.pipelines.outputs.base import PartFile, Sink, check_outputs, sidecar_path, write_sidecar
+from vtrack.pipelines.outputs.base import Sink, check_outputs, sidecar_path, write_sidecar
 from vtrack.pipelines.outputs.tables.csv import LongTable, WideTable
 from vtrack.pipelines.outputs.tables.jsonl import JsonLines
 from vtrack.pipelines.outputs.tables.parquet import ParquetTable
@@ -220,11 +220,3 @@ def test_sidecar(tmp_path: Path) -> None:
 def test_an_unwritable_sidecar(tmp_path: Path) -> None:
     with pytest.raises(SinkError, match=r"cannot write .*meta\.json: No such file"):
         write_sidecar(tmp_path / "gone" / "a.csv", options={}, model={}, source={}, counts={})
-
-
-def test_a_finished_file_replaces_the_old_one_at_once(tmp_path: Path) -> None:
-    file = PartFile(tmp_path / "a.csv")
-    file.path.write_text("old")
-    file.part.write_text("new")
-    file.settle(keep=True)
-    assert file.path.read_text() == "new" and not file.part.exists()
