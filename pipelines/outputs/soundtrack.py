@@ -10,12 +10,16 @@ import logging
 from collections.abc import Iterator
 from contextlib import suppress
 from fractions import Fraction
+from math import ceil
 from pathlib import Path
 
 import av
 from av.container import InputContainer, OutputContainer
 from av.packet import Packet
 from av.stream import Stream
+
+from vtrack.pipelines.sources.container import open_container
+from vtrack.pipelines.sources.open import is_address
 
 log = logging.getLogger(__name__)
 
@@ -50,13 +54,16 @@ class Soundtrack:
         self._input: InputContainer | None = None
         self._keeps_negative = True
         self._streams: dict[int, Stream] = {}
+        self._clocks: dict[int, _Clock] = {}
         self._packets: Iterator[Packet] = iter(())
         self._pending: Packet | None = None
 
     def add_to(self, output: OutputContainer) -> None:
         """Add a stream to the output for each one that its container can hold; one warning names the others."""
         try:
-            self._input = av.open(str(self.source), timeout=_TIMEOUT, metadata_errors="replace")
+            self._input = open_container(
+                str(self.source), network=is_address(self.source), timeout=(_TIMEOUT, _TIMEOUT)
+            )
         except (av.FFmpegError, OSError) as error:
             log.warning("no audio copied: cannot open %s a second time: %s", self.source, error.strerror)
             return
@@ -100,10 +107,16 @@ class Soundtrack:
 
     def _next(self) -> Packet | None:
         try:
-            return next((packet for packet in self._packets if packet.size and _ticks(packet) is not None), None)
+            packet = next((packet for packet in self._packets if packet.size and _ticks(packet) is not None), None)
         except av.FFmpegError as error:
             log.warning("audio of %s ends early: %s", self.source, error.strerror)
             return None
+        if packet is not None:
+            index = packet.stream.index
+            if index not in self._clocks:
+                self._clocks[index] = _Clock(packet.time_base, self._streams[index].time_base)
+            self._clocks[index].repair(packet)
+        return packet
 
     def _selected(self, packet: Packet) -> bool:
         if packet.stream.codec_context.name == "mov_text" and packet.size == 2:
@@ -120,10 +133,11 @@ class Soundtrack:
         if packet.dts is not None:
             packet.dts -= shift
         begin = _ticks(packet) or 0
-        if begin >= 0 or self._keeps_negative:
-            return True
-        packet.pts = packet.dts = 0
-        return begin + (packet.duration or 0) > 0
+        if begin < 0 and not self._keeps_negative:
+            packet.pts = packet.dts = 0
+            if begin + (packet.duration or 0) <= 0:
+                return False
+        return True
 
 
 def _ticks(packet: Packet) -> int | None:
@@ -145,3 +159,28 @@ def _can_hold(container: str, stream: Stream) -> bool:
     except (av.FFmpegError, ValueError):
         return False
     return True
+
+
+class _Clock:
+    """Makes the decoding times of one stream grow, as containers demand: in old, damaged and joined files they step back."""
+
+    def __init__(self, time_base: Fraction, output: Fraction | None) -> None:
+        self._second = 1 / time_base
+        self._tick = max(1, ceil((output or time_base) / time_base))
+        """Units of the source in which the output tells two times apart."""
+        self._offset = 0
+        self._last: int | None = None
+        self._end = 0
+
+    def repair(self, packet: Packet) -> None:
+        """Move the packet to where the last one ended if the clock restarts, and past the last one if it steps back."""
+        given = _ticks(packet) if packet.dts is None else packet.dts
+        dts = (given or 0) + self._offset
+        if self._last is not None:
+            if dts + self._second <= self._last:
+                self._offset += self._end - dts
+                dts = self._end
+            dts = max(dts, self._last + self._tick)
+        if packet.pts is not None:
+            packet.pts = max(packet.pts + self._offset, dts)
+        packet.dts, self._last, self._end = dts, dts, dts + max(packet.duration or 0, self._tick)

@@ -174,9 +174,15 @@ class VideoSink(FileSink):
         return padded
 
     def _copy_sound(self, time: Fraction | None) -> None:
-        if self._sound is not None:
+        if self._sound is None:
+            return
+        try:
             for packet in self._sound.until(time):
                 self._output.mux(packet)
+        except av.FFmpegError as error:
+            log.warning("%s: no sound from here on: %s", self.file.path, error.strerror)
+            self._sound.close()
+            self._sound = None
 
     def _finish(self, interrupted: bool) -> None:
         if self._encoder is not None:

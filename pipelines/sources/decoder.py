@@ -17,6 +17,7 @@ from av.stream import Disposition
 
 from vtrack.errors import SourceError, UsageError
 from vtrack.pipelines.settings import InputSettings
+from vtrack.pipelines.sources.container import open_container
 from vtrack.pipelines.sources.timestamps import TimestampRepair
 from vtrack.runtime.cores import cores
 
@@ -30,6 +31,8 @@ SEEK_LEAD = 1.0
 UNCOUNTABLE_CODECS = frozenset({"vp8"})
 # Types of the boxes that an MP4 or MOV file may begin with.
 MP4_BOXES = frozenset({b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip"})
+# What files begin with that name other files.
+PLAYLISTS = (b"ffconcat", b"#EXTM3U", b"v=0")
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -114,8 +117,8 @@ class Decoder:
     def _open_container(self, hwaccel: str) -> av.container.InputContainer:
         options = {"rtsp_transport": "tcp"} if self.path.lower().startswith("rtsp") else {}
         timeout = (self._timeout, self._timeout) if self.is_network else None
-        return av.open(
-            self.path, options=options, timeout=timeout, metadata_errors="replace", hwaccel=_hwaccel(hwaccel)
+        return open_container(
+            self.path, network=self.is_network, options=options, timeout=timeout, hwaccel=_hwaccel(hwaccel)
         )
 
     def _best_stream(self) -> av.VideoStream:
@@ -143,10 +146,7 @@ class Decoder:
         elif isinstance(error, PermissionError) and not os.access(self.path, os.R_OK):
             return "no permission to read this file"
         elif not self._opens_on_cpu():
-            with Path(self.path).open("rb") as file:
-                if file.read(8)[4:] in MP4_BOXES:
-                    return "its MP4 or MOV index is missing or damaged; the recording or copy was cut off"
-            return "not a video, or its header is damaged"
+            return _content_failure(Path(self.path))
         return f"cannot decode with {self._hwaccel} on this machine ({_reason(error)})"
 
     def _opens_on_cpu(self) -> bool:
@@ -190,7 +190,7 @@ class Decoder:
     def _count_before(self, pts: int) -> int | None:
         """Count the frames displayed before `pts` by their packets alone; None if a packet has no timestamp."""
         count = 0
-        with av.open(self.path, metadata_errors="replace") as container:
+        with open_container(self.path) as container:
             for packet in container.demux(container.streams[self.stream.index]):
                 if not packet.size:
                     continue
@@ -203,7 +203,7 @@ class Decoder:
 
     def _frames(self) -> Iterator[av.VideoFrame]:
         """Yield the frames that follow in the container."""
-        first_dts, last_pts = None, None
+        first_dts, last_pts = None, None  # of all frames the largest time: damaged files step back
         expected = 0
         for frame, packets in self._decode(self.container, self.stream):
             expected += packets
@@ -214,7 +214,8 @@ class Decoder:
                 # AVI has no display times, and FFmpeg's guesses step back. Decoding times are even, from 0.
                 first_dts = frame.dts if first_dts is None else first_dts
                 frame.pts = frame.dts - first_dts
-            last_pts = frame.pts
+            if frame.pts is not None:
+                last_pts = frame.pts if last_pts is None else max(last_pts, frame.pts)
             yield frame
         if expected > 0 and last_pts is not None and not self.is_network and not self._is_avi:
             yield from self._tail(last_pts, expected)
@@ -226,7 +227,7 @@ class Decoder:
         holds, so a video that was cut off would lose its last ones.
         """
         damaged = self.damaged
-        with av.open(self.path, metadata_errors="replace") as container:
+        with open_container(self.path) as container:
             stream = next(stream for stream in container.streams.video if stream.index == self.stream.index)
             stream.thread_type = "SLICE"
             container.seek(after, stream=stream)
@@ -277,6 +278,17 @@ class Decoder:
     @property
     def _is_avi(self) -> bool:
         return bool(self.container.format.name == "avi")
+
+
+def _content_failure(path: Path) -> str:
+    """Say by its first bytes why a file is not a readable video."""
+    with path.open("rb") as file:
+        start = file.read(8)
+    if start[4:] in MP4_BOXES:
+        return "its MP4 or MOV index is missing or damaged; the recording or copy was cut off"
+    if start.startswith(PLAYLISTS):
+        return "a playlist or list of files, not a video"
+    return "not a video, or its header is damaged"
 
 
 def check_hwaccel(name: str) -> None:
