@@ -177,7 +177,8 @@ def long_clip(path: Path, frames: int) -> Path:
     return write_clip(path, frames, (320, 240), draw=lambda i, *_: images[i % len(images)])
 
 
-def test_ctrl_c_keeps_what_is_done(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_keeps_what_is_done(tmp_path: Path, number: signal.Signals) -> None:
     clip = long_clip(tmp_path / "long.mp4", 3000)
     command = [sys.executable, "-m", "vtrack", "run", str(clip), "--parts", "eyes", "--video"]
     process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
@@ -185,7 +186,7 @@ def test_ctrl_c_keeps_what_is_done(tmp_path: Path) -> None:
         while not any(part.stat().st_size > 4_000 for part in tmp_path.glob(".long.vtrack.csv.*.part")):
             assert process.poll() is None, process.communicate()[1]
             time.sleep(0.02)
-        os.kill(process.pid, signal.SIGINT)
+        os.kill(process.pid, number)
         _, text = process.communicate(timeout=200)
     finally:
         process.kill()

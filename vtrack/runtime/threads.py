@@ -218,22 +218,26 @@ class WriteBehind(Generic[T]):
 
 @contextmanager
 def interruptible() -> Iterator[threading.Event]:
-    """Yield an event that the first Ctrl-C sets, so that a run can end cleanly; the second one interrupts as usual.
+    """Yield an event that the first Ctrl-C or SIGTERM sets, so that a run can end cleanly; the second one interrupts at once.
 
-    Python handles signals in the main thread only; in other threads the event is never set.
+    `timeout`, systemd, Docker and Slurm end a process with SIGTERM. Python handles signals in the main thread only; in other
+    threads the event is never set.
     """
     stop = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield stop
         return
-    previous = signal.getsignal(signal.SIGINT)
+    previous = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
     def set_stop(number: int, frame: FrameType | None) -> None:
         stop.set()
-        signal.signal(signal.SIGINT, previous)
+        signal.signal(signal.SIGINT, previous[signal.SIGINT])
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
 
-    signal.signal(signal.SIGINT, set_stop)
+    for number in previous:
+        signal.signal(number, set_stop)
     try:
         yield stop
     finally:
-        signal.signal(signal.SIGINT, previous)
+        for number, handler in previous.items():
+            signal.signal(number, handler)

@@ -188,11 +188,11 @@ def _exit_with_parent() -> None:
 
 @contextmanager
 def ignoring_interrupts() -> Iterator[None]:
-    """Start processes that ignore Ctrl-C, which a terminal sends to all processes; their parent ends them."""
+    """Start processes that ignore Ctrl-C and SIGTERM, which terminals and systemd send to all; their parent ends them."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
-    previous = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    previous = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
     try:
         yield
     finally:

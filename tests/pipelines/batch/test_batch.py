@@ -345,11 +345,12 @@ def is_done(sidecar: Path) -> bool:
     return json.loads(sidecar.read_text())["counts"]["status"] == "done"
 
 
-def test_ctrl_c_once_finishes_what_runs(many: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_one_interrupt_finishes_what_runs(many: Path, tmp_path: Path, number: signal.Signals) -> None:
     out = tmp_path / "out"
     process = start(many, out)
     begun = wait_for(process, b"Started")
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     words = begun + process.communicate()[0]
     assert process.returncode == 130
     rows = summary(out)
