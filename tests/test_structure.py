@@ -1,6 +1,6 @@
 """The shape of the program: floors, circles, sizes and names, read from the source by `ast`.
 
-CONTRIBUTING.md says the same in words. The lists of exceptions below only get shorter.
+CONTRIBUTING.md says the same in words.
 """
 
 from __future__ import annotations
@@ -40,11 +40,6 @@ MOST_LINES = 399
 
 LAZY_ROOMS = ("vtrack.cli",)
 """The command line imports inside functions, so that `--help` and a mistyped option answer without torch or OpenCV."""
-
-LAZY_UNEXPLAINED = {
-    "pipelines/batch/state.py",
-}
-"""Files with imports inside functions and no comment that says why."""
 
 
 def module_name(path: Path) -> str:
@@ -213,7 +208,7 @@ def test_imports_inside_functions_have_a_reason() -> None:
         lazy_room = any(place.startswith(room.replace(".", "/")) for room in LAZY_ROOMS)
         if not told and not lazy_room and str(module).split(".")[0] not in extras():
             unexplained.add(place)
-    assert not unexplained - LAZY_UNEXPLAINED
+    assert not unexplained
 
 
 def test_loggers_are_called_log() -> None:
