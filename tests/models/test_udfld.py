@@ -88,7 +88,7 @@ def test_learnable_parts_have_rows_of_their_own_by_name(faces_dir: Path, tmp_pat
     encoded = network.encode_queries(torch.from_numpy(embed(names)), positions)
     expected = network.query_norm(network.part_table.weight[: len(names)] + network.position_mlp(positions[:, None]))
     assert torch.allclose(encoded, expected, atol=1e-6)
-    with pytest.raises(UsageError, match="too small"):
+    with pytest.raises(UsageError, match="set vocabulary to at least that"):
         Udfld(UdfldConfig(input_size=64, dim=32, heads=4, parts="learnable", vocabulary=3)).prepare([store])
 
 
