@@ -91,6 +91,7 @@ def refused(capsys: pytest.CaptureFixture[str], *words: str | Path) -> str:
         ("train --task detect --data d --out OUT --points 68", "--points is an option of landmark models"),
         ("train --data w68:d --out OUT --cache c", "--cache is of the face detector; add --task detect"),
         ("train --data w68:d --out OUT --teacher-share 0.5", "name it by --teacher"),
+        ("train --data w68:d --out OUT --labels-only w68", "name it by --teacher"),
         ("bench --smooth --faces 1", "--faces is of a whole program; name a VIDEO"),
         ("bench --smooth --device cpu", "--device is of models"),
         ("bench --model --rounds 5", "--rounds is of a whole program"),

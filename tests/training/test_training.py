@@ -22,6 +22,7 @@ from vtrack.models.systems.losses import landmark_loss, place_loss, spread_loss,
 from vtrack.models.systems.output import Output
 from vtrack.models.systems.udfld import Udfld, UdfldConfig
 from vtrack.training.common.checkpoint import load_run, load_weights
+from vtrack.training.landmarks import loop
 from vtrack.training.landmarks.augment import Augmentation, make_augmentation
 from vtrack.training.landmarks.average import average
 from vtrack.training.landmarks.batches import draw_batch
@@ -251,9 +252,27 @@ def test_a_teacher_moves_labels_towards_what_it_says(faces_dir: Path, tmp_path: 
     for faulty, message in (
         ({"teacher": "none"}, "there is no model 'none'"),
         ({"teacher_share": 0.0}, "must be above 0"),
+        ({"labels_only": ("w68",)}, "labels only: there is no data set 'w68' here"),
     ):
         with pytest.raises((UsageError, ModelError), match=message):
             train(replace(recipe, **faulty), tmp_path / "wrong")
+
+
+def test_a_set_of_labels_only_is_learned_without_the_teacher(
+    faces_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taught: list[str] = []
+
+    def noted(store: FaceStore, *options: object) -> FaceStore:
+        taught.append(store.name)
+        return store
+
+    monkeypatch.setattr(loop, "with_teacher", noted)
+    recipe = TrainingRecipe((f"frl189:{faces_dir}/frl189.zip",), model=TINY, steps=2, batch=4, teacher="fast")
+    train(replace(recipe, labels_only=("frl189",)), tmp_path / "alone")
+    assert not taught
+    train(recipe, tmp_path / "taught")
+    assert taught == ["frl189"]
 
 
 def test_a_teacher_s_share_is_nothing_without_a_teacher(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ _OF_LANDMARKS = (
     "loaders",
     "teacher",
     "teacher_share",
+    "labels_only",
     "model",
     "backbone",
     "dim",
@@ -65,6 +66,8 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "learned from beside the labels")  # fmt: skip
     parser.add_argument("--teacher-share", type=float, default=0.5, metavar="X", help="how much of what is learned is the "
         "teacher's (default: 0.5)")  # fmt: skip
+    parser.add_argument("--labels-only", action="append", default=[], metavar="NAME", help="learn this set from its labels "
+        "alone, without the teacher")  # fmt: skip
     parser.add_argument("--model", default="udfld", metavar="SYSTEM", help=f"{words(list(SYSTEMS))}: udfld "
         "gives any points of any layout, the others those of one; by default as large as in their papers")  # fmt: skip
     parser.add_argument("--backbone", help="image encoder (default: the system's)")
@@ -147,6 +150,7 @@ def _landmarks(args: argparse.Namespace) -> Path:
     refuse(args, ["cache"], "is of the face detector; add --task detect")
     if not args.teacher:
         refuse(args, ["teacher_share"], "says how much of what is learned is a teacher's; name it by --teacher")
+        refuse(args, ["labels_only"], "is about a teacher; name it by --teacher")
     named = {"backbone": args.backbone, "input_size": args.size, "dim": args.dim, "layers": args.layers}
     settings = {knob: value for knob, value in named.items() if value is not None}
     model = make_config(args.model, settings | knobs(args.set))
@@ -158,6 +162,7 @@ def _landmarks(args: argparse.Namespace) -> Path:
         hold_out=tuple(args.hold_out),
         teacher=args.teacher,
         teacher_share=args.teacher_share,
+        labels_only=tuple(args.labels_only),
         model=model,
         init=args.init,
         start=args.start,

@@ -90,7 +90,12 @@ def train(recipe: TrainingRecipe, out: Path, report: Callable[[str], None] = log
         checks = open_stores(recipe.data, "val", out.parent / "cache")
     recipe.check_names([store.name for store in stores])
     if recipe.teacher:
-        stores = [with_teacher(store, recipe.teacher, recipe.teacher_share, str(team.device)) for store in stores]
+        stores = [
+            store
+            if store.name in recipe.labels_only
+            else with_teacher(store, recipe.teacher, recipe.teacher_share, str(team.device))
+            for store in stores
+        ]
     run = Run(recipe, out, stores, team)
     with (out / "log.csv" if team.leads else Path(os.devnull)).open("a", newline="") as file:
         writer = csv.writer(file)

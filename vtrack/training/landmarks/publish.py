@@ -144,7 +144,7 @@ def _card_recipe(recipe: Mapping[str, Any]) -> dict[str, Any]:
     files = ("init", "start", "teacher")
     elsewhere = {"data", "model", "device", "threads", "loaders", "every", "in_memory", "before", *files}
     if not recipe.get("teacher"):
-        elsewhere.add("teacher_share")
+        elsewhere |= {"teacher_share", "labels_only"}
     kept = {key: value for key, value in recipe.items() if key not in elsewhere and value not in ((), [])}
     kept |= {key: Path(recipe[key]).name for key in files if recipe.get(key)}
     before = {"before": _card_recipe(recipe["before"])} if recipe.get("before") else {}

@@ -39,6 +39,8 @@ class TrainingRecipe:
     """A shipped model, or the .json of your own, whose predictions are learned beside the labels."""
     teacher_share: float = 0.5
     """How far labels are moved to the teacher's predictions, 0 to 1."""
+    labels_only: tuple[str, ...] = ()
+    """Data sets that are learned from their labels alone, without the teacher: those that it knows worse."""
     gaps: float = 0.0
     """Weight of the loss of the distances from lid to lid and lip to lip; udfld only."""
     augmentation: Augmentation = field(default_factory=Augmentation)
@@ -62,7 +64,7 @@ class TrainingRecipe:
 
     def check_names(self, names: Sequence[str]) -> None:
         """Raise `UsageError` if an option names a data set that is not among these."""
-        for what in ("shares", "trust", "first_pixel", "hold_out"):
+        for what in ("shares", "trust", "first_pixel", "hold_out", "labels_only"):
             for name in getattr(self, what):
                 if name not in names:
                     raise UsageError(
