@@ -6,6 +6,8 @@ import os
 import zipfile
 from pathlib import Path
 
+# OpenCV before PyAV, which other tests import: otherwise `cv2.imshow` hangs. `pipelines/live/__init__.py` says why.
+import cv2  # noqa: F401
 import pytest
 
 DATA = Path(os.environ.get("VTRACK_DATA") or Path(__file__).parents[2] / "shared" / "data")

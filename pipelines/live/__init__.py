@@ -7,3 +7,7 @@ Example:
         for result in LiveSession(pipeline, capture).results():
             print(result.shown.time, len(result.shown.faces))
 """
+
+# OpenCV before PyAV. Both wheels ship a libxcb-shm of one name: PyAV's needs a libxcb of its own, OpenCV's that of the system.
+# The one that is loaded first serves both, and with PyAV's `cv2.imshow` hangs.
+import cv2  # noqa: F401

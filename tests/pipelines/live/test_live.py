@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import csv
 import json
-import socket
-import struct
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from io import StringIO
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +21,6 @@ from tests.pipelines.results import QUERY, make_face, make_result
 from tests.pipelines.toys import ToyDetector, ToyFace, ToyModel, painter
 from vtrack.cli.main import FAILED, USAGE, main
 from vtrack.errors import SourceError, UsageError
-from vtrack.measures import Measures
 from vtrack.pipelines.live.camera import Camera, FileCamera, camera_opener
 from vtrack.pipelines.live.capture import Capture
 from vtrack.pipelines.live.latency import LatencyMeter
@@ -31,7 +29,6 @@ from vtrack.pipelines.live.recorder import LiveDrawing, LiveRecorder
 from vtrack.pipelines.live.session import LiveResult, LiveSession, LiveThread, mirrored
 from vtrack.pipelines.live.window import DRAWINGS, Window, has_display, labelled, next_drawing, save_snapshot
 from vtrack.pipelines.measures.points import MEASURES
-from vtrack.pipelines.outputs.streams import open_emitter, osc_bundles, osc_message
 from vtrack.pipelines.outputs.tables.csv import open_table
 from vtrack.pipelines.outputs.video import VideoSink
 from vtrack.pipelines.pipeline import Pipeline
@@ -293,44 +290,6 @@ def test_the_meter_measures_all_frames() -> None:
     assert meter.total.fps == pytest.approx(25, rel=0.01) and meter.total.p50 == pytest.approx(0.03)
 
 
-def test_osc_messages_follow_the_standard() -> None:
-    assert osc_message("/a", 1, 0.5) == b"/a\0\0,if\0" + struct.pack(">if", 1, 0.5)
-    assert len(osc_message("/abc")) % 4 == 0
-
-
-def test_osc_bundles_fit_into_datagrams() -> None:
-    query = Query(("jaw",) * 400 + ("left_eye",) * 2, (*np.linspace(0, 1, 400).tolist(), 0.0, 0.5))
-    face = make_face(query, measures=Measures(MEASURES, np.arange(len(MEASURES)) / 8))
-    sent = list(osc_bundles(make_result(3, face, query=query)))
-    assert len(sent) > 1 and all(bundle.startswith(b"#bundle\0") and len(bundle) % 4 == 0 for bundle in sent)
-    everything = b"".join(sent)
-    assert all(f"/vtrack/face/1/{name}\0".encode() in everything for name in (*MEASURES, "jaw", "left_eye"))
-
-
-def test_datagrams_arrive() -> None:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver:
-        receiver.bind(("127.0.0.1", 0))
-        receiver.settimeout(5)
-        to = f"127.0.0.1:{receiver.getsockname()[1]}"
-        result = make_result(3, make_face(measures=Measures(MEASURES, np.zeros(len(MEASURES)))))
-        with open_emitter("ndjson", to, QUERY, StringIO()) as emitter:
-            emitter.write(result)
-        line = json.loads(receiver.recv(65536))
-        assert line["frame"] == 3 and line["faces"][0]["left_eye_0_x"] == 10.0 and line["faces"][0]["blink"] == 0
-        with open_emitter("osc", to, QUERY, StringIO()) as emitter:
-            emitter.write(result)
-        assert receiver.recv(65536).startswith(b"#bundle\0")
-
-
-@pytest.mark.parametrize(
-    ("format", "to", "message"),
-    [("midi", None, "choose from ndjson, osc"), ("osc", "nowhere", "HOST:PORT"), ("osc", "a:99999", "HOST:PORT")],
-)
-def test_invalid_emitters_are_refused(format: str, to: str | None, message: str) -> None:
-    with pytest.raises(UsageError, match=message):
-        open_emitter(format, to, QUERY, StringIO())
-
-
 def test_the_drawing_key_cycles_through_styles() -> None:
     kinds = frozenset(DRAWINGS[0])
     seen = [kinds := next_drawing(kinds) for _ in DRAWINGS]
@@ -362,6 +321,12 @@ def test_the_keys_of_the_window(clip: Path, tmp_path: Path, monkeypatch: pytest.
     assert press(window, "q")[0] is False and window._key(27, print) is False
     names = {save_snapshot(image(i)).name for i in range(3)}
     assert len(names) == 3 and all((tmp_path / name).stat().st_size for name in names)
+
+
+def test_opencv_is_loaded_before_pyav() -> None:
+    script = "import sys, vtrack.pipelines.live.camera; print(*(name for name in sys.modules if name in ('av', 'cv2')))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["cv2", "av"]
 
 
 @pytest.mark.skipif(not has_display(), reason="there is no screen; xvfb-run gives one")

@@ -1,0 +1,56 @@
+"""Streams to other programs: OSC messages, datagrams, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import socket
+import struct
+from io import StringIO
+
+import numpy as np
+import pytest
+
+from tests.pipelines.results import QUERY, make_face, make_result
+from vtrack.errors import UsageError
+from vtrack.measures import Measures
+from vtrack.pipelines.measures.points import MEASURES
+from vtrack.pipelines.outputs.streams import open_emitter, osc_bundles, osc_message
+from vtrack.types import Query
+
+
+def test_osc_messages_follow_the_standard() -> None:
+    assert osc_message("/a", 1, 0.5) == b"/a\0\0,if\0" + struct.pack(">if", 1, 0.5)
+    assert len(osc_message("/abc")) % 4 == 0
+
+
+def test_osc_bundles_fit_into_datagrams() -> None:
+    query = Query(("jaw",) * 400 + ("left_eye",) * 2, (*np.linspace(0, 1, 400).tolist(), 0.0, 0.5))
+    face = make_face(query, measures=Measures(MEASURES, np.arange(len(MEASURES)) / 8))
+    sent = list(osc_bundles(make_result(3, face, query=query)))
+    assert len(sent) > 1 and all(bundle.startswith(b"#bundle\0") and len(bundle) % 4 == 0 for bundle in sent)
+    everything = b"".join(sent)
+    assert all(f"/vtrack/face/1/{name}\0".encode() in everything for name in (*MEASURES, "jaw", "left_eye"))
+
+
+def test_datagrams_arrive() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver:
+        receiver.bind(("127.0.0.1", 0))
+        receiver.settimeout(5)
+        to = f"127.0.0.1:{receiver.getsockname()[1]}"
+        result = make_result(3, make_face(measures=Measures(MEASURES, np.zeros(len(MEASURES)))))
+        with open_emitter("ndjson", to, QUERY, StringIO()) as emitter:
+            emitter.write(result)
+        line = json.loads(receiver.recv(65536))
+        assert line["frame"] == 3 and line["faces"][0]["left_eye_0_x"] == 10.0 and line["faces"][0]["blink"] == 0
+        with open_emitter("osc", to, QUERY, StringIO()) as emitter:
+            emitter.write(result)
+        assert receiver.recv(65536).startswith(b"#bundle\0")
+
+
+@pytest.mark.parametrize(
+    ("format", "to", "message"),
+    [("midi", None, "choose from ndjson, osc"), ("osc", "nowhere", "HOST:PORT"), ("osc", "a:99999", "HOST:PORT")],
+)
+def test_invalid_emitters_are_refused(format: str, to: str | None, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        open_emitter(format, to, QUERY, StringIO())
