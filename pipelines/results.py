@@ -88,7 +88,7 @@ class Results(Iterator[FrameResult]):
         """Track all frames and return one thing as an array (frames, faces, ...); see `Table.to_numpy`.
 
         Args:
-            what: `points`, `sigma`, `presence`, `box`, or a measure if the faces were measured.
+            what: `points`, `sigma`, `presence`, `box`, `measured`, or a measure if the faces were measured.
 
         Returns:
             For `points` (frames, faces, points, 2) x, y in pixels; NaN where a face is not there.
@@ -114,7 +114,7 @@ class Results(Iterator[FrameResult]):
             >>> import vtrack
             >>> results = vtrack.track("samples/sample.mp4", parts="pupils", stop=0.2)
             >>> results.to_pandas().shape
-            (6, 14)
+            (6, 15)
         """
         return self.table().to_pandas(long=long)
 

@@ -67,10 +67,12 @@ def _kind_of(measure: str) -> Literal["int", "float", "bool"]:
 
 
 HEAD = (Field("frame", "int"), Field("time_s", digits=TIME_DIGITS))
+MEASURED = Field("measured", "bool")
+"""Whether the face was seen in the frame; tables of version 0.1.0 lack it."""
 BOX = tuple(Field(f"box_{side}") for side in "xywh")
 FACE = ColumnGroup(
-    fields=lambda query: (Field("face", "int"), Field("presence", digits=SHARE_DIGITS), *BOX),
-    values=lambda face, frame: np.concatenate([(face.id, face.presence), face.box]),
+    fields=lambda query: (Field("face", "int"), Field("presence", digits=SHARE_DIGITS), MEASURED, *BOX),
+    values=lambda face, frame: np.concatenate([(face.id, face.presence, face.measured), face.box]),
     of_points=False,
 )
 POINTS = ColumnGroup(

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from vtrack.errors import DataError, MissingExtraError, UsageError
 from vtrack.pipelines.outputs.base import sidecar_path
-from vtrack.pipelines.outputs.tables.columns import EXTRAS, HEAD, Columns
+from vtrack.pipelines.outputs.tables.columns import EXTRAS, HEAD, MEASURED, Columns
 from vtrack.pipelines.outputs.tables.table import Table
 from vtrack.query import parse_query
 from vtrack.types import Query
@@ -81,6 +81,8 @@ def _table(path: Path, header: Sequence[str], cells: Cells, meta: dict[str, Any]
         <= set(header)
     ]  # fmt: skip
     fields = Columns(points, extras).of_face
+    if not faceless and MEASURED.name not in header:
+        fields = tuple(field for field in fields if field != MEASURED)
     places = {name: i for i, name in enumerate(header)}
     wanted = [field.name for field in (*HEAD, *fields)]
     if faceless:

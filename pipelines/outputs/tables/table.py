@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from vtrack.errors import MissingExtraError, NameNotAskedError
 from vtrack.parts import GROUPS, nearest
-from vtrack.pipelines.outputs.tables.columns import BOX, EXTRAS, Columns, Field
+from vtrack.pipelines.outputs.tables.columns import BOX, EXTRAS, MEASURED, Columns, Field
 from vtrack.types import FloatArray, FrameResult, Query
 
 if TYPE_CHECKING:
@@ -149,8 +149,8 @@ class Table:
         Ids are never reused, so a long video of many passers-by makes a large and mostly empty array.
 
         Args:
-            what: `points`, `sigma`, `presence`, `box`, or what else the table has: `raw`, `inside`, and each measure by
-                its name (`blink`).
+            what: `points`, `sigma`, `presence`, `box`, `measured`, or what else the table has: `raw`, `inside`, and each
+                measure by its name (`blink`).
 
         Returns:
             (frames, faces, ...), in the order of `frames` and `faces`: then (points, 2) for `points` and `raw`, (points,)
@@ -235,8 +235,8 @@ class Table:
 
         Returns:
             A Dataset with `points` (time, face, point, space), `sigma` (time, face, point), `presence` (time, face), `box`
-            (time, face, side), and `raw`, `inside` and the measures where the table has them; NaN where a face is not
-            there. Coordinates are `time` in seconds, `frame` along it, the ids along `face`, and names, `part` and
+            (time, face, side), and `measured`, `raw`, `inside` and the measures where the table has them; NaN where a face
+            is not there. Coordinates are `time` in seconds, `frame` along it, the ids along `face`, and names, `part` and
             `position` along `point`.
 
         Raises:
@@ -263,8 +263,8 @@ class Table:
             "sigma": ("point",),
             "inside": ("point",),
         }
-        measures = [column.name for column in EXTRAS["measures"].fields(Query((), ())) if self._has(column.name)]
-        wanted = [*(what for what in _OF_POINTS if self._has(what)), "presence", "box", *measures]
+        measures = [column.name for column in EXTRAS["measures"].fields(Query((), ()))]
+        wanted = [what for what in (*_OF_POINTS, "presence", MEASURED.name, "box", *measures) if self._has(what)]
         more = {**dimensions, "box": ("side",)}
         positions = self.query.positions if self.query else (np.nan,) * len(self.names)
         data = xr.Dataset(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -71,6 +72,32 @@ def test_every_file_gives_the_results_back(tmp_path: Path, columns: tuple[str, .
     pytest.importorskip("pyarrow")
     write(ParquetTable(tmp_path / "table.parquet", query, columns), results)
     same(read_table(str(tmp_path / "table.parquet")), expected)
+
+
+def test_a_table_tells_what_was_measured() -> None:
+    table = Table.of(video(), QUERY)
+    np.testing.assert_array_equal(table.column("measured"), [1, np.nan, 1, 1, 0])
+    np.testing.assert_array_equal(table.to_numpy("measured")[:, 1], [np.nan, np.nan, 1, 0])
+    pytest.importorskip("xarray")
+    np.testing.assert_array_equal(table.to_xarray().measured, table.to_numpy("measured"))
+
+
+@pytest.mark.parametrize("sink", [WideTable, LongTable, JsonLines])
+def test_tables_without_the_column_measured_are_read(tmp_path: Path, sink: type[Sink]) -> None:
+    path = tmp_path / ("t.jsonl" if sink is JsonLines else "t.csv")
+    write(sink(path, QUERY, ["raw"]), video())  # type: ignore[call-arg]
+    if sink is JsonLines:
+        path.write_text(re.sub(r'"measured": \d, ', "", path.read_text()))
+    else:
+        rows = [line.split(",") for line in path.read_text().splitlines()]
+        place = rows[0].index("measured")
+        path.write_text("".join(",".join(row[:place] + row[place + 1 :]) + "\n" for row in rows))
+    table, expected = read_table(path), Table.of(video(), QUERY, ["raw"])
+    assert [field.name for field in table.fields] == [each.name for each in expected.fields if each.name != "measured"]
+    np.testing.assert_allclose(table.points, expected.points, atol=6e-4)
+    if sink is not JsonLines:
+        pytest.importorskip("xarray")
+        assert "measured" not in table.to_xarray()
 
 
 def test_the_facts_beside_a_table_tell_its_query(tmp_path: Path) -> None:
@@ -169,7 +196,7 @@ def test_what_cannot_be_read(tmp_path: Path) -> None:
     told("t.csv", "a,b\n1,2\n", "not a table that read_table knows")
     write(WideTable(tmp_path / "good.csv", QUERY), video())
     good = (tmp_path / "good.csv").read_text()
-    told("t.csv", good[:-30], "cells instead of 17; the file is cut off or damaged")
+    told("t.csv", good[:-30], "cells instead of 18; the file is cut off or damaged")
     told("t.csv", good.replace("0.9750", "much"), "damaged table: could not convert string to float: 'much'")
     write(LongTable(tmp_path / "good.csv", QUERY), video())
     lines = (tmp_path / "good.csv").read_text().splitlines(keepends=True)

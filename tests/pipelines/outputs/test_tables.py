@@ -36,12 +36,12 @@ def written(sink: Sink, path: Path, results: list[FrameResult]) -> str:
 def test_wide_golden(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     assert written(WideTable(path, QUERY), path, TWO_FRAMES) == (
-        "frame,time_s,face,presence,box_x,box_y,box_w,box_h,"
+        "frame,time_s,face,presence,measured,box_x,box_y,box_w,box_h,"
         "left_eye_0_x,left_eye_0_y,left_eye_0_sigma,left_eye_1_x,left_eye_1_y,left_eye_1_sigma,"
         "jaw_0_x,jaw_0_y,jaw_0_sigma\n"
-        "0,0.000000,1,0.9750,10.000,10.000,40.000,50.000,"
+        "0,0.000000,1,0.9750,1,10.000,10.000,40.000,50.000,"
         "10.000,10.000,0.500,11.000,12.000,1.000,12.000,14.000,1.500\n"
-        "1,0.033367,,,,,,,,,,,,,,,\n"
+        "1,0.033367,,,,,,,,,,,,,,,,\n"
     )
 
 
@@ -50,12 +50,12 @@ def test_extra_columns_come_last_in_one_order(tmp_path: Path) -> None:
     edge = make_face(points=np.array([[-0.5, 0.0], [63.4, 47.4], [63.5, 10.0]]))
     text = written(WideTable(path, QUERY, ["inside", "raw"]), path, [make_result(0, edge)])
     header, row = csv.reader(text.splitlines())
-    assert header[17:] == [
+    assert header[18:] == [
         *("left_eye_0_raw_x", "left_eye_0_raw_y", "left_eye_1_raw_x", "left_eye_1_raw_y", "jaw_0_raw_x", "jaw_0_raw_y"),
         *("left_eye_0_inside", "left_eye_1_inside", "jaw_0_inside"),
     ]
     # The frame is 64 wide; its area reaches from -0.5 to 63.5.
-    assert row[17:] == ["10.250", "10.250", "11.250", "12.250", "12.250", "14.250", "1", "1", "0"]
+    assert row[18:] == ["10.250", "10.250", "11.250", "12.250", "12.250", "14.250", "1", "1", "0"]
 
 
 def test_columns_depend_on_the_query_alone(tmp_path: Path) -> None:
@@ -89,14 +89,24 @@ def test_nan_is_an_empty_cell(tmp_path: Path, format: str) -> None:
 def test_long_golden(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     text = written(LongTable(path, QUERY, ["raw", "inside"]), path, TWO_FRAMES)
-    face = "0,0.000000,1,0.9750,10.000,10.000,40.000,50.000"
+    face = "0,0.000000,1,0.9750,1,10.000,10.000,40.000,50.000"
     assert text == (
-        "frame,time_s,face,presence,box_x,box_y,box_w,box_h,part,position,point,x,y,sigma,raw_x,raw_y,inside\n"
+        "frame,time_s,face,presence,measured,box_x,box_y,box_w,box_h,part,position,point,x,y,sigma,raw_x,raw_y,inside\n"
         f"{face},left_eye,0.0000,left_eye_0,10.000,10.000,0.500,10.250,10.250,1\n"
         f"{face},left_eye,0.5000,left_eye_1,11.000,12.000,1.000,11.250,12.250,1\n"
         f"{face},jaw,0.2500,jaw_0,12.000,14.000,1.500,12.250,14.250,1\n"
-        "1,0.033367,,,,,,,,,,,,,,,\n"
+        "1,0.033367,,,,,,,,,,,,,,,,\n"
     )
+
+
+@pytest.mark.parametrize("format", ["wide", "long"])
+def test_a_predicted_face_is_not_measured(tmp_path: Path, format: str) -> None:
+    path, results = (
+        tmp_path / "a.csv",
+        [make_result(0, make_face(), make_face(number=2, measured=False)), make_result(1)],
+    )
+    rows = list(csv.DictReader(written(open_table(path, QUERY, format=format), path, results).splitlines()))
+    assert {(row["face"], row["measured"]) for row in rows} == {("1", "1"), ("2", "0"), ("", "")}
 
 
 def test_openface_table_equals_that_of_openface(tmp_path: Path) -> None:
@@ -183,7 +193,7 @@ def test_json_lines(tmp_path: Path) -> None:
     first, second = (json.loads(line) for line in text.splitlines())
     assert second == {"frame": 1, "time_s": 0.033367, "faces": []}
     assert first["faces"][0] == first["faces"][1] == {
-        **{"face": 1, "presence": 0.975, "box_x": 10.0, "box_y": 10.0, "box_w": 40.0, "box_h": 50.0},
+        **{"face": 1, "presence": 0.975, "measured": 1, "box_x": 10.0, "box_y": 10.0, "box_w": 40.0, "box_h": 50.0},
         **{'50% "of" it_0_x': None, '50% "of" it_0_y': 1.0, '50% "of" it_0_sigma': 0.5},
         **{"jaw_0_x": 2.0, "jaw_0_y": 3.0, "jaw_0_sigma": 1.0},
         **{'50% "of" it_0_inside': 0, "jaw_0_inside": 1},
@@ -193,8 +203,8 @@ def test_json_lines(tmp_path: Path) -> None:
 def test_parquet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     parquet = pytest.importorskip("pyarrow.parquet")
     path, wide = tmp_path / "a.parquet", tmp_path / "a.csv"
-    monkeypatch.setattr("vtrack.pipelines.outputs.tables.parquet.ROW_GROUP_CELLS", 40)
-    results = [make_result(i, *([make_face(at=20 + i)] if i % 2 else [])) for i in range(7)]
+    monkeypatch.setattr("vtrack.pipelines.outputs.tables.parquet.ROW_GROUP_CELLS", 42)
+    results = [make_result(i, *([make_face(at=20 + i, measured=i != 3)] if i % 2 else [])) for i in range(7)]
     with ParquetTable(path, QUERY, ["inside"]) as sink:
         for result in results:
             sink.write(result)
@@ -208,8 +218,9 @@ def test_parquet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert table["face"].to_pylist() == [None, 1, None, 1, None, 1, None]
     assert table["jaw_0_x"].to_pylist()[:2] == [None, 23.0]
     assert table["jaw_0_inside"].to_pylist()[:2] == [None, True]
+    assert table["measured"].to_pylist()[:4] == [None, True, None, False]
     assert table["time_s"].to_pylist() == [result.time for result in results]
-    assert parquet.ParquetFile(path).num_row_groups == 4  # two rows of 18 cells at a time, not all at the end
+    assert parquet.ParquetFile(path).num_row_groups == 4  # two rows of 21 cells at a time, not all at the end
 
 
 def test_parquet_without_pyarrow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
