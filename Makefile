@@ -1,6 +1,6 @@
 # Two commands on a fresh machine:
-#   make demo   an environment, vtrack in it, the sample tracked and drawn on
-#   make test   an environment, and the whole suite
+#   make demo   creates .venv, installs vtrack, tracks the sample and draws the points on it
+#   make test   creates .venv and .venv-mediapipe and runs the tests, except those that take more than a minute (pytest -m slow)
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -17,7 +17,7 @@ demo: $(READY)
 test: $(READY) test-mediapipe
 	$(BIN)/python -m pytest -m "not slow"
 
-# mediapipe's last wheels that carry their models want an older NumPy and OpenCV, so they get an environment of their own.
+# mediapipe's last wheels that contain their models need an older NumPy and OpenCV, hence a separate environment.
 test-mediapipe: $(MEDIAPIPE_READY)
 	$(MEDIAPIPE_VENV)/bin/python -m pytest tests/detectors/test_mediapipe.py
 

@@ -10,8 +10,21 @@ from pathlib import Path
 import cv2  # noqa: F401
 import pytest
 
-DATA = Path(os.environ.get("VTRACK_DATA") or Path(__file__).parents[2] / "shared" / "data")
+ROOT = Path(__file__).parents[1]
 LONDON = Path(__file__).parent / "data" / "london"
+
+_CANDIDATES = (ROOT / "data", ROOT.parent / "shared" / "data")
+"""Where the annotated photographs may be: in the checkout, or in a folder that several checkouts share."""
+
+
+def _data_folder() -> Path:
+    """The folder of the annotated photographs: VTRACK_DATA, or the first candidate that exists."""
+    if folder := os.environ.get("VTRACK_DATA"):
+        return Path(folder)
+    return next((folder for folder in _CANDIDATES if folder.is_dir()), _CANDIDATES[0])
+
+
+DATA = _data_folder()
 
 
 @pytest.fixture(scope="session")

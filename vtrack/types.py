@@ -97,8 +97,8 @@ class Frame:
 class Detections:
     """The faces a detector found in one frame, best first.
 
-    A box is the tight box around the face's landmarks from brows to chin and ear to ear (the 68-point layout), whatever the
-    detector's own convention was: every detector converts, so that crops do not depend on who found the face.
+    A box is the tight box around the face's landmarks, from brows to chin and jaw to jaw (the 68 points of 300W). Every
+    detector converts its own boxes to this convention, so that crops do not depend on the detector.
 
     Examples:
         >>> import numpy as np

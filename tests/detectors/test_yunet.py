@@ -56,7 +56,7 @@ def test_points_become_the_landmark_box(tmp_path: Path, scale: int) -> None:
     assert found.scores[0] == pytest.approx(0.9, abs=0.01)
     assert found.angles[0] == pytest.approx(0, abs=0.01)
     x, y, w, h = found.boxes[0] / scale
-    # Ear to ear around the eyes, from above the brows to below the mouth.
+    # Jaw to jaw around the eyes, from above the brows to below the mouth.
     assert x < 16 and x + w > 40 and 30 < w < 50
     assert 8 < y < 22 and 44 < y + h < 60
     assert x + w / 2 == pytest.approx(28, abs=1.5)

@@ -10,6 +10,7 @@ import pytest
 
 import vtrack
 from tests.docs.pages import PAGES, ROOT, name
+from tests.test_structure import FLOORS
 
 _FILE = re.compile(r"(?<![\w/.])((?:vtrack|detectors|filters|pipelines|samples|tests|docs)/[\w./-]*\w\.\w+)")
 _FOLDER = re.compile(r"`((?:vtrack|detectors|filters|pipelines|samples|tests|docs)/(?:[\w-]+/?)*)`")
@@ -51,6 +52,13 @@ def _resolves(dotted: str) -> bool:
 def test_links_lead_somewhere(page: Path) -> None:
     missing = [link for link in _LINK.findall(page.read_text(encoding="utf-8")) if not (page.parent / link).exists()]
     assert not missing, missing
+
+
+def test_the_design_lists_the_layers_that_are_checked() -> None:
+    text = (ROOT / "docs" / "design.md").read_text(encoding="utf-8")
+    lines = re.findall(r"^\d+\. (`.*)$", text, re.MULTILINE)
+    listed = [{Path(name).stem for name in re.findall(r"`([\w./]+)`", line)} for line in lines]
+    assert listed == [set(layer) for layer in FLOORS]
 
 
 def test_every_public_name_is_in_the_reference() -> None:

@@ -5,7 +5,7 @@ with each other and with the photograph's own points: corners of eyes and mouth,
 validation are left alone.
 
 Runs in an environment with mediapipe 0.10.21 (NumPy below 2), apart from the training:
-`python -m vtrack.data.mesh_labels ../shared/data runs/mesh/mesh.zip`
+`python -m vtrack.data.mesh_labels data runs/mesh.zip`
 """
 
 from __future__ import annotations

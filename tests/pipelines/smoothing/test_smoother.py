@@ -11,6 +11,7 @@ import pytest
 
 from vtrack.anchors import ANCHORS
 from vtrack.errors import UsageError
+from vtrack.pipelines.registry import METHODS
 from vtrack.pipelines.settings import Smoothing
 from vtrack.pipelines.smoothing.channels import LAG
 from vtrack.pipelines.smoothing.smoother import Smoother
@@ -20,7 +21,7 @@ QUERY = Query(("left_eye", "left_eye", "jaw"), (0.25, 0.75, 0.5)) + ANCHORS
 SHAPE = np.random.default_rng(1).uniform(-40, 40, (len(QUERY), 2))
 NOISE = 0.5
 PICTURE = np.zeros((120, 160, 3), np.uint8)
-MODES = ["rts", "kalman", "one-euro"]
+MODES = [name for name in METHODS if name != "none"]
 
 
 def face(track: int, points: np.ndarray, *, query: Query = QUERY, measured: bool = True) -> Face:

@@ -5,7 +5,7 @@ faces. mediapipe's two BlazeFace models look at each photograph whole and in win
 labelled; where only one does, the place is neither face nor background and the loss leaves it alone.
 
 Runs in an environment with mediapipe 0.10 (NumPy below 2), apart from the training:
-`python -m vtrack.data.scenes.labels ../shared/data runs/detect`
+`python -m vtrack.data.scenes.labels data runs/detect`
 """
 
 from __future__ import annotations

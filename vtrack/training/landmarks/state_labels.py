@@ -3,8 +3,8 @@
 Their points come from a model, `accurate` by default, but those of the eyes from mediapipe's mesh through a map learned
 on faces that have both (`vtrack.data.lids`), with lids brought together where a person says shut.
 
-    python -m vtrack.data.mesh_labels ../shared/data runs/mesh.zip        # where mediapipe is installed
-    python -m vtrack.training.landmarks.state_labels ../shared/data runs/mesh.zip runs/states.zip
+    python -m vtrack.data.mesh_labels data runs/mesh.zip        # where mediapipe is installed
+    python -m vtrack.training.landmarks.state_labels data runs/mesh.zip runs/states.zip
     vtrack train --data states68:runs/states.zip ...
 """
 

@@ -1,6 +1,6 @@
 """Do the claims of papers 001-004 hold here? Trains all systems alike, turns the knobs that the papers turn, prints the tables.
 
-    python -m vtrack.training.studies.compare --data w68:../shared/data/w68.zip --out runs/compare --steps 4000
+    python -m vtrack.training.studies.compare --data w68:data/w68.zip --out runs/compare --steps 4000
 
 One run for each network, all with the same backbone, crops, steps, batch and augmentation. What is done is kept in the
 folder, so the same command goes on where it was broken off. `--only gv` and the like make one table; tables that share no
