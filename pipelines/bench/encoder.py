@@ -12,8 +12,7 @@ from typing import Any
 import av
 
 from vtrack.pipelines.bench.measurement import print_measurement
-from vtrack.pipelines.outputs.codecs import CODECS
-from vtrack.runtime.cores import cores
+from vtrack.pipelines.outputs.codecs import CODECS, ENCODER_THREADS
 
 MAX_FRAMES = 150
 """Largest number of frames held in memory."""
@@ -29,7 +28,7 @@ def main() -> None:
         stream: Any = output.add_stream(codec.encoder, rate=30)
         stream.width, stream.height, stream.pix_fmt = frames[0].width, frames[0].height, "yuv420p"
         stream.time_base = stream.codec_context.time_base = frames[0].time_base
-        stream.codec_context.thread_count = cores()
+        stream.codec_context.thread_count = ENCODER_THREADS
         stream.options = {"crf": str(codec.crf), "preset": "veryfast", **codec.options}
         for frame in frames:
             frame.pict_type = av.video.frame.PictureType.NONE  # the encoder chooses its own key frames

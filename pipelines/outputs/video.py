@@ -21,13 +21,12 @@ from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 from vtrack.errors import UsageError
 from vtrack.imaging.planes import HD_HEIGHT, Pixels, Planes, film_colours, view
 from vtrack.pipelines.outputs.base import FileSink
-from vtrack.pipelines.outputs.codecs import CODECS, CONTAINERS
+from vtrack.pipelines.outputs.codecs import CODECS, CONTAINERS, ENCODER_THREADS
 from vtrack.pipelines.outputs.drawing.drawing import Drawing
 from vtrack.pipelines.outputs.soundtrack import Soundtrack
 from vtrack.pipelines.registry import PRESETS, WORST_CRF
 from vtrack.pipelines.settings import OutputSettings
 from vtrack.pipelines.sources.base import Source
-from vtrack.runtime.cores import cores
 from vtrack.runtime.threads import WriteBehind
 from vtrack.types import FrameResult, ImageArray, Query
 
@@ -112,7 +111,7 @@ class VideoSink(FileSink):
         stream = self._output.add_stream(self._codec.encoder, rate=self._rate or 30)
         stream.width, stream.height, stream.pix_fmt = self._width, self._height, "yuv420p"
         stream.time_base = stream.codec_context.time_base = self._time_base
-        stream.codec_context.thread_count = cores()
+        stream.codec_context.thread_count = ENCODER_THREADS
         stream.options = {"crf": str(self._crf), "preset": self._preset, **self._codec.options}
         if self._codec.tag and self._container != "matroska":
             stream.codec_context.codec_tag = self._codec.tag

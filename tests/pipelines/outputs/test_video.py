@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import shutil
 import subprocess
 import threading
@@ -256,16 +257,26 @@ def test_an_error_in_the_encoder_leaves_nothing_behind(tmp_path: Path, monkeypat
         assert list(tmp_path.iterdir()) == []
 
 
-def test_the_same_frames_make_the_same_file(tmp_path: Path) -> None:
-    """Noise: the input for which encoders are least deterministic."""
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="cores cannot be taken away here")
+@pytest.mark.parametrize(("codec", "preset", "times"), [("h264", "veryfast", 6), ("hevc", "ultrafast", 2)])
+def test_the_same_frames_make_the_same_file(
+    tmp_path: Path, codec: str, preset: str, times: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Noise, the input for which encoders are least deterministic, on any number of cores."""
     noise = np.random.default_rng(0).integers(0, 255, (240, 320, 3), np.uint8)
-    films = []
-    for i in range(6):
-        with VideoSink(tmp_path / f"{i}.mkv") as sink:
-            for k in range(20):
-                sink.write(make_result(k, image=np.roll(noise, 7 * k)))
-        films.append(payload(tracks(tmp_path / f"{i}.mkv", "video")))
-    assert all(film == films[0] for film in films)
+    films, everything = set(), os.sched_getaffinity(0)
+    for i in range(times):
+        monkeypatch.setenv("OMP_NUM_THREADS", str(i + 1))
+        os.sched_setaffinity(0, sorted(everything)[: i + 1])
+        try:
+            with VideoSink(tmp_path / f"{i}.mp4", codec=codec, preset=preset) as sink:
+                for k in range(20):
+                    sink.write(make_result(k, image=np.roll(noise, 7 * k)))
+        finally:
+            os.sched_setaffinity(0, everything)
+        films.add((tmp_path / f"{i}.mp4").read_bytes())
+    (film,) = films
+    assert b"cpuid" not in film  # nor does it depend on the features of the CPU
 
 
 def test_codec_crf_and_preset_have_an_effect(tmp_path: Path) -> None:
