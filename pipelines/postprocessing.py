@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
+from vtrack.pipelines.measures.lookahead import BlinkLookahead
 from vtrack.pipelines.measures.measurer import Measurer
 from vtrack.pipelines.settings import Settings
 from vtrack.pipelines.smoothing.smoother import Smoother
@@ -33,14 +34,16 @@ def postprocess(
         An iterator of the results, in order.
     """
     smoother, finish, watch = make_smoother(settings), Postprocessor(settings), watch or Stopwatch()
-    query = settings.model_query
+    query, lookahead = settings.model_query, BlinkLookahead() if settings.measures else None
     for frame, sightings in tracked:
         kept = frame if pixels else frame.without_pixels()
         with watch("smooth"):
             results = [finish(one) for one in smoother.push(to_result(kept, sightings, query))]
+            results = results if lookahead is None else lookahead.push(results)
         yield from results
     with watch("smooth"):
         results = [finish(one) for one in smoother.flush()]
+        results = results if lookahead is None else [*lookahead.push(results), *lookahead.flush()]
     yield from results
 
 

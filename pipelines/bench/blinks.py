@@ -38,21 +38,14 @@ def score(model: str | LandmarkModel, clip: Path, engine: str = "auto") -> Count
 
 
 def blinks(faces: Iterable[tuple[float, Face]]) -> list[Interval]:
-    """The blinks of one face, seen at these times: runs of `blink` at whose end `blinks` counts one more."""
-    found: list[Interval] = []
-    first = last = None
-    counted = 0
+    """The blinks of one face, seen at these times: runs of `blink`."""
+    flags, times = [], []
     for time, face in faces:
         if face.measures is None:
             raise ValueError("this face was not measured; track with measures=True")
-        if face.measures["blinks"] > counted and first is not None and last is not None:
-            found.append((first, last))
-        counted = int(face.measures["blinks"])
-        if face.measures["blink"]:
-            first, last = time if first is None else first, time
-        else:
-            first = last = None
-    return found
+        flags.append(bool(face.measures["blink"]))
+        times.append(time)
+    return intervals(flags, np.array(times))
 
 
 def _watched(results: Iterator[FrameResult]) -> tuple[FloatArray, list[tuple[float, Face]]]:

@@ -1,4 +1,9 @@
-"""Blink detection: eyes that close relative to their usual opening, for a short time."""
+"""Blink detection: eyes that close relative to their usual opening, for a short time.
+
+`blink` marks the frames of blinks, and `blinks` is the number of its runs that have begun: both are one definition. Frame by
+frame it is not known how long eyes will stay closed, so the first `MAX_DURATION` of each closure is marked; where later
+frames are there, `vtrack.pipelines.measures.lookahead` takes back what was too long.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +18,7 @@ _INITIAL_OPENING = 0.24
 _RISE_TIME, _FALL_TIME = 0.3, 8.0
 """Time constants in seconds with which the usual opening follows a larger and a smaller opening. Noise alone must not
 raise it, so it does not rise at once."""
-_MAX_DURATION = 0.6
+MAX_DURATION = 0.6
 """Seconds; eyes that are closed for longer are no blink."""
 
 
@@ -28,7 +33,7 @@ class BlinkDetector:
     closed_since: float | None = None
     """Time at which the eyes closed; None while they are open."""
     blinks: int = 0
-    """Number of finished blinks."""
+    """Number of blinks that have begun."""
 
     def update(self, opening: float, time: float) -> bool:
         """Process the next frame.
@@ -38,7 +43,7 @@ class BlinkDetector:
             time: Time of the frame in seconds.
 
         Returns:
-            Whether the eyes are closed in a blink.
+            Whether the eyes are closed, for `MAX_DURATION` at most.
         """
         elapsed, self.time = time - self.time, time
         if opening > self.usual:
@@ -48,10 +53,10 @@ class BlinkDetector:
         if self.closed_since is None:
             if opening < _CLOSED * self.usual:
                 self.closed_since = time
+                self.blinks += 1
         elif opening > _OPENED * self.usual:
-            self.blinks += not self._is_too_long(time)
             self.closed_since = None
         return self.closed_since is not None and not self._is_too_long(time)
 
     def _is_too_long(self, time: float) -> bool:
-        return self.closed_since is not None and time - self.closed_since > _MAX_DURATION
+        return self.closed_since is not None and time - self.closed_since > MAX_DURATION

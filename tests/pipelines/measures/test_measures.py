@@ -138,16 +138,6 @@ def test_measures_do_not_depend_on_the_faces_size_and_roll() -> None:
     assert other[MEASURES.index("roll")] - one[MEASURES.index("roll")] == pytest.approx(90, abs=3)
 
 
-def test_eyes_closed_for_long_are_no_blink() -> None:
-    measurer, blinks = Measurer(), []
-    is_open, closed = (from_68(_points("blink", i)) for i in (0, 9))
-    for i in range(150):
-        points = closed if 30 <= i < 90 else is_open
-        blinks.append(measurer.measure(points, SIZE, [1], i / 30)[0][[2, 3]])
-    assert np.array(blinks)[:, 1].max() == 0
-    assert 10 < np.array(blinks)[:, 0].sum() < 25  # taken for a blink until it lasts too long
-
-
 @pytest.mark.data
 def test_the_mean_face_is_what_a_fit_to_annotated_faces_gives(data_dir: Path) -> None:
     faces = load_dataset(f"w68:{data_dir / 'w68.zip'}", "train").points.astype(np.float64)
