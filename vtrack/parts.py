@@ -61,7 +61,7 @@ def _pair(name: str, phrase: str, count: int, *, closed: bool = False, pivot: fl
     return [Part(f"{side}_{name}", phrase.format(side=side), count, closed=closed, pivot=pivot) for side in sides]
 
 
-# An eye's or lip's corners lie at 0 and 1/2, a brow's tip at 0 and its inner top at 4/9 (paper 000, tables 8-11), so a
+# An eye's or lip's corners lie at 0 and 1/2, a brow's tip at 0 and its inner top at 4/9 (the UDFLD paper, tables 8-11), so a
 # flip turns position p into 1/2 - p or 4/9 - p. Curves that run down the face keep their positions (pivot 0).
 _EVERY: tuple[Part, ...] = (
     Part("jaw", "face contour", 17),

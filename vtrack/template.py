@@ -1,4 +1,4 @@
-"""The unified face template, and the positions that follow from it (paper 000, section 3 and equation 8).
+"""The unified face template, and the positions that follow from it (the UDFLD paper, section 3 and equation 8).
 
 The data sets' mean shapes are aligned by the landmarks they share with 300W, and united. On each part one layout leads;
 its landmarks, and those of others beyond its ends, are the part's sequence of N landmarks. Others are laid along it: a

@@ -1,4 +1,4 @@
-"""Layouts against the tables of paper 000, and files of one's own."""
+"""Layouts against the tables of the UDFLD paper, and files of one's own."""
 
 from __future__ import annotations
 

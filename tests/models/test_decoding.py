@@ -1,4 +1,4 @@
-"""Reading landmarks off heatmaps: the figures of paper 003's table 1, which need no network, and multilateration itself."""
+"""Reading landmarks off heatmaps: the figures of Cheng et al.'s table 1, which need no network, and multilateration itself."""
 
 from __future__ import annotations
 

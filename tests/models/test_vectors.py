@@ -1,4 +1,4 @@
-"""Gaussian vectors: labels, band pooling and decoding inside and outside the crop, by the formulas of paper 004."""
+"""Gaussian vectors: labels, band pooling and decoding inside and outside the crop, by the formulas of Xiong et al."""
 
 from __future__ import annotations
 

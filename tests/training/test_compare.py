@@ -25,14 +25,14 @@ def test_every_row_of_every_table_is_a_model_that_can_be(size: int) -> None:
     for name, rows in tables(size).items():
         networks = {row.run for table in tables(size).values() for row in table}
         for row in rows:
-            make_config(row.system, {**shape, **row.knobs})
+            make_config(row.system, {**shape, **row.options})
             assert not row.start or row.start in networks, name
-            turned = [
-                {knob: value for knob, value in look.items() if knob not in ("shrink", "occluded", "as")}
-                for look in row.looks.values()
+            changes = [
+                {option: value for option, value in column.items() if option not in ("shrink", "occluded", "as")}
+                for column in row.columns.values()
             ]
-            for look in turned:
-                make_config(row.system, {**shape, **row.knobs, **look})
+            for column in changes:
+                make_config(row.system, {**shape, **row.options, **column})
     # Tables share what they have in common.
     assert sum(map(len, tables(size).values())) > len(networks)
 
@@ -42,14 +42,17 @@ def test_a_table_is_made_once(faces_dir: Path, tmp_path: Path) -> None:
     base = TrainingRecipe(data=(f"frl189:{faces_dir}/frl189.zip",), steps=2, batch=4)
     shape = {"backbone": "resnet18-half", "input_size": 64, "layout": "frl189"}
     graph = ComparisonRow(
-        "maps", "gcn", MAPS | {"graph_weight": 0.0}, looks={"clean": {"as": "heatmap"}, "occluded": {"occluded": True}}
+        "maps",
+        "gcn",
+        MAPS | {"graph_weight": 0.0},
+        columns={"clean": {"as": "heatmap"}, "occluded": {"occluded": True}},
     )
     rows = [
         graph,
-        ComparisonRow("graph", "gcn", MAPS | {"frozen": True}, start=graph.run, looks={"clean": {"shrink": 0.1}}),
+        ComparisonRow("graph", "gcn", MAPS | {"frozen": True}, start=graph.run, columns={"clean": {"shrink": 0.1}}),
     ]
     lines: list[str] = []
-    # The plain model takes the decoder and the maps from the graph's knobs, so the two share all else.
+    # The plain model takes the decoder and the maps from the graph's options, so the two share all else.
     made = table("gcn", rows, Comparison(base, shape, tmp_path, data), lines.append)
     assert made.splitlines()[0] == "| gcn | clean | occluded |"
     assert len(made.splitlines()) == 4
@@ -63,8 +66,8 @@ def test_the_graph_of_a_face_is_drawn(faces_dir: Path) -> None:
     data = load_dataset(f"frl189:{faces_dir}/frl189.zip", "val")
     shape = {"backbone": "resnet18-half", "input_size": 64, "layout": "frl189"}
     engines = {}
-    for system, knobs in (("gcn", MAPS), ("regression", {})):
-        config = make_config(system, shape | knobs)
+    for system, options in (("gcn", MAPS), ("regression", {})):
+        config = make_config(system, shape | options)
         card = Card(system, system, "", {"input_size": 64, "margin": 1.25})
         engines[system] = TorchEngine(card, build_system(system, config), "cpu")
     page = graph_sheet(engines["gcn"], data, faces=2)

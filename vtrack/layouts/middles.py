@@ -16,7 +16,7 @@ from vtrack.types import FloatArray, Query
 
 SUFFIX = "+middles"
 
-# A brow is known all round when it has points below its tip and its inner end (paper 000, table 11).
+# A brow is known all round when it has points below its tip and its inner end (the UDFLD paper, table 11).
 _BELOW = (4.6 / 9, 8.4 / 9)
 # Where the two lips are nearest each other, halfway along.
 _LIPS = (0.25, 0.75)

@@ -39,7 +39,7 @@ class Card:
 
     @property
     def reference(self) -> dict[str, Any]:
-        """What outputs say of the model that made them: enough to tell it from every other, and to find its card."""
+        """Reference to this model for outputs: name, system, input size, and a checksum of the card."""
         digest = hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
         size = self.config.get("input_size")
         return {"name": self.name, "system": self.system, "input_size": size, "card_sha256": digest}

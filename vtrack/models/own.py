@@ -1,4 +1,4 @@
-"""Landmark models of one's own: checked before they are used, and what they return when they are."""
+"""Checks of user-defined landmark models and of what they return."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from vtrack.types import LandmarkModel, Prediction, Query
 
 
 def own_model(model: Any) -> LandmarkModel:
-    """Return a landmark model of one's own once it has what the pipeline needs.
+    """Check that a user-defined landmark model has what the pipeline needs, and return it.
 
     Raises:
-        UsageError: It is not derived from `LandmarkModel`, or has no sizes of its crops.
+        UsageError: It does not implement `LandmarkModel`, or lacks the size or margin of its crops.
     """
     if isinstance(model, type):
         raise UsageError(f"model is the class {model.__name__}; give an object of it: {model.__name__}()")
@@ -32,7 +32,7 @@ def own_model(model: Any) -> LandmarkModel:
 
 
 def check_prediction(model: LandmarkModel, returned: Any, crops: int, query: Query) -> Prediction:
-    """Return what a model returned for so many crops; raises `UsageError` if it is not for them or not for the query."""
+    """Return a user-defined model's result; raises `UsageError` unless it is a `Prediction` for these crops and this query."""
     if not isinstance(returned, Prediction):
         raise UsageError(f"{model.name}.predict returned a {type(returned).__name__}; expected a vtrack.Prediction")
     if tuple(returned.points.shape[:2]) != (crops, len(query)):

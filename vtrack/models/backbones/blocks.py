@@ -79,7 +79,7 @@ def _shortcut(inside: int, outside: int, stride: int) -> nn.Sequential | None:
 
 
 def conv_norm(inside: int, outside: int, size: int = 3, stride: int = 1, relu: bool = True) -> nn.Sequential:
-    """Convolution, batch norm and, if asked for, ReLU."""
+    """Convolution, batch norm and, optionally, ReLU."""
     layers: list[nn.Module] = [
         nn.Conv2d(inside, outside, size, stride, size // 2, bias=False),
         nn.BatchNorm2d(outside),

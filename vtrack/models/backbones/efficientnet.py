@@ -68,7 +68,7 @@ class EfficientNetLite(Backbone):
 
 
 class _Block(nn.Module):
-    """Widen, look around in each channel by itself, narrow; with a shortcut where nothing changes its shape."""
+    """Inverted residual block: expansion, depthwise convolution, projection; with a shortcut where the shape is unchanged."""
 
     def __init__(self, inside: int, outside: int, kernel: int, stride: int, expansion: int) -> None:
         super().__init__()

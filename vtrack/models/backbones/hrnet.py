@@ -2,7 +2,7 @@
 
 The finest branch is kept to the end, which suits heatmap models. Parameters are named as in the published
 networks (the authors' and timm's), so their weights fit. `stride` is that of the finest branch: 4 as published, up to
-64 by the early downsampling of paper 003, table 2.
+64 by the early downsampling of Cheng et al., table 2.
 """
 
 from __future__ import annotations

@@ -48,7 +48,7 @@ def build_backbone(name: str, *, stride: int = 4, levels: int = 4) -> Backbone:
     Args:
         name: Name in `BACKBONES`.
         stride: Stride of the finest map. Above 4 the image is downsampled before the first stage, which saves most of the
-            work (paper 003).
+            work (Cheng et al.).
         levels: Number of maps, 1 to 4; fewer leave out the coarsest ones.
 
     Raises:

@@ -2,7 +2,7 @@
 
 A queried point is a weighted sum of the layout's points. If the layout has points on its part, it lies on a cubic curve
 through them; else it is taken from the face template, warped to the layout's points by a thin-plate spline. The weights
-depend on part and position alone, so they are a table, and a query is a look-up in it.
+depend on part and position only, so they are tabulated, and a query reads them from the table.
 """
 
 from __future__ import annotations

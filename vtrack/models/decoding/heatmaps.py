@@ -14,7 +14,7 @@ from vtrack.models.backbones.blocks import constant
 
 
 def encode(points: Tensor, size: int, sigma: float, *, biased: bool = False) -> Tensor:
-    """Gaussian labels (B, L, size, size) with peak 1 and `sigma` in cells: paper 003, equation 3.
+    """Gaussian labels (B, L, size, size) with peak 1 and `sigma` in cells: Cheng et al., equation 3.
 
     Biased labels have their peak on a cell's centre (equation 4), unbiased ones where the point is (equation 2).
     """
@@ -49,12 +49,12 @@ def values_at(heatmaps: Tensor, cells: Tensor) -> Tensor:
 
 
 def one_hot(heatmaps: Tensor) -> Tensor:
-    """The centre of the brightest cell: paper 003, equation 5."""
+    """The centre of the brightest cell: Cheng et al., equation 5."""
     return to_crop(peaks(heatmaps)[0].to(heatmaps.dtype), heatmaps.shape[-1])
 
 
 def two_hot(heatmaps: Tensor) -> Tensor:
-    """A quarter of a cell from the brightest cell to the brighter neighbour: paper 003, equation 6, along each axis.
+    """A quarter of a cell from the brightest cell to the brighter neighbour: Cheng et al., equation 6, along each axis.
 
     The equation names one second-brightest cell. Only a step along each axis gives the errors of the paper's table 1.
     A cell on the rim is left alone along the axis on which it has but one neighbour.
@@ -66,7 +66,7 @@ def two_hot(heatmaps: Tensor) -> Tensor:
 
 
 def distribution_aware(heatmaps: Tensor, blur: float = 2.0) -> Tensor:
-    """The top of the Gaussian that has the map's derivatives at its brightest cell: paper 003, equation 8.
+    """The top of the Gaussian that has the map's derivatives at its brightest cell: Cheng et al., equation 8.
 
     The map is smoothed by a Gaussian of `blur` cells first, since derivatives of a network's maps are noisy. Smoothing
     spoils the rim, so a cell less than two from it is left alone, as the method's authors do.

@@ -94,7 +94,7 @@ def plan_query(query: Query, taught: TaughtPositions) -> QueryPlan:
     """How a model that was trained on these positions computes a query.
 
     Args:
-        query: The points asked for.
+        query: The requested points.
         taught: Positions that the model was trained on.
     """
     sources = [_sources(part, position, taught) for part, position in points_of(query)]
@@ -114,14 +114,14 @@ def plan_query(query: Query, taught: TaughtPositions) -> QueryPlan:
 
 
 def _sources(part: str, position: float, taught: TaughtPositions) -> tuple[tuple[str, float], ...]:
-    """The points whose mean a point is: itself, if it is marked or nothing else tells it."""
+    """The points whose mean is a point: the point itself, unless it is an unmarked middle of marked points."""
     middle = MIDDLES.get(part, ())
     known = part not in taught.marked and middle and all(source in taught.marked for source, _ in middle)
     return middle if known else ((part, position),)
 
 
 def _curves(query: Query, taught: TaughtPositions) -> QueryPlan:
-    """How a query is answered whose points are all those of marked parts, or are asked for as they are."""
+    """The plan of a query without unmarked middles: positions between trained ones by curves, all others directly."""
     parts = np.array(query.parts)
     curves = {}
     for part in dict.fromkeys(query.parts):

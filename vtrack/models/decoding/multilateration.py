@@ -1,4 +1,6 @@
-"""True-range multilateration (paper 003): a heatmap gives distances to station anchors, and these the landmark.
+"""True-range multilateration (Cheng et al.): distances to station anchors, read from a heatmap, give the landmark.
+
+Station anchors are cells of the heatmap; they have nothing to do with `vtrack.anchors`.
 
 A cell's response exp(-d^2 / (2 sigma^2)) gives its distance d to the landmark. Pairs of circles about the anchors give
 linear equations, solved by least squares. Exact on perfect maps of any resolution, and not limited to the map's area.

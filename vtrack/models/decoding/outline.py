@@ -1,4 +1,4 @@
-"""Boundary heatmaps of a face: the lines through the points of each part (paper 002)."""
+"""Boundary heatmaps of a face: the lines through the points of each part (Wan et al.)."""
 
 from __future__ import annotations
 

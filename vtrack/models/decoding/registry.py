@@ -19,7 +19,7 @@ def decode(heatmaps: Tensor, decoder: str, *, sigma: float, kernel: int = 2, bey
         decoder: Name in `DECODERS`.
         sigma: Standard deviation of the Gaussian labels, in cells.
         kernel: Side of the window of anchors, for `keyposs`.
-        beyond: Find points outside the crop too (paper 004).
+        beyond: Find points outside the crop too (Xiong et al.).
 
     Returns:
         (B, L, 2) points in crop units.

@@ -1,7 +1,7 @@
-"""Gaussian vectors (paper 004): a landmark as two short vectors, one along each axis, in place of a whole map.
+"""Gaussian vectors (Xiong et al.): a landmark as two short vectors, one along each axis, in place of a whole map.
 
-Vectors are (B, L, 2, n): along x first, along y second. QueryPlan them is O(n), and they tell where a landmark lies that
-is outside the crop: the bell is cut off at an end, and the height there says how far away its top would be.
+Vectors are (B, L, 2, n): along x first, along y second. Decoding them is O(n), and they also locate landmarks outside the crop:
+the Gaussian is then cut off at an end of the vector, and its height there gives the distance to its peak.
 """
 
 from __future__ import annotations
@@ -63,9 +63,9 @@ def decode(vectors: Tensor) -> Tensor:
 def beyond_box(points: Tensor, vectors: Tensor, tau: float = 2.0, sigma: float = 2.0) -> Tensor:
     """Points moved out of the crop along those axes whose vector is highest at an end: equation 7.
 
-    `tau` is the height that the whole bell would have: for vectors 0.5 to 0.8 of their labels' 1 + theta, for profiles of
-    heatmaps about 1. A height above it says that the landmark is not outside; one near zero is taken for the farthest
-    distance that labels tell of.
+    `tau` is the height of the complete Gaussian: for vectors 0.5 to 0.8 of their labels' 1 + theta, for profiles of heatmaps
+    about 1. A greater height means that the landmark is not outside; a height near zero gives the largest distance that the
+    labels can express.
     """
     size = vectors.shape[-1]
     height, place = vectors.max(-1)  # (B, L, 2)

@@ -16,16 +16,16 @@ class EngineEntry:
     """An engine that is loaded by name."""
 
     home: str
-    """`module:Class`, imported when it is asked for."""
+    """`module:Class`, imported on first use."""
     help: str
     graph: str = ""
-    """Ending of the graph beside the card that it runs; empty for one that runs the network itself, on any device."""
+    """Suffix of the graph file beside the card; empty for an engine that runs the torch network itself, on any device."""
     is_faster: str = ""
-    """`module:function` that says whether it is faster here than the engines below it; it always is where empty."""
+    """`module:function` that returns whether it is faster on this CPU than the engines below it; empty if it always is."""
     fits: str = ""
-    """`module:function` that says whether this CPU is made for it; every CPU is where empty."""
+    """`module:function` that returns whether this CPU supports it well; empty if every CPU does."""
     misfit: str = ""
-    """What happens on another CPU."""
+    """Warning on other CPUs."""
 
 
 _BASE, _BF16 = "vtrack.models.engines.base", "vtrack.models.engines.bfloat16"
@@ -51,12 +51,12 @@ ENGINES: dict[str, EngineEntry] = {
     "onnx": EngineEntry("vtrack.models.engines.onnx:OnnxEngine", "onnxruntime", graph=".onnx"),
     "torch": EngineEntry("vtrack.models.engines.torch:TorchEngine", "torch, on any device"),
 }
-"""Fastest first: `auto` takes the first that has its graph and is faster here, and on a GPU the one that needs none."""
+"""Fastest first: on a CPU `auto` takes the first that has its graph and is faster there, on a GPU the one without a graph."""
 NAMES = ("auto", *reversed(ENGINES))
 
 
 def load(home: str) -> Callable[..., Any]:
-    """What stands at `module:name`."""
+    """Import the object at `module:name`."""
     module, _, name = home.partition(":")
     found: Callable[..., Any] = getattr(importlib.import_module(module), name)
     return found

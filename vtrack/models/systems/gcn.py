@@ -1,4 +1,4 @@
-"""Landmarks as a graph with learned connectivity (paper 001): a heatmap model, then three graph convolutions.
+"""Landmarks as a graph with learned connectivity (Nguyen et al.): a heatmap model, then three graph convolutions.
 
 A heatmap model, trained by focal loss, gives a first location and a confidence for each landmark. Each landmark becomes a
 node with the image features at its location and the location itself. Messages between nodes are weighted by edges that

@@ -1,4 +1,4 @@
-"""Gaussian Vector (paper 004): each landmark as a vector along x and one along y, pooled from a heatmap.
+"""Gaussian Vector (Xiong et al.): each landmark as a vector along x and one along y, pooled from a heatmap.
 
 Backbone and feature pyramid give a heatmap for each landmark at a quarter of the crop's resolution. The Band Pooling
 Module turns it into two vectors, trained by mean squared error on Gaussian labels with a raised peak. A landmark lies at

@@ -35,7 +35,7 @@ class HeatmapConfig(LayoutConfig):
     kernel: int = 2
     """Side of the window of anchors, for the decoder `keyposs`."""
     beyond: bool = False
-    """Find points outside the crop by the Beyond Box strategy of paper 004."""
+    """Find points outside the crop by the Beyond Box strategy of Xiong et al."""
 
     def __post_init__(self) -> None:
         self.check_choice("neck", *NECKS)

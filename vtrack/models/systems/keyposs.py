@@ -1,4 +1,4 @@
-"""KeyPosS (paper 003): heatmaps, even very small ones, decoded by true-range multilateration.
+"""KeyPosS (Cheng et al.): heatmaps, even very small ones, decoded by true-range multilateration.
 
 An HRNet with early downsampling gives heatmaps of 64, 32, 16, 8 or 4 cells a side for a 256-pixel crop. Their values are
 converted to distances from station anchors, the cells of the brightest window, and least squares locates the landmark.

@@ -1,4 +1,4 @@
-"""Annotated reference faces stored with a model, and the choice of the one most similar to a crop (paper 002)."""
+"""Annotated reference faces stored with a model, and the choice of the one most similar to a crop (Wan et al.)."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class ReferenceFaces(nn.Module):
 
         Args:
             crops: (B, 3, S, S) uint8.
-            how: `sift`: the one with the most matching SIFT features; `worst`: with the fewest; `neutral`: the first;
+            how: Method. `sift`: the one with the most matching SIFT features; `worst`: with the fewest; `neutral`: the first;
                 `random`.
 
         Returns:

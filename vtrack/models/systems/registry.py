@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class SystemEntry:
-    """A landmark system, imported when it is asked for."""
+    """A landmark system, imported on first use."""
 
     home: str
     """`module:Class` of its network; its config is `ClassConfig` beside it."""
@@ -48,7 +48,7 @@ SYSTEMS: dict[str, SystemEntry] = {
     "heatmap": SystemEntry("heatmap:Heatmap", "points of a layout by heatmaps, a baseline"),
     "regression": SystemEntry("regression:Regression", "points of a layout by regression, a baseline"),
 }
-"""The systems of the papers, and two simple ones as baselines."""
+"""Published systems, and two simple ones as baselines."""
 
 
 def make_config(system: str, settings: Mapping[str, Any]) -> Any:

@@ -1,4 +1,4 @@
-"""Reference Heatmap Transformer (paper 002): the heatmaps of a reference face with known landmarks guide those of a crop.
+"""Reference Heatmap Transformer (Wan et al.): the heatmaps of a reference face with known landmarks guide those of a crop.
 
 A backbone with a transformer encoder (as in TransPose) processes the crop. Beside it, crop, reference face and the
 reference's heatmaps go through small feature extractors at three scales. The soft transformation takes, for each cell of the

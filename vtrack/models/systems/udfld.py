@@ -1,4 +1,4 @@
-"""Unified dynamic landmark detection (paper 000): any points of any parts, as queries to one network.
+"""Unified dynamic face landmark detection (UDFLD): any points of any parts, as queries to one network.
 
 A query is a part (the sentence embedding of its name) and a position along it. Softmax attention of each query over the
 image's features initialises the query and its coordinates (equation 2). Decoder layers refine both: self-attention,
@@ -51,8 +51,8 @@ class UdfldConfig:
     vocabulary: int = 0
     """Largest number of parts of a `learnable` network."""
     position_waves: int = 0
-    """Number of frequencies whose sines and cosines the position MLP gets beside the position itself: with the position
-    alone it learns slowly to tell positions apart. 0 is the paper's form."""
+    """Number of frequencies whose sines and cosines the position MLP gets beside the position itself. With the position alone
+    it learns slowly to distinguish positions. 0 is the paper's form."""
     levels: int = 4
     """Maps of the backbone, from stride 4 on: 4, or 3 to leave out the coarsest and the stages that only it needs."""
     margin: float = 1.25

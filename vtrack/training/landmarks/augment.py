@@ -1,4 +1,4 @@
-"""Augmentation of training crops: shifted boxes, tilts, mirror images, light, blur, noise and occlusion.
+"""Augmentation of training crops: shifted boxes, rotations, mirror images, lighting, blur, noise and occlusion.
 
 All random numbers come from the given generator, so that a step can be repeated.
 """
@@ -24,16 +24,17 @@ class Augmentation:
     """
 
     angle: float = 18.0
-    """Standard deviation of the tilt in degrees, cut at twice that."""
+    """Standard deviation of the rotation in degrees, clipped at twice that."""
     scale: float = 0.12
-    """Standard deviation of the logarithm of the box's size: boxes are shrunk and grown."""
+    """Standard deviation of the logarithm of the box's size, clipped at 2.2 times that."""
     shift: float = 0.06
-    """Standard deviation of the box's displacement, in box sides, cut at 2.5 times that."""
+    """Standard deviation of the box's displacement, in box sides, clipped at 2.5 times that."""
     flip: bool = True
+    """Whether half of the crops are mirrored."""
     picture: float = 0.4
-    """Strength of light, blur, noise and occlusion; 0 for none."""
+    """Strength of lighting, blur, noise and occlusion; 0 for none."""
     shut: float = 0.0
-    """Chance that eyes are shut by a warp, on faces of the 68-point layout."""
+    """Probability that eyes are closed by a warp, on faces of the 68-point layout."""
 
 
 def make_augmentation(settings: Mapping[str, str]) -> Augmentation:
@@ -47,7 +48,7 @@ def make_augmentation(settings: Mapping[str, str]) -> Augmentation:
         try:
             default, value = asdict(augmentation)[name], float(word)
         except (KeyError, ValueError):
-            allowed = ", ".join(f"{knob}={float(number):g}" for knob, number in asdict(augmentation).items())
+            allowed = ", ".join(f"{option}={float(number):g}" for option, number in asdict(augmentation).items())
             raise UsageError(f"{name}={word} is not an augmentation; choose from {allowed}") from None
         if not 0 <= value < 1e3:
             raise UsageError(f"{name}={word}: must be at least 0 and below 1000")
@@ -55,19 +56,20 @@ def make_augmentation(settings: Mapping[str, str]) -> Augmentation:
     return augmentation
 
 
-def jittered(count: int, side: float, how: Augmentation, rng: np.random.Generator) -> Crops:
-    """Where to cut: boxes of one unit about (0, 0), disturbed. Units are box sides."""
-    angles = np.radians(np.clip(rng.normal(0, how.angle, count), -2 * how.angle, 2 * how.angle))
-    sides = side * np.exp(np.clip(rng.normal(0, how.scale, count), -2.2 * how.scale, 2.2 * how.scale))
-    centers = np.clip(rng.normal(0, how.shift, (count, 2)), -2.5 * how.shift, 2.5 * how.shift)
+def jittered(count: int, side: float, augmentation: Augmentation, rng: np.random.Generator) -> Crops:
+    """Random crops around unit boxes at (0, 0), in units of the box side; `side` is the mean side."""
+    angle, scale, shift = augmentation.angle, augmentation.scale, augmentation.shift
+    angles = np.radians(np.clip(rng.normal(0, angle, count), -2 * angle, 2 * angle))
+    sides = side * np.exp(np.clip(rng.normal(0, scale, count), -2.2 * scale, 2.2 * scale))
+    centers = np.clip(rng.normal(0, shift, (count, 2)), -2.5 * shift, 2.5 * shift)
     return Crops(centers, sides, angles)
 
 
-def spoil(image: ImageArray, strength: float, rng: np.random.Generator) -> ImageArray:
-    """One crop (S, S, 3) as a worse camera in worse light would have seen it."""
+def degrade(image: ImageArray, strength: float, rng: np.random.Generator) -> ImageArray:
+    """Degrade a crop (S, S, 3): occlusion, frame edge, low resolution, blur, lighting, noise, JPEG."""
     chance = rng.random(8) / max(strength, 1e-6)
     if chance[0] < 0.35:
-        image = hide(image, rng)
+        image = occlude(image, rng)
     if chance[1] < 0.1:
         image = _cut_by_edge(image, rng)
     if chance[2] < 0.25:
@@ -101,8 +103,8 @@ def _relight(image: ImageArray, strength: float, rng: np.random.Generator) -> Im
     return relit
 
 
-def hide(image: ImageArray, rng: np.random.Generator) -> ImageArray:
-    """Lay a patch over the picture: a plain colour, noise, or another piece of the same picture (skin, hand, hair)."""
+def occlude(image: ImageArray, rng: np.random.Generator) -> ImageArray:
+    """Cover part of an image by a patch: a plain colour, noise, or another region of the same image (skin, hand, hair)."""
     size = image.shape[0]
     width, height = (rng.uniform(0.1, 0.5, 2) * size).astype(int)
     x, y = int(rng.integers(0, size - width)), int(rng.integers(0, size - height))
@@ -138,7 +140,7 @@ def _cut_by_edge(image: ImageArray, rng: np.random.Generator) -> ImageArray:
 
 
 def _coarsen(image: ImageArray, rng: np.random.Generator) -> ImageArray:
-    """As if the face had been small."""
+    """Reduce the resolution, as of a small face."""
     size = image.shape[0]
     small = max(int(size * rng.uniform(0.15, 0.6)), 12)
     down = cv2.resize(image, (small, small), interpolation=cv2.INTER_AREA)
@@ -148,7 +150,7 @@ def _coarsen(image: ImageArray, rng: np.random.Generator) -> ImageArray:
 
 
 def _blur(image: ImageArray, rng: np.random.Generator) -> ImageArray:
-    """Out of focus, or moved while the shutter was open."""
+    """Defocus or motion blur."""
     if rng.random() < 0.5:
         return cv2.GaussianBlur(image, (0, 0), float(rng.uniform(0.6, 2.5)))
     length = int(rng.integers(3, 12))

@@ -8,7 +8,7 @@ import numpy as np
 
 from vtrack.data.store import STORED_SIDE, FaceStore, cut, scaled
 from vtrack.imaging.crops import Crops
-from vtrack.training.landmarks.augment import Augmentation, jittered, mirrored, spoil
+from vtrack.training.landmarks.augment import Augmentation, degrade, jittered, mirrored
 from vtrack.training.landmarks.eyelids import Eyes
 from vtrack.types import FloatArray, ImageArray, Query
 
@@ -35,7 +35,7 @@ def draw_batch(
     margin: float,
     count: int,
     most_points: int | None,
-    how: Augmentation,
+    augmentation: Augmentation,
     rng: np.random.Generator,
     first_pixel: float = 0.0,
     hold_out: bool = False,
@@ -48,30 +48,30 @@ def draw_batch(
         margin: Side of the crop over the longer side of the face box.
         count: Number of faces.
         most_points: Largest number of points; None for all points of the layout.
-        how: The augmentation.
+        augmentation: Its strength.
         rng: Source of all random numbers.
         first_pixel: Coordinate that the labels give the centre of the first pixel, see `TrainingRecipe.first_pixel`.
         hold_out: Leave out every second point of each part.
     """
     faces = np.sort(rng.choice(len(store), count, replace=len(store) < count))
-    crops = scaled(jittered(count, margin, how, rng))
+    crops = scaled(jittered(count, margin, augmentation, rng))
     images = np.stack([cut(store.images[face], crops[i : i + 1], size) for i, face in enumerate(faces)])
     points = crops.to_crop(store.points[faces] * STORED_SIDE - 0.5)  # (count, L, 2)
-    if how.flip:
+    if augmentation.flip:
         flip = rng.random(count) < 0.5
         images[flip], points[flip] = mirrored(images[flip], points[flip], store.layout.mirror)
         points[flip, :, 0] += 2 * first_pixel * (store.pixels[faces] * STORED_SIDE / crops.sides)[flip, None]
-    eyes = Eyes.of(store.layout) if how.shut else None
+    eyes = Eyes.of(store.layout) if augmentation.shut else None
     if eyes is not None:
-        for i in np.flatnonzero(rng.random(count) < how.shut):
+        for i in np.flatnonzero(rng.random(count) < augmentation.shut):
             images[i], points[i] = eyes.shut(images[i], points[i], rng)
     chosen = np.flatnonzero(~store.layout.every_second) if hold_out else np.arange(points.shape[1])
     if most_points is not None:
         chosen = chosen[_choose(len(chosen), most_points, rng)]
     empty = _empty(store, max(count // 8, 1), size, rng)
     images = np.concatenate([images, empty])
-    if how.picture:
-        images = np.stack([spoil(image, how.picture, rng) for image in images])
+    if augmentation.picture:
+        images = np.stack([degrade(image, augmentation.picture, rng) for image in images])
     asked = store.layout.query
     nowhere = np.full((len(empty), len(chosen), 2), np.nan)
     return TrainingBatch(

@@ -1,7 +1,6 @@
-"""Eyes shut by a warp: the skin above an eye is drawn down over it, lashes and all, and its lids' points go along.
+"""Closes eyes in training crops by a warp: the skin above an eye is stretched down over it, and the points of its lids move.
 
-Photographs with shut eyes are rare, and those that have them are few and of one kind; of open eyes there are thousands,
-marked by people.
+Annotated photographs with closed eyes are rare and similar to each other; there are thousands with open eyes.
 """
 
 from __future__ import annotations
@@ -16,23 +15,27 @@ from vtrack.layouts import Layout
 from vtrack.types import FloatArray, ImageArray
 
 _ABOVE, _BELOW = 0.45, 0.25
-"""How far above the upper lid skin is stretched, and how far below the lower it gives way, in widths of the eye."""
-_NARROW, _WIDE = 0.14, 0.55
-"""Openings below and above which an eye is left as it is: shut already, or so wide that the skin above does not reach."""
-_BOTH, _WHOLLY, _MOST_LEFT = 0.7, 0.6, 0.6
-"""How often both eyes are shut and not one alone, how often wholly, and the largest share of its opening that is left else."""
+"""Extent of the stretched skin above the upper lid and of the compressed skin below the lower one, in eye widths."""
+_MIN_OPENING, _MAX_OPENING = 0.14, 0.55
+"""Range of openings (height over width) of eyes that are warped: narrower ones are closed already, for wider ones there is too
+little skin above."""
+_BOTH_EYES, _FULLY_CLOSED, _MAX_SHARE_LEFT = 0.7, 0.6, 0.6
+"""Probability that both eyes are closed and not one, probability of closing them fully, and the largest share of the opening
+that is left otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
 class Eyes:
-    """Places of a layout's six points of each eye, and of the middles that follow from them."""
+    """Indices of the points of both eyes in a layout."""
 
     points: tuple[tuple[int, ...], ...]
+    """The six points of the left and of the right eye."""
     middles: tuple[int | None, ...]
+    """The middle of each eye, if the layout has it."""
 
     @classmethod
     def of(cls, layout: Layout) -> Eyes | None:
-        """Those of the 68-point layout, with or without middles; None for others, which mark eyes in other ways."""
+        """The eyes of the 68-point layout, with or without middles; None for other layouts, which mark eyes differently."""
         if layout.name.partition("+")[0] != "300w":
             return None
         sides = ("left", "right")
@@ -42,26 +45,26 @@ class Eyes:
         )
 
     def shut(self, image: ImageArray, points: FloatArray, rng: np.random.Generator) -> tuple[ImageArray, FloatArray]:
-        """A crop (S, S, 3) and its points (L, 2) in crop units, with one eye or both shut or nearly so."""
-        both, wholly = rng.random() < _BOTH, rng.random() < _WHOLLY
-        left = 0.0 if wholly else float(rng.uniform(0, _MOST_LEFT))
-        chosen = (0, 1) if both else (int(rng.integers(2)),)
+        """Close one eye or both, fully or partly, in a crop (S, S, 3) with points (L, 2) in crop units."""
+        both, fully = rng.random() < _BOTH_EYES, rng.random() < _FULLY_CLOSED
+        share_left = 0.0 if fully else float(rng.uniform(0, _MAX_SHARE_LEFT))
+        sides = (0, 1) if both else (int(rng.integers(2)),)
         points = points.copy()
-        for which in chosen:
-            places = list(self.points[which])
-            eye = points[places]
-            if not _NARROW < opening(eye[None])[0] < _WIDE:
+        for side in sides:
+            indices = list(self.points[side])
+            eye = points[indices]
+            if not _MIN_OPENING < opening(eye[None])[0] < _MAX_OPENING:
                 continue
-            shut = narrowed(eye[None], np.array([left]))[0]
-            image = _drawn(image, eye * len(image) - 0.5, shut * len(image) - 0.5)
-            points[places] = shut
-            if self.middles[which] is not None:
-                points[self.middles[which]] = shut.mean(0)
+            closed = narrowed(eye[None], np.array([share_left]))[0]
+            image = _warp_lids(image, eye * len(image) - 0.5, closed * len(image) - 0.5)
+            points[indices] = closed
+            if self.middles[side] is not None:
+                points[self.middles[side]] = closed.mean(0)
         return image, points
 
 
-def _drawn(image: ImageArray, eye: FloatArray, shut: FloatArray) -> ImageArray:
-    """The picture with an eye's lids (6, 2) moved to where they are to be, both in pixels."""
+def _warp_lids(image: ImageArray, eye: FloatArray, closed: FloatArray) -> ImageArray:
+    """Warp an image so that the points of an eye (6, 2) move to those of the closed eye, both in pixels."""
     origin, axis = (eye[0] + eye[3]) / 2, eye[3] - eye[0]
     width = float(np.linalg.norm(axis))
     if width < 2:
@@ -80,11 +83,11 @@ def _drawn(image: ImageArray, eye: FloatArray, shut: FloatArray) -> ImageArray:
     u, v = offsets @ along, offsets @ down
     inside = np.abs(u) < width / 2
     upper, lower = (_lid(eye, lid, origin, along, down, u) for lid in ((0, 1, 2, 3), (0, 5, 4, 3)))
-    to_upper, to_lower = (_lid(shut, lid, origin, along, down, u) for lid in ((0, 1, 2, 3), (0, 5, 4, 3)))
+    to_upper, to_lower = (_lid(closed, lid, origin, along, down, u) for lid in ((0, 1, 2, 3), (0, 5, 4, 3)))
     # Near the corners the curves may cross.
     lower, to_lower = np.maximum(lower, upper), np.maximum(to_lower, to_upper)
     top, bottom = upper - _ABOVE * width, lower + _BELOW * width
-    # From where the new lids lie to where the old ones lay, piece by piece down the eye.
+    # Map the bands between the new lids to those between the old ones: above, between and below the lids.
     source = v.copy()
     for (a, b), (c, d) in (
         ((top, to_upper), (top, upper)),
@@ -98,18 +101,18 @@ def _drawn(image: ImageArray, eye: FloatArray, shut: FloatArray) -> ImageArray:
         image, moved[..., 0].astype(np.float32), moved[..., 1].astype(np.float32), cv2.INTER_LINEAR,
         borderMode=cv2.BORDER_REPLICATE,
     )  # fmt: skip
-    drawn = image.copy()
-    drawn[start[1] : stop[1], start[0] : stop[0]] = patch
-    return drawn
+    warped = image.copy()
+    warped[start[1] : stop[1], start[0] : stop[0]] = patch
+    return warped
 
 
 def _lid(
     eye: FloatArray, lid: tuple[int, ...], origin: FloatArray, along: FloatArray, down: FloatArray, u: FloatArray
 ) -> FloatArray:
-    """How far down a lid lies at places along the eye: the cubic through its four points, where they are well apart."""
+    """Offset of a lid across the eye, for offsets `u` along it: a cubic through its four points."""
     local = eye[list(lid)] - origin
     places, depths = local @ along, local @ down
-    if np.diff(places).min() < 0.05 * (places[3] - places[0]):  # a cubic would swing far out
+    if np.diff(places).min() < 0.05 * (places[3] - places[0]):  # a cubic through close points overshoots
         order = np.argsort(places)
         return np.interp(u, places[order], depths[order])
     curve = np.polynomial.Polynomial.fit(places, depths, 3)

@@ -18,7 +18,7 @@ class TrainingRecipe:
     data: tuple[str, ...]
     """`name:path` of each data set."""
     shares: Mapping[str, float] = field(default_factory=dict)
-    """Relative frequency of a data set; 1 if not given, so that all are drawn equally often (paper 000, A.9)."""
+    """Relative frequency of a data set; 1 if not given, so that all are drawn equally often (the UDFLD paper, A.9)."""
     trust: Mapping[str, float] = field(default_factory=dict)
     """Weight of a data set's labels in the loss; 1 if not given."""
     first_pixel: Mapping[str, float] = field(default_factory=dict)

@@ -1,7 +1,7 @@
-"""Faces with shut eyes, winks and open mouths as a data set of 68 points, for training.
+"""Makes a training set with 68 points of faces with closed eyes, winks and open mouths.
 
-Their points come from a model, `accurate` by default, but those of the eyes from mediapipe's mesh through a map learned
-on faces that have both (`vtrack.data.lids`), with lids brought together where a person says shut.
+Their points are predicted by a model, `accurate` by default. Those of the eyes are mapped from mediapipe's mesh by a linear map
+learned on faces that have both (`vtrack.data.lids`), and lids are brought together where people judged the eyes closed.
 
     python -m vtrack.data.mesh_labels data runs/mesh.zip        # where mediapipe is installed
     python -m vtrack.training.landmarks.state_labels data runs/mesh.zip runs/states.zip
@@ -34,28 +34,33 @@ log = logging.getLogger(__name__)
 
 SETS = ("shut478", "yawn478")
 SIDES = ("left", "right")
-_BY_PEOPLE = "cew:"
-"""Groups of faces whose eyes people judged to be shut."""
+_JUDGED_BY_PEOPLE = "cew:"
+"""Prefix of the groups of faces whose eyes were judged closed by people."""
 _ROUNDS = 2
-"""Looks at each face, the second from the box of the first look's points."""
+"""Predictions for each face; the second crop is placed around the points of the first."""
 
 
 def learn_maps(people: Dataset, mesh: Dataset) -> dict[str, LidMap]:
-    """A map of each side from the faces of `people` (`300w`) that `mesh` has too, under files like `images/w68-NAME`."""
-    place = {f"images/{people.name}-{Path(file).name}": i for i, file in enumerate(people.files)}
-    pairs = [(place[file], i) for i, file in enumerate(mesh.files) if file in place]
-    mine, theirs = (list(side) for side in zip(*pairs, strict=True))
+    """Learn the map of each eye from faces that both data sets have.
+
+    Args:
+        people: Faces annotated by people, in the layout `300w`.
+        mesh: Faces in the layout `mesh`, made by `vtrack.data.mesh_labels`: their files are called `images/<set>-<name>`.
+    """
+    index = {f"images/{people.name}-{Path(file).name}": i for i, file in enumerate(people.files)}
+    pairs = [(index[file], i) for i, file in enumerate(mesh.files) if file in index]
+    annotated, meshed = (list(indices) for indices in zip(*pairs, strict=True))
     return {
         side: LidMap.learn(
-            mesh.points[theirs][:, eye_points(mesh.layout, side, "mesh_eye")],
-            people.points[mine][:, eye_points(people.layout, side)],
+            mesh.points[meshed][:, eye_points(mesh.layout, side, "mesh_eye")],
+            people.points[annotated][:, eye_points(people.layout, side)],
         )
         for side in SIDES
     }
 
 
 def predicted(model: LandmarkModel, data: Dataset) -> FloatArray:
-    """(faces, 68, 2) what a model says of each face: the mean of the picture and its mirror image."""
+    """(faces, 68, 2) points predicted by a model: the mean over each image and its mirror image."""
     layout = load_layout("300w")
     points = np.empty((len(data), len(layout), 2), np.float32)
     for i in range(len(data)):
@@ -63,20 +68,20 @@ def predicted(model: LandmarkModel, data: Dataset) -> FloatArray:
         for _ in range(_ROUNDS):
             crops = Crops.around(box, model.margin)
             cut = warp([image], [0], crops, model.input_size)
-            looks = np.concatenate([cut, cut[..., ::-1]])
-            told = np.array(model.predict(looks, layout.query).points)
-            told[1] = told[1, layout.mirror] * (-1, 1) + (1, 0)
-            points[i] = crops.to_frame(told.mean(0, keepdims=True))[0]
+            both = np.concatenate([cut, cut[..., ::-1]])
+            predictions = np.array(model.predict(both, layout.query).points)
+            predictions[1] = predictions[1, layout.mirror] * (-1, 1) + (1, 0)
+            points[i] = crops.to_frame(predictions.mean(0, keepdims=True))[0]
             box = layout.face_box(points[i : i + 1])
     return points
 
 
 def with_lids(faces: StateFaces, points: FloatArray, maps: dict[str, LidMap]) -> FloatArray:
-    """Points (faces, 68, 2) with the eyes of the mesh, shut where they are shut."""
+    """Replace the eyes of points (faces, 68, 2) by those mapped from the mesh, narrowed or closed according to the state."""
     layout, mesh = load_layout("300w"), faces.data.layout
     rings = {side: faces.data.points[:, eye_points(mesh, side, "mesh_eye")] for side in SIDES}
     openings = {side: opening(rings[side]) for side in SIDES}
-    shut = faces.of_group(_BY_PEOPLE)
+    shut = faces.of_group(_JUDGED_BY_PEOPLE)
     narrow = faces.has("closed") | faces.has("half")
     out = np.array(points, np.float32)
     for side, other in (SIDES, SIDES[::-1]):
@@ -87,7 +92,7 @@ def with_lids(faces: StateFaces, points: FloatArray, maps: dict[str, LidMap]) ->
 
 
 def write_states(sets: Iterable[StateFaces], maps: dict[str, LidMap], model: LandmarkModel, out: Path) -> None:
-    """A zip of the faces with their 68 points, photographs as they are."""
+    """Write a zip of the faces with their 68 points; photographs are copied unchanged."""
     table = io.StringIO()
     rows = csv.writer(table, lineterminator="\n")
     count = len(load_layout("300w"))
@@ -108,11 +113,15 @@ def write_states(sets: Iterable[StateFaces], maps: dict[str, LidMap], model: Lan
 
 def main() -> None:
     """Write the data set."""
-    parser = argparse.ArgumentParser(description="Faces with states as a data set of 68 points (train parts only).")
+    parser = argparse.ArgumentParser(
+        description="Make a data set with 68 points of faces with states (training parts only)."
+    )
     parser.add_argument("data", type=Path, metavar="DATA", help="folder of the zips")
     parser.add_argument("mesh", type=Path, metavar="MESH.zip", help="written by python -m vtrack.data.mesh_labels")
     parser.add_argument("out", type=Path, metavar="OUT.zip")
-    parser.add_argument("--model", default="accurate", help="says the points but the eyes' (default: %(default)s)")
+    parser.add_argument(
+        "--model", default="accurate", help="predicts all points but those of the eyes (default: %(default)s)"
+    )
     args = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     maps = learn_maps(load_dataset(f"w68:{args.data / 'w68.zip'}", "train"), load_dataset(f"mesh:{args.mesh}", "train"))

@@ -1,6 +1,6 @@
 """Distillation: labels moved towards the predictions of a trained model.
 
-Labels of a point vary from photograph to photograph by more than the point does; a better model's predictions vary less.
+Labels of a point vary more from photograph to photograph than the point itself; the predictions of a better model vary less.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""What the default model owes to its parts in words, to many data sets, and to boxes that are shifted in training.
+"""Ablations of the default model: part names as text, several data sets, shifted boxes in training.
 
     python -m vtrack.training.studies.ablate --data w68:data/w68.zip --data scut86:data/scut86.zip --out runs/ablations
 
-Trains one network in several ways and prints two tables of errors on validation faces. A network of one data set alone sees as
-many of that set's faces as the network of all sets does. What is done is kept in the folder, so the same command goes on
-where it was broken off.
+Trains one network in several ways and prints two tables of errors on validation faces. A network of a single data set is
+trained on as many faces of that set as the network of all sets. Finished runs are kept in the output folder, so the same
+command resumes an interrupted study.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ VOCABULARY = 128
 
 
 def variants(base: TrainingRecipe) -> dict[str, TrainingRecipe]:
-    """Every way to train by name; `base` is that of all sets, the first of which is looked at most closely."""
+    """Recipe of each variant, by name. `base` trains on all data sets; the first of them is studied in more variants."""
     steps = max(base.steps // len(base.data), 1)
     alone = {_name(spec): replace(base, data=(spec,), steps=steps) for spec in base.data}
     first = _name(base.data[0])
@@ -56,7 +56,11 @@ def variants(base: TrainingRecipe) -> dict[str, TrainingRecipe]:
 
 
 def tables(base: TrainingRecipe, out: Path, report: Callable[[str], None]) -> str:
-    """Train all variants and look at them: the errors on each data set, and those of points that no label told."""
+    """Train and evaluate all variants.
+
+    Returns:
+        Two Markdown tables: errors on each data set, and errors of every second point and of the others.
+    """
     sets = {_name(spec): load_dataset(spec, "val") for spec in base.data}
     first = _name(base.data[0])
     off = f"{first}, boxes off by {OFF:g}"

@@ -1,10 +1,10 @@
-"""Do the claims of papers 001-004 hold here? Trains all systems alike, turns the knobs that the papers turn, prints the tables.
+"""Compares the published systems: trains them alike, repeats the ablations of their papers, and prints the tables.
 
     python -m vtrack.training.studies.compare --data w68:data/w68.zip --out runs/compare --steps 4000
 
-One run for each network, all with the same backbone, crops, steps, batch and augmentation. What is done is kept in the
-folder, so the same command goes on where it was broken off. `--only gv` and the like make one table; tables that share no
-network can be made at the same time.
+Each network is trained once, all with the same backbone, crops, steps, batch size and augmentation. Finished runs are kept in
+the output folder, so the same command resumes an interrupted study. `--only gv` and the like make one table; tables without a
+common network can be made concurrently.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from vtrack.models.engines.torch import TorchEngine
 from vtrack.models.systems.base import System
 from vtrack.models.systems.registry import build_system, make_config
 from vtrack.training.common.checkpoint import load_run, load_weights
-from vtrack.training.landmarks.augment import hide
+from vtrack.training.landmarks.augment import occlude
 from vtrack.training.landmarks.loop import CHECKPOINT, train
 from vtrack.training.landmarks.recipe import TrainingRecipe
 from vtrack.training.studies.markdown import markdown
@@ -40,22 +40,23 @@ from vtrack.types import ImageArray, Prediction, Query
 
 @dataclass(frozen=True)
 class ComparisonRow:
-    """One line of a table: a network, trained once, looked at in one or more ways."""
+    """One row of a table: a network, trained once, evaluated in one or more ways."""
 
     name: str
     system: str
-    knobs: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """Options of the system that differ from the defaults."""
     start: str = ""
-    """The run it starts from."""
-    looks: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: {"NME": {}})
-    """For each column, knobs to turn after training, `as` for the system to read the network as, and `shrink` or `occluded`
-    for the faces shown."""
+    """The run whose weights it starts from."""
+    columns: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: {"NME": {}})
+    """How each column is evaluated: options that are changed after training, `as` for another system that decodes the network,
+    and `shrink` or `occluded` for the faces."""
 
     @property
     def run(self) -> str:
         """Folder of the run: rows of the same network share it."""
-        turned = "_".join(f"{knob}-{_word(value)}" for knob, value in sorted(self.knobs.items()))
-        return "_".join(part for part in (self.system, turned, f"from-{self.start}" if self.start else "") if part)
+        options = "_".join(f"{option}-{_word(value)}" for option, value in sorted(self.options.items()))
+        return "_".join(part for part in (self.system, options, f"from-{self.start}" if self.start else "") if part)
 
 
 def _word(value: Any) -> str:
@@ -66,41 +67,41 @@ MAPS = {"neck": "pyramid", "dim": 64}
 CLEAN_AND_OCCLUDED: dict[str, dict[str, Any]] = {"clean": {}, "occluded": {"occluded": True}}
 
 
-def _also(looks: Mapping[str, Mapping[str, Any]], knobs: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """The looks with these knobs turned too."""
-    return {name: {**look, **knobs} for name, look in looks.items()}
+def _with_options(columns: Mapping[str, Mapping[str, Any]], options: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The columns with these options added to each."""
+    return {name: {**column, **options} for name, column in columns.items()}
 
 
 def tables(size: int) -> dict[str, list[ComparisonRow]]:
     """Every table, for crops of `size` pixels."""
     side = size // 4
     maps = MAPS | {"resolution": side}
-    # As wide at the finest scale as the other systems' maps: with 16 channels for 68 heatmaps it hardly learned at all.
+    # As wide at the finest scale as the other systems' maps: with 16 channels for 68 heatmaps the error hardly fell.
     rht = {"widths": (64, 64, 64), "heads": 4, "hidden": 128}
-    # The paper starts from a backbone that is trained already, and so lets it learn slowly; here it starts from nothing.
+    # The paper starts from a trained backbone and gives it a low learning rate; here the backbone starts untrained.
     gcn = maps | {"backbone_rate": 1.0}
     graph = ComparisonRow("heatmap model of the graph", "gcn", gcn | {"graph_weight": 0.0})
     resolutions = [side >> step for step in range(5) if side >> step >= 4]
-    # `keyposs` and the plain heatmap model are one network, `beyond` is a way to read one: each is trained once.
+    # `keyposs` and the plain heatmap model are one network, and `beyond` only changes decoding, so each is trained once.
     aware = {"as": "heatmap", "decoder": "distribution-aware"}
-    # Crops are 1.25 times as large as the box: only boxes that are shrunk by more than a fifth leave points outside.
+    # Crops are 1.25 times as large as the box: points leave the crop only where boxes are shrunk by more than a fifth.
     shrunk = {"original box": {}, "shrunk 10 %": {"shrink": 0.1}, "shrunk 30 %": {"shrink": 0.3}}
     return {
         "systems": [
             ComparisonRow("regression", "regression"),
-            ComparisonRow("heatmap, distribution-aware", "keyposs", maps, looks={"NME": aware}),
-            ComparisonRow("gcn (001)", "gcn", gcn),
-            ComparisonRow("rht (002)", "rht", rht),
-            ComparisonRow("keyposs (003)", "keyposs", maps),
-            ComparisonRow("gv (004)", "gv", maps),
-            ComparisonRow("udfld (000)", "udfld"),
+            ComparisonRow("heatmap, distribution-aware", "keyposs", maps, columns={"NME": aware}),
+            ComparisonRow("gcn", "gcn", gcn),
+            ComparisonRow("rht", "rht", rht),
+            ComparisonRow("keyposs", "keyposs", maps),
+            ComparisonRow("gv", "gv", maps),
+            ComparisonRow("udfld", "udfld"),
         ],
         "keyposs": [
             ComparisonRow(
                 f"{resolution} x {resolution}",
                 "keyposs",
                 MAPS | {"resolution": resolution} | encoding,
-                looks={f"{name} ({encoding.get('encoding', 'unbiased')})": {"decoder": name} for name in names},
+                columns={f"{name} ({encoding.get('encoding', 'unbiased')})": {"decoder": name} for name in names},
             )
             for resolution in resolutions
             for encoding, names in (
@@ -109,9 +110,9 @@ def tables(size: int) -> dict[str, list[ComparisonRow]]:
             )
         ],
         "gv": [
-            ComparisonRow("heatmap", "keyposs", maps, looks=_also(shrunk, aware | {"decoder": "two-hot"})),
-            ComparisonRow("gv", "gv", maps, looks=_also(shrunk, {"beyond": False})),
-            ComparisonRow("gv, Beyond Box", "gv", maps, looks=shrunk),
+            ComparisonRow("heatmap", "keyposs", maps, columns=_with_options(shrunk, aware | {"decoder": "two-hot"})),
+            ComparisonRow("gv", "gv", maps, columns=_with_options(shrunk, {"beyond": False})),
+            ComparisonRow("gv, Beyond Box", "gv", maps, columns=shrunk),
         ],
         "gv-theta": [
             ComparisonRow(f"theta {theta}", "gv", maps if theta == 3 else maps | {"theta": float(theta)})
@@ -126,23 +127,25 @@ def tables(size: int) -> dict[str, list[ComparisonRow]]:
                 f"tau {tau}",
                 "gv",
                 maps,
-                looks={f"sigma {s}": {"tau": tau, "beyond_sigma": s, "shrink": 0.3} for s in (1.0, 1.5, 2.0, 2.5, 3.0)},
+                columns={
+                    f"sigma {s}": {"tau": tau, "beyond_sigma": s, "shrink": 0.3} for s in (1.0, 1.5, 2.0, 2.5, 3.0)
+                },
             )
             for tau in (1.0, 1.5, 2.0, 2.5)
         ],
         "gcn": [
-            replace(graph, looks=_also(CLEAN_AND_OCCLUDED, {"as": "heatmap", "decoder": "two-hot"})),
+            replace(graph, columns=_with_options(CLEAN_AND_OCCLUDED, {"as": "heatmap", "decoder": "two-hot"})),
             *(
                 ComparisonRow(
                     f"{connectivity} connectivity",
                     "gcn",
                     maps | {"connectivity": connectivity, "frozen": True},
                     start=graph.run,
-                    looks=CLEAN_AND_OCCLUDED,
+                    columns=CLEAN_AND_OCCLUDED,
                 )
                 for connectivity in ("parts", "shared", "learned")
             ),
-            ComparisonRow("learned connectivity, end to end", "gcn", gcn, looks=CLEAN_AND_OCCLUDED),
+            ComparisonRow("learned connectivity, end to end", "gcn", gcn, columns=CLEAN_AND_OCCLUDED),
         ],
         "rht-modules": [
             ComparisonRow("backbone", "rht", rht | {"encoder": False, "soft": False, "hard": False}),
@@ -158,8 +161,8 @@ def tables(size: int) -> dict[str, list[ComparisonRow]]:
                 "rht",
                 "rht",
                 rht,
-                looks={
-                    **{how: {"reference": how} for how in ("sift", "neutral", "random", "worst")},
+                columns={
+                    **{choice: {"reference": choice} for choice in ("sift", "neutral", "random", "worst")},
                     "sift, half": {"coarse_reference": 2},
                     "sift, quarter": {"coarse_reference": 4},
                 },
@@ -169,7 +172,7 @@ def tables(size: int) -> dict[str, list[ComparisonRow]]:
 
 
 class Occluded:
-    """A model whose crops have something laid over them, the same thing on the same face for every model."""
+    """A model whose crops are partly covered, in the same way for every model."""
 
     def __init__(self, engine: TorchEngine) -> None:
         self._engine, self.name = engine, engine.name
@@ -177,47 +180,54 @@ class Occluded:
         self._random = np.random.default_rng(0)
 
     def predict(self, crops: ImageArray, query: Query) -> Prediction:
-        """What the model says of the hidden faces."""
-        covered = [hide(crop.transpose(1, 2, 0).copy(), self._random).transpose(2, 0, 1) for crop in crops]
+        """Predict on the covered crops."""
+        covered = [occlude(crop.transpose(1, 2, 0).copy(), self._random).transpose(2, 0, 1) for crop in crops]
         return self._engine.predict(np.stack(covered), query)
 
 
 class Comparison:
-    """Runs and figures in one folder."""
+    """Runs and figures in one folder.
+
+    Args:
+        base: The recipe that all runs share.
+        shape: Options that all systems share: backbone and size of the crops.
+        out: The folder.
+        data: Validation faces.
+    """
 
     def __init__(self, base: TrainingRecipe, shape: Mapping[str, Any], out: Path, data: Dataset) -> None:
         self._base, self._shape, self._out, self._data = base, shape, out, data
 
-    def figure(self, row: ComparisonRow, look: str, report: Callable[[str], None]) -> dict[str, float]:
-        """The figures of one cell, measured if they are not known yet."""
-        how, path = dict(row.looks[look]), self._out / row.run / "figures.json"
+    def figure(self, row: ComparisonRow, column: str, report: Callable[[str], None]) -> dict[str, float]:
+        """The figures of one cell, measured if the folder does not have them yet."""
+        changes, path = dict(row.columns[column]), self._out / row.run / "figures.json"
         figures: dict[str, dict[str, float]] = json.loads(path.read_text()) if path.exists() else {}
-        key = json.dumps([how, self._base.steps])
+        key = json.dumps([changes, self._base.steps])
         if key not in figures:
             self._train(row, report)
-            figures[key] = self._measure(row, how)
+            figures[key] = self._measure(row, changes)
             path.write_text(json.dumps(figures, indent=1))
         return figures[key]
 
-    def _config(self, system: str, knobs: Mapping[str, Any]) -> Any:
-        return make_config(system, {**self._shape, **knobs})
+    def _config(self, system: str, options: Mapping[str, Any]) -> Any:
+        return make_config(system, {**self._shape, **options})
 
     def _train(self, row: ComparisonRow, report: Callable[[str], None]) -> None:
         done = self._out / row.run / CHECKPOINT
         if done.exists() and load_run(done)[1]["step"] >= self._base.steps:
             return
         start = str(self._out / row.start) if row.start else ""
-        recipe = replace(self._base, model=self._config(row.system, row.knobs), start=start)
+        recipe = replace(self._base, model=self._config(row.system, row.options), start=start)
         train(recipe, self._out / row.run, report=lambda line: report(f"{row.name}: {line}"))
 
-    def _measure(self, row: ComparisonRow, how: dict[str, Any]) -> dict[str, float]:
-        shrink, occluded = how.pop("shrink", 0.0), how.pop("occluded", False)
-        system = how.pop("as", row.system)
+    def _measure(self, row: ComparisonRow, changes: dict[str, Any]) -> dict[str, float]:
+        shrink, occluded = changes.pop("shrink", 0.0), changes.pop("occluded", False)
+        system = changes.pop("as", row.system)
         weights = load_weights(self._out / row.run / CHECKPOINT)
-        knobs = dict(row.knobs)
+        options = dict(row.options)
         if system != row.system:  # the heatmap model within
-            knobs = {knob: knobs[knob] for knob in (*MAPS, "resolution")}
-        config = self._config(system, {**knobs, **how})
+            options = {option: options[option] for option in (*MAPS, "resolution")}
+        config = self._config(system, {**options, **changes})
         network = build_system(system, config)
         missing, _ = network.load_state_dict(weights, strict=system == row.system)
         assert not missing
@@ -228,7 +238,7 @@ class Comparison:
 
 
 def size_of(network: System, engine: TorchEngine) -> dict[str, float]:
-    """Millions of parameters, thousands of millions of multiply-adds, milliseconds for one face."""
+    """Millions of parameters, billions of multiply-adds, milliseconds per face."""
     crop = np.random.default_rng(0).integers(0, 256, (1, 3, engine.input_size, engine.input_size), dtype=np.uint8)
     layout = getattr(network, "layout", None)
     query = layout.query if layout is not None else Query(("jaw",) * 68, tuple(np.linspace(0, 1, 68)))
@@ -253,9 +263,9 @@ def table(name: str, rows: list[ComparisonRow], comparison: Comparison, report: 
     cells: dict[str, dict[str, str]] = {}
     for row in rows:
         line = cells.setdefault(row.name, {})
-        for look in row.looks:
-            figures = comparison.figure(row, look, report)
-            line[look] = f"{figures['nme']:.2f}"
+        for column in row.columns:
+            figures = comparison.figure(row, column, report)
+            line[column] = f"{figures['nme']:.2f}"
             if name == "systems":
                 line["failures at 8 %"] = f"{figures['failures_8']:.2f}"
                 line["parameters"] = f"{figures['parameters']:.2f} M"
