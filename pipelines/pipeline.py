@@ -12,17 +12,20 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing
+from contextlib import closing
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
 from vtrack.detectors import load_detector
 from vtrack.detectors.own import own_detector
+from vtrack.errors import SinkError
 from vtrack.models import load_model
 from vtrack.models.own import own_model
 from vtrack.pipelines.outputs.base import Sink
+from vtrack.pipelines.outputs.group import SinkGroup
 from vtrack.pipelines.postprocessing import postprocess
 from vtrack.pipelines.settings import Settings
 from vtrack.pipelines.sources.base import Source
@@ -173,6 +176,14 @@ class Summary:
         return f"Summary({', '.join(facts)})"
 
 
+class LostOutputError(SinkError):
+    """An output could not be written; the others are complete, and the message names them."""
+
+    def __init__(self, message: str, saved: Sequence[Path], summary: Summary) -> None:
+        super().__init__(message)
+        self.saved, self.summary = saved, summary
+
+
 def send(
     pipeline: ResultMaker,
     source: Source,
@@ -182,7 +193,7 @@ def send(
     progress: Callable[[FrameResult], object] = lambda result: None,
     pixels: bool = True,
 ) -> Summary:
-    """Write the results of a source to sinks, in a thread of its own.
+    """Write the results of a source to sinks, in a thread of its own. If one fails, the others go on.
 
     Args:
         pipeline: Makes the results.
@@ -194,18 +205,20 @@ def send(
 
     Returns:
         Counts and times of the run.
+
+    Raises:
+        LostOutputError: An output could not be written, and others are saved.
+        SinkError: No output could be written.
     """
+    outputs = SinkGroup(sinks)
     began, frames, with_faces, ids, watch = time.perf_counter(), 0, 0, set[int](), Stopwatch()
 
     def write(result: FrameResult) -> None:
         with watch("write"):
-            for sink in sinks:
-                sink.write(result)
+            outputs.write(result)
 
     try:
-        with ExitStack() as outputs:
-            for sink in sinks:
-                outputs.enter_context(sink)
+        with outputs:
             with WriteBehind(write, queue_size(source)) as out:
                 for result in pipeline.results(source, stop=stop, pixels=pixels, watch=watch):
                     out.put(result)
@@ -222,7 +235,12 @@ def send(
             raise
     interrupted = stop is not None and stop.is_set()
     seconds = time.perf_counter() - began
-    return Summary(frames, with_faces, len(ids), seconds, source.damaged, interrupted, watch.seconds, watch.waits)
+    summary = Summary(frames, with_faces, len(ids), seconds, source.damaged, interrupted, watch.seconds, watch.waits)
+    try:
+        outputs.check()
+    except SinkError as error:
+        raise LostOutputError(str(error), outputs.saved, summary) from error
+    return summary
 
 
 def queue_size(source: Source) -> int:

@@ -12,7 +12,7 @@ from vtrack.pipelines.outputs.base import check_outputs, write_sidecar
 from vtrack.pipelines.outputs.files import remove_stale
 from vtrack.pipelines.outputs.open import make_sinks
 from vtrack.pipelines.outputs.paths import default_output, make_folder
-from vtrack.pipelines.pipeline import Pipeline, Summary, send
+from vtrack.pipelines.pipeline import LostOutputError, Pipeline, Summary, send
 from vtrack.pipelines.registry import SUFFIXES
 from vtrack.pipelines.settings import InputSettings, OutputSettings, Settings, plain
 from vtrack.pipelines.sources.base import Source
@@ -107,7 +107,7 @@ def run(
     Raises:
         UsageError: An argument that cannot be or does not apply.
         SourceError: The source does not exist or cannot be read.
-        SinkError: An output exists already, or cannot be written.
+        SinkError: An output exists already, or cannot be written; the others are, and the message names them.
         ModelError: The model does not exist.
 
     Examples:
@@ -168,22 +168,30 @@ def record(
 ) -> tuple[Summary, Pipeline]:
     """Track an opened source, write its outputs and the facts beside the first; `paths` has the path of each output.
 
+    If an output fails, the others are finished before its error is raised.
+
     Returns what was done, and the pipeline that did it.
     """
     check_outputs(list(paths.values()), source=source.info.path or None, overwrite=overwrite)
     for folder in {path.parent for path in paths.values()}:
         remove_stale(folder)
     sinks = make_sinks(paths, look, settings.query, source, max_faces=settings.max_faces, overwrite=overwrite)
-    pipeline = Pipeline(settings)
-    with interruptible() as stop:
-        summary = send(pipeline, source, sinks, stop=stop, progress=progress, pixels="video" in paths)
-    write_sidecar(
-        next(iter(paths.values())),
-        options=plain(settings, inputs, look),
-        model=pipeline.card,
-        source=asdict(source.info),
-        counts=asdict(summary),
-    )
+    pipeline, saved, failure = Pipeline(settings), list(paths.values()), None
+    try:
+        with interruptible() as stop:
+            summary = send(pipeline, source, sinks, stop=stop, progress=progress, pixels="video" in paths)
+    except LostOutputError as error:
+        summary, saved, failure = error.summary, list(error.saved), error
+    for output in saved[:1]:
+        write_sidecar(
+            output,
+            options=plain(settings, inputs, look),
+            model=pipeline.card,
+            source=asdict(source.info),
+            counts=asdict(summary),
+        )
+    if failure is not None:
+        raise failure
     return summary, pipeline
 
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
+from av.packet import Packet
 
 from tests.clips import write_clip
 from vtrack.cli.main import main
+from vtrack.pipelines.outputs.soundtrack import Soundtrack
 
 
 def tracked(clip: Path, folder: Path) -> av.container.InputContainer:
@@ -46,6 +50,24 @@ def test_damaged_sound_packets(tmp_path: Path) -> None:
     with tracked(clip, tmp_path / "out") as video:
         assert video.streams.video[0].frames == 25
         assert max(packet_times(video)) == pytest.approx(1.0, abs=0.1)
+
+
+def test_sound_that_cannot_be_written_is_left_out_from_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    clip = write_clip(tmp_path / "clip.mp4", frames=25, audio=1)
+    whole = Soundtrack.until
+
+    def until(self: Soundtrack, time: Fraction | None = None) -> Iterator[Packet]:
+        if time is not None and time > 0.5:
+            raise av.error.InvalidDataError(22, "Invalid argument")
+        yield from whole(self, time)
+
+    monkeypatch.setattr(Soundtrack, "until", until)
+    with tracked(clip, tmp_path / "out") as video:
+        assert video.streams.video[0].frames == 25
+        assert max(packet_times(video)) == pytest.approx(0.5, abs=0.1)
+    assert "clip.vtrack.mp4: no sound from here on: Invalid argument" in caplog.text
 
 
 def test_a_list_of_files_is_no_video(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
