@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Self
 
+from vtrack.errors import SinkError
 from vtrack.pipelines.live.session import LiveResult, LiveSession
-from vtrack.pipelines.outputs.base import Sink, check_outputs
+from vtrack.pipelines.outputs.base import FileSink, Sink, check_outputs
 from vtrack.pipelines.outputs.drawing.drawing import Drawing
 from vtrack.pipelines.outputs.tables.csv import open_table
 from vtrack.pipelines.outputs.video import VideoSink
 from vtrack.pipelines.settings import OutputSettings
 from vtrack.runtime.threads import WriteBehind
 from vtrack.types import FrameResult, ImageArray, Query
+
+log = logging.getLogger(__name__)
 
 _QUEUE = 8
 """Frames that may wait to be written. When the queue is full, tracking waits: no recorded frame is dropped."""
@@ -44,23 +48,63 @@ class LiveDrawing:
 
 
 class LiveRecorder:
-    """Writes the shown points to videos and the recorded points to tables; a context manager."""
+    """Writes the shown points to videos and the recorded points to tables; a context manager.
 
-    def __init__(self, videos: Sequence[Sink] = (), tables: Sequence[Sink] = ()) -> None:
-        self._videos, self._tables = videos, tables
-        self._stack = ExitStack()
+    A sink that fails, as on a full disk, is closed, what it has written is kept if that is readable, and the others go on. All
+    files are finished at the end, also after an error elsewhere.
+
+    Args:
+        videos: Sinks of the shown points.
+        tables: Sinks of the recorded points.
+        report: Called with a message when a sink fails, from the thread that writes.
+
+    Attributes:
+        frames: Number of frames that were given.
+        failures: Messages of the sinks that failed.
+        reader_left: Whether the program that read a stream has ended.
+    """
+
+    def __init__(
+        self, videos: Sequence[Sink] = (), tables: Sequence[Sink] = (), report: Callable[[str], object] = log.warning
+    ) -> None:
+        self._videos, self._tables, self._report = list(videos), list(tables), report
+        self._queue = WriteBehind(self._write, _QUEUE)
         self.frames = 0
+        self.failures: list[str] = []
+        self.reader_left = False
+
+    @property
+    def written(self) -> list[Path]:
+        """The complete files, once the recorder has ended."""
+        files = [sink.file.path for sink in (*self._videos, *self._tables) if isinstance(sink, FileSink)]
+        return [path for path in files if path.exists()]
+
+    @property
+    def idle(self) -> bool:
+        """Whether no sink is left to write to."""
+        return not self._videos and not self._tables
 
     def __enter__(self) -> LiveRecorder:
         with ExitStack() as stack:
             for sink in (*self._videos, *self._tables):
                 stack.enter_context(sink)
-            self._queue = stack.enter_context(WriteBehind(self._write, _QUEUE))
-            self._stack = stack.pop_all()
+            stack.pop_all()
+        self._queue.start()
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._stack.__exit__(*exception)  # type: ignore[arg-type]
+        try:
+            self._queue.finish()
+        finally:
+            for sinks in (self._videos, self._tables):
+                for sink in tuple(sinks):
+                    try:
+                        if isinstance(sink, FileSink):
+                            sink.conclude()
+                        else:
+                            sink.__exit__(None, None, None)
+                    except SinkError as error:
+                        self._drop(sinks, sink, error)
 
     def write(self, result: LiveResult) -> None:
         """Write one frame."""
@@ -68,14 +112,29 @@ class LiveRecorder:
         self.frames += 1
 
     def _write(self, result: LiveResult) -> None:
-        for video in self._videos:
-            video.write(result.shown)
-        for table in self._tables:
-            table.write(result.recorded)
+        for sinks, frame in ((self._videos, result.shown), (self._tables, result.recorded)):
+            for sink in tuple(sinks):
+                try:
+                    sink.write(frame)
+                except (SinkError, BrokenPipeError) as error:
+                    self._drop(sinks, sink, error)
+
+    def _drop(self, sinks: list[Sink], sink: Sink, error: Exception) -> None:
+        """Write no more to a sink that has failed."""
+        sinks.remove(sink)
+        if isinstance(error, BrokenPipeError):
+            self.reader_left = True
+            return
+        kept = isinstance(sink, FileSink) and sink.rescue()
+        message = f"{error}; {'what was written until then is kept' if kept else 'nothing of it could be kept'}"
+        self.failures.append(message)
+        self._report(message)
 
 
 class OnDemandRecorder:
     """Records a video and a table while it is on. Files are named by the time of the start.
+
+    Where one of them cannot be written any more, the recording ends, and the other is finished.
 
     Attributes:
         paths: The files of the current or the last recording.
@@ -83,16 +142,16 @@ class OnDemandRecorder:
 
     def __init__(self, session: LiveSession, draw: LiveDrawing, folder: Path) -> None:
         self._session, self._draw, self._folder = session, draw, folder
+        self._switch = threading.RLock()
+        """Held while a recording is started or ended, which takes time."""
         self._lock = threading.Lock()
+        """Held while a frame is queued."""
         self._recorder: LiveRecorder | None = None
         self._query = Query((), ())
         self._previous_query = Query((), ())
         self.paths: tuple[Path, ...] = ()
-
-    @property
-    def on(self) -> bool:
+        self.on = False
         """Whether a recording is in progress."""
-        return self._recorder is not None
 
     def start(self) -> None:
         """Start recording the points that are shown now; the table keeps them whatever is shown later.
@@ -100,33 +159,52 @@ class OnDemandRecorder:
         Raises:
             SinkError: The files cannot be written.
         """
-        with self._lock:
-            if self._recorder is not None:
+        with self._switch:
+            if self.on:
                 return
-            stem = f"vtrack-{time.strftime('%Y%m%d-%H%M%S')}"
-            paths = self._folder / f"{stem}.mp4", self._folder / f"{stem}.csv"
+            paths = self._free_paths()
             check_outputs(paths)
             self._previous_query = self._session.recorded_query
             self._query = self._previous_query if len(self._previous_query) else self._session.shown_query
-            video, table = VideoSink(paths[0], draw=self._draw), open_table(paths[1], self._query, columns=["measures"])
-            self._recorder = LiveRecorder([video], [table]).__enter__()
-            self.paths = paths
+            video = VideoSink(paths[0], draw=self._draw, fragmented=True)
+            table = open_table(paths[1], self._query, columns=["measures"])
+            recorder = LiveRecorder([video], [table], self._session.report).__enter__()
+            self._session.notice, self.paths, self.on = "", paths, True
             self._session.record(self._query)
+            with self._lock:
+                self._recorder = recorder
 
     def stop(self) -> None:
         """End the recording, if one is in progress."""
-        with self._lock:
-            if self._recorder is not None:
+        with self._switch:
+            with self._lock:
                 recorder, self._recorder = self._recorder, None
-                self._session.record(self._previous_query)
+            if recorder is None:
+                return
+            self._session.record(self._previous_query)
+            try:
                 recorder.__exit__(None, None, None)
+            finally:
+                self.paths, self.on = tuple(path for path in self.paths if path.exists()), False
 
     def write(self, result: LiveResult) -> None:
         """Write one frame, if a recording is in progress."""
         with self._lock:
+            recorder = self._recorder
             # Frames that were tracked before the query changed lack the recorded points.
-            if self._recorder is not None and result.recorded.query == self._query:
-                self._recorder.write(result)
+            if recorder is not None and result.recorded.query == self._query:
+                recorder.write(result)
+        if recorder is not None and recorder.failures:
+            self.stop()
+
+    def _free_paths(self) -> tuple[Path, Path]:
+        """Paths of a video and a table that do not exist."""
+        stem = f"vtrack-{time.strftime('%Y%m%d-%H%M%S')}"
+        name, number = stem, 1
+        while any((self._folder / f"{name}{suffix}").exists() for suffix in (".mp4", ".csv")):
+            number += 1
+            name = f"{stem}_{number}"
+        return self._folder / f"{name}.mp4", self._folder / f"{name}.csv"
 
     def __enter__(self) -> Self:
         return self

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -19,6 +20,8 @@ from vtrack.pipelines.postprocessing import keep_points
 from vtrack.pipelines.settings import Settings
 from vtrack.types import Face, FrameResult, Query
 
+log = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True, eq=False, slots=True)
 class LiveResult:
@@ -33,6 +36,9 @@ class LiveResult:
 class LiveSession:
     """Runs a pipeline on a capture. Its settings may be changed from other threads while it runs.
 
+    Attributes:
+        notice: What views tell the user, such as why a recording has ended; empty if there is nothing to tell.
+
     Example:
         with Capture(camera_opener("0")) as capture:
             for result in LiveSession(pipeline, capture).results():
@@ -44,6 +50,12 @@ class LiveSession:
         self._shown, self._recorded = pipeline.settings.query, Query((), ())
         self._strength = pipeline.settings.strength
         self._changed = False
+        self.notice = ""
+
+    def report(self, notice: str) -> None:
+        """Tell the user in the view and in the log."""
+        self.notice = notice
+        log.warning("%s", notice)
 
     @property
     def shown_query(self) -> Query:

@@ -75,7 +75,7 @@ class Window:
         image = self._draw(mirrored(result.shown) if self._mirror else result.shown)
         self._image = image
         status = self._session.capture.status
-        text = str(self.meter.recent) if status.state == "live" else str(status)
+        text = self._session.notice or (str(self.meter.recent) if status.state == "live" else str(status))
         cv2.imshow(TITLE, cv2.cvtColor(labelled(image, text), cv2.COLOR_RGB2BGR))
         cv2.pollKey()  # draws the window
         self.meter.add(result.shown.time, self._session.capture.now)

@@ -78,6 +78,34 @@ class FileSink(Sink):
                 self._close()
             self.file.settle(complete)
 
+    def conclude(self) -> None:
+        """Finish the file, instead of leaving the context, for callers that rescue it if that fails.
+
+        Raises:
+            SinkError: The file cannot be finished; `rescue` must follow.
+        """
+        with self.file.guarded():
+            self._finish(interrupted=False)
+            self._close()
+        self.file.settle(keep=True)
+
+    def rescue(self) -> bool:
+        """Instead of leaving the context: keep what was written until a write failed, as on a full disk.
+
+        Returns:
+            Whether there is a file that others can read.
+        """
+        with suppress(*self.file.failures):
+            self._close()
+        kept = False
+        with suppress(*self.file.failures):
+            kept = self._repair()
+        try:
+            self.file.settle(kept)
+        except SinkError:
+            kept = False
+        return kept
+
     def _open(self) -> None:
         """Create the file with `self.file.create()`, unless that needs the first result."""
 
@@ -90,6 +118,10 @@ class FileSink(Sink):
 
     def _close(self) -> None:
         """Close the file."""
+
+    def _repair(self) -> bool:
+        """After a failed write: make the temporary file readable up to there; return whether anything is in it."""
+        return False
 
 
 def check_outputs(paths: Sequence[str | Path], *, source: str | Path | None = None, overwrite: bool = False) -> None:

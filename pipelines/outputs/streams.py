@@ -11,6 +11,8 @@ A bundle that does not fit into one datagram is split into several.
 
 from __future__ import annotations
 
+import errno
+import logging
 import math
 import socket
 import struct
@@ -22,6 +24,8 @@ from vtrack.errors import SinkError, UsageError
 from vtrack.pipelines.outputs.base import ExceptionType, Sink
 from vtrack.pipelines.outputs.tables.jsonl import JsonFormatter
 from vtrack.types import FrameResult, Query
+
+log = logging.getLogger(__name__)
 
 FORMATS = ("ndjson", "osc")
 _PORT = 9000
@@ -37,14 +41,22 @@ class NdjsonStream(Sink):
     Args:
         stream: Text stream, such as stdout.
         query: The points of the faces.
+
+    Raises:
+        BrokenPipeError: While writing, if the program that reads the stream has ended.
     """
 
     def __init__(self, stream: TextIO, query: Query) -> None:
         self._stream, self._line = stream, JsonFormatter(query, ["measures"])
 
     def write(self, result: FrameResult) -> None:
-        self._stream.write(self._line(result))
-        self._stream.flush()
+        try:
+            self._stream.write(self._line(result))
+            self._stream.flush()
+        except BrokenPipeError:  # the reader has ended, which is no fault of the output
+            raise
+        except OSError as error:
+            raise SinkError(f"cannot write JSON lines: {error.strerror or error}") from error
 
     def __exit__(self, kind: ExceptionType, error: BaseException | None, trace: TracebackType | None) -> None:
         return None
@@ -53,11 +65,16 @@ class NdjsonStream(Sink):
 class UdpStream(Sink):
     """Sends results over UDP, which never waits for a receiver.
 
+    Datagrams that the system refuses to send, as without a network, are dropped and counted; the log reports the first one.
+
     Args:
         host: Host name or address of the receiver.
         port: UDP port of the receiver.
         query: The points of the faces.
         format: `ndjson` or `osc`.
+
+    Attributes:
+        dropped: Number of datagrams that were not sent.
 
     Raises:
         SinkError: The host is unknown.
@@ -70,6 +87,8 @@ class UdpStream(Sink):
             raise SinkError(f"cannot send to {host}:{port}: {error.strerror or error}") from error
         self._address: tuple[Any, ...] = address
         self._socket = socket.socket(family, socket.SOCK_DGRAM)
+        self._socket.setblocking(False)
+        self.dropped = 0
         self._line = JsonFormatter(query, ["measures"]) if format == "ndjson" else None
 
     def write(self, result: FrameResult) -> None:
@@ -80,7 +99,11 @@ class UdpStream(Sink):
             except ConnectionRefusedError:
                 pass  # no receiver listens yet; one may start later
             except OSError as error:
-                raise SinkError(f"cannot send to {self._address[0]}:{self._address[1]}: {error.strerror}") from error
+                if not self.dropped:
+                    hint = "; ask for fewer points" if error.errno == errno.EMSGSIZE else ""
+                    target = f"{self._address[0]}:{self._address[1]}"
+                    log.warning("cannot send to %s: %s%s; going on without", target, error.strerror, hint)
+                self.dropped += 1
 
     def __exit__(self, kind: ExceptionType, error: BaseException | None, trace: TracebackType | None) -> None:
         self._socket.close()

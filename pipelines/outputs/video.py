@@ -23,6 +23,7 @@ from vtrack.imaging.planes import HD_HEIGHT, Pixels, Planes, film_colours, view
 from vtrack.pipelines.outputs.base import FileSink
 from vtrack.pipelines.outputs.codecs import CODECS, CONTAINERS, ENCODER_THREADS
 from vtrack.pipelines.outputs.drawing.drawing import Drawing
+from vtrack.pipelines.outputs.fragments import cut_fragments
 from vtrack.pipelines.outputs.soundtrack import Soundtrack
 from vtrack.pipelines.registry import PRESETS, WORST_CRF
 from vtrack.pipelines.settings import OutputSettings
@@ -34,6 +35,8 @@ log = logging.getLogger(__name__)
 
 _QUEUE_SIZE = 2
 """Largest number of frames that wait for the encoder."""
+_FRAGMENT = 1_000_000
+"""Microseconds of video in a fragment."""
 
 
 class VideoSink(FileSink):
@@ -49,6 +52,8 @@ class VideoSink(FileSink):
         crf: Quality, 0 (best) to 51 (smallest file); None for the codec's default.
         preset: Effort of the encoder, see `PRESETS`.
         draw: Returns the pixels to store for a result; None stores the frames as they are.
+        fragmented: Whether MP4 and MOV are written in fragments of a second that are joined at the end, so that what
+            a failed write leaves can be rescued. Their index is then behind the frames.
 
     Raises:
         UsageError: The ending, codec, quality or preset is invalid.
@@ -66,6 +71,7 @@ class VideoSink(FileSink):
         crf: int | None = None,
         preset: str = OutputSettings.preset,
         draw: Callable[[FrameResult], Pixels] | None = None,
+        fragmented: bool = False,
     ) -> None:
         super().__init__(path)
         self.file.failures = (OSError, av.FFmpegError)
@@ -78,7 +84,7 @@ class VideoSink(FileSink):
         self._origin = Fraction(start or 0).limit_denominator(1_000_000)
         self._sound = None if source is None else Soundtrack(source, start=start, stop=stop, origin=self._origin)
         self._rate = rate
-        self._draw = draw
+        self._draw, self._fragmented = draw, fragmented
         self._output: Any = None
         self._encoder: WriteBehind[tuple[Pixels, Fraction]] | None = None
         self._last_pts: int | None = None
@@ -106,6 +112,8 @@ class VideoSink(FileSink):
         options = {"movflags": "+faststart", "movie_timescale": str(max(self._time_base.denominator, 1000))}
         if self._container == "matroska":
             options = {}
+        elif self._fragmented:
+            options |= {"movflags": "+hybrid_fragmented+delay_moov", "frag_duration": str(_FRAGMENT)}
         part = str(self.file.create().absolute())  # absolute, so that FFmpeg reads no name as an address
         self._output = av.open(part, "w", format=self._container, container_options=options)
         stream = self._output.add_stream(self._codec.encoder, rate=self._rate or 30)
@@ -199,6 +207,12 @@ class VideoSink(FileSink):
             self._sound.close()
         if self._output is not None:
             self._output.close()
+
+    def _repair(self) -> bool:
+        if self._container != "matroska":
+            cut_fragments(self.file.part)
+        with av.open(str(self.file.part.absolute()), format=self._container) as video:
+            return any(True for _ in video.decode(video=0))
 
 
 def annotated_video(

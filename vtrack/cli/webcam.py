@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import sys
 import threading
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from vtrack.errors import UsageError
 from vtrack.pipelines.settings import LiveSettings, ViewSettings
 
 if TYPE_CHECKING:
-    from vtrack.pipelines.live.recorder import LiveDrawing
+    from vtrack.pipelines.live.recorder import LiveDrawing, LiveRecorder
     from vtrack.pipelines.live.session import LiveResult
     from vtrack.pipelines.outputs.base import Sink
     from vtrack.types import Query
@@ -93,14 +94,19 @@ def run(args: argparse.Namespace) -> int:
     query, draw = settings.query, LiveDrawing(frozenset(look.draw))
     opener = camera_opener(args.camera, loop=args.loop)
     videos, tables = _sinks(args, query, draw)
+    outputs = len(videos) + len(tables)
     if view == "browser":
         from vtrack.pipelines.live.browser.access import Access
         from vtrack.pipelines.live.browser.server import BrowserServer
 
         access = Access(args.host, args.port, args.viewers, args.token, args.cert, args.key)
     pipeline = Pipeline(settings)
-    with interruptible() as stop, LiveRecorder(videos, tables) as recorder, Capture(opener, stop) as capture:
+    with ExitStack() as stack:
+        stop = stack.enter_context(interruptible())
+        capture = Capture(opener, stop)
         session = LiveSession(pipeline, capture)
+        recorder = stack.enter_context(LiveRecorder(videos, tables, session.report))
+        stack.enter_context(capture)
         if tables:
             session.record(query)
         if args.seconds is not None:
@@ -112,6 +118,8 @@ def run(args: argparse.Namespace) -> int:
         def record(result: LiveResult) -> None:
             recorder.write(result)
             on_demand.write(result)
+            if view == "none" and recorder.idle and outputs:
+                stop.set()  # every output has failed, and nobody watches
 
         with on_demand, LiveThread(session, record) as worker:
             if view == "window":
@@ -121,11 +129,29 @@ def run(args: argparse.Namespace) -> int:
                 asyncio.run(server.run(lambda address: _say(f"open {address}")))
             else:
                 worker.wait()
-    _say(f"{worker.frames} frames, {capture.skipped} skipped")
-    for path in (args.record, args.csv):
-        if path is not None:
-            _say(f"wrote {path}")
-    return 0
+    _say(f"{worker.frames} frames, {capture.skipped} skipped{_unsent(tables)}")
+    return _conclude(recorder)
+
+
+def _unsent(sinks: list[Sink]) -> str:
+    """How many datagrams were not sent, for the summary."""
+    from vtrack.pipelines.outputs.streams import UdpStream
+
+    dropped = sum(sink.dropped for sink in sinks if isinstance(sink, UdpStream))
+    return f", {dropped} datagrams not sent" if dropped else ""
+
+
+def _conclude(recorder: LiveRecorder) -> int:
+    """Say what was written and return the exit code."""
+    from vtrack.cli.main import FAILED, OK
+
+    for path in recorder.written:
+        _say(f"wrote {path}")
+    if recorder.failures:
+        return FAILED
+    if recorder.reader_left:
+        raise BrokenPipeError  # `main` ends the process without another write to the stream
+    return OK
 
 
 _OF_PAGE = ("host", "port", "cert", "key", "token", "viewers", "output")
@@ -161,7 +187,7 @@ def _sinks(args: argparse.Namespace, query: Query, draw: LiveDrawing) -> tuple[l
 
     outputs = [path for path in (args.record, args.csv) if path is not None]
     check_outputs(outputs, source=args.camera, overwrite=args.overwrite)
-    videos: list[Sink] = [] if args.record is None else [VideoSink(args.record, draw=draw)]
+    videos: list[Sink] = [] if args.record is None else [VideoSink(args.record, draw=draw, fragmented=True)]
     tables: list[Sink] = [] if args.csv is None else [open_table(args.csv, query, columns=["measures"])]
     if args.emit is not None:
         tables.append(open_emitter(args.emit, args.to, query, sys.stdout))

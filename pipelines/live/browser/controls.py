@@ -33,6 +33,11 @@ class Controls:
         self.mirror = mirror
         self.paused = False
 
+    @property
+    def recording(self) -> bool:
+        """Whether a recording is in progress."""
+        return self._recorder.on
+
     def apply(self, message: Mapping[str, Any]) -> None:
         """Apply a message of the page, for example `{"do": "smooth", "strength": 0.8}`.
 
@@ -75,8 +80,9 @@ class Controls:
             "mirror": self.mirror,
             "paused": self.paused,
             "points": len(self._session.shown_query),
-            "recording": self._recorder.on,
+            "recording": self.recording,
             "recorded": [str(path) for path in self._recorder.paths],
+            "notice": self._session.notice,
         }
 
 

@@ -72,7 +72,7 @@ class BrowserServer:
         *,
         mirror: bool = True,
     ) -> None:
-        self._capture, self._results, self._draw = session.capture, results, draw
+        self._session, self._capture, self._results, self._draw = session, session.capture, results, draw
         self.access = access
         self._controls = Controls(session, draw, recorder, mirror=mirror)
         self._viewers = Viewers()
@@ -207,13 +207,14 @@ class BrowserServer:
         await self._viewers.send_json(self._state())
 
     async def _watch_status(self) -> None:
-        """Send the state when the camera is lost and when it is back."""
-        status = self._capture.status
+        """Send the state when the camera is lost or back, and when a recording has ended by itself."""
+        status = None
         while True:
-            await asyncio.sleep(_STATUS_INTERVAL)
-            if self._capture.status != status:
-                status = self._capture.status
+            now = self._capture.status, self._controls.recording, self._session.notice
+            if now != status:
+                status = now
                 await self._send_state()
+            await asyncio.sleep(_STATUS_INTERVAL)
 
     # The browser's camera
 

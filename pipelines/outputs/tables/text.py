@@ -12,6 +12,9 @@ from vtrack.pipelines.outputs.base import FileSink
 from vtrack.pipelines.outputs.tables.columns import Field
 from vtrack.types import FrameResult
 
+_LONGEST_ROWS = 1 << 22
+"""Bytes at the end of a table in which a row surely ends."""
+
 
 class TextSink(FileSink):
     """Base class of sinks that write a text file: a header, then rows for each frame."""
@@ -34,6 +37,13 @@ class TextSink(FileSink):
     def _close(self) -> None:
         if self._stream is not None:
             self._stream.close()
+
+    def _repair(self) -> bool:
+        with self.file.part.open("r+b") as file:
+            end = file.seek(max(file.seek(0, io.SEEK_END) - _LONGEST_ROWS, 0))
+            end += file.read().rfind(b"\n") + 1
+            file.truncate(end)
+        return end > len(self._header().encode())
 
     def _header(self) -> str:
         """Return the text before the first row."""

@@ -4,22 +4,20 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import av
-import numpy as np
 import pytest
 
 aiohttp = pytest.importorskip("aiohttp", reason='the browser view needs aiohttp: pip install "vtrack[live]"')
 
 from tests.clips import write_clip
 from tests.pipelines.live.chromium import CHROMIUM, Browser
-from tests.pipelines.toys import ToyDetector, ToyFace, ToyModel, painter
+from tests.pipelines.live.disk import full_disk
+from tests.pipelines.live.serving import TOKEN, Page, served, status, toys
+from tests.pipelines.toys import ToyDetector, ToyModel, painter
 from vtrack.errors import SinkError, UsageError
 from vtrack.pipelines.live.browser.access import Access
 from vtrack.pipelines.live.browser.controls import query_of
@@ -33,12 +31,7 @@ from vtrack.pipelines.settings import Settings
 from vtrack.pipelines.sources.open import open_source
 from vtrack.query import parse_query
 
-TOKEN = "a-good-long-token"
 needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed (Debian: apt install chromium)")
-
-
-def toys(i: int) -> list[ToyFace]:
-    return [ToyFace((160 + 40 * float(np.sin(i / 5)), 120), 90)]
 
 
 @pytest.fixture(scope="module")
@@ -46,84 +39,10 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_clip(tmp_path_factory.mktemp("live") / "toys.mp4", 60, (320, 240), draw=painter(toys), rate=20)
 
 
-@contextmanager
-def served(camera: Path | str, folder: Path, access: Access) -> Iterator[str]:
-    """Serve a live session of toys; yields the page's address."""
-    settings = Settings(
-        parse_query("eyes,lips"), model=ToyModel(), detector=ToyDetector(), smooth="kalman", measures=True
-    )
-    ready, addresses = threading.Event(), []
-
-    def report(address: str) -> None:
-        addresses.append(address)
-        ready.set()
-
-    draw = LiveDrawing()
-    with Capture(camera_opener(str(camera), loop=True)) as capture:
-        session = LiveSession(Pipeline(settings), capture)
-        recorder = OnDemandRecorder(session, draw, folder)
-        with recorder, LiveThread(session, recorder.write) as tracking:
-            server = BrowserServer(session, tracking.latest, draw, recorder, access)
-            thread = threading.Thread(target=lambda: asyncio.run(server.run(report)))
-            thread.start()
-            try:
-                assert ready.wait(30)
-                yield addresses[0]
-            finally:
-                capture.stop()
-                thread.join(30)
-        assert not thread.is_alive()
-
-
 @pytest.fixture
 def address(clip: Path, tmp_path: Path) -> Iterator[str]:
     with served(clip, tmp_path, Access(port=0, viewers=2, token=TOKEN)) as found:
         yield found
-
-
-class Page:
-    """A viewer without a browser."""
-
-    def __init__(self, address: str, **headers: str) -> None:
-        self._root, _, self._question = address.partition("?")
-        self._headers = {"Origin": self._root.rstrip("/"), **headers}
-
-    async def __aenter__(self) -> Page:
-        self._session = aiohttp.ClientSession()
-        try:
-            self.socket = await self._session.ws_connect(f"{self._root}ws?{self._question}", headers=self._headers)
-        except BaseException:
-            await self._session.close()
-            raise
-        return self
-
-    async def __aexit__(self, *raised: object) -> None:
-        await self.socket.close()
-        await self._session.close()
-
-    async def message_with(self, key: str) -> dict[str, object]:
-        """The next text message that has this key."""
-        async with asyncio.timeout(30):
-            while True:
-                message = await self.socket.receive()
-                if message.type == aiohttp.WSMsgType.TEXT and key in (found := json.loads(message.data)):
-                    return found
-
-    async def image(self) -> tuple[dict[str, object], bytes]:
-        """The next image: header and JPEG; reports it as shown."""
-        async with asyncio.timeout(30):
-            while True:
-                message = await self.socket.receive()
-                if message.type == aiohttp.WSMsgType.BINARY:
-                    length = int.from_bytes(message.data[:4], "big")
-                    info = json.loads(message.data[4 : 4 + length])
-                    await self.socket.send_json({"do": "shown", "frame": info["frame"]})
-                    return info, message.data[4 + length :]
-
-
-async def status(address: str, **headers: str) -> int:
-    async with aiohttp.ClientSession() as session, session.get(address, headers=headers) as answer:
-        return int(answer.status)
 
 
 def test_access_is_for_those_who_know_the_token(address: str) -> None:
@@ -294,6 +213,32 @@ def test_the_page_shows_moving_faces_and_reacts_to_chips_and_keys(address: str, 
             assert (tmp_path / "page.png").stat().st_size > 10_000
 
     asyncio.run(check())
+
+
+@needs_chromium
+def test_the_page_says_that_the_disk_is_full_and_goes_on(clip: Path, tmp_path: Path) -> None:
+    async def check(address: str) -> None:
+        async with Browser(tmp_path / "profile") as page, Page(address) as other:
+            await page.open(address)
+            await page.until("window.vtrack?.shown > 5")
+            with full_disk(60_000):
+                await page.press("r")
+                await page.until("document.getElementById('message').classList.contains('error')")
+                await page.until("document.getElementById('rec').hidden")
+            said = await page.value("document.getElementById('message').textContent")
+            assert "cannot write" in said and "File too large" in said
+            await page.screenshot(tmp_path / "page.png")
+            shown = await page.value("vtrack.shown")
+            await page.until(f"vtrack.shown > {shown + 5}")
+            while not (state := await other.message_with("notice"))["notice"] or state["recording"]:
+                pass
+            assert str(state["notice"]) in said
+
+    recordings = tmp_path / "recordings"
+    recordings.mkdir()
+    with served(clip, recordings, Access(port=0, token=TOKEN)) as address:
+        asyncio.run(check(address))
+    assert not list(recordings.glob(".*"))
 
 
 @needs_chromium

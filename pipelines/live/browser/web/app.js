@@ -39,9 +39,11 @@ function handleMessage(message) {
   if (message.answer) return peer?.setRemoteDescription({ type: "answer", sdp: message.answer });
   if (message.error) return notify(message.error, true);
   const wasRecording = state.recording;
+  const lastNotice = state.notice ?? "";
   state = message;
   showControls();
-  if (wasRecording && !state.recording) notify(`Saved ${state.recorded.join(" and ")}`);
+  if (wasRecording && !state.recording && state.recorded.length) notify(`Saved ${state.recorded.join(" and ")}`);
+  if (state.notice !== lastNotice || (wasRecording && !state.recording)) showNotice();
   if (!wasRecording && state.recording) notify(`Recording to ${state.recorded[0]}`);
   const { state: cameraState, camera, detail } = state.connection;
   if (cameraState !== "live") {
@@ -260,6 +262,13 @@ function plural(count, noun) {
 function setOverlay(text) {
   $("overlay").hidden = !text;
   $("overlay-text").textContent = text;
+}
+
+function showNotice() {
+  if (!state.notice) return;
+  const names = state.recorded.map((path) => path.split(/[\\/]/).pop());
+  const saved = names.length && !state.recording ? ` Saved: ${names.join(" and ")}.` : "";
+  notify(`${state.notice}.${saved}`, true);
 }
 
 function notify(text, isError = false) {
