@@ -10,7 +10,7 @@ import pytest
 
 from tests.faces import dataset, template_faces
 from vtrack.data import load_dataset
-from vtrack.data.mesh_labels import CURVES, VERTICES, Mesh, judged, training_sets, write_labels
+from vtrack.data.mesh_labels import CURVES, VERTICES, Mesh, pseudo_labels, training_sets, write_labels
 from vtrack.errors import DataError
 from vtrack.layouts import load_layout
 from vtrack.parts import GROUPS, is_of_mesh
@@ -40,16 +40,18 @@ def test_faces_are_kept_where_both_looks_and_the_own_points_agree() -> None:
     sides = data.layout.face_box(data.points)[:, 2:].max(1)[:, None, None]
     plainly = template_faces(MESH, 40) + 0.02 * sides
     mirrored = plainly.copy()
-    assert judged(plainly, mirrored, data).good.all()
+    assert pseudo_labels(plainly, mirrored, data).accepted.all()
     for looks in (plainly, mirrored):
         looks[0] += 0.06 * sides[0]
         looks[1] = looks[1].mean(0) + (looks[1] - looks[1].mean(0)) * 1.3
     mirrored[2] += 0.03 * sides[2]
     plainly[3] = mirrored[3] = np.nan
     mirrored[4] = np.nan
-    found = judged(plainly, mirrored, data)
-    assert not found.good[:5].any() and found.good[5:].all()
-    assert found.account().startswith("35 of 40 faces; no mesh on 2, 2 too far from the set's own points, 1 unsteady")
+    labels = pseudo_labels(plainly, mirrored, data)
+    assert not labels.accepted[:5].any() and labels.accepted[5:].all()
+    assert labels.summary() == (
+        "35 of 40 faces; rejected: 2 without a mesh, 2 too far from the annotated points, 1 unlike their mirror image"
+    )
 
 
 def _without_validation(faces_dir: Path, out: Path) -> str:
@@ -87,4 +89,4 @@ def test_mediapipe_labels_photographs(faces_dir: Path, tmp_path: Path) -> None:
     pupils = [layout.query.indices("left_pupil")[0] for layout in (made.layout, data.layout)]
     gaps = np.linalg.norm(made.points[:, pupils[0]] - data.points[:, pupils[1]], axis=-1)
     assert (gaps < 0.03 * data.layout.unit(data.points)).all()
-    assert np.isnan(Mesh().look(np.zeros((64, 64, 3), np.uint8))).all()
+    assert np.isnan(Mesh().predict(np.zeros((64, 64, 3), np.uint8))).all()

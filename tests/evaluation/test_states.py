@@ -13,7 +13,7 @@ from tests.faces import Template, picture, state_zip, template_faces
 from vtrack.cli.main import main
 from vtrack.data import load_dataset
 from vtrack.data.lids import eye_points, narrowed
-from vtrack.evaluation.states import LAYOUT, Figure, answers, lip_gaps, measure
+from vtrack.evaluation.states import LAYOUT, Figure, lip_gaps, measure, predictions
 from vtrack.types import FloatArray, ImageArray, Prediction, Query
 
 LIP = sorted(LAYOUT.query.indices("inner_lip"), key=lambda i: LAYOUT.query.positions[i])
@@ -119,7 +119,7 @@ def test_what_is_no_face_to_the_model_does_not_count(folder: Path) -> None:
             return Prediction(told.points, told.sigma, np.zeros(len(crops)))
 
     data = load_dataset(f"w68:{folder / 'w68.zip'}", "val")
-    assert np.isnan(answers(Blind(), data).points).all()
+    assert np.isnan(predictions(Blind(), data).points).all()
     assert figures(Blind(), folder)["shut_eyes"].count == 0
 
 

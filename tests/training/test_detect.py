@@ -108,25 +108,25 @@ def test_the_hull_gives_the_box_under_any_turn(turn: float) -> None:
     assert np.angle(np.exp(1j * (upright(anchors) - turn))) == pytest.approx(0, abs=1e-6)
 
 
-def test_teachers_must_agree() -> None:
-    seen = np.zeros((3, 22))
-    # The first face is seen by both models, the second by one alone, and not surely.
-    seen[:, 0], seen[:, 1] = [0, 1, 0], [0.8, 0.7, 0.6]
-    seen[:, 2:6] = [0, 0, 512, 512]
+def test_a_face_that_one_model_detects_is_doubtful() -> None:
+    rows = np.zeros((3, 22))
+    # Both models detect the first face, one the second, with a low score.
+    rows[:, 0], rows[:, 1] = [0, 1, 0], [0.8, 0.7, 0.6]
+    rows[:, 2:6] = [0, 0, 512, 512]
     points = np.concatenate([POINTS, POINTS[[39, 42, 62]]])
-    faces = detect_labels.agree(seen, np.stack([points, points + 2, points + 200]), (512, 512))
+    faces = detect_labels.merged_faces(rows, np.stack([points, points + 2, points + 200]), (512, 512))
     assert [kind for kind, _ in faces] == [AGREED, DOUBTFUL]
     np.testing.assert_allclose(faces[0][1], points + 2 * 0.7 / 1.5, atol=1e-6)
 
 
-def test_a_third_opinion_settles_doubt() -> None:
+def test_a_trained_network_revises_doubtful_labels() -> None:
     boxes = np.array([[0, 0, 50, 50], [100, 0, 150, 50], [200, 0, 250, 50], [300, 0, 350, 50]], float)
     kinds = np.array([TRUTH, DOUBTFUL, DOUBTFUL, AGREED])
     found = np.array([[101, 1, 150, 50], [400, 100, 450, 150], [500, 0, 540, 40]], float)
     score = np.array([0.8, 0.5, 0.5])
-    assert detect_refine.settle(kinds, boxes, found, score).tolist() == [TRUTH, AGREED, -1, DOUBTFUL]
-    # The find in the middle is not sure enough; the one at the edge is, for a face that is cut.
-    assert detect_refine.missed(boxes, found, score, (640, 480)).tolist() == [2]
+    assert detect_refine.revised_kinds(kinds, boxes, found, score).tolist() == [TRUTH, AGREED, -1, DOUBTFUL]
+    # The score of the detection in the middle is too low; that of the one at the edge is enough for a face that is cut.
+    assert detect_refine.unlabelled(boxes, found, score, (640, 480)).tolist() == [2]
 
 
 def test_scenes_repeat_and_show_their_faces_where_they_say(album: detect_album.Album) -> None:
@@ -235,9 +235,9 @@ def test_training_runs_resumes_and_exports(
 ) -> None:
     options = {"cache": cache, "batch": 2, "size": 64, "workers": 0, "every": 2}
     said: list[str] = []
-    run = detect.train_detector(data, tmp_path / "run", steps=2, tell=said.append, **options)  # type: ignore[arg-type]
+    run = detect.train_detector(data, tmp_path / "run", steps=2, report_line=said.append, **options)  # type: ignore[arg-type]
     first = load_file(run / detect.WEIGHTS)
-    detect.train_detector(data, tmp_path / "run", steps=4, tell=said.append, **options)  # type: ignore[arg-type]
+    detect.train_detector(data, tmp_path / "run", steps=4, report_line=said.append, **options)  # type: ignore[arg-type]
     assert any("resumed at step 2" in line for line in said)
     second = load_file(run / detect.WEIGHTS)
     assert any(not torch.equal(first[name], second[name]) for name in first)

@@ -136,7 +136,7 @@ def _detector(args: argparse.Namespace) -> Path:
         threads=args.threads,
         workers=min(args.threads - 1, 2),
         start=Path(args.start) if args.start else None,
-        tell=lambda line: print(line, flush=True),
+        report_line=lambda line: print(line, flush=True),
         **_given(args, "steps", "batch", "rate", "every", "size"),
     )
 

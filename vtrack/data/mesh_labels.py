@@ -1,10 +1,9 @@
-"""A data set that nobody marked: mediapipe's face mesh, with irises, run over annotated photographs.
+"""Makes a training set of pseudo-labels: mediapipe's face mesh, with irises, on annotated photographs.
 
-Each face is looked at twice, as it is and mirrored; the mean is the label. Only faces are kept whose two meshes agree
-with each other and with the photograph's own points: corners of eyes and mouth, and the chin. Photographs that are for
-validation are left alone.
+The label is the mean of the meshes of a photograph and of its mirror image. A face is kept if both meshes agree with each other
+and with the annotated points: the corners of eyes and mouth, and the chin. Validation photographs are not used.
 
-Runs in an environment with mediapipe 0.10.21 (NumPy below 2), apart from the training:
+Runs in an environment with mediapipe 0.10.21 (NumPy below 2), separate from the training:
 `python -m vtrack.data.mesh_labels data runs/mesh.zip`
 """
 
@@ -36,7 +35,7 @@ log = logging.getLogger(__name__)
 
 SETS = ("w68", "ytf68", "fgnet68", "scut86", "frl189", "helen29", "imm73")
 
-# The mesh's vertices along each part, in the order of the layout `mesh`.
+# Vertices of the mesh along each part, in the order of the layout `mesh`.
 CURVES: Mapping[str, tuple[int, ...]] = {
     "mesh_jaw": (
         *(127, 234, 93, 132, 58, 172, 136, 150, 149, 176, 148, 152),
@@ -69,28 +68,28 @@ CURVES: Mapping[str, tuple[int, ...]] = {
 VERTICES = np.array([vertex for curve in CURVES.values() for vertex in curve])
 
 _SIDE, _MARGIN = 384, 2.0
-"""What the mesh is shown: squares of so many pixels, so many times the face box's longer side."""
+"""Side of the mesh's input in pixels, and in units of the face box's longer side."""
 _CORNERS = (("left_eye", 0.0), ("left_eye", 0.5), ("right_eye", 0.0), ("right_eye", 0.5))
 _CHECKED = (*_CORNERS, ("outer_lip", 0.0), ("outer_lip", 0.5), ("jaw", 0.5))
-"""Points that every set marks, and that the mesh has nearly where people mark them."""
+"""Points that every data set marks and that the mesh places nearly as people do."""
 
-# In shares of the face box's longer side.
-_MOST_APART = 0.035
-"""Mean distance of the checked points from the set's own, beyond what is the set's habit."""
-_MOST_UNSTEADY = 0.018
-"""Mean distance of the mirrored photograph's mesh from the other."""
+# In units of the face box's longer side.
+_MAX_DISTANCE = 0.035
+"""Largest mean distance of the checked points from the annotated ones, after the median offset of the data set."""
+_MAX_ASYMMETRY = 0.018
+"""Largest mean distance between the meshes of a photograph and of its mirror image."""
 
 
 class Mesh:
-    """mediapipe's face mesh with refined eyes and lips, one picture at a time."""
+    """mediapipe's face mesh with refined eyes and lips, one image at a time."""
 
     def __init__(self) -> None:
         self._model = solution("face_mesh").FaceMesh(
             static_image_mode=True, max_num_faces=1, refine_landmarks=True, min_detection_confidence=0.2
         )
 
-    def look(self, picture: ImageArray) -> FloatArray:
-        """(points, 2) of the layout `mesh`, 0..1 over a square picture; NaN where no face is found."""
+    def predict(self, picture: ImageArray) -> FloatArray:
+        """(points, 2) of the layout `mesh`, 0 to 1 over a square image; NaN if no face is found."""
         faces = self._model.process(np.ascontiguousarray(picture)).multi_face_landmarks
         if not faces:
             return np.full((len(VERTICES), 2), np.nan)
@@ -98,58 +97,64 @@ class Mesh:
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Meshed:
-    """The meshes of a data set's faces."""
+class PseudoLabels:
+    """The meshes of the faces of a data set, and their quality."""
 
     points: FloatArray
-    """(faces, points, 2) mean of both looks, in pixels; NaN where a look found no face."""
-    apart: FloatArray
-    """(faces,) how far the mesh lies from the face's own points."""
-    unsteady: FloatArray
-    """(faces,) how far the two looks lie apart."""
+    """(faces, points, 2) mean of the meshes of both images, in pixels; NaN where either has none."""
+    distance: FloatArray
+    """(faces,) mean distance from the annotated points."""
+    asymmetry: FloatArray
+    """(faces,) mean distance between the two meshes."""
 
     @property
-    def good(self) -> npt.NDArray[np.bool_]:
-        """(faces,) whose mesh is a label."""
-        return (self.apart <= _MOST_APART) & (self.unsteady <= _MOST_UNSTEADY)  # NaN is neither
+    def accepted(self) -> npt.NDArray[np.bool_]:
+        """(faces,) bool: whether the mesh is used as a label."""
+        return (self.distance <= _MAX_DISTANCE) & (self.asymmetry <= _MAX_ASYMMETRY)  # False for NaN
 
-    def account(self) -> str:
-        """How many faces are kept, and why not the others."""
-        lost = np.isnan(self.apart).sum()
-        apart, unsteady = (self.apart > _MOST_APART).sum(), (self.unsteady > _MOST_UNSTEADY).sum()
+    def summary(self) -> str:
+        """Counts of accepted faces, and of rejected ones by reason."""
+        missing = np.isnan(self.distance).sum()
+        distant, asymmetric = (self.distance > _MAX_DISTANCE).sum(), (self.asymmetry > _MAX_ASYMMETRY).sum()
         return (
-            f"{self.good.sum()} of {len(self.good)} faces; no mesh on {lost}, "
-            f"{apart} too far from the set's own points, {unsteady} unsteady"
+            f"{self.accepted.sum()} of {len(self.accepted)} faces; rejected: {missing} without a mesh, "
+            f"{distant} too far from the annotated points, {asymmetric} unlike their mirror image"
         )
 
 
-def label(data: Dataset, mesh: Mesh) -> Meshed:
-    """Run the mesh over every face."""
+def label(data: Dataset, mesh: Mesh) -> PseudoLabels:
+    """Run the mesh on every face of a data set, and on its mirror image."""
     layout = load_layout("mesh")
     crops = Crops.around(data.layout.face_box(data.points), _MARGIN)
-    looks = np.empty((2, len(data), len(layout), 2))
+    meshes = np.empty((2, len(data), len(layout), 2))
     for i in range(len(data)):
         picture = warp([data.image(i)], [0], crops[i : i + 1], _SIDE)[0].transpose(1, 2, 0)
-        looks[:, i] = mesh.look(picture), mesh.look(picture[:, ::-1])
-    plainly, mirrored = crops.to_frame(looks[0]), crops.to_frame((looks[1] * (-1, 1) + (1, 0))[:, layout.mirror])
-    return judged(plainly, mirrored, data)
+        meshes[:, i] = mesh.predict(picture), mesh.predict(picture[:, ::-1])
+    original, mirrored = crops.to_frame(meshes[0]), crops.to_frame((meshes[1] * (-1, 1) + (1, 0))[:, layout.mirror])
+    return pseudo_labels(original, mirrored, data)
 
 
-def judged(plainly: FloatArray, mirrored: FloatArray, data: Dataset) -> Meshed:
-    """Two looks at every face (faces, points, 2), in pixels and in the layout's order, compared with the set's own points."""
+def pseudo_labels(original: FloatArray, mirrored: FloatArray, data: Dataset) -> PseudoLabels:
+    """Combine two meshes of each face and compare them with the annotated points.
+
+    Args:
+        original: (faces, points, 2) meshes of the photographs, in pixels.
+        mirrored: (faces, points, 2) meshes of the mirror images, mapped back.
+        data: The faces with their annotated points.
+    """
     layout = load_layout("mesh")
-    points = (plainly + mirrored) / 2
+    points = (original + mirrored) / 2
     unit = layout.face_box(points)[:, 2:].max(1)[:, None, None]
-    gaps = (points[:, _checked(layout)] - data.points[:, _checked(data.layout)]) / unit
-    # Where a set's points lie beside the mesh on most faces, that is its way of marking and no mistake.
-    gaps -= np.nanmedian(gaps, axis=0)
-    return Meshed(points, _mean_length(gaps), _mean_length((plainly - mirrored) / unit))
+    offsets = (points[:, _checked(layout)] - data.points[:, _checked(data.layout)]) / unit
+    # An offset that most faces of a data set share is its convention, not an error.
+    offsets -= np.nanmedian(offsets, axis=0)
+    return PseudoLabels(points, _mean_length(offsets), _mean_length((original - mirrored) / unit))
 
 
 def _checked(layout: Layout) -> list[int]:
-    """The points that are compared."""
-    at = {(plain(part), round(position, 6)): i for i, (part, position) in enumerate(points_of(layout.query))}
-    return [at[place] for place in _CHECKED]
+    """Indices of the compared points."""
+    index = {(plain(part), round(position, 6)): i for i, (part, position) in enumerate(points_of(layout.query))}
+    return [index[point] for point in _CHECKED]
 
 
 def _mean_length(offsets: FloatArray) -> FloatArray:
@@ -157,7 +162,7 @@ def _mean_length(offsets: FloatArray) -> FloatArray:
 
 
 def write_labels(sets: Iterable[Dataset], out: Path) -> None:
-    """A zip of the faces whose mesh is good, their photographs as they are."""
+    """Write a zip of the faces whose mesh is accepted; photographs are copied unchanged."""
     mesh = Mesh()
     table = io.StringIO()
     rows = csv.writer(table, lineterminator="\n")
@@ -166,19 +171,19 @@ def write_labels(sets: Iterable[Dataset], out: Path) -> None:
     unfinished = out.with_suffix(".part")
     with zipfile.ZipFile(unfinished, "w", zipfile.ZIP_STORED) as archive:
         for data in sets:
-            meshed = label(data, mesh)
-            for i in np.flatnonzero(meshed.good):
+            labels = label(data, mesh)
+            for i in np.flatnonzero(labels.accepted):
                 name = f"images/{data.name}-{Path(data.files[i]).name}"
                 archive.writestr(name, data.read(data.files[i]))
-                numbers = (f"{value:.2f}" for value in meshed.points[i].ravel())
+                numbers = (f"{value:.2f}" for value in labels.points[i].ravel())
                 rows.writerow([name, "train", f"{data.name}/{data.groups[i]}", *numbers])
-            log.info("%s: %s", data.name, meshed.account())
+            log.info("%s: %s", data.name, labels.summary())
         archive.writestr("labels.csv", table.getvalue())
     unfinished.replace(out)
 
 
 def training_sets(folder: Path) -> Iterator[Dataset]:
-    """The training parts of the zips, one at a time. Photographs that `w68` has too are left out of `helen29`."""
+    """Yield the training part of each zip of a folder. `helen29` comes without the photographs that `w68` has too."""
     known: set[str] = set()
     for name in SETS:
         data = load_dataset(f"{name}:{folder / name}.zip", "train")

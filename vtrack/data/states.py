@@ -1,4 +1,4 @@
-"""Faces with a state: eyes shut or half shut, mouths open, masks. Their points are vertices of mediapipe's face mesh.
+"""Reads faces with a state: eyes closed or half closed, mouth open, mask. Their points are those of mediapipe's face mesh.
 
 A zip of `images/` and a `labels.csv` whose columns are `file,split,group,state` and then `x1,y1` to `x478,y478`.
 """
@@ -23,7 +23,7 @@ from vtrack.layouts import load_layout
 
 _LEADING = ["file", "split", "group", "state"]
 _MESH = 478
-"""Vertices of the mesh with irises."""
+"""Number of vertices of the mesh, irises included."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -33,27 +33,36 @@ class StateFaces:
     data: Dataset
     """The faces in the layout `mesh`."""
     states: tuple[str, ...]
-    """Of each face: `closed`, `half`, `open`, `mouth`, `yawn`, `wink`, or several joined by `+`."""
+    """State of each face: `closed`, `half`, `open`, `mouth`, `yawn`, `wink`, or several joined by `+`."""
 
     def __len__(self) -> int:
         return len(self.states)
 
     def __getitem__(self, which: Any) -> StateFaces:
-        """The faces at these places."""
+        """The faces selected by a slice, a boolean array or a list."""
         places = np.arange(len(self))[which].reshape(-1)
         return StateFaces(self.data[places], tuple(self.states[i] for i in places))
 
     def has(self, state: str) -> npt.NDArray[np.bool_]:
-        """(faces,) whether a state is among each face's."""
+        """(faces,) bool: whether a face has this state."""
         return np.array([state in one.split("+") for one in self.states], np.bool_)
 
-    def of_group(self, beginning: str) -> npt.NDArray[np.bool_]:
-        """(faces,) whether the group begins so: `cew:` for faces that people judged to be shut."""
-        return np.array([group.startswith(beginning) for group in self.data.groups], np.bool_)
+    def of_group(self, prefix: str) -> npt.NDArray[np.bool_]:
+        """(faces,) bool: whether the group starts with a prefix, `cew:` for faces whose eyes people judged closed."""
+        return np.array([group.startswith(prefix) for group in self.data.groups], np.bool_)
 
 
 def read_states(path: Path, split: str) -> StateFaces:
-    """The faces of one split (train, val or all) of a zip of faces with states."""
+    """Read the faces of one split of a zip.
+
+    Args:
+        path: The zip.
+        split: `train`, `val` or `all`.
+
+    Raises:
+        DataError: The zip cannot be read or has other columns.
+        EmptySplitError: The split has no faces.
+    """
     try:
         with zipfile.ZipFile(path) as archive:
             header, *rows = csv.reader(io.StringIO(archive.read("labels.csv").decode("utf-8-sig")))

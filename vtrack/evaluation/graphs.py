@@ -55,15 +55,15 @@ def _tile(image: ImageArray, points: FloatArray, edges: FloatArray, confidence: 
     """One face: points (L, 2) in crop units, edges (L, L) and confidences (L,)."""
     page = np.ascontiguousarray(image // 2)  # darker, so that thin lines show
     pixels = [(int(x), int(y)) for x, y in np.round((points * _SIDE - 0.5) * _SCALE)]
-    speakers = np.argsort(-edges, axis=1)[:, :STRONGEST]
-    listeners = np.repeat(np.arange(len(points)), STRONGEST)
-    weights = edges[listeners, speakers.ravel()]
-    for place in np.argsort(weights):  # the strongest last, on top
-        share = float(weights[place] / max(weights.max(), 1e-9))
+    sources = np.argsort(-edges, axis=1)[:, :STRONGEST].ravel()
+    targets = np.repeat(np.arange(len(points)), STRONGEST)
+    weights = edges[targets, sources]
+    for edge in np.argsort(weights):  # the strongest last, on top
+        share = float(weights[edge] / max(weights.max(), 1e-9))
         colour = (int(70 + 185 * share), int(70 + 140 * share), int(110 - 60 * share))
-        ends = pixels[listeners[place]], pixels[speakers.ravel()[place]]
+        ends = pixels[targets[edge]], pixels[sources[edge]]
         cv2.line(page, *ends, colour, 1 + round(2 * share), cv2.LINE_AA, 3)
-    for point, sure in zip(pixels, confidence, strict=True):
-        share = float(np.clip(sure / max(float(np.median(confidence)), 1e-9), 0, 1))
+    for point, confident in zip(pixels, confidence, strict=True):
+        share = float(np.clip(confident / max(float(np.median(confidence)), 1e-9), 0, 1))
         cv2.circle(page, point, 4 * _SCALE, (int(235 - 175 * share), int(64 + 126 * share), 70), -1, cv2.LINE_AA, 3)
     return page

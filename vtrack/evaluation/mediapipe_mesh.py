@@ -1,7 +1,6 @@
-"""mediapipe's face mesh in the place of a landmark model, to be measured beside ours.
+"""mediapipe's face mesh as a landmark model, for comparison.
 
-Its 478 vertices are read through the table by which they are usually taken for the 68 points; curves through these
-answer any other query.
+The usual table of its vertices gives the 68 points of 300W; other queries are interpolated along curves through these.
 """
 
 from __future__ import annotations
@@ -26,16 +25,16 @@ VERTICES: tuple[tuple[int, ...], ...] = (
     *((61,), (39,), (37,), (0,), (267,), (269,), (291,), (321,), (314,), (17,), (84,), (91,)),
     *((78,), (82,), (13,), (312,), (308,), (317,), (14,), (87,)),
 )
-"""The vertices of each of the 68 points, in the order of 300W; of two the mean."""
+"""Vertices whose mean is each of the 68 points, in the order of 300W."""
 
 _SIZE, _MARGIN = 384, 2.0
-"""What the mesh is shown, as when it labels photographs."""
-_UNSURE = 0.02
-"""It says no sigma; this much of the crop stands for it."""
+"""Side of the crops in pixels, and in units of the face box's longer side; the same as in `vtrack.data.mesh_labels`."""
+_SIGMA = 0.02
+"""Constant sigma, in crop units: the mesh predicts none."""
 
 
 class MediapipeMesh:
-    """Crops and queries to points, as every landmark model does. Where it finds no face, points are in the middle."""
+    """A landmark model that runs the mesh. Without a face in the crop, points are at its centre."""
 
     name = NAME
     engine = "mediapipe"
@@ -51,17 +50,17 @@ class MediapipeMesh:
         self._curves = LayoutCurves(load_layout("300w"))
 
     def predict(self, crops: ImageArray, query: Query) -> Prediction:
-        """Answer a query on `uint8` crops (B, 3, S, S); presence is 0 where no face is found."""
-        looks = [self._look(np.ascontiguousarray(crop.transpose(1, 2, 0))) for crop in np.asarray(crops)]
-        points = np.stack([look for look, _ in looks]) if looks else np.zeros((0, len(VERTICES), 2))
+        """Predict the points of a query on `uint8` crops (B, 3, S, S); presence is 0 where no face is found."""
+        meshes = [self._points68(np.ascontiguousarray(crop.transpose(1, 2, 0))) for crop in np.asarray(crops)]
+        points = np.stack([mesh for mesh, _ in meshes]) if meshes else np.zeros((0, len(VERTICES), 2))
         with torch.inference_mode():
             weights = self._curves(*(torch.from_numpy(array) for array in encode_query(query))).numpy()
-        asked = np.einsum("ql,blk->bqk", weights, points).astype(np.float32)
-        presence = np.array([found for _, found in looks], np.float32)
-        return Prediction(asked, np.full(asked.shape[:2], _UNSURE, np.float32), presence)
+        queried = np.einsum("ql,blk->bqk", weights, points).astype(np.float32)
+        presence = np.array([found for _, found in meshes], np.float32)
+        return Prediction(queried, np.full(queried.shape[:2], _SIGMA, np.float32), presence)
 
-    def _look(self, picture: ImageArray) -> tuple[np.ndarray, bool]:
-        """(68, 2) in crop units, and whether there is a face."""
+    def _points68(self, picture: ImageArray) -> tuple[np.ndarray, bool]:
+        """(68, 2) points in crop units, and whether there is a face."""
         faces = self._mesh.process(picture).multi_face_landmarks
         if not faces:
             return np.full((len(VERTICES), 2), 0.5), False

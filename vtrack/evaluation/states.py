@@ -1,7 +1,7 @@
-"""How a landmark model does where faces move: eyes shut, winks, mouths, turned heads, points behind something.
+"""Evaluates a landmark model on closed eyes, winks, open and closed mouths, turned heads and occluded points.
 
-Figures are on validation photographs with boxes from the truth. Errors and gaps are in % of the distance between the outer
-eye corners, unless something else is said.
+Figures are measured on validation photographs with boxes from the annotation. Errors and gaps are in % of the distance between
+the outer eye corners, unless stated otherwise.
 """
 
 from __future__ import annotations
@@ -26,37 +26,39 @@ from vtrack.types import FloatArray, ImageArray, LandmarkModel
 
 LAYOUT = load_layout("300w")
 ANGLES = (0.0, 15.0, 30.0, 45.0, 90.0)
-"""Edges of the classes of turned heads, in degrees."""
+"""Limits of the classes of head yaw, in degrees."""
 Yaw = Callable[[FloatArray], FloatArray]
-"""(faces,) degrees that heads with these 68 points (faces, 68, 2) are turned by."""
+"""A function from 68 points (faces, 68, 2) to head yaw (faces,) in degrees."""
 
 _EYES = {side: eye_points(LAYOUT, side) for side in ("left", "right")}
 _LIP = LAYOUT.query.indices("inner_lip")
 _CLOSED_MOUTH = 0.01
-"""Gap between the lips, of the eyes' distance, up to which a person marked a mouth as closed."""
-_NEVER_SEEN = 0.5
-"""Presence below which there is no answer to measure."""
-_COVER = (0.32, 0.22)
-"""Axes of what is laid over a face, of its box's longer side."""
+"""Largest annotated gap between the lips of a closed mouth, in units of the distance between the outer eye corners."""
+_MIN_PRESENCE = 0.5
+"""Presence below which a prediction is left out."""
+_OCCLUDER = (0.32, 0.22)
+"""Axes of the ellipse that occludes a face, in units of the longer side of its box."""
 
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One line of the table."""
+    """One line of the table: a mean."""
 
     name: str
     value: float
     count: int
-    """Of how many faces, or points, it is the mean."""
+    """Number of faces, or points, in the mean."""
     meaning: str
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class _Answers:
-    """What a model said of some faces in the layout 300w; NaN where it saw none."""
+class StatePredictions:
+    """A model's predictions for faces in the layout `300w`; NaN where its presence is low."""
 
     points: FloatArray
+    """(faces, 68, 2) in pixels."""
     sigma: FloatArray
+    """(faces, 68) in pixels."""
 
     @property
     def openings(self) -> FloatArray:
@@ -65,12 +67,24 @@ class _Answers:
 
     @property
     def gaps(self) -> FloatArray:
-        """(faces,) between the inner lips, of the distance between the outer eye corners."""
+        """(faces,) gap between the inner lips, in units of the distance between the outer eye corners."""
         return lip_gaps(self.points)
 
 
 def measure(model: LandmarkModel, folder: Path, yaw: Yaw) -> list[Figure]:
-    """The figures of a model on the photographs of a folder of zips."""
+    """Evaluate a model.
+
+    Args:
+        model: The landmark model.
+        folder: Folder of the photograph zips.
+        yaw: Computes the head yaw.
+
+    Returns:
+        The figures, in the order of the table.
+
+    Raises:
+        DataError: A zip is missing or cannot be read.
+    """
     shut, moved = (read_states(folder / f"{name}.zip", "val") for name in ("shut478", "yawn478"))
     people, video = (load_dataset(f"{name}:{folder / name}.zip", "val") for name in ("w68", "ytf68"))
     return [
@@ -78,7 +92,7 @@ def measure(model: LandmarkModel, folder: Path, yaw: Yaw) -> list[Figure]:
         *_winks(model, moved),
         *_mouths(model, shut, people),
         *_turned(model, {"w68": people, "ytf68": video}, yaw),
-        *_covered(model, people),
+        *_occluded(model, people),
     ]
 
 
@@ -89,112 +103,127 @@ def _aspect(eye: FloatArray) -> FloatArray:
 
 
 def lip_gaps(points: FloatArray) -> FloatArray:
-    """(faces,) mean distance between facing points of the inner lips of 68 points, of that between the outer eye corners."""
+    """(faces,) mean distance between opposite points of the inner lips, in units of the distance of the outer eye corners.
+
+    Args:
+        points: (faces, 68, 2).
+    """
     lip = points[:, sorted(_LIP, key=lambda i: LAYOUT.query.positions[i])]
     return np.linalg.norm(lip[:, [5, 6, 7]] - lip[:, [3, 2, 1]], axis=-1).mean(1) / LAYOUT.unit(points)
 
 
-def answers(
+def predictions(
     model: LandmarkModel, data: Dataset, change: Callable[[ImageArray, int], ImageArray] | None = None
-) -> _Answers:
-    """The 68 points of every face by its true box; `change` alters photographs before they are cut."""
+) -> StatePredictions:
+    """Predict the 68 points of every face of a data set, with boxes from the annotation.
+
+    Args:
+        model: The landmark model.
+        data: The faces.
+        change: Changes a photograph, given with its index, before it is cropped.
+    """
     boxes = data.layout.face_box(data.points)
     crops = Crops.around(boxes, model.margin)
     points, sigma = np.full((len(data), len(LAYOUT), 2), np.nan), np.full((len(data), len(LAYOUT)), np.nan)
     for i in range(len(data)):
         image = data.image(i)
         cut = warp([image if change is None else change(image, i)], [0], crops[i : i + 1], model.input_size)
-        told = model.predict(cut, LAYOUT.query)
-        if told.presence[0] >= _NEVER_SEEN:
-            points[i] = crops[i : i + 1].to_frame(told.points)[0]
-            sigma[i] = told.sigma[0] * crops.sides[i]
-    return _Answers(points, sigma)
+        prediction = model.predict(cut, LAYOUT.query)
+        if prediction.presence[0] >= _MIN_PRESENCE:
+            points[i] = crops[i : i + 1].to_frame(prediction.points)[0]
+            sigma[i] = prediction.sigma[0] * crops.sides[i]
+    return StatePredictions(points, sigma)
 
 
 def _eyes(model: LandmarkModel, faces: StateFaces) -> list[Figure]:
-    """How far eyes stay open that are shut, over those that are open."""
-    openings = answers(model, faces.data).openings.mean(1)
-    people = faces.of_group("cew:")
+    """Openings of closed and half closed eyes, relative to open ones."""
+    openings = predictions(model, faces.data).openings.mean(1)
+    judged = faces.of_group("cew:")
     usual = _mean(openings[faces.has("open")])
-    shares = {
-        "shut_eyes": (people, "opening left of eyes that people judged to be shut, of open eyes'"),
-        "narrow_eyes": (faces.has("closed") & ~people, "the same of eyes that the mesh has nearly shut (squints too)"),
-        "half_open_eyes": (faces.has("half"), "the same of eyes that it has half open"),
+    classes = {
+        "shut_eyes": (judged, "opening of eyes that people judged closed, relative to open eyes"),
+        "narrow_eyes": (
+            faces.has("closed") & ~judged,
+            "the same, eyes that are nearly closed in the mesh (also squints)",
+        ),
+        "half_open_eyes": (faces.has("half"), "the same, eyes that are half open in the mesh"),
     }
-    figures = [_figure(name, openings[which] / usual, meaning) for name, (which, meaning) in shares.items()]
-    slits = np.where(np.isnan(openings), np.nan, openings > 0.3 * usual)[people]
+    figures = [_figure(name, openings[members] / usual, meaning) for name, (members, meaning) in classes.items()]
+    slits = np.where(np.isnan(openings), np.nan, openings > 0.3 * usual)[judged]
     return [
         *figures,
-        _figure("slits", slits * 100, "shut eyes left open by more than 0.3 of open eyes', in % of faces"),
+        _figure("slits", slits * 100, "closed eyes predicted more than 0.3 of open ones open, in % of faces"),
     ]
 
 
 def _winks(model: LandmarkModel, faces: StateFaces) -> list[Figure]:
+    """Difference of the openings of both eyes in winks."""
     winks = faces[faces.has("wink")]
-    openings = answers(model, winks.data).openings
-    apart = np.abs(openings[:, 0] - openings[:, 1]) / openings.max(1)
-    return [_figure("winks", apart, "difference of the eyes in a wink, over the open one")]
+    openings = predictions(model, winks.data).openings
+    difference = np.abs(openings[:, 0] - openings[:, 1]) / openings.max(1)
+    return [_figure("winks", difference, "difference of the openings of both eyes in a wink, relative to the open eye")]
 
 
 def _mouths(model: LandmarkModel, faces: StateFaces, people: Dataset) -> list[Figure]:
+    """Gaps of closed mouths, and those of open mouths relative to the mesh."""
     closed = people[lip_gaps(people.points) < _CLOSED_MOUTH]
     opened = faces[faces.has("mouth")]
     mesh, layout = opened.data.points, opened.data.layout
     lip = mesh[:, eye_points(layout, "mesh", "inner_lip")]
     middle = lip.shape[1] // 2
     true = np.linalg.norm(lip[:, middle // 2] - lip[:, middle + middle // 2], axis=-1)
-    told = answers(model, opened.data).points
-    wide = np.linalg.norm(told[:, _at(0.25)] - told[:, _at(0.75)], axis=-1)
+    points = predictions(model, opened.data).points
+    wide = np.linalg.norm(points[:, _lip_point(0.25)] - points[:, _lip_point(0.75)], axis=-1)
     return [
-        _figure("closed_mouth", answers(model, closed).gaps * 100, "gap left where people marked a closed mouth"),
-        _figure("open_mouth", wide / true, "middle gap of wide mouths, of the mesh's (1 is alike)"),
+        _figure("closed_mouth", predictions(model, closed).gaps * 100, "gap of mouths that people marked closed"),
+        _figure("open_mouth", wide / true, "middle gap of open mouths, relative to the mesh (1: equal)"),
     ]
 
 
-def _at(position: float) -> int:
-    """The point of the inner lip at a position."""
+def _lip_point(position: float) -> int:
+    """Index of the point of the inner lip at a position."""
     return next(i for i in _LIP if abs(LAYOUT.query.positions[i] - position) < 1e-6)
 
 
 def _turned(model: LandmarkModel, sets: Mapping[str, Dataset], yaw: Yaw) -> list[Figure]:
-    """Errors by how far heads are turned, in % of the box's side: in a profile the eyes' distance vanishes."""
+    """Errors by head yaw, in % of the side of the box: in a profile the distance between the eyes vanishes."""
     figures = []
     for name, data in sets.items():
-        turns = np.abs(yaw(data.points))
-        errors = metrics.distances(answers(model, data).points, data.points).mean(1) / metrics.scales(data, "box") * 100
+        angles = np.abs(yaw(data.points))
+        distances = metrics.distances(predictions(model, data).points, data.points)
+        errors = distances.mean(1) / metrics.scales(data, "box") * 100
         for low, high in itertools.pairwise(ANGLES):
-            which = (turns >= low) & (turns < high)
-            if which.any():
-                figures.append(
-                    _figure(f"{name}_yaw_{low:g}_{high:g}", errors[which], f"error of {name}, % of the box's side")
-                )
+            members = (angles >= low) & (angles < high)
+            if members.any():
+                meaning = f"error on {name}, in % of the side of the box"
+                figures.append(_figure(f"{name}_yaw_{low:g}_{high:g}", errors[members], meaning))
     return figures
 
 
-def _covered(model: LandmarkModel, data: Dataset) -> list[Figure]:
-    """What becomes of points that something is laid over, and whether sigma tells."""
-    covers = [_Cover.draw(data, i) for i in range(len(data))]
-    told = answers(model, data, lambda image, i: covers[i].over(image))
-    hidden = np.stack([cover.hides(points) for cover, points in zip(covers, data.points, strict=True)])
+def _occluded(model: LandmarkModel, data: Dataset) -> list[Figure]:
+    """Errors and sigma of points behind an occluder, and of the other points of the same faces."""
+    occluders = [_Occluder.draw(data, i) for i in range(len(data))]
+    predicted = predictions(model, data, lambda image, i: occluders[i].over(image))
+    hidden = np.stack([occluder.hides(points) for occluder, points in zip(occluders, data.points, strict=True)])
     unit = LAYOUT.unit(data.points)[:, None]
-    errors, sigma = metrics.distances(told.points, data.points) / unit * 100, told.sigma / unit * 100
-    within = np.abs(told.points - data.points) <= told.sigma[..., None]
+    errors, sigma = metrics.distances(predicted.points, data.points) / unit * 100, predicted.sigma / unit * 100
+    within = np.abs(predicted.points - data.points) <= predicted.sigma[..., None]
     return [
-        _figure("covered_points", errors[hidden], "error of points behind a cover"),
-        _figure("seen_points", errors[~hidden], "error of the others of these faces"),
-        _figure("covered_sigma", sigma[hidden], "sigma of the covered points"),
-        _figure("seen_sigma", sigma[~hidden], "sigma of the others"),
+        _figure("covered_points", errors[hidden], "error of occluded points"),
+        _figure("seen_points", errors[~hidden], "error of the other points of these faces"),
+        _figure("covered_sigma", sigma[hidden], "sigma of the occluded points"),
+        _figure("seen_sigma", sigma[~hidden], "sigma of the other points"),
         _figure(
             "covered_within",
             within[hidden].mean(1) * 100,
-            "coordinates of covered points within sigma, in %; 68 is right",
+            "coordinates of occluded points within sigma, in % (68 if calibrated)",
         ),
     ]
 
 
 @dataclass(frozen=True, slots=True)
-class _Cover:
-    """An ellipse of one colour over an eye, the mouth or the jaw, as a hand or a cup would hide it."""
+class _Occluder:
+    """An ellipse of one colour, centred on a random landmark."""
 
     center: tuple[float, float]
     axes: tuple[float, float]
@@ -202,28 +231,28 @@ class _Cover:
     colour: tuple[int, int, int]
 
     @classmethod
-    def draw(cls, data: Dataset, place: int) -> _Cover:
-        """The cover of one face: always the same."""
-        rng = np.random.default_rng((7, place))
-        points = data.points[place]
+    def draw(cls, data: Dataset, index: int) -> _Occluder:
+        """The occluder of one face of a data set; the same at every call."""
+        rng = np.random.default_rng((7, index))
+        points = data.points[index]
         side = float(np.ptp(points, axis=0).max())
         x, y = points[int(rng.integers(len(points)))]
         shade = rng.integers(30, 225, 3)
         return cls(
             (float(x), float(y)),
-            (_COVER[0] * side / 2, _COVER[1] * side / 2),
+            (_OCCLUDER[0] * side / 2, _OCCLUDER[1] * side / 2),
             float(rng.uniform(0, 180)),
             (int(shade[0]), int(shade[1]), int(shade[2])),
         )
 
     def over(self, image: ImageArray) -> ImageArray:
-        """The photograph with the cover on it."""
+        """A copy of the photograph with the occluder on it."""
         covered = image.copy()
         cv2.ellipse(covered, (self.center, (2 * self.axes[0], 2 * self.axes[1]), self.angle), self.colour, -1)
         return covered
 
     def hides(self, points: FloatArray) -> npt.NDArray[np.bool_]:
-        """(points,) which lie behind it."""
+        """(points,) bool: which points lie behind it."""
         turn = np.exp(-1j * np.radians(self.angle))
         local = ((points - self.center) @ np.array([1, 1j])) * turn
         inside: npt.NDArray[np.bool_] = (local.real / self.axes[0]) ** 2 + (local.imag / self.axes[1]) ** 2 < 1
@@ -231,11 +260,11 @@ class _Cover:
 
 
 def _figure(name: str, values: FloatArray, meaning: str) -> Figure:
-    """The mean of what is known."""
+    """A figure: the mean of the finite values."""
     return Figure(name, round(_mean(values), 4), int(np.isfinite(values).sum()), meaning)
 
 
 def _mean(values: FloatArray) -> float:
-    """The mean of those that are known; NaN where none is."""
+    """The mean of the finite values; NaN if there are none."""
     known = values[np.isfinite(values)]
     return float(known.mean()) if len(known) else float("nan")

@@ -14,7 +14,7 @@ _LABELS = "labels.csv"
 
 
 def read_zip(name: str, layout: Layout | None, path: Path, split: str) -> Dataset:
-    """The faces of one split of a zip. The pictures' bytes are kept in memory: threads and processes may share them."""
+    """Read the faces of one split of a zip, with the encoded pictures, which threads and processes can share in memory."""
     try:
         with zipfile.ZipFile(path) as archive:
             members = set(archive.namelist())

@@ -14,7 +14,7 @@ from vtrack.layouts import Layout
 
 
 def read_coco(name: str, layout: Layout, path: Path, split: str) -> Dataset:
-    """Every annotated face of the file, whose name says its split (train or not) where one is asked for."""
+    """Read all faces of a file; a split other than `all` must match the file's name (with `train` in it, or without)."""
     if split != "all" and not folders.wanted("train" if "train" in path.stem.lower() else "test", split):
         raise DataError(f"{path}: by its name this file is not of the split {split!r}; read it with the split `all`")
     try:

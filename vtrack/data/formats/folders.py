@@ -1,4 +1,4 @@
-"""Photographs in a folder, named by annotations."""
+"""Access to the photographs that annotations name."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 
 
 def reader(root: Path, annotation: Path) -> Callable[[str], bytes]:
-    """What reads files under `root` for `Dataset.read`; annotations cannot lead out of it."""
+    """A function that reads files under `root`, for `Dataset.read`; names that lead out of it are refused."""
     home = root.resolve()
 
     def read(name: str) -> bytes:
@@ -27,7 +27,7 @@ def reader(root: Path, annotation: Path) -> Callable[[str], bytes]:
 
 
 def picture_of(annotation: Path, folder: Path | None = None) -> Path:
-    """The picture with the annotation's name, beside it or in `folder`."""
+    """The picture with the name of an annotation file, beside it or in `folder`."""
     folder = annotation.parent if folder is None else folder
     for suffix in PICTURES:
         for path in (folder / (annotation.stem + suffix), folder / (annotation.stem + suffix.upper())):
@@ -37,12 +37,12 @@ def picture_of(annotation: Path, folder: Path | None = None) -> Path:
 
 
 def choose_root(candidates: Iterable[Path], name: str) -> Path:
-    """The first folder that holds the file `name`; if none does, the first, where reading it will say that it is absent."""
+    """The first folder that contains the file `name`; the first of all if none does, so that the error names that one."""
     folders = list(candidates)
     return next((folder for folder in folders if (folder / name).exists()), folders[0])
 
 
 def wanted(own: str, split: str) -> bool:
-    """Whether a face of the data set's own part `own` (train, val, test) belongs to the split asked for."""
+    """Whether a face of a data set's part `own` (train, val or test) belongs to the requested split."""
     is_training = own == "train"
     return split == "all" or (split == "train") == is_training

@@ -1,4 +1,4 @@
-"""MATLAB files: COFW and COFW-68, AFLW-19. They count pixels from 1."""
+"""Reads MATLAB files: COFW, COFW-68 and AFLW-19. They count pixels from 1."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _AFLW_TRAINING = 20000
 
 
 def read_cofw(name: str, layout: Layout, path: Path, split: str) -> Dataset:
-    """COFW_train_color.mat or COFW_test_color.mat, or the folder that holds them; photographs are in the files."""
+    """Read COFW_train_color.mat or COFW_test_color.mat, or their folder; the files contain the photographs."""
     if path.is_file():
         found = {part: path for part, key in _COFW_PARTS.items() if f"phis{key}" in _keys(path)}
     else:
@@ -51,7 +51,7 @@ def read_cofw(name: str, layout: Layout, path: Path, split: str) -> Dataset:
 
 
 def read_cofw68(name: str, layout: Layout, path: Path, split: str) -> Dataset:
-    """The 68-point annotations of COFW's test part: `*_points.mat`, and COFW_test_color.mat somewhere beside them."""
+    """Read the 68-point annotations of COFW's test part: `*_points.mat`, and COFW_test_color.mat in the same folder tree."""
     if split == "train":
         raise DataError(f"{path}: COFW-68 has no training part")
     numbered = {_number(file): file for file in path.rglob("*_points.mat")}
@@ -64,7 +64,7 @@ def read_cofw68(name: str, layout: Layout, path: Path, split: str) -> Dataset:
 
 
 def read_aflw(name: str, layout: Layout, path: Path, split: str) -> Dataset:
-    """AFLW-19: AFLWinfo_release.mat and the photographs in `data/flickr` or beside it."""
+    """Read AFLW-19: AFLWinfo_release.mat, and the photographs in `data/flickr` or beside it."""
     info = path if path.is_file() else next(iter(sorted(path.rglob(_AFLW_INFO))), path / _AFLW_INFO)
     content = _load_mat(info)
     try:
@@ -98,7 +98,7 @@ def read_aflw(name: str, layout: Layout, path: Path, split: str) -> Dataset:
 
 
 def _cofw_pictures(parts: dict[str, Path]) -> Callable[[str], bytes]:
-    """What reads `part/number` out of the MATLAB files, as PNG bytes."""
+    """A function that reads the picture `part/number` from the MATLAB files, as PNG bytes."""
 
     def read(name: str) -> bytes:
         part, number = name.split("/")
@@ -122,7 +122,7 @@ def _points68(file: Path, count: int) -> FloatArray:
 
 
 def _number(file: Path) -> int:
-    """The picture's number, from 1, that a COFW-68 file is named by."""
+    """Number of the picture, from 1, in the name of a COFW-68 file."""
     stem = file.stem.removesuffix("_points")
     if not stem.isdigit():
         raise DataError(f"{file}: its name should be a number and _points.mat")

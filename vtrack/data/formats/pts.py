@@ -1,4 +1,4 @@
-"""300W: a tree of `.pts` files beside their pictures. The files count pixels from 1."""
+"""Reads 300W: a tree of `.pts` files beside their pictures. They count pixels from 1."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from vtrack.errors import DataError
 from vtrack.layouts import Layout
 from vtrack.types import FloatArray
 
-# The benchmark's parts by the folders they come in. `full` is common and challenging together.
+# Parts of the benchmark by the names of their folders. `full` is common and challenging together.
 _TRAIN = {"afw", "trainset", "train"}
 _SUBSETS = {"common": {"testset"}, "challenging": {"ibug"}, "private": {"01_indoor", "02_outdoor"}}
 _TEST = {"test", "val"}.union(*_SUBSETS.values())
 
 
 def read_pts_tree(name: str, layout: Layout, path: Path, split: str) -> Dataset:
-    """All `.pts` files under a folder, of one split. Folders of the benchmark's names make the splits and subsets."""
+    """Read the `.pts` files of one split under a folder. Splits and subsets follow from the benchmark's folder names."""
     annotations = sorted(path.rglob("*.pts"))
     if not annotations:
         raise DataError(f"{path}: there are no .pts files in it")
@@ -51,7 +51,7 @@ def read_pts_tree(name: str, layout: Layout, path: Path, split: str) -> Dataset:
 
 
 def read_pts(path: Path, count: int) -> FloatArray:
-    """(points, 2) float32 of one file, counted from 0."""
+    """(points, 2) float32 points of one file, counted from 0."""
     try:
         text = path.read_text(encoding="utf-8", errors="replace")
         body = text[text.index("{") + 1 : text.index("}")].split()
@@ -64,7 +64,7 @@ def read_pts(path: Path, count: int) -> FloatArray:
 
 
 def _part(home: set[str]) -> str:
-    """Which part of the benchmark a file in these folders belongs to."""
+    """Part of the benchmark (train or test) of a file in these folders; empty if unknown."""
     if home & _TRAIN:
         return "train"
     return "test" if home & _TEST else ""

@@ -1,7 +1,7 @@
-"""Points in a CSV: `file[,split][,group]`, then `x1,y1,x2,y2,...` in the order of a layout.
+"""Reads points in a CSV: `file[,split][,group]`, then `x1,y1,x2,y2,...` in the order of a layout.
 
-Anyone's own points need no layout: columns `left_eye@0.5_x,left_eye@0.5_y` say part and position themselves.
-The top-left pixel's centre is (0, 0).
+User-defined points need no layout: columns `left_eye@0.5_x,left_eye@0.5_y` give part and position.
+The centre of the top-left pixel is (0, 0).
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ class Labels:
     """(faces, points, 2) float32."""
 
     def dataset(self, name: str, read: Callable[[str], bytes]) -> Dataset:
-        """These faces with their pictures."""
+        """A data set of these faces; `read` reads their pictures."""
         return Dataset(name, self.layout, self.files, self.points, self.groups, read)
 
 
 def read_table(name: str, layout: Layout | None, path: Path, split: str) -> Dataset:
-    """A CSV beside its pictures, or with paths relative to it."""
+    """Read a CSV whose pictures are named relative to its folder."""
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
@@ -49,7 +49,14 @@ def read_table(name: str, layout: Layout | None, path: Path, split: str) -> Data
 
 
 def parse_table(text: str, path: Path, layout: Layout | None, split: str) -> Labels:
-    """The rows of one split; `path` is for messages. Without a layout the columns must say what they are."""
+    """Parse the rows of one split.
+
+    Args:
+        text: Content of the table.
+        path: Its file, for messages.
+        layout: Layout of the points; None if the columns name part and position.
+        split: `train`, `val`, `test` or `all`.
+    """
     try:
         rows = [row for row in csv.reader(io.StringIO(text)) if row]
     except csv.Error as error:
@@ -95,7 +102,7 @@ def _of_split(path: Path, rows: list[list[str]], leading: list[str], split: str)
 
 
 def _own_layout(path: Path, columns: list[str]) -> Layout:
-    """The layout that columns `<part>@<position>_x, <part>@<position>_y` describe."""
+    """The layout described by columns `<part>@<position>_x, <part>@<position>_y`."""
     xs, ys = columns[::2], columns[1::2]
     stems = [column.removesuffix("_x") for column in xs]
     paired = all(x == stem + "_x" and y == stem + "_y" for x, y, stem in zip(xs, ys, stems, strict=False))

@@ -1,4 +1,4 @@
-"""Text files, one a face: Helen (the picture's name, then lines `x , y`) and LaPa (a count, then lines `x y`)."""
+"""Reads text files, one per face: Helen (name of the picture, then lines `x , y`) and LaPa (a count, then lines `x y`)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from vtrack.types import FloatArray
 
 
 def read_texts(name: str, layout: Layout, path: Path, split: str) -> Dataset:
-    """All text files of points under a folder. Folders called train, val and test make the splits."""
+    """Read all text files of points under a folder. Splits follow from folders called train, val and test."""
     texts = [file for file in sorted(path.rglob("*.txt")) if split == "all" or folders.wanted(_part(file, path), split)]
     faces = [(file, *found) for file in texts if (found := _read(file, len(layout))) is not None]
     if not faces:
@@ -31,13 +31,13 @@ def read_texts(name: str, layout: Layout, path: Path, split: str) -> Dataset:
 
 
 def _part(file: Path, root: Path) -> str:
-    """The split of a file by the folders it lies in; a data set without such folders is for training."""
+    """Split of a file by its folders; without folders of these names, files are for training."""
     homes = {part.lower() for part in file.relative_to(root).parts[:-1]}
     return "test" if homes & {"test", "val", "testset"} else "train"
 
 
 def _read(file: Path, count: int) -> tuple[str, FloatArray] | None:
-    """The first line and the (points, 2) after it; None for texts of another kind, such as a readme."""
+    """The first line and the points (points, 2) after it; None for other text files, such as a readme."""
     try:
         title, *lines = file.read_text(encoding="utf-8").split("\n")
         rows = [line.replace(",", " ").split() for line in lines if line.strip()]
@@ -50,7 +50,7 @@ def _read(file: Path, count: int) -> tuple[str, FloatArray] | None:
 
 
 def _picture(file: Path, title: str, root: Path) -> str:
-    """The picture of a text: by the name on its first line (Helen) or by its own (LaPa), beside it or in `images`."""
+    """The picture of a text file, by its first line (Helen) or its own name (LaPa), beside it or in `images`."""
     named = file if title.isdigit() else file.with_name(f"{title}.txt")
     for folder in (file.parent, file.parent.parent / "images", root / "images", root):
         try:

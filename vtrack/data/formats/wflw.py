@@ -1,4 +1,4 @@
-"""WFLW: list files, one line a face: 98 points, a box, six attributes, the picture's name."""
+"""Reads WFLW: list files with one line per face: 98 points, a box, six attributes, the name of the picture."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _BOX, _FLAGS = 4, len(ATTRIBUTES)
 
 
 def read_wflw(name: str, layout: Layout, path: Path, split: str) -> Dataset:
-    """A list file, or the unpacked data set with its folders WFLW_annotations and WFLW_images."""
+    """Read a list file, or the unpacked data set with its folders WFLW_annotations and WFLW_images."""
     lists = [path] if path.is_file() else _lists(path, split)
     if path.is_file() and split != "all" and not folders.wanted(_part(path), split):
         raise DataError(f"{path}: this list is not of the split {split!r}")
@@ -48,7 +48,7 @@ def read_wflw(name: str, layout: Layout, path: Path, split: str) -> Dataset:
 
 
 def _lists(path: Path, split: str) -> list[Path]:
-    """The list files of one split under the data set's folder; those with attributes where there are both kinds."""
+    """The list files of one split under the folder of the data set; those with attributes, if there are both kinds."""
     for pattern in ("list_98pt_rect_attr_*.txt", "list_98pt_*.txt"):
         found = [file for file in sorted(path.rglob(pattern)) if split == "all" or folders.wanted(_part(file), split)]
         if found:
@@ -57,7 +57,7 @@ def _lists(path: Path, split: str) -> list[Path]:
 
 
 def _part(file: Path) -> str:
-    """A list's own split, told by its name."""
+    """Split of a list, by its name."""
     return "train" if "train" in file.stem.lower() else "test"
 
 
@@ -69,6 +69,6 @@ def _lines(file: Path) -> list[str]:
 
 
 def _image_folders(path: Path) -> list[Path]:
-    """Where the pictures may be: beside the list, or in WFLW_images at any height above it."""
+    """Folders that may contain the pictures: that of the list, and WFLW_images in it or in one of its parents."""
     home = path if path.is_dir() else path.parent
     return [home, *(folder / "WFLW_images" for folder in (home, *list(home.resolve().parents)[:3]))]

@@ -1,1 +1,1 @@
-"""Photographs with known faces, composed into scenes: what the face detector learns from and is measured on."""
+"""Composed scenes with known faces, on which the face detector is trained and evaluated."""

@@ -1,4 +1,4 @@
-"""The photographs that detector scenes are composed of: decoded once, shrunk, in halving sizes, with their faces."""
+"""The photographs of detector scenes as image pyramids with their faces, decoded once."""
 
 from __future__ import annotations
 
@@ -16,27 +16,38 @@ from vtrack.types import FloatArray, ImageArray
 log = logging.getLogger(__name__)
 
 LONGEST = 480
-"""Photographs are kept at most this long: scenes rarely show them larger, and memory is shared."""
+"""Longer side, in pixels, to which photographs are reduced: scenes rarely show them larger."""
 SHORTEST = 12
-"""Sides are halved down to this."""
+"""Shorter side, in pixels, of the coarsest pyramid level."""
 
 
 @dataclass(frozen=True)
 class AlbumPicture:
-    """A photograph in halving sizes, with its faces in pixels of the largest."""
+    """A photograph as an image pyramid, with its faces in pixels of the finest level."""
 
     levels: tuple[ImageArray, ...]
+    """Images, each half as large as the one before."""
     hulls: FloatArray
-    """(faces, HULL, 2)"""
+    """(faces, HULL, 2) convex hulls of the landmarks."""
     anchors: FloatArray
     """(faces, 3, 2) eyes and mouth."""
     kinds: np.ndarray
     """(faces,) TRUTH, AGREED or DOUBTFUL."""
     collection: int
+    """Index in `COLLECTIONS`."""
 
 
 class Album:
-    """All photographs of one split, decoded once into a file that workers map."""
+    """All photographs of one split, decoded into a file that workers map into memory.
+
+    Args:
+        data: Folder of the photograph zips.
+        cache: Folder of `labels.npz` and of the decoded pixels.
+        split: `train` or `val`.
+
+    Raises:
+        DataError: There are no labels in the cache.
+    """
 
     def __init__(self, data: Path, cache: Path, split: str) -> None:
         path = cache / "labels.npz"
@@ -50,11 +61,11 @@ class Album:
         ends = np.append(starts[1:], len(rows))
         for start, end, (offset, height, width, scale) in zip(starts, ends, index, strict=True):
             if bool(rows[start, 2]) == (split == "val"):
-                levels, at = [], int(offset)
+                levels, position = [], int(offset)
                 h, w = int(height), int(width)
                 while True:
-                    levels.append(pixels[at : at + h * w * 3].reshape(h, w, 3))
-                    at += h * w * 3
+                    levels.append(pixels[position : position + h * w * 3].reshape(h, w, 3))
+                    position += h * w * 3
                     h, w = h // 2, w // 2
                     if min(h, w) < SHORTEST:
                         break
@@ -73,7 +84,7 @@ class Album:
 
     @staticmethod
     def _decoded(data: Path, cache: Path) -> tuple[ImageArray, FloatArray]:
-        """All pixels in one mapped array, and (photographs, 4) offset, height, width, scale."""
+        """The pixels of all photographs as one mapped array, and (photographs, 4) offset, height, width, scale."""
         path, table = cache / "pixels.bin", cache / "pixels.npy"
         if not table.is_file():
             index, offset = [], 0
@@ -92,7 +103,7 @@ class Album:
 
 
 def halved(image: ImageArray) -> tuple[ImageArray, ...]:
-    """An image and its halves, quarters and so on."""
+    """The pyramid of an image: the image itself and its reductions by 2, 4, 8, …"""
     levels = [image]
     while min(levels[-1].shape[:2]) >= 2 * SHORTEST:
         height, width = levels[-1].shape[:2]
@@ -101,12 +112,12 @@ def halved(image: ImageArray) -> tuple[ImageArray, ...]:
 
 
 def _scaled(points: FloatArray, scale: float) -> FloatArray:
-    """Points of an image resized by `scale`; pixel centres keep their places."""
+    """Points of an image resized by `scale`, with pixel centres at integers before and after."""
     return (points + 0.5) * scale - 0.5
 
 
 def draw(picture: AlbumPicture, matrix: FloatArray, out: ImageArray, corner: tuple[int, int], border: int) -> None:
-    """Draw the picture through `matrix` into `out`, whose top-left pixel is at `corner` of the canvas."""
+    """Warp a picture by `matrix` into `out`, whose top-left pixel is at `corner` of the canvas."""
     scale = float(np.sqrt(abs(np.linalg.det(matrix[:, :2]))))
     level = int(np.clip(np.floor(-np.log2(scale) + 0.35), 0, len(picture.levels) - 1))
     moved = matrix.copy()
@@ -118,7 +129,7 @@ def draw(picture: AlbumPicture, matrix: FloatArray, out: ImageArray, corner: tup
 
 
 def moved(matrix: FloatArray, hull: FloatArray, anchors: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Hull and anchors through an affine map; a mirrored face has its eyes exchanged."""
+    """Transform hull and anchors by an affine matrix; a reflection exchanges the eyes."""
     hull, anchors = hull @ matrix[:, :2].T + matrix[:, 2], anchors @ matrix[:, :2].T + matrix[:, 2]
     if np.linalg.det(matrix[:, :2]) < 0:
         anchors = anchors[[1, 0, 2]]

@@ -1,8 +1,8 @@
-"""Training scenes for the face detector: photographs shrunk, turned, cut, darkened and put together.
+"""Composes training scenes for the face detector from scaled, rotated, cropped and degraded photographs.
 
-The photographs show one large face each; video shows faces of ten pixels and of a thousand, at the frame's edge, rolled,
-blurred, behind hands. So every scene is composed: tiles of several photographs or one photograph as a background, then
-single faces pasted over it, then what cameras and codecs do.
+The photographs show one large face each. In video, faces are ten to a thousand pixels large, at the edge of the frame, rolled,
+blurred, behind hands. So a scene is a mosaic of photographs or a single one, with heads pasted over it and objects in front of
+faces, and is then degraded like the image of a camera.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from vtrack.data.scenes.labels import COLLECTIONS, DOUBTFUL, TRUTH, upright
 from vtrack.types import FloatArray, ImageArray
 
 MOST_FACES = 48
-"""Of one scene; the rest would be crumbs."""
+"""Largest number of labelled faces in a scene."""
 
 
 @dataclass(frozen=True)
@@ -30,24 +30,24 @@ class Scene:
     boxes: FloatArray
     """(faces, 4) x, y, w, h; may leave the image."""
     centers: FloatArray
-    """(faces, 2) middle of what can be seen of each."""
+    """(faces, 2) centre of the visible part of each face."""
     angles: FloatArray
-    """(faces,) roll."""
+    """(faces,) roll in radians."""
     doubtful: np.ndarray
-    """(faces,) True where the loss must look away."""
+    """(faces,) bool: whether the loss ignores the face."""
 
 
 class _Faces:
-    """The faces on a canvas while it is being composed."""
+    """The faces on a canvas during composition."""
 
     def __init__(self) -> None:
         self.hulls: list[FloatArray] = []
         self.anchors: list[FloatArray] = []
         self.kinds: list[int] = []
         self.seen: list[FloatArray] = []
-        """Visible region x0, y0, x1, y1 of each."""
+        """Visible region x0, y0, x1, y1 of each face."""
         self.hidden: list[float] = []
-        """Share of each that something pasted covers."""
+        """Share of each face that is covered by pasted objects."""
 
     def add(self, hull: FloatArray, anchors: FloatArray, kind: int, region: FloatArray) -> None:
         self.hulls.append(hull)
@@ -65,20 +65,25 @@ class _Faces:
 
 
 class Composer:
-    """Makes scenes from an album; the same generator state gives the same scene."""
+    """Composes scenes from an album. The same state of the random generator gives the same scene.
+
+    Args:
+        album: The photographs.
+        size: Side of a scene in pixels.
+    """
 
     def __init__(self, album: Album, size: int) -> None:
         self.album, self.size = album, size
-        # Wild photographs teach most; studio portraits and scans are seasoning.
+        # In-the-wild photographs resemble video most, so studio portraits and scans are drawn less often.
         share = {"w68": 0.5, "ytf68": 0.2, "fgnet68": 0.12, "imm73": 0.02, "frl189": 0.05, "scut86": 0.11}
         weights = np.zeros(len(album.pictures))
         for place, collection in enumerate(COLLECTIONS):
             members = album.collections == place
             weights[members] = share[collection.name] / max(members.sum(), 1)
-        self._chances = np.cumsum(weights / weights.sum())
+        self._cumulative = np.cumsum(weights / weights.sum())
 
     def scene(self, rng: np.random.Generator) -> Scene:
-        """One composed and degraded scene."""
+        """Compose and degrade one scene."""
         size = self.size
         canvas = np.empty((size, size, 3), np.uint8)
         faces = _Faces()
@@ -101,10 +106,11 @@ class Composer:
         return self._finish(degrade(canvas, rng), faces)
 
     def _pick(self, rng: np.random.Generator) -> AlbumPicture:
-        return self.album.pictures[int(np.searchsorted(self._chances, rng.random()))]
+        """Draw a photograph."""
+        return self.album.pictures[int(np.searchsorted(self._cumulative, rng.random()))]
 
     def _mosaic(self, canvas: ImageArray, faces: _Faces, rng: np.random.Generator) -> None:
-        """Tiles of uneven sizes: from 2 x 2 down to 6 x 6."""
+        """Fill the canvas with 2 x 2 to 6 x 6 tiles of uneven sizes."""
         grid = int(rng.choice([2, 2, 3, 3, 4, 6]))
         cuts = [np.linspace(0, self.size, grid + 1) for _ in range(2)]
         for cut in cuts:
@@ -122,28 +128,28 @@ class Composer:
     def _map(
         self, picture: AlbumPicture, face: int, target: float, where: FloatArray, rng: np.random.Generator
     ) -> FloatArray:
-        """(2, 3) affine map that puts a face of the picture, `target` pixels long, about `where`."""
+        """(2, 3) random affine matrix that places a face of the picture at `where`, its longer side `target` pixels."""
         low, high = picture.hulls[face].min(0), picture.hulls[face].max(0)
         scale = target / float((high - low).max())
-        chance = rng.random()
-        turn = (
+        choice = rng.random()
+        angle = (
             rng.normal(0, 0.2)
-            if chance < 0.6
+            if choice < 0.6
             else rng.uniform(-2.0, 2.0)
-            if chance < 0.93
+            if choice < 0.93
             else rng.uniform(-np.pi, np.pi)
         )
         stretch = np.diag(np.exp(rng.normal(0, 0.05, 2)))
         if rng.random() < 0.5:
             stretch[0] *= -1
-        cos, sin = np.cos(turn), np.sin(turn)
+        cos, sin = np.cos(angle), np.sin(angle)
         matrix = scale * np.array([[cos, -sin], [sin, cos]]) @ stretch
         return np.concatenate([matrix, (where - matrix @ ((low + high) / 2))[:, None]], 1)
 
     def _tile(
         self, canvas: ImageArray, faces: _Faces, region: tuple[int, ...], rng: np.random.Generator, target: float
     ) -> None:
-        """One photograph in a region, its main face `target` pixels long and somewhere in it, sometimes cut."""
+        """Draw one photograph in a region, its main face `target` pixels long at a random place, sometimes cut off."""
         picture = self._pick(rng)
         x0, y0, x1, y1 = region
         spread = 0.2 if rng.random() < 0.75 else 0.48
@@ -168,14 +174,14 @@ class Composer:
             faces.add(*moved(matrix, hull, anchors), int(kind), seen)
 
     def _faceless(self, canvas: ImageArray, region: tuple[int, ...], rng: np.random.Generator) -> None:
-        """A part of a photograph that shows no face, enlarged: clothes, hands, hair, leaves, an ear; or a pattern."""
+        """Fill a region without a face: an enlarged patch beside faces (clothes, hands, hair, leaves), an ear, or a pattern."""
         x0, y0, x1, y1 = region
         out = canvas[y0:y1, x0:x1]
-        chance = rng.random()
-        if chance < 0.2:
+        choice = rng.random()
+        if choice < 0.2:
             self._feature(out, rng)
             return
-        for _ in range(6 if chance < 0.85 else 0):
+        for _ in range(6 if choice < 0.85 else 0):
             picture = self._pick(rng)
             height, width = picture.levels[0].shape[:2]
             side = rng.uniform(0.12, 0.5) * min(height, width)
@@ -194,7 +200,7 @@ class Composer:
         out[:] = pattern(y1 - y0, x1 - x0, rng)
 
     def _feature(self, out: ImageArray, rng: np.random.Generator) -> None:
-        """A small piece of a large face, enlarged: an eye, an ear or a chin alone is no face, however round and dark."""
+        """Fill an image with an enlarged detail of a face: a single eye, ear or chin is a negative example."""
         picture = self._pick(rng)
         low, high = picture.hulls[0].min(0), picture.hulls[0].max(0)
         side = float((high - low).max()) * rng.uniform(0.15, 0.35)
@@ -206,7 +212,7 @@ class Composer:
         out[:] = recolour(out, rng)
 
     def _caption(self, canvas: ImageArray, faces: _Faces, rng: np.random.Generator) -> None:
-        """Titles, scores and signs: writing straight over the picture or on a band."""
+        """Draw captions, on the image itself or on a band."""
         for _ in range(rng.integers(1, 4)):
             height = int(np.exp(rng.uniform(np.log(0.05), np.log(0.35))) * self.size)
             width = int(rng.uniform(0.25, 1.0) * self.size)
@@ -220,7 +226,7 @@ class Composer:
             area[:] = written
 
     def _paste(self, canvas: ImageArray, faces: _Faces, rng: np.random.Generator) -> None:
-        """A head cut out with a soft edge, put anywhere, often beside a face that is there: crowds and overlaps."""
+        """Paste a head with a soft edge at a random place, often beside another face, as in crowds."""
         picture = self._pick(rng)
         boxes = faces.boxes()
         target = float(np.exp(rng.uniform(np.log(10), np.log(0.45 * self.size))))
@@ -229,9 +235,9 @@ class Composer:
         if len(usable) and rng.random() < 0.4:
             beside = boxes[rng.choice(usable)]
             target = float((beside[2:] - beside[:2]).max() * np.exp(rng.normal(0, 0.2)))
-            way = rng.uniform(-np.pi, np.pi)
+            direction = rng.uniform(-np.pi, np.pi)
             where = (beside[:2] + beside[2:]) / 2 + target * rng.uniform(0.55, 1.0) * np.array(
-                [np.cos(way), 0.6 * np.sin(way)]
+                [np.cos(direction), 0.6 * np.sin(direction)]
             )
         matrix = self._map(picture, 0, target, where, rng)
         hull, anchors = moved(matrix, picture.hulls[0], picture.anchors[0])
@@ -241,7 +247,7 @@ class Composer:
         x1, y1 = np.clip(np.ceil(middle + reach), 0, self.size).astype(int)
         if x1 - x0 < 4 or y1 - y0 < 4:
             return
-        # The hull reaches brows and jaw; the mask grows it to the hair.
+        # The hull ends at brows and jaw; the mask extends it to the hair.
         mask = np.zeros((y1 - y0, x1 - x0), np.uint8)
         grown = (hull - middle) * (reach / ((high - low).max() / 2)) * 0.8 + middle - (x0, y0)
         cv2.fillConvexPoly(mask, cv2.convexHull(grown.astype(np.float32)).astype(np.int32), 255)
@@ -258,7 +264,7 @@ class Composer:
 
     @staticmethod
     def _hide(faces: _Faces, corner: np.ndarray, mask: ImageArray) -> None:
-        """Note how much of each face lies under a mask."""
+        """Add the share of each face that a mask covers to `faces.hidden`."""
         for i, box in enumerate(faces.boxes()):
             x0, y0 = np.clip(np.floor(box[:2] - corner), 0, mask.shape[::-1]).astype(int)
             x1, y1 = np.clip(np.ceil(box[2:] - corner), 0, mask.shape[::-1]).astype(int)
@@ -266,7 +272,7 @@ class Composer:
                 faces.hidden[i] += float((mask[y0:y1, x0:x1] > 127).sum() / max(np.prod(box[2:] - box[:2]), 1))
 
     def _cover(self, canvas: ImageArray, faces: _Faces, rng: np.random.Generator) -> None:
-        """Something in front of some faces: a blob or bar of a photograph's faceless part or of a pattern."""
+        """Draw ellipses and rectangles of textures without faces in front of some faces."""
         for box in faces.boxes():
             size = box[2:] - box[:2]
             if rng.random() < 0.5 or size.max() < 16:
@@ -277,8 +283,8 @@ class Composer:
             x1, y1 = np.clip((middle + sides / 2).astype(int), 0, self.size)
             if x1 - x0 < 3 or y1 - y0 < 3:
                 continue
-            thing = np.empty((y1 - y0, x1 - x0, 3), np.uint8)
-            self._faceless(thing, (0, 0, x1 - x0, y1 - y0), rng)
+            texture = np.empty((y1 - y0, x1 - x0, 3), np.uint8)
+            self._faceless(texture, (0, 0, x1 - x0, y1 - y0), rng)
             mask = np.zeros((y1 - y0, x1 - x0), np.uint8)
             if rng.random() < 0.6:
                 cv2.ellipse(
@@ -286,11 +292,11 @@ class Composer:
                 )
             else:
                 mask[:] = 255
-            canvas[y0:y1, x0:x1][mask > 0] = thing[mask > 0]
+            canvas[y0:y1, x0:x1][mask > 0] = texture[mask > 0]
             self._hide(faces, np.array([x0, y0]), mask)
 
     def _finish(self, image: ImageArray, faces: _Faces) -> Scene:
-        """Decide which faces count: enough to see is a face, hardly anything is doubtful, nothing is background."""
+        """Label the faces: those of which less than 45 % is visible, too small or too large ones are doubtful."""
         boxes = faces.boxes()
         if not len(boxes):
             return Scene(image, np.zeros((0, 4)), np.zeros((0, 2)), np.zeros(0), np.zeros(0, bool))

@@ -1,4 +1,4 @@
-"""What befalls faces on their way into a scene: other colours, patterns, writing, and what cameras and codecs do."""
+"""Image effects of detector scenes: colours, patterns, text, and the degradation by lenses, sensors and codecs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from vtrack.types import ImageArray
 
 
 def recolour(image: ImageArray, rng: np.random.Generator) -> ImageArray:
-    """Another exposure and white balance, sometimes grey, sometimes very dark: one look-up."""
+    """Change exposure and white balance by one lookup table; sometimes convert to grey or darken strongly."""
     ramp = np.linspace(0, 1, 256)[:, None]
     gamma = np.exp(rng.normal(0, 0.3) + (rng.uniform(0.3, 1.0) if rng.random() < 0.15 else 0.0))
     curve = ramp**gamma * np.exp(rng.normal(0, 0.1, 3)) * rng.uniform(0.6, 1.2) + rng.normal(0, 0.04)
@@ -20,13 +20,13 @@ def recolour(image: ImageArray, rng: np.random.Generator) -> ImageArray:
 
 
 def pattern(height: int, width: int, rng: np.random.Generator) -> ImageArray:
-    """Stripes, dots, blobs, noise or writing in two colours."""
+    """Image of stripes, dots, blobs, noise or text in two colours."""
     if rng.random() < 0.35:
         return writing(height, width, rng)
     y, x = np.mgrid[:height, :width].astype(np.float32)
     kind, period = rng.integers(4), rng.uniform(4, 60)
-    way = rng.uniform(0, np.pi)
-    along, across = x * np.cos(way) + y * np.sin(way), y * np.cos(way) - x * np.sin(way)
+    angle = rng.uniform(0, np.pi)
+    along, across = x * np.cos(angle) + y * np.sin(angle), y * np.cos(angle) - x * np.sin(angle)
     if kind == 0:
         mix = np.sin(2 * np.pi * along / period) * 0.5 + 0.5
     elif kind == 1:
@@ -43,7 +43,7 @@ def pattern(height: int, width: int, rng: np.random.Generator) -> ImageArray:
 
 
 def writing(height: int, width: int, rng: np.random.Generator) -> ImageArray:
-    """Lines of letters and rings with outlines, as on posters, shirts and titles: dark holes in bright shapes, like eyes."""
+    """Image of outlined letters and rings, as on posters, shirts and titles: their dark holes resemble eyes."""
     out = np.full((height, width, 3), rng.integers(0, 256, 3), np.uint8)
     letters = np.array(list("ABCDEGOPQRSaegoqs0689B8&@%:;."))
     for _ in range(int(rng.integers(1, 7))):
@@ -65,7 +65,7 @@ def writing(height: int, width: int, rng: np.random.Generator) -> ImageArray:
 
 
 def line(out: ImageArray, rng: np.random.Generator) -> None:
-    """One line of bold letters across a band, as high as the band."""
+    """Draw one line of bold letters across an image, as high as the image."""
     height, width = out.shape[:2]
     letters = np.array(list("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789&@%!?'"))
     font = int(rng.integers(0, 8))
@@ -80,15 +80,15 @@ def line(out: ImageArray, rng: np.random.Generator) -> None:
 
 
 def degrade(image: ImageArray, rng: np.random.Generator) -> ImageArray:
-    """What lenses, sensors and codecs do to a whole picture."""
+    """Degrade an image: exposure, motion blur or defocus, low resolution, noise, JPEG."""
     size = image.shape[1::-1]
     if rng.random() < 0.6:
         image = recolour(image, rng)
     if rng.random() < 0.12:
         length = int(rng.integers(3, 9))
         kernel = np.zeros((length, length), np.float32)
-        way = rng.uniform(0, np.pi)
-        reach = np.array([np.cos(way), np.sin(way)]) * length / 2
+        angle = rng.uniform(0, np.pi)
+        reach = np.array([np.cos(angle), np.sin(angle)]) * length / 2
         first, last = (np.round((length - 1) / 2 + sign * reach).astype(int).tolist() for sign in (-1, 1))
         cv2.line(kernel, first, last, 1.0)
         image = cv2.filter2D(image, -1, kernel / max(kernel.sum(), 1))

@@ -1,8 +1,8 @@
-"""The scenes that face detectors are measured on, and where the faces are in them.
+"""The scenes on which face detectors are evaluated, with the faces in them.
 
-Validation photographs, whole as they are, and put into 640 x 480 frames in a fixed way: alone, in grids down to faces of
-ten pixels, rolled, and cut by the frame's edge. Each photograph has one annotated face; the others that stand beside it
-are listed in `faces.csv`, each looked at by eye.
+Validation photographs, unchanged and composed to frames of 640 x 480 in a fixed way: single, in grids down to faces of ten
+pixels, rolled, and cut by the edge of the frame. Each photograph has one annotated face; further faces are listed in
+`faces.csv`, each checked by eye.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from vtrack.types import FloatArray, Frame, ImageArray
 
 WIDTH, HEIGHT = 640, 480
 WILD = ("w68", "ytf68", "fgnet68")
-"""Collections shown in scenes; studio portraits are too easy to tell detectors apart."""
+"""Collections used in scenes; on studio portraits all detectors are equally good."""
 FACES = Path(__file__).parent / "faces.csv"
-"""Faces beside the annotated ones: all places where either mediapipe's full-range model (in tiles) or the native detector
-saw one at a score of 0.3, judged by eye: `face` must be found, `unclear` may be."""
+"""Faces beside the annotated ones: all detections of mediapipe's full-range model (in tiles) and of the native detector with a
+score of at least 0.3, checked by eye. A detector must find those marked `face`; those marked `unclear` count neither way."""
 SMALLEST = 10
-"""Pixels; smaller faces may be found and need not be."""
+"""Longer side, in pixels, below which a face counts neither way."""
 GRIDS = (1, 2, 4, 8, 14)
 TURNS = (30, -30, 60, -60, 90, -90)
 
@@ -39,33 +39,33 @@ class EvalScene:
 
     frame: Frame
     kind: str
-    """`size`, `roll`, `cut` or `photo`: what the scene is there to measure."""
+    """What the scene measures: `size`, `roll`, `cut` or `photo`."""
     boxes: FloatArray
     """(faces, 4) x0, y0, x1, y1; may leave the frame."""
     rolls: FloatArray
     """(faces,) degrees."""
     ignored: np.ndarray
-    """(faces,) True where it does not matter whether it is found."""
+    """(faces,) bool: whether the face counts neither way."""
 
 
 def validation_pictures(data: Path) -> list[AlbumPicture]:
-    """The wild photographs of the validation split in the zips of `data`, with all their faces."""
-    beside: defaultdict[tuple[str, str], list[dict[str, str]]] = defaultdict(list)
+    """The in-the-wild photographs of the validation split in the zips of a folder, with all their faces."""
+    listed: defaultdict[tuple[str, str], list[dict[str, str]]] = defaultdict(list)
     with FACES.open(newline="", encoding="utf-8") as file:
         for row in csv.DictReader(file):
-            beside[row["collection"], row["file"]].append(row)
+            listed[row["collection"], row["file"]].append(row)
     pictures = []
     for place, collection in enumerate(COLLECTIONS):
         for photograph in read_photographs(data, collection, "val") if collection.name in WILD else ():
             faces = [(hull_of(photograph.points), photograph.anchors, TRUTH)]
-            faces += [_listed(row) for row in beside[collection.name, photograph.file]]
+            faces += [_listed_face(row) for row in listed[collection.name, photograph.file]]
             hulls, anchors, kinds = (np.array(column) for column in zip(*faces, strict=True))
             pictures.append(AlbumPicture(halved(photograph.image), hulls, anchors, kinds, place))
     return pictures
 
 
-def _listed(row: dict[str, str]) -> tuple[FloatArray, FloatArray, int]:
-    """Hull, eyes and mouth of a listed face: an ellipse in its box, features where a face of that roll has them."""
+def _listed_face(row: dict[str, str]) -> tuple[FloatArray, FloatArray, int]:
+    """Hull, anchors and kind of a listed face: an ellipse in its box, with typical places of eyes and mouth for its roll."""
     x, y, w, h, roll = (float(row[key]) for key in ("x", "y", "w", "h", "roll"))
     around = np.linspace(0, 2 * np.pi, 32, endpoint=False)
     middle, half = np.array([x + w / 2, y + h / 2]), np.array([w, h]) / 2
@@ -76,7 +76,7 @@ def _listed(row: dict[str, str]) -> tuple[FloatArray, FloatArray, int]:
 
 
 def eval_scenes(wild: Sequence[AlbumPicture]) -> Iterator[EvalScene]:
-    """All scenes, always the same."""
+    """Compose all scenes; they are the same at every call."""
     order = np.random.default_rng(0).permutation(len(wild))
     pictures = [wild[i] for i in order]
     large = [picture for picture in pictures if COLLECTIONS[picture.collection].name == "w68"]
@@ -118,7 +118,7 @@ def _scene(
     image: ImageArray,
     shown: Sequence[tuple[AlbumPicture, FloatArray, tuple[int, int, int, int]]],
 ) -> EvalScene:
-    """What became of the faces of pictures shown through their maps in regions x0, y0, x1, y1 of an image."""
+    """A scene with the faces of pictures that were drawn by matrices in regions x0, y0, x1, y1 of an image."""
     boxes, rolls, ignored = [], [], []
     for picture, matrix, (x0, y0, x1, y1) in shown:
         for hull, anchors, sort in zip(picture.hulls, picture.anchors, picture.kinds, strict=True):
@@ -135,7 +135,7 @@ def _scene(
 
 
 def _fit(picture: AlbumPicture, turn: int, cell: tuple[int, int, int, int]) -> FloatArray:
-    """(2, 3) map that shows the whole photograph, turned about its main face, in a cell."""
+    """(2, 3) matrix that fits the whole photograph, rotated about its main face, in a cell."""
     height, width = picture.levels[0].shape[:2]
     x0, y0, x1, y1 = cell
     scale = min((x1 - x0) / width, (y1 - y0) / height)
@@ -148,7 +148,7 @@ def _fit(picture: AlbumPicture, turn: int, cell: tuple[int, int, int, int]) -> F
 
 
 def _cut(picture: AlbumPicture, number: int) -> FloatArray:
-    """(2, 3) map that pushes the main face over an edge of the frame, so that 25 to 45 % of it is lost."""
+    """(2, 3) matrix that moves the main face over an edge of the frame, so that 25 to 45 % of it is cut off."""
     low, high = picture.hulls[0].min(0), picture.hulls[0].max(0)
     size = (60, 100, 160, 240)[number // 4 % 4]
     scale = size / (high - low).max()

@@ -1,4 +1,4 @@
-"""From a finished training run to what the package ships: weights, their ONNX twin and a card with calibrated scores."""
+"""Publishes a training run of the face detector: weights, ONNX graph, and a card with calibrated scores."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from vtrack.training.landmarks.publish import TERMS
 from vtrack.types import Detections, Detector, FloatArray
 
 KNOTS = 25
-"""Of the calibration curve, evenly spaced: quantiles would put nearly all of them where nothing is a face."""
+"""Knots of the calibration curve, evenly spaced: nearly all quantiles would be scores of non-faces."""
 SUMMARY = "Face detector: anchor-free, strides 4 to 32, 0.35 M parameters; landmark boxes, roll and calibrated scores."
 RECIPE = {
     "scenes": "composed: mosaics, single photographs, pasted heads; faces of 8 px and more, rolled to 180 degrees, cut, "
@@ -39,12 +39,17 @@ RECIPE = {
 
 
 def calibrate(scores: FloatArray, hits: np.ndarray) -> dict[str, list[float]]:
-    """A rising curve from the network's scores to the share of finds with that score that are faces."""
+    """Fit a rising curve from the network's scores to the share of detections with that score that are faces.
+
+    Args:
+        scores: (n,) scores of detections.
+        hits: (n,) bool: whether each is a face.
+    """
     order = np.argsort(scores)
     share = isotonic_regression(hits[order].astype(np.float64)).x
     edges = np.linspace(scores.min(), scores.max(), KNOTS)
     smooth = np.interp(edges, scores[order], np.convolve(np.pad(share, 25, "edge"), np.full(51, 1 / 51), "valid"))
-    # Strictly rising and through the corners, so that thresholds have one place on it.
+    # Strictly rising from (0, 0) to (1, 1), so that it can be inverted at every threshold.
     knots = np.concatenate([[0.0], edges, [1.0]])
     values = np.concatenate([[0.0], np.clip(smooth, 0.001, 0.999), [1.0]])
     values = np.maximum.accumulate(values + np.arange(len(values)) * 1e-5)
@@ -52,7 +57,11 @@ def calibrate(scores: FloatArray, hits: np.ndarray) -> dict[str, list[float]]:
 
 
 def export_onnx(net: FaceNet, path: Path) -> None:
-    """The network as an ONNX graph for any number of pictures of any size in steps of 32."""
+    """Write the network as an ONNX graph for any number of images whose sides are multiples of 32.
+
+    Raises:
+        MissingExtraError: The export extra is not installed.
+    """
     try:
         import onnx
         import onnxscript  # noqa: F401  torch's exporter needs it
@@ -76,9 +85,20 @@ def export_onnx(net: FaceNet, path: Path) -> None:
 
 
 def ship(run: Path, card: Path, load: Callable[[Path], Detector], threshold: float = 0.5) -> DetectorReport:
-    """Put a run's weights, their ONNX twin and a card with calibrated scores at `card` (.json); how good they are.
+    """Write the weights of a run, their ONNX graph and a card with calibrated scores.
 
-    `load` makes a detector of a card, asked for all that it finds: scores are calibrated as they come in use.
+    Args:
+        run: Folder of the run.
+        card: Path of the card (`.json`); the other files are written beside it.
+        load: Makes a detector from a card, with a low threshold. Scores are calibrated on its detections, as in use.
+        threshold: Threshold of the detector.
+
+    Returns:
+        Evaluation of the calibrated detector on the validation scenes.
+
+    Raises:
+        ModelError: The run detects no faces yet.
+        MissingExtraError: The export extra is not installed.
     """
     options = json.loads((run / OPTIONS).read_text(encoding="utf-8"))
     net = FaceNet(**options["net"])
@@ -99,15 +119,16 @@ def ship(run: Path, card: Path, load: Callable[[Path], Detector], threshold: flo
     )
     content.write(card)
     scenes = list(eval_scenes(validation_pictures(Path(options["data"]))))
-    finds, milliseconds = timed_detections(scenes, load(card))
-    found, _ = matched(scenes, finds)
-    if not len(found["score"]) or not found["hit"].any():
+    detections, milliseconds = timed_detections(scenes, load(card))
+    columns, _ = matched(scenes, detections)
+    if not len(columns["score"]) or not columns["hit"].any():
         raise ModelError("scores cannot be calibrated: the run finds no face yet; train it for longer")
-    curve = calibrate(found["score"], found["hit"])
-    told = [
-        Detections(find.boxes, np.interp(find.scores, curve["score"], curve["share"]), find.angles) for find in finds
+    curve = calibrate(columns["score"], columns["hit"])
+    calibrated = [
+        Detections(each.boxes, np.interp(each.scores, curve["score"], curve["share"]), each.angles)
+        for each in detections
     ]
-    figures = report(card.stem, scenes, told, threshold, milliseconds)
+    figures = report(card.stem, scenes, calibrated, threshold, milliseconds)
     scores = {
         "average_precision": round(figures.average_precision, 4),
         "precision": PRECISION,

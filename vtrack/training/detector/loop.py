@@ -1,7 +1,7 @@
 """Trains the face detector's network on composed scenes: `train_detector`.
 
-A cell is positive when it lies near the visible middle of a face of its stride's size. Its score learns how well its own
-box fits (quality focal loss), so that the best placed of several boxes on one face is the one that is kept.
+A cell is positive if it lies near the visible centre of a face of its stride's size. The target of its score is the IoU of its
+box (quality focal loss), so that suppression keeps the best of several boxes on one face.
 """
 
 from __future__ import annotations
@@ -47,13 +47,13 @@ log = logging.getLogger(__name__)
 
 CHECKPOINT, WEIGHTS, OPTIONS = "last.safetensors", "weights.safetensors", "options.json"
 DECAY = 0.998
-"""Share of the running mean of the weights, which is evaluated and shipped, that each step keeps."""
+"""Decay of the running mean of the weights, which is evaluated and published."""
 BOX, ROLL = 1.5, 3.0
-"""Weights of the box and roll losses beside the score's; with a small one the roll is not learned at all."""
+"""Weights of the box and roll losses relative to that of the score; with a small weight the roll is not learned."""
 
 
 class Scenes(IterableDataset[dict[str, Tensor]]):
-    """Endless scenes, padded to `MOST_FACES`; every worker has its own stream of random numbers."""
+    """An endless stream of scenes, padded to `MOST_FACES`; each worker has its own random numbers."""
 
     def __init__(self, album: Album, size: int, seed: int) -> None:
         self.composer, self.seed = Composer(album, size), seed
@@ -67,7 +67,7 @@ class Scenes(IterableDataset[dict[str, Tensor]]):
 
 
 def tensors(scene: Scene) -> dict[str, Tensor]:
-    """A scene as the loss takes it: `faces` (MOST_FACES, 8) are box, visible centre, roll, and 1 face, -1 doubtful, 0 none."""
+    """A scene as tensors: `faces` (MOST_FACES, 8) are box, visible centre, roll, and 1 face, -1 doubtful, 0 padding."""
     faces = np.zeros((MOST_FACES, 8), np.float32)
     state = np.where(scene.doubtful, -1, 1)
     faces[: len(state)] = np.column_stack([scene.boxes, scene.centers, scene.angles, state])
@@ -92,9 +92,16 @@ def _iou_and_giou(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
 
 @torch.no_grad()
 def assign(faces: Tensor, centers: Tensor, strides: Tensor) -> tuple[Tensor, Tensor]:
-    """Which face (B, cells) each cell answers for (-1 none), and where the loss looks away (B, cells).
+    """Assign faces to cells.
 
-    In a doubtful face only cells for faces of about its size are let off: an eye of a large one is no small face.
+    Args:
+        faces: (B, MOST_FACES, 8) padded faces.
+        centers: (cells, 2) centres of the cells in pixels.
+        strides: (cells,) strides of the cells.
+
+    Returns:
+        (B, cells) index of the face of each cell, -1 for none, and (B, cells) bool: cells that the loss ignores. In a doubtful
+        face these are only the cells for faces of about its size: the eye of a large face is not a small face.
     """
     boxes, faces_at, state = faces[..., :4], faces[..., 4:6], faces[..., 7]
     size = boxes[..., 2:].clamp(min=1).prod(-1).sqrt()
@@ -110,14 +117,14 @@ def assign(faces: Tensor, centers: Tensor, strides: Tensor) -> tuple[Tensor, Ten
         centers[:, None] <= boxes[:, None, :, :2] + boxes[:, None, :, 2:]
     )
     alike = apart <= 1.5
-    away = (inside.all(-1) & alike & (state[:, None] == -1)).any(-1) & (face < 0)
-    return face, away
+    ignored = (inside.all(-1) & alike & (state[:, None] == -1)).any(-1) & (face < 0)
+    return face, ignored
 
 
 def losses(cells: Tensor, faces: Tensor, centers: Tensor, strides: Tensor) -> dict[str, Tensor]:
     """Score, box and roll losses of a batch (B, 7, cells) against padded faces (B, MOST_FACES, 8)."""
     cells = cells.float().transpose(1, 2)
-    face, away = assign(faces, centers, strides)
+    face, ignored = assign(faces, centers, strides)
     positive = face >= 0
     picture, cell = positive.nonzero(as_tuple=True)
     wanted = faces[picture, face[picture, cell]]
@@ -129,22 +136,22 @@ def losses(cells: Tensor, faces: Tensor, centers: Tensor, strides: Tensor) -> di
     focal = (logits.sigmoid() - quality).square() * F.binary_cross_entropy_with_logits(
         logits, quality, reduction="none"
     )
-    # A mosaic has a hundred times the positive cells of a portrait: by the root both have a say.
+    # A mosaic has a hundred times as many positive cells as a portrait. Square roots balance their weights.
     counts = positive.sum(1).clamp(min=5).float()
     share = counts.rsqrt() / counts.sqrt().sum()
     roll, length = cells[picture, cell, 5:7], cells[picture, cell, 5:7].norm(dim=-1).clamp(min=1e-3)
     aim = torch.stack([wanted[:, 6].cos(), wanted[:, 6].sin()], -1)
     turn = 1 - (roll * aim).sum(-1) / length + 0.05 * (length - 1).square()
     return {
-        "score": (focal.masked_fill(away, 0).sum(1) * share).sum(),
+        "score": (focal.masked_fill(ignored, 0).sum(1) * share).sum(),
         "box": ((1 - giou) * share[picture]).sum(),
         "roll": (turn * share[picture]).sum(),
     }
 
 
 @torch.inference_mode()
-def look(net: FaceNet, scene: EvalScene, floor: float = 0.05, most: int = 400) -> Detections:
-    """What the network finds in one scene whose sides are multiples of 32, scores as they come."""
+def detect(net: FaceNet, scene: EvalScene, floor: float = 0.05, most: int = 400) -> Detections:
+    """The network's detections in a scene whose sides are multiples of 32; scores are not calibrated."""
     image = torch.from_numpy(scene.frame.image).to(next(net.parameters()).device)
     cells = net(image.permute(2, 0, 1)[None].float())[0].cpu().numpy()
     scores = 1 / (1 + np.exp(-cells[0]))
@@ -158,8 +165,8 @@ def look(net: FaceNet, scene: EvalScene, floor: float = 0.05, most: int = 400) -
 
 
 def average_precision(net: FaceNet, scenes: Sequence[EvalScene]) -> float:
-    """Area under precision over recall on scenes like those of training."""
-    return report("native", scenes, [look(net, scene) for scene in scenes], 0.5, 0.0).average_precision
+    """Average precision on scenes like those of training."""
+    return report("native", scenes, [detect(net, scene) for scene in scenes], 0.5, 0.0).average_precision
 
 
 def train_detector(
@@ -177,11 +184,31 @@ def train_detector(
     workers: int = 1,
     every: int = 500,
     start: Path | None = None,
-    tell: Callable[[str], None] = log.info,
+    report_line: Callable[[str], None] = log.info,
 ) -> Path:
-    """Train from the photographs in `data` and the labels in `cache`; return the folder of the finished run.
+    """Train the face detector, resuming from the checkpoint in `out` if there is one.
 
-    Resumes from the checkpoint in `out` when there is one. `start` is another run, whose weights are taken to begin with.
+    Args:
+        data: Folder of the photograph zips.
+        out: Folder of the run.
+        cache: Folder of the labels (`vtrack.data.scenes.labels`) and of the decoded photographs.
+        steps: Number of steps.
+        batch: Scenes per step.
+        size: Side of a scene in pixels.
+        rate: Peak learning rate.
+        seed: Seed of weights and scenes.
+        device: `cpu`, `cuda`, `cuda:1`.
+        threads: Threads of torch.
+        workers: Processes that compose scenes.
+        every: Steps between validations and checkpoints.
+        start: Another run, from whose weights to start.
+        report_line: Called with a line of progress.
+
+    Returns:
+        Folder of the run.
+
+    Raises:
+        DataError: The photographs or their labels are missing.
     """
     out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(seed)
@@ -199,7 +226,7 @@ def train_detector(
         mean.load_state_dict(without_prefix("average", stored))
         restore_optimiser(net, optimiser, stored)
         done = int(state["step"])
-        tell(f"resumed at step {done}")
+        report_line(f"resumed at step {done}")
     loader = iter(DataLoader(Scenes(Album(data, cache, "train"), size, seed + done), batch, num_workers=workers))
     check = check_scenes(Album(data, cache, "val"), size)
     centers, strides = (torch.from_numpy(array).to(place) for array in cell_grid(size, size))
@@ -230,7 +257,7 @@ def train_detector(
                 row = [step, seconds, f"{_rate(step, steps, rate):.2e}", *(f"{value / count:.4f}" for value in sums)]
                 writer.writerow([*row, "" if math.isnan(precision) else f"{precision:.4f}"])
                 table.flush()
-                tell(
+                report_line(
                     f"step {step}, {seconds} s, score {row[3]}, box {row[4]}, roll {row[5]}, validation AP {precision:.4f}"
                 )
                 sums[:] = 0
@@ -240,7 +267,7 @@ def train_detector(
 
 
 def check_scenes(album: Album, size: int, count: int = 160) -> list[EvalScene]:
-    """The same scenes of the validation split at every check."""
+    """Compose validation scenes; they are the same at every call."""
     composer, rng = Composer(album, size), np.random.default_rng(1)
     scenes = []
     for number in range(count):
@@ -257,7 +284,7 @@ def _groups(net: FaceNet) -> list[dict[str, object]]:
 
 
 def _rate(step: int, steps: int, peak: float) -> float:
-    """Short warm-up, then half a cosine down to a hundredth."""
+    """Learning rate of a step: a short linear warm-up, then a cosine down to a hundredth of the peak."""
     warm = min(200, steps // 10 + 1)
     if step < warm:
         return peak * step / warm
@@ -268,7 +295,7 @@ def _rate(step: int, steps: int, peak: float) -> float:
 def _save(
     out: Path, net: FaceNet, mean: FaceNet, optimiser: torch.optim.Optimizer, step: int, about: dict[str, object]
 ) -> None:
-    """What resuming needs, and the averaged weights with what shipping needs to know."""
+    """Write the checkpoint, and the averaged weights with their options for publishing."""
     state = prefixed("net", net.state_dict()) | prefixed("average", mean.state_dict())
     state |= optimiser_tensors(net, optimiser)
     save_run(out / CHECKPOINT, state, {"step": step})

@@ -1,7 +1,7 @@
-"""A trained detector as the third teacher: it settles what the first two left doubtful, and finds faces they missed.
+"""Revises the labels of training photographs by a trained detector: it resolves doubtful faces and adds missed ones.
 
 `python -m vtrack.training.detector.refine DATA CACHE WEIGHTS` reads `labels.npz` in the cache folder, keeps it as
-`labels_first.npz` and writes the refined one.
+`labels_first.npz` and writes the revised one.
 """
 
 from __future__ import annotations
@@ -24,15 +24,17 @@ from vtrack.types import FloatArray, ImageArray
 
 log = logging.getLogger(__name__)
 
-SURE, SELDOM, NEVER = 0.6, 0.3, 0.05
-"""Scores of the network from which a place is a face, down to which it may be one, and under which it is none."""
-AT_EDGE = 0.45
-"""Faces cut by the photograph's edge are what the first teachers miss: there this much is enough to look away."""
+FACE, DOUBTFUL_BELOW, NO_FACE = 0.6, 0.3, 0.05
+"""Scores above which a doubtful label becomes a face, below which an agreed label becomes doubtful, and below which a doubtful
+label is removed."""
+FACE_AT_EDGE = 0.45
+"""Score from which an unlabelled detection at the edge of the photograph becomes doubtful: BlazeFace misses faces that are cut
+off, so a lower one than `FACE` is enough there."""
 
 
 @torch.inference_mode()
-def look(net: FaceNet, image: ImageArray) -> tuple[FloatArray, FloatArray]:
-    """Boxes x0, y0, x1, y1 and scores of what the network takes for faces."""
+def detect(net: FaceNet, image: ImageArray) -> tuple[FloatArray, FloatArray]:
+    """Boxes x0, y0, x1, y1 and scores of the network's detections."""
     height, width = (-(-side // 32) * 32 for side in image.shape[:2])
     canvas = np.zeros((height, width, 3), np.uint8)
     canvas[: image.shape[0], : image.shape[1]] = image
@@ -45,27 +47,42 @@ def look(net: FaceNet, image: ImageArray) -> tuple[FloatArray, FloatArray]:
     return boxes[kept], scores
 
 
-def settle(kinds: np.ndarray, boxes: FloatArray, found: FloatArray, score: FloatArray) -> np.ndarray:
-    """(faces,) the kinds of one photograph's faces after a third opinion; -1 where there is none after all."""
-    shared = iou(boxes, found) > 0.35
-    opinion = np.where(shared, score, 0.0).max(1, initial=0.0)
-    settled = kinds.copy()
-    settled[(kinds == AGREED) & (opinion < SELDOM)] = DOUBTFUL
-    settled[(kinds == DOUBTFUL) & (opinion > SURE)] = AGREED
-    settled[(kinds == DOUBTFUL) & (opinion < NEVER)] = -1
-    return settled
+def revised_kinds(kinds: np.ndarray, boxes: FloatArray, detected: FloatArray, scores: FloatArray) -> np.ndarray:
+    """Revise the kinds of one photograph's labels.
+
+    Args:
+        kinds: (labels,) TRUTH, AGREED or DOUBTFUL.
+        boxes: (labels, 4) x0, y0, x1, y1.
+        detected: (detections, 4) boxes of the network.
+        scores: (detections,) their scores.
+
+    Returns:
+        (labels,) revised kinds; -1 for labels to remove.
+    """
+    score = np.where(iou(boxes, detected) > 0.35, scores, 0.0).max(1, initial=0.0)
+    revised = kinds.copy()
+    revised[(kinds == AGREED) & (score < DOUBTFUL_BELOW)] = DOUBTFUL
+    revised[(kinds == DOUBTFUL) & (score > FACE)] = AGREED
+    revised[(kinds == DOUBTFUL) & (score < NO_FACE)] = -1
+    return revised
 
 
-def missed(boxes: FloatArray, found: FloatArray, score: FloatArray, size: tuple[int, int]) -> np.ndarray:
-    """Indices of finds that may be faces without a label: apart from labelled ones, and sure, or cut by the edge."""
-    smaller = np.minimum(areas(found)[:, None], areas(boxes)[None])
-    apart = (intersections(found, boxes) < 0.3 * smaller).all(1)
-    cut = (found[:, :2] < 1).any(1) | (found[:, 2:] > np.array(size) - 2).any(1)
-    return np.flatnonzero(apart & (score > np.where(cut, AT_EDGE, SURE)))
+def unlabelled(boxes: FloatArray, detected: FloatArray, scores: FloatArray, size: tuple[int, int]) -> np.ndarray:
+    """Indices of detections that may be faces without a label, by their score and distance from the labelled boxes."""
+    smaller = np.minimum(areas(detected)[:, None], areas(boxes)[None])
+    apart = (intersections(detected, boxes) < 0.3 * smaller).all(1)
+    cut = (detected[:, :2] < 1).any(1) | (detected[:, 2:] > np.array(size) - 2).any(1)
+    return np.flatnonzero(apart & (scores > np.where(cut, FACE_AT_EDGE, FACE)))
 
 
 def refine(data: Path, cache: Path, weights: Path) -> None:
-    """Write the labels again, after the network at `weights` has looked at every photograph."""
+    """Revise the labels of all photographs.
+
+    Args:
+        data: Folder of the photograph zips.
+        cache: Folder of the labels.
+        weights: Weights of the trained network.
+    """
     net = FaceNet()
     net.load_state_dict(load_file(weights))
     net.eval()
@@ -77,25 +94,26 @@ def refine(data: Path, cache: Path, weights: Path) -> None:
         places = np.unique(photograph[rows[:, 2] == (split == "val")])
         for place, picture in zip(places, Album(data, cache, split).pictures, strict=True):
             known = hulls[np.searchsorted(photograph, place)]
-            # The album's pictures may be smaller than the photographs that the labels speak of.
+            # Pictures of the album may be smaller than the photographs, in whose pixels the labels are.
             images[int(place)] = picture.levels[0], float(np.ptp(picture.hulls[0][:, 0]) / np.ptp(known[:, 0]))
 
     new_rows, new_hulls, new_anchors = [], [], []
     for place, (image, scale) in sorted(images.items()):
-        mine = np.flatnonzero(photograph == place)
-        boxes = np.concatenate([hulls[mine].min(1), hulls[mine].max(1)], 1)
-        found, score = look(net, image)
-        found = found / scale
-        for row, kind in zip(mine, settle(rows[mine, 3], boxes, found, score), strict=True):
+        labelled = np.flatnonzero(photograph == place)
+        boxes = np.concatenate([hulls[labelled].min(1), hulls[labelled].max(1)], 1)
+        detected, scores = detect(net, image)
+        detected = detected / scale
+        for row, kind in zip(labelled, revised_kinds(rows[labelled, 3], boxes, detected, scores), strict=True):
             if kind >= 0:
                 new_rows.append([*rows[row, :3], kind])
                 new_hulls.append(hulls[row])
                 new_anchors.append(anchors[row])
-        for box in found[missed(boxes, found, score, (int(image.shape[1] / scale), int(image.shape[0] / scale)))]:
+        size = int(image.shape[1] / scale), int(image.shape[0] / scale)
+        for box in detected[unlabelled(boxes, detected, scores, size)]:
             corners = box[[0, 1, 2, 1, 2, 3, 0, 3]].reshape(4, 2)
-            new_rows.append([*rows[mine[0], :3], DOUBTFUL])
+            new_rows.append([*rows[labelled[0], :3], DOUBTFUL])
             new_hulls.append(np.concatenate([corners, np.repeat(corners[-1:], HULL - 4, 0)]))
-            # Nothing learns the roll of a doubtful face: upright will do.
+            # The loss ignores the roll of a doubtful face, so it may be upright.
             new_anchors.append(box[:2] + (box[2:] - box[:2]) * np.array([[0.3, 0.3], [0.7, 0.3], [0.5, 0.75]]))
     (cache / "labels.npz").replace(cache / "labels_first.npz")
     np.savez(
