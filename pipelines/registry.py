@@ -15,6 +15,12 @@ from typing import Any
 _TABLES = "vtrack.pipelines.outputs.tables"
 
 
+def load(home: str) -> Any:
+    """The object that `module:name` stands for."""
+    module, _, name = home.partition(":")
+    return getattr(importlib.import_module(module), name)
+
+
 @dataclass(frozen=True, slots=True)
 class SinkEntry:
     """A sink that is opened by name as `sink(path, query, **options)`."""
@@ -24,39 +30,85 @@ class SinkEntry:
     help: str
     takes: tuple[str, ...] = ()
     """Which of `OutputSettings` it takes; `max_faces` and the opened `source`, too."""
-    suffix: str = ""
-    """Ending of its files."""
-    stacks: bool = False
-    """Whether tables of several videos can be put one below the other."""
 
     def load(self) -> Any:
         """What opens the sink."""
-        module, _, name = self.home.partition(":")
-        return getattr(importlib.import_module(module), name)
+        return load(self.home)
 
 
-CSV_FORMATS: Mapping[str, SinkEntry] = {
-    "wide": SinkEntry(f"{_TABLES}.csv:WideTable", "a row for each face", ("columns",), stacks=True),
-    "long": SinkEntry(f"{_TABLES}.csv:LongTable", "a row for each point", ("columns",), stacks=True),
-    "openface": SinkEntry(f"{_TABLES}.openface:OpenFaceTable", "as OpenFace writes it"),
-    "dlc": SinkEntry(f"{_TABLES}.dlc:DeepLabCutTable", "as DeepLabCut writes it", ("max_faces",)),
+@dataclass(frozen=True, slots=True)
+class FormatEntry(SinkEntry):
+    """A form of the CSV table."""
+
+    stacks: bool = False
+    """Whether tables of several videos can be put one below the other."""
+
+
+@dataclass(frozen=True, slots=True)
+class OutputEntry(SinkEntry):
+    """A kind of output: all that the command line, Python, batches and `read_table` need to know of it."""
+
+    suffixes: tuple[str, ...] = ()
+    """Endings of its files; the first is that of outputs without a path. `.CSV` is as good as `.csv`."""
+    table: bool = True
+    """Whether it is a table. A run without a table writes a CSV table, too."""
+    reader: str = ""
+    """`module:name` of what reads a file back: from a path to the names of the columns and (rows, columns) of numbers."""
+    stacker: str = ""
+    """`module:name` of what puts tables below each other, if that can be: takes the path to write, the name of the column
+    that comes first, and the path of each table by its cell in that column."""
+    stdout: bool = False
+    """Whether it can be written to stdout, frame by frame."""
+    pixels: bool = False
+    """Whether it needs the pixels of the frames."""
+
+    @property
+    def suffix(self) -> str:
+        """The ending of outputs without a path."""
+        return self.suffixes[0]
+
+
+CSV_FORMATS: Mapping[str, FormatEntry] = {
+    "wide": FormatEntry(f"{_TABLES}.csv:WideTable", "a row for each face", ("columns",), stacks=True),
+    "long": FormatEntry(f"{_TABLES}.csv:LongTable", "a row for each point", ("columns",), stacks=True),
+    "openface": FormatEntry(f"{_TABLES}.openface:OpenFaceTable", "as OpenFace writes it"),
+    "dlc": FormatEntry(f"{_TABLES}.dlc:DeepLabCutTable", "as DeepLabCut writes it", ("max_faces",)),
 }
-OUTPUTS: Mapping[str, SinkEntry] = {
-    "csv": SinkEntry(
-        f"{_TABLES}.csv:open_table", "a CSV table", ("format", "columns", "max_faces"), ".csv", stacks=True
+OUTPUTS: Mapping[str, OutputEntry] = {
+    "csv": OutputEntry(
+        f"{_TABLES}.csv:open_table",
+        "a CSV table",
+        ("format", "columns", "max_faces"),
+        suffixes=(".csv", ".txt"),
+        reader=f"{_TABLES}.csv:read_cells",
+        stacker=f"{_TABLES}.csv:stack_tables",
+        stdout=True,
     ),
-    "jsonl": SinkEntry(f"{_TABLES}.jsonl:JsonLines", "JSON lines, one frame a line", ("columns",), ".jsonl"),
-    "parquet": SinkEntry(f"{_TABLES}.parquet:ParquetTable", "a Parquet table", ("columns",), ".parquet", stacks=True),
-    "video": SinkEntry(
+    "jsonl": OutputEntry(
+        f"{_TABLES}.jsonl:JsonLines",
+        "JSON lines, one frame a line",
+        ("columns",),
+        suffixes=(".jsonl", ".ndjson"),
+        reader=f"{_TABLES}.jsonl:read_cells",
+        stdout=True,
+    ),
+    "parquet": OutputEntry(
+        f"{_TABLES}.parquet:ParquetTable",
+        "a Parquet table",
+        ("columns",),
+        suffixes=(".parquet",),
+        reader=f"{_TABLES}.parquet:read_cells",
+        stacker=f"{_TABLES}.parquet:stack_tables",
+    ),
+    "video": OutputEntry(
         "vtrack.pipelines.outputs.video:annotated_video",
         "an annotated video",
         ("draw", "codec", "crf", "preset", "source"),
-        ".mp4",
+        suffixes=(".mp4", ".m4v", ".mov", ".mkv"),
+        table=False,
+        pixels=True,
     ),
 }
-SUFFIXES = {name: entry.suffix for name, entry in OUTPUTS.items()}
-"""The ending of each output."""
-TABLES = tuple(name for name, entry in OUTPUTS.items() if "columns" in entry.takes)
 
 
 COLUMN_GROUPS = {

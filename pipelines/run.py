@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from vtrack.errors import UsageError
 from vtrack.pipelines.outputs.base import check_outputs, write_sidecar
 from vtrack.pipelines.outputs.files import remove_stale
-from vtrack.pipelines.outputs.open import make_sinks
-from vtrack.pipelines.outputs.paths import default_output, make_folder
+from vtrack.pipelines.outputs.open import make_sinks, needs_pixels
+from vtrack.pipelines.outputs.paths import make_folder, output_paths
+from vtrack.pipelines.outputs.stdout import STDOUT
 from vtrack.pipelines.pipeline import LostOutputError, Pipeline, Summary, send
-from vtrack.pipelines.registry import SUFFIXES
 from vtrack.pipelines.settings import InputSettings, OutputSettings, Settings, plain
 from vtrack.pipelines.sources.base import Source
 from vtrack.pipelines.sources.open import Readable
@@ -22,7 +21,7 @@ from vtrack.runtime.threads import interruptible
 from vtrack.types import FrameResult
 
 Output = str | Path | bool | None
-"""A path; True for one beside the source; False or None for no such output."""
+"""A path; `-` for stdout; True for one beside the source; False or None for no such output."""
 
 
 def run(
@@ -33,6 +32,7 @@ def run(
     jsonl: Output = None,
     parquet: Output = None,
     video: Output = None,
+    outputs: Mapping[str, Output] | None = None,
     output: str | Path | None = None,
     overwrite: bool = False,
     format: str = OutputSettings.format,
@@ -69,10 +69,12 @@ def run(
     Args:
         source: What to read; see `track`. A camera has no end: use `track` for it.
         parts: Points to track; see `track`.
-        csv: Path of a CSV table; True for `<source>.vtrack.csv` beside the source. It is written unless there is another table.
-        jsonl: Path of JSON lines, one frame a line; True for `<source>.vtrack.jsonl`.
+        csv: Path of a CSV table; True for `<source>.vtrack.csv` beside the source; `-` for stdout. It is written unless
+            there is another table.
+        jsonl: Path of JSON lines, one frame a line; True for `<source>.vtrack.jsonl`; `-` for stdout.
         parquet: Path of a Parquet table; True for `<source>.vtrack.parquet`.
         video: Path of an annotated video with the source's sound; True for `<source>.vtrack.mp4`.
+        outputs: The same by name, also for kinds of output that have no argument of their own: `{"csv": "eyes.csv"}`.
         output: Folder for outputs without a path; made if absent.
         overwrite: Replace outputs that exist.
         format: Form of the CSV table: `wide`, `long`, `openface`, `dlc`.
@@ -135,7 +137,10 @@ def run(
         strengths=strengths,
         measures="measures" in columns,
     )
-    given = {"csv": csv, "jsonl": jsonl, "parquet": parquet, "video": video}
+    arguments = {"csv": csv, "jsonl": jsonl, "parquet": parquet, "video": video}
+    given = {**arguments, **(outputs or {})}
+    if twice := [name for name in outputs or () if arguments.get(name) not in (None, False)]:
+        raise UsageError(f"{twice[0]} is given twice, by itself and in outputs; give one of them")
     look = OutputSettings(
         outputs=tuple(name for name, path in given.items() if path not in (None, False)),
         format=format,
@@ -149,7 +154,10 @@ def run(
     inputs = InputSettings(start=start, stop=stop, every=every, fps=fps or InputSettings.fps, hwaccel=hwaccel)
     chosen = {"start": start, "stop": stop, "every": every, "fps": fps, "times": times, "hwaccel": hwaccel}
     with open_checked(source, chosen) as opened:
-        paths = _paths(look.outputs, given, source, output)
+        asked = {name: path if isinstance(path := given.get(name), str | Path) else None for name in look.outputs}
+        paths = output_paths(asked, opened.info.path if isinstance(source, Source) else source, output)
+        if output is not None:
+            make_folder(Path(output))
         summary, _ = record(settings, inputs, look, opened, paths, overwrite=overwrite)
     if summary.interrupted:
         raise KeyboardInterrupt
@@ -166,23 +174,23 @@ def record(
     overwrite: bool = False,
     progress: Callable[[FrameResult], object] = lambda result: None,
 ) -> tuple[Summary, Pipeline]:
-    """Track an opened source, write its outputs and the facts beside the first; `paths` has the path of each output.
+    """Track an opened source, write its outputs and the facts beside the first file; `paths` has the path of each output.
 
     If an output fails, the others are finished before its error is raised.
 
     Returns what was done, and the pipeline that did it.
     """
     check_outputs(list(paths.values()), source=source.info.path or None, overwrite=overwrite)
-    for folder in {path.parent for path in paths.values()}:
+    for folder in {path.parent for path in paths.values() if path != STDOUT}:
         remove_stale(folder)
     sinks = make_sinks(paths, look, settings.query, source, max_faces=settings.max_faces, overwrite=overwrite)
     pipeline, saved, failure = Pipeline(settings), list(paths.values()), None
     try:
         with interruptible() as stop:
-            summary = send(pipeline, source, sinks, stop=stop, progress=progress, pixels="video" in paths)
+            summary = send(pipeline, source, sinks, stop=stop, progress=progress, pixels=needs_pixels(paths))
     except LostOutputError as error:
         summary, saved, failure = error.summary, list(error.saved), error
-    for output in saved[:1]:
+    for output in [path for path in saved if path != STDOUT][:1]:
         write_sidecar(
             output,
             options=plain(settings, inputs, look),
@@ -193,23 +201,3 @@ def record(
     if failure is not None:
         raise failure
     return summary, pipeline
-
-
-def _paths(
-    outputs: Iterable[str], given: Mapping[str, Output], source: Any, folder: str | Path | None
-) -> dict[str, Path]:
-    """The path of each output."""
-    paths: dict[str, Path] = {}
-    for name in outputs:
-        path = given[name]
-        if isinstance(path, str | Path):
-            paths[name] = Path(path)
-            continue
-        place = source.info.path if isinstance(source, Source) else source
-        if not isinstance(place, str | Path) or not str(place):
-            raise UsageError(f"{name} needs a path: frames in memory have no file that it could stand beside")
-        beside = default_output(place, None if folder is None else Path(folder))
-        paths[name] = beside.with_name(beside.name + SUFFIXES[name])
-    if folder is not None:
-        make_folder(Path(folder))
-    return paths

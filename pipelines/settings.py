@@ -31,7 +31,6 @@ from vtrack.pipelines.registry import (
     ONLINE,
     OUTPUTS,
     PRESETS,
-    TABLES,
     WORST_CRF,
 )
 from vtrack.query import parse_query, query_text
@@ -266,7 +265,8 @@ class OutputSettings(ViewSettings):
 
     def with_table(self) -> Self:
         """The same with a CSV table, unless there is a table already."""
-        return self if set(self.outputs) & set(TABLES) else replace(self, outputs=("csv", *self.outputs))
+        has_table = any(OUTPUTS[name].table for name in self.outputs)
+        return self if has_table else replace(self, outputs=(*OutputSettings.outputs, *self.outputs))
 
 
 def plain(*settings: Checked) -> dict[str, Any]:

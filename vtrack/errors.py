@@ -83,7 +83,7 @@ class SinkError(VTrackError, OSError):
         ...     vtrack.run("samples/sample.mp4", csv="absent/eyes.csv")
         ... except vtrack.SinkError as error:
         ...     print(error)
-        cannot write absent/eyes.csv: there is no folder absent; make it first
+        cannot write absent/eyes.csv: there is no folder absent; create it first
     """
 
 
@@ -96,7 +96,7 @@ class DataError(VTrackError, ValueError):
         ...     vtrack.read_table("samples/sample.mp4")
         ... except vtrack.DataError as error:
         ...     print(error)
-        samples/sample.mp4: read_table reads .csv, .parquet, .jsonl files
+        samples/sample.mp4: read_table reads .csv, .txt, .jsonl, .ndjson, .parquet files
     """
 
 

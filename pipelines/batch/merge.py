@@ -2,37 +2,35 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from vtrack.errors import MissingExtraError, SinkError, UsageError
+from vtrack.errors import SinkError, UsageError
+from vtrack.options import words
 from vtrack.pipelines.batch.files import Video
 from vtrack.pipelines.batch.state import Recipe
 from vtrack.pipelines.outputs.base import sidecar_path, write_sidecar
 from vtrack.pipelines.outputs.files import PartFile
-from vtrack.pipelines.registry import CSV_FORMATS, OUTPUTS
+from vtrack.pipelines.registry import CSV_FORMATS, OUTPUTS, load
 
 COLUMN = "video"
-_KINDS = {entry.suffix: name for name, entry in OUTPUTS.items() if entry.stacks}
-_FORMATS = tuple(name for name, entry in CSV_FORMATS.items() if entry.stacks)
+"""Name of the column of the video's name."""
 
 
 def merged_kind(path: Path, format: str) -> str:
-    """Kind of the tables to merge, `csv` or `parquet`, by the name of the merged one.
+    """Kind of the tables to merge, a name in `OUTPUTS`, by the name of the merged one.
 
     Raises:
         UsageError: The name has another suffix, or tables of this format cannot be stacked.
     """
-    kind = _KINDS.get(path.suffix.lower())
+    kinds = {entry.suffix: name for name, entry in OUTPUTS.items() if entry.stacker}
+    kind = kinds.get(path.suffix.lower())
     if kind is None:
-        raise UsageError(f"--merge {path}: the name must end in {' or '.join(_KINDS)}")
-    if kind == "csv" and format not in _FORMATS:
-        raise UsageError(
-            f"--merge {path}: tables of format {format} cannot be merged; use --format {' or '.join(_FORMATS)}"
-        )
+        raise UsageError(f"--merge {path}: the name must end in {' or '.join(kinds)}")
+    if "format" in OUTPUTS[kind].takes and not CSV_FORMATS[format].stacks:
+        able = words([name for name, entry in CSV_FORMATS.items() if entry.stacks])
+        raise UsageError(f"--merge {path}: tables of format {format} cannot be merged; use --format {able}")
     return kind
 
 
@@ -63,7 +61,7 @@ def merge_tables(path: Path, videos: Sequence[Video], recipe: Recipe, *, overwri
     file, complete = PartFile(path), False
     try:
         with file.guarded():
-            (_merge_csv if kind == "csv" else _merge_parquet)(file.create(), tables)
+            load(OUTPUTS[kind].stacker)(file.create(), COLUMN, tables)
         complete = True
     finally:
         file.settle(complete)
@@ -78,39 +76,3 @@ def _merged_sources(path: Path) -> dict[str, list[int]] | None:
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return sources if isinstance(sources, dict) else None
-
-
-def _merge_csv(part: Path, tables: dict[str, Path]) -> None:
-    with part.open("w", encoding="utf-8", newline="") as out:
-        header = ""
-        for name, table in tables.items():
-            with table.open(encoding="utf-8", newline="") as lines:
-                first = f"{COLUMN},{next(lines, '')}"
-                if not header:
-                    header = first
-                    out.write(header)
-                cell = io.StringIO()
-                csv.writer(cell, lineterminator="").writerow([name])
-                prefix = cell.getvalue() + ","
-                out.writelines(prefix + line for line in lines)
-
-
-def _merge_parquet(part: Path, tables: dict[str, Path]) -> None:
-    try:
-        import pyarrow
-        import pyarrow.parquet
-    except ImportError as error:
-        raise MissingExtraError('Parquet tables need pyarrow; pip install "vtrack[parquet]"') from error
-    writer = None
-    try:
-        for name, table in tables.items():
-            with pyarrow.parquet.ParquetFile(table) as file:
-                schema = file.schema_arrow.insert(0, pyarrow.field(COLUMN, pyarrow.string()))
-                writer = writer or pyarrow.parquet.ParquetWriter(part, schema, compression="zstd")
-                for group in range(file.num_row_groups):
-                    rows = file.read_row_group(group)
-                    names = pyarrow.repeat(pyarrow.scalar(name), len(rows))
-                    writer.write_table(rows.add_column(0, COLUMN, names).cast(schema))
-    finally:
-        if writer is not None:
-            writer.close()

@@ -23,7 +23,7 @@ from vtrack.pipelines.batch.files import Video
 from vtrack.pipelines.batch.jobs import PieceJob
 from vtrack.pipelines.batch.store import RemoteStore
 from vtrack.pipelines.outputs.base import sidecar_path, write_sidecar
-from vtrack.pipelines.registry import SUFFIXES
+from vtrack.pipelines.registry import OUTPUTS
 from vtrack.pipelines.settings import InputSettings, OutputSettings, Settings, plain
 
 Status = Literal["waiting", "working", "done", "failed"]
@@ -59,7 +59,7 @@ class Recipe:
 
     def outputs(self, stem: Path) -> dict[str, Path]:
         """The path of each output of a video."""
-        return {name: stem.with_name(stem.name + SUFFIXES[name]) for name in self.output.outputs}
+        return {name: stem.with_name(stem.name + OUTPUTS[name].suffix) for name in self.output.outputs}
 
     def options(self) -> dict[str, Any]:
         """All that was asked for, as it stands in sidecars and can be read back."""

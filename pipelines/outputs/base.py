@@ -17,6 +17,7 @@ from typing import Any, Protocol, Self
 from vtrack._version import __version__
 from vtrack.errors import SinkError, UsageError
 from vtrack.pipelines.outputs.files import PartFile
+from vtrack.pipelines.outputs.stdout import STDOUT, named
 from vtrack.types import FrameResult
 
 ExceptionType = type[BaseException] | None
@@ -128,7 +129,7 @@ def check_outputs(paths: Sequence[str | Path], *, source: str | Path | None = No
     """Check before a run that all outputs can be written.
 
     Args:
-        paths: The files to write.
+        paths: The files to write; `STDOUT` for stdout.
         source: Path or address of the input; no output may be this file, even with `overwrite`.
         overwrite: Whether existing files may be replaced.
 
@@ -140,10 +141,11 @@ def check_outputs(paths: Sequence[str | Path], *, source: str | Path | None = No
     resolved: set[Path] = set()
     for path in outputs:
         if path.resolve() in resolved:
-            raise UsageError(f"two outputs would go to {path}; give each another path")
+            raise UsageError(f"two outputs would go to {named(path)}; give each another path")
         resolved.add(path.resolve())
         if source is not None and path.exists() and Path(source).exists() and path.samefile(source):
             raise UsageError(f"output {path} is the input itself; choose another path")
+    outputs = [path for path in outputs if path != STDOUT]
     for path in outputs:
         if path.is_dir():
             raise SinkError(f"cannot write {path}: it is a folder; give the path of a file")

@@ -8,6 +8,7 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TextIO
 
 from vtrack.errors import SinkError
 
@@ -55,6 +56,10 @@ class PartFile:
             with suppress(OSError):  # a file system without locks
                 fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         return self.part
+
+    def open_text(self) -> TextIO:
+        """Create the temporary file and open it for text in UTF-8."""
+        return self.create().open("w", encoding="utf-8", newline="")
 
     @contextmanager
     def guarded(self) -> Iterator[None]:

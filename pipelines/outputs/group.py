@@ -12,6 +12,7 @@ from typing import Self
 
 from vtrack.errors import SinkError
 from vtrack.pipelines.outputs.base import ExceptionType, Sink
+from vtrack.pipelines.outputs.stdout import named
 from vtrack.types import FrameResult
 
 log = logging.getLogger(__name__)
@@ -38,7 +39,7 @@ class SinkGroup(Sink):
         self._failures: list[Exception] = []
         self._broken_pipe: BrokenPipeError | None = None
         self.saved: list[Path] = []
-        """Files that are complete, in the order of the sinks."""
+        """Outputs that are complete, in the order of the sinks; `STDOUT` for stdout."""
 
     def __enter__(self) -> Self:
         with ExitStack() as opened:
@@ -73,7 +74,7 @@ class SinkGroup(Sink):
         if foreign is not None:
             raise foreign
         message = "; ".join(dict.fromkeys(str(error) for error in self._failures))
-        saved = f"; saved {', '.join(map(str, self.saved))}" if self.saved else ""
+        saved = f"; saved {', '.join(map(named, self.saved))}" if self.saved else ""
         raise SinkError(message + saved) from self._failures[0]
 
     def _leave_out(self, sink: Sink, error: Exception) -> None:

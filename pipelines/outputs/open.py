@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import fields
 from pathlib import Path
 
 from vtrack.pipelines.outputs.base import Sink
@@ -24,14 +25,14 @@ def make_sinks(
     """Make the sinks of a run.
 
     Args:
-        outputs: Path of each output by its name in `OUTPUTS`.
+        outputs: Path of each output by its name in `OUTPUTS`; `STDOUT` for stdout.
         settings: Settings of the outputs.
         query: The points of the faces.
         source: The opened source.
         max_faces: Number of faces that a table with a fixed number of columns has room for.
         overwrite: Whether a file that another run writes meanwhile is replaced; otherwise finishing fails.
     """
-    options = {name: getattr(settings, name) for name in ("format", "columns", "draw", "codec", "crf", "preset")}
+    options = {each.name: getattr(settings, each.name) for each in fields(settings)}
     options |= {"max_faces": max_faces, "source": source}
     sinks = []
     for name, path in outputs.items():
@@ -40,3 +41,8 @@ def make_sinks(
         sink.file.overwrite = overwrite
         sinks.append(sink)
     return sinks
+
+
+def needs_pixels(outputs: Iterable[str]) -> bool:
+    """Return whether one of these outputs needs the pixels of the frames."""
+    return any(OUTPUTS[name].pixels for name in outputs)

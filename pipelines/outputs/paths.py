@@ -1,12 +1,58 @@
-"""Where outputs go when nobody says."""
+"""Where outputs go: the paths that were given, stdout, or beside the source."""
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
-from vtrack.errors import SinkError
+from vtrack.errors import SinkError, UsageError
+from vtrack.options import words
+from vtrack.pipelines.outputs.stdout import STDOUT
+from vtrack.pipelines.registry import OUTPUTS
 from vtrack.pipelines.sources.open import is_address
+
+
+def output_paths(
+    given: Mapping[str, str | Path | None], source: Any, folder: str | Path | None = None
+) -> dict[str, Path]:
+    """The path of each output.
+
+    Args:
+        given: What was given for each output, by its name in `OUTPUTS`: a path, `-` for stdout, or None.
+        source: What is read: an output without a path is named after it and goes beside it.
+        folder: Where outputs without a path go instead.
+
+    Raises:
+        UsageError: A path ends like another kind of output, this kind cannot be written to stdout, or the source gives no
+            name.
+    """
+    return {
+        name: _beside(name, source, folder) if path is None else checked_path(name, path)
+        for name, path in given.items()
+    }
+
+
+def checked_path(name: str, given: str | Path, others: Collection[str] = OUTPUTS) -> Path:
+    """The path that was given for an output, `STDOUT` for `-`.
+
+    Raises:
+        UsageError: It ends like another kind of output (`others` are those to choose from), or this kind cannot be written
+            to stdout.
+    """
+    path, entry = Path(given), OUTPUTS[name]
+    if path == STDOUT and str(given) == str(STDOUT):
+        if not entry.stdout:
+            able = words([f"--{other} -" for other in others if OUTPUTS[other].stdout])
+            raise UsageError(f"--{name} -: {entry.help} cannot be written to stdout; use {able}")
+        return STDOUT
+    ending = path.suffix.lower()
+    if ending and ending not in entry.suffixes:
+        right = [other for other in others if ending in OUTPUTS[other].suffixes]
+        what = f"use --{right[0]} {path}" if right else f"end its name in {words(entry.suffixes)}"
+        raise UsageError(f"--{name} {path}: {ending} is not an ending of {entry.help}; {what}")
+    return path.absolute() if path == STDOUT else path
 
 
 def default_output(source: str | Path, folder: Path | None = None) -> Path:
@@ -27,3 +73,11 @@ def make_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise SinkError(f"cannot make the folder {folder}: {error.strerror or error}") from error
+
+
+def _beside(name: str, source: Any, folder: str | Path | None) -> Path:
+    """The path of an output that was given none."""
+    if not isinstance(source, str | Path) or not str(source):
+        raise UsageError(f"{name} needs a path: frames in memory have no file that it could stand beside")
+    beside = default_output(source, None if folder is None else Path(folder))
+    return beside.with_name(beside.name + OUTPUTS[name].suffix)

@@ -50,7 +50,7 @@ def one_line(text: str) -> bool:
         (["--video", "--crf", "99"], "crf must be"),
         (["--video", "--preset", "warp"], "choose from"),
         (["--video", "x.wmv"], ".wmv"),
-        (["--csv", "same.csv", "--jsonl", "same.csv"], "two outputs would go to"),
+        (["--csv", "same", "--jsonl", "same"], "two outputs would go to"),
     ],
 )
 def test_an_option_that_cannot_be_is_wrong_usage(

@@ -113,10 +113,7 @@ def test_arguments_are_the_settings(function: object, settings: tuple[type, ...]
     arguments = inspect.signature(function).parameters  # type: ignore[arg-type]
     assert not any(each.kind is inspect.Parameter.VAR_KEYWORD for each in arguments.values())
     for each in (field for kind in settings for field in fields(kind)):
-        if each.name == "outputs":  # an argument for each of them
-            assert {"csv", "jsonl", "parquet", "video"} <= arguments.keys()
-            continue
         default = arguments[each.name].default
-        depends = each.name in ("fps", "strengths") or (each.name == "smooth" and function is not vtrack.run)
+        depends = each.name in ("fps", "strengths", "outputs") or (each.name == "smooth" and function is not vtrack.run)
         assert default == (None if depends else each.default), each.name
         assert f"    {each.name}: " in (inspect.getdoc(function) or "") or function is vtrack.Tracker.track

@@ -24,6 +24,7 @@ EXAMPLES = """examples:
   vtrack run input.mp4 --parts eyes,lips --video     and input.vtrack.mp4 with the points drawn
   vtrack run input.mp4 --parts lips:40,pupils -o out --parquet
   vtrack run talk.mkv --start 1:30 --stop 2:00 --max-faces 1 --smooth.lips 0.2
+  ffmpeg ... -f matroska - | vtrack run - --csv - | head
   vtrack run rtsp://host/door --stop 60 --csv door.csv --detector mediapipe
 """
 
@@ -41,12 +42,14 @@ def add_parser(commands: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "input", help="video file, http/RTSP address, folder of images or quoted pattern like 'img/*.png'"
+        "input",
+        help="video file, http/RTSP address, folder of images, quoted pattern like 'img/*.png', or - for a video from stdin",
     )
     add_config_option(parser)
     group = parser.add_argument_group("outputs", "A table beside the input, INPUT.vtrack.csv, unless told otherwise.")
     for name, entry in OUTPUTS.items():
-        group.add_argument(f"--{name}", nargs="?", const=BESIDE, metavar="PATH", help=f"write {entry.help}")
+        or_stdout = "; - for stdout" if entry.stdout else ""
+        group.add_argument(f"--{name}", nargs="?", const=BESIDE, metavar="PATH", help=f"write {entry.help}{or_stdout}")
     group.add_argument(
         "-o", "--output", type=Path, metavar="DIR", help="folder for outputs without a path; made if absent"
     )
@@ -61,15 +64,17 @@ def run(args: argparse.Namespace) -> int:
     values = run_values(args)
     settings, inputs = make_settings(Settings, values).check_used(args.given), make_settings(InputSettings, values)
     output = make_settings(OutputSettings, values).with_table().check_used(args.given)
-    outputs = output_paths(args, output)
-    if all(getattr(args, name) for name in outputs):
+    given = {name: getattr(args, name) or None for name in output.outputs}
+    if all(given.values()):
         refuse(args, ["output"], "is the folder of outputs without a path, and each has one")
 
-    from vtrack.pipelines.outputs.paths import make_folder
+    from vtrack.pipelines.outputs.paths import make_folder, output_paths
+    from vtrack.pipelines.outputs.stdout import STDOUT
     from vtrack.pipelines.run import record
     from vtrack.pipelines.sources.images import ImageSequence
     from vtrack.pipelines.sources.open import open_source
 
+    outputs = output_paths(given, args.input, args.output)
     with open_source(args.input, **vars(inputs)) as source:
         if "fps" in args.given and not isinstance(source, ImageSequence):
             raise UsageError(f"--fps is the rate of images; {source.info.name} has its own times")
@@ -77,7 +82,9 @@ def run(args: argparse.Namespace) -> int:
             raise UsageError(f"--hwaccel decodes video; {source.info.name} is images")
         if args.output is not None:
             make_folder(args.output)
-        with _progress(source, args.quiet) as progress:
+        # Rows on a terminal and a bar would overwrite each other.
+        rows = STDOUT in outputs.values() and sys.stdout is not None and sys.stdout.isatty()
+        with _progress(source, args.quiet or rows) as progress:
             summary, pipeline = record(
                 settings, inputs, output, source, outputs, overwrite=args.overwrite, progress=progress
             )
@@ -100,20 +107,10 @@ def run_values(args: argparse.Namespace) -> dict[str, Any]:
     return values
 
 
-def output_paths(args: argparse.Namespace, output: OutputSettings) -> dict[str, Path]:
-    """The path of each output, by its name."""
-    from vtrack.pipelines.outputs.paths import default_output
-
-    beside = default_output(args.input, args.output)
-    asked = {name: getattr(args, name) or BESIDE for name in output.outputs}
-    return {
-        name: Path(path) if path != BESIDE else beside.with_name(beside.name + OUTPUTS[name].suffix)
-        for name, path in asked.items()
-    }
-
-
 def describe(name: str, summary: Summary, outputs: dict[str, Path], detector: str) -> str:
     """What a run did, in a line or two."""
+    from vtrack.pipelines.outputs.stdout import named
+
     facts = [
         _count(summary.frames, "frame"),
         f"{summary.frames_with_faces} with faces",
@@ -124,7 +121,7 @@ def describe(name: str, summary: Summary, outputs: dict[str, Path], detector: st
     ]
     if summary.damaged:
         facts.append(f"{_count(summary.damaged, 'damaged part')} skipped")
-    return f"{name}: {', '.join(facts)}\nwrote {', '.join(str(path) for path in outputs.values())}"
+    return f"{name}: {', '.join(facts)}\nwrote {', '.join(map(named, outputs.values()))}"
 
 
 def _count(number: int, what: str) -> str:

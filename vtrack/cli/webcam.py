@@ -66,7 +66,7 @@ def add_parser(commands: Any) -> None:
 
     group = parser.add_argument_group("outputs")
     group.add_argument("--record", type=Path, metavar="PATH", help="write what is shown as a video")
-    group.add_argument("--csv", type=Path, metavar="PATH", help="write a table, measures included")
+    group.add_argument("--csv", type=Path, metavar="PATH", help="write a table, measures included; - for stdout")
     group.add_argument("--overwrite", action="store_true", help="replace outputs that exist")
     group.add_argument("--emit", metavar="FORMAT", help="send each frame to other programs: osc or ndjson")
     group.add_argument(
@@ -181,10 +181,16 @@ def _check_used(args: argparse.Namespace, view: str) -> None:
 def _sinks(args: argparse.Namespace, query: Query, draw: LiveDrawing) -> tuple[list[Sink], list[Sink]]:
     """What gets the points that are shown, and what gets those that stay the same."""
     from vtrack.pipelines.outputs.base import check_outputs
+    from vtrack.pipelines.outputs.paths import checked_path
+    from vtrack.pipelines.outputs.stdout import STDOUT
     from vtrack.pipelines.outputs.streams import open_emitter
     from vtrack.pipelines.outputs.tables.csv import open_table
     from vtrack.pipelines.outputs.video import VideoSink
 
+    if args.csv is not None:
+        checked_path("csv", args.csv, others=())
+        if args.csv == STDOUT and args.emit == "ndjson" and args.to is None:
+            raise UsageError("--csv - and --emit ndjson would both go to stdout; give one of them another place")
     outputs = [path for path in (args.record, args.csv) if path is not None]
     check_outputs(outputs, source=args.camera, overwrite=args.overwrite)
     videos: list[Sink] = [] if args.record is None else [VideoSink(args.record, draw=draw, fragmented=True)]

@@ -198,7 +198,7 @@ class TrackingWork:
     def _write_outputs(self, tracker: ResultMaker, video: Video, facts: dict[str, Any], report: Report) -> VideoOutcome:
         """Write the outputs of a video; adds its properties to `facts`."""
         # Imported late; see the module's docstring.
-        from vtrack.pipelines.outputs.open import make_sinks
+        from vtrack.pipelines.outputs.open import make_sinks, needs_pixels
         from vtrack.pipelines.pipeline import send
         from vtrack.pipelines.sources.open import open_source
 
@@ -217,7 +217,7 @@ class TrackingWork:
 
             report(0, source.expected)
             sinks = make_sinks(outputs, recipe.output, settings.query, source, max_faces=settings.max_faces)
-            summary = send(tracker, source, sinks, progress=count, pixels="video" in outputs)
+            summary = send(tracker, source, sinks, progress=count, pixels=needs_pixels(outputs))
         if not unchanged(video, facts):
             raise SourceError(f"{video.source}: changed while it was read")
         seconds = summary.seconds + tracker.spent

@@ -7,17 +7,25 @@ is one `%` operation with a format prepared for the whole row, so that writing i
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import csv
+import io
+import itertools
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from vtrack.errors import DataError
 from vtrack.pipelines.outputs.base import Sink
 from vtrack.pipelines.outputs.tables.columns import HEAD, Columns, choose_groups
 from vtrack.pipelines.outputs.tables.text import TextSink, csv_line, row_format, without_nan
 from vtrack.pipelines.registry import CSV_FORMATS
 from vtrack.pipelines.settings import OutputSettings
-from vtrack.types import FrameResult, Query
+from vtrack.types import FloatArray, FrameResult, Query
+
+_LABELS = ("part", "position", "point")
+"""Columns of the long table that say which point a row is about."""
 
 
 def open_table(
@@ -101,7 +109,7 @@ class LongTable(TextSink):
 
     def _header(self) -> str:
         names = [field.name for field in self._face_fields]
-        return csv_line([*names, "part", "position", "point", *(field.name for field in self._point_fields)])
+        return csv_line([*names, *_LABELS, *(field.name for field in self._point_fields)])
 
     def _rows(self, result: FrameResult) -> str:
         if not result.faces:
@@ -113,3 +121,77 @@ class LongTable(TextSink):
             values = np.column_stack([group.values(face, result.frame) for group in self._point_groups]).tolist()
             blocks.append(self._block % tuple(cell for row in values for cell in (prefix, *row)))
         return without_nan("".join(blocks))
+
+
+def read_cells(path: Path) -> tuple[list[str], FloatArray]:
+    """Read a wide or long table.
+
+    Returns:
+        The names of the columns of the wide table, and (rows, columns) of its numbers, NaN where a cell is empty.
+
+    Raises:
+        DataError: The table is cut off or damaged.
+    """
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = csv.reader(file)
+        header = next(rows, [])
+        if all(label in header for label in _LABELS):
+            return _from_long(path, header, list(rows))
+        cells = [[_number(cell) for cell in row] for row in rows]
+    _check_rows(path, header, cells)
+    return header, np.array(cells).reshape(len(cells), len(header))
+
+
+def _check_rows(path: Path, header: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    for i, row in enumerate(rows):
+        if len(row) != len(header):
+            raise DataError(
+                f"{path}, row {i + 1}: {len(row)} cells instead of {len(header)}; the file is cut off or damaged"
+            )
+
+
+def _from_long(path: Path, header: list[str], rows: list[list[str]]) -> tuple[list[str], FloatArray]:
+    """The wide table of a long one, whose rows of one face in one frame stand together."""
+    _check_rows(path, header, rows)
+    face, first, point = header.index("face"), header.index("part"), header.index("point")
+    names: list[str] = []
+    wide: list[list[float]] = []
+    for _, block in itertools.groupby(rows, key=lambda row: (row[0], row[face])):
+        lines = list(block)
+        here = [line[point] for line in lines if line[point]]
+        names = names or here
+        if here and here != names:
+            raise DataError(f"{path}: a face at {lines[0][1]} s has other points than the first; the file is damaged")
+        values = [_number(cell) for line in lines if line[point] for cell in line[point + 1 :]]
+        wide.append([_number(cell) for cell in lines[0][:first]] + values)
+    columns = header[:first] + [f"{name}_{ending}" for name in names for ending in header[point + 1 :]]
+    cells = np.full((len(wide), len(columns)), np.nan)
+    for place, row in zip(cells, wide, strict=True):
+        place[: len(row)] = row
+    return columns, cells
+
+
+def stack_tables(path: Path, column: str, tables: Mapping[str, Path]) -> None:
+    """Write tables of one form below each other.
+
+    Args:
+        path: File to write.
+        column: Name of the column that comes first.
+        tables: Path of each table by its cell in that column.
+    """
+    with path.open("w", encoding="utf-8", newline="") as out:
+        header = ""
+        for name, table in tables.items():
+            with table.open(encoding="utf-8", newline="") as lines:
+                first = f"{column},{next(lines, '')}"
+                if not header:
+                    header = first
+                    out.write(header)
+                cell = io.StringIO()
+                csv.writer(cell, lineterminator="").writerow([name])
+                prefix = cell.getvalue() + ","
+                out.writelines(prefix + line for line in lines)
+
+
+def _number(cell: str | None) -> float:
+    return float(cell) if cell else np.nan

@@ -9,9 +9,12 @@ import json
 from collections.abc import Collection
 from pathlib import Path
 
+import numpy as np
+
+from vtrack.errors import DataError
 from vtrack.pipelines.outputs.tables.columns import HEAD, Columns, Field
 from vtrack.pipelines.outputs.tables.text import TextSink
-from vtrack.types import FrameResult, Query
+from vtrack.types import FloatArray, FrameResult, Query
 
 
 class JsonFormatter:
@@ -56,6 +59,26 @@ class JsonLines(TextSink):
 
     def _rows(self, result: FrameResult) -> str:
         return self._format(result)
+
+
+def read_cells(path: Path) -> tuple[list[str], FloatArray]:
+    """Read the names of the columns, and (rows, columns) of numbers, NaN where a value is missing.
+
+    Raises:
+        DataError: It is not vtrack's JSON.
+    """
+    frames = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
+    try:
+        rows = [(frame, face) for frame in frames for face in frame["faces"] or [{}]]
+        of_face = list(next((face for _, face in rows if face), {}))
+        cells = [
+            [frame["frame"], frame["time_s"], *(np.nan if face.get(name) is None else face[name] for name in of_face)]
+            for frame, face in rows
+        ]
+    except (KeyError, TypeError, AttributeError) as error:
+        raise DataError(f"{path}: not vtrack's JSON lines: {error!r}") from error
+    header = [*(field.name for field in HEAD), *of_face]
+    return header, np.array(cells, np.float64).reshape(len(cells), len(header))
 
 
 def _object_format(fields: Collection[Field]) -> str:

@@ -6,7 +6,7 @@ is a boolean.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -15,7 +15,7 @@ import numpy as np
 from vtrack.errors import MissingExtraError
 from vtrack.pipelines.outputs.base import FileSink
 from vtrack.pipelines.outputs.tables.columns import Columns
-from vtrack.types import FrameResult, Query
+from vtrack.types import FloatArray, FrameResult, Query
 
 ROW_GROUP_CELLS = 2**19
 """Number of cells in a row group: 4 MiB in memory, whatever the number of columns or frames."""
@@ -39,12 +39,7 @@ class ParquetTable(FileSink):
 
     def __init__(self, path: str | Path, query: Query, columns: Collection[str] = ()) -> None:
         super().__init__(path)
-        try:
-            import pyarrow
-            import pyarrow.parquet
-        except ImportError as error:
-            raise MissingExtraError('Parquet tables need pyarrow; pip install "vtrack[parquet]"') from error
-        self._arrow, self._parquet = pyarrow, pyarrow.parquet
+        self._arrow = pyarrow = _load_arrow()
         self._columns = Columns(query, columns)
         kinds = {"int": pyarrow.int64(), "float": pyarrow.float32(), "bool": pyarrow.bool_()}
         of_face = [(field.name, kinds[field.kind]) for field in self._columns.of_face]
@@ -57,7 +52,7 @@ class ParquetTable(FileSink):
     def _open(self) -> None:
         # A Python file: its error messages are shorter than Arrow's.
         self._stream = self.file.create().open("wb")
-        self._writer = self._parquet.ParquetWriter(self._stream, self._schema, compression="zstd")
+        self._writer = self._arrow.parquet.ParquetWriter(self._stream, self._schema, compression="zstd")
 
     def _write(self, result: FrameResult) -> None:
         for values in [self._columns.values(face, result.frame) for face in result.faces] or [self._absent]:
@@ -87,3 +82,40 @@ class ParquetTable(FileSink):
             ]
             self._writer.write_table(self._arrow.Table.from_arrays(arrays, schema=self._schema))
             self._rows = 0
+
+
+def read_cells(path: Path) -> tuple[list[str], FloatArray]:
+    """Read the names of the columns, and (rows, columns) of numbers, NaN for a null."""
+    pyarrow = _load_arrow()
+    with path.open("rb") as file:
+        table = pyarrow.parquet.read_table(file)
+    columns = [column.cast(pyarrow.float64()).to_numpy(zero_copy_only=False) for column in table.columns]
+    return table.column_names, np.column_stack([*columns, np.zeros((table.num_rows, 0))])
+
+
+def stack_tables(path: Path, column: str, tables: Mapping[str, Path]) -> None:
+    """Write tables below each other; see `csv.stack_tables`."""
+    pyarrow = _load_arrow()
+    writer = None
+    try:
+        for name, table in tables.items():
+            with pyarrow.parquet.ParquetFile(table) as file:
+                schema = file.schema_arrow.insert(0, pyarrow.field(column, pyarrow.string()))
+                writer = writer or pyarrow.parquet.ParquetWriter(path, schema, compression="zstd")
+                for group in range(file.num_row_groups):
+                    rows = file.read_row_group(group)
+                    names = pyarrow.repeat(pyarrow.scalar(name), len(rows))
+                    writer.write_table(rows.add_column(0, column, names).cast(schema))
+    finally:
+        if writer is not None:
+            writer.close()
+
+
+def _load_arrow() -> Any:
+    """Import pyarrow, with `pyarrow.parquet`."""
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError as error:
+        raise MissingExtraError('Parquet tables need pyarrow; pip install "vtrack[parquet]"') from error
+    return pyarrow

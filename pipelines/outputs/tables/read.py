@@ -3,33 +3,28 @@
 from __future__ import annotations
 
 import csv
-import itertools
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from vtrack.errors import DataError, MissingExtraError, UsageError
 from vtrack.pipelines.outputs.base import sidecar_path
 from vtrack.pipelines.outputs.tables.columns import EXTRAS, HEAD, MEASURED, Columns
 from vtrack.pipelines.outputs.tables.table import Table
+from vtrack.pipelines.registry import OUTPUTS, load
 from vtrack.query import parse_query
-from vtrack.types import Query
-
-Cells = npt.NDArray[np.float64]
-"""(rows, columns) NaN where a cell is empty."""
-_LABELS = ("part", "position", "point")
-"""Columns of the long table that say which point a row is about."""
+from vtrack.types import FloatArray, Query
 
 
 def read_table(path: str | Path) -> Table:
     """Read a table that vtrack wrote: CSV (wide or long), Parquet or JSON lines.
 
     Args:
-        path: The file, `.csv`, `.parquet` or `.jsonl`. A `.meta.json` beside it is read too and tells what the points are.
+        path: The file; its ending says what it is (`.csv`, `.parquet`, `.jsonl`). A `.meta.json` beside it is read too and
+            tells what the points are.
 
     Returns:
         The table, with the same `to_pandas`, `to_numpy` and `to_xarray` as the results of `track`.
@@ -47,16 +42,11 @@ def read_table(path: str | Path) -> Table:
         >>> table.meta["counts"]["frames"]
         6
     """
-    path = Path(path)
-    readers: dict[str, Callable[[Path], tuple[list[str], Cells]]] = {
-        ".csv": _read_csv,
-        ".parquet": _read_parquet,
-        ".jsonl": _read_jsonl,
-    }
+    path, readers = Path(path), _readers()
     if path.suffix.lower() not in readers:
         raise DataError(f"{path}: read_table reads {', '.join(readers)} files")
     try:
-        header, cells = readers[path.suffix.lower()](path)
+        header, cells = load(readers[path.suffix.lower()])(path)
     except OSError as error:
         raise DataError(f"{path}: cannot read this table: {error.strerror or error}") from error
     except (ValueError, csv.Error) as error:
@@ -65,7 +55,12 @@ def read_table(path: str | Path) -> Table:
     return _table(path, header, cells, meta)
 
 
-def _table(path: Path, header: Sequence[str], cells: Cells, meta: dict[str, Any]) -> Table:
+def _readers() -> dict[str, str]:
+    """What reads files of each ending."""
+    return {suffix: entry.reader for entry in OUTPUTS.values() if entry.reader for suffix in entry.suffixes}
+
+
+def _table(path: Path, header: Sequence[str], cells: FloatArray, meta: dict[str, Any]) -> Table:
     """The table of these columns, in the order in which all tables have them."""
     names = tuple(name.removesuffix("_sigma") for name in header if name.endswith("_sigma"))
     told = _told(meta)
@@ -98,7 +93,7 @@ def _table(path: Path, header: Sequence[str], cells: Cells, meta: dict[str, Any]
 
 def _meta(path: Path) -> dict[str, Any]:
     """The facts beside a table, or beside another table of the same run; empty where there are none."""
-    for table in (path, *(path.with_suffix(suffix) for suffix in (".csv", ".jsonl", ".parquet"))):
+    for table in (path, *(path.with_suffix(suffix) for suffix in _readers())):
         try:
             meta: dict[str, Any] = json.loads(sidecar_path(table).read_text(encoding="utf-8"))
         except FileNotFoundError:
@@ -115,74 +110,3 @@ def _told(meta: dict[str, Any]) -> Query | None:
         return parse_query(meta["options"]["parts"])
     except (KeyError, TypeError, UsageError, MissingExtraError):
         return None
-
-
-def _number(cell: str | None) -> float:
-    return float(cell) if cell else np.nan
-
-
-def _read_csv(path: Path) -> tuple[list[str], Cells]:
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = csv.reader(file)
-        header = next(rows, [])
-        if all(label in header for label in _LABELS):
-            return _from_long(path, header, list(rows))
-        cells = [[_number(cell) for cell in row] for row in rows]
-    _check_rows(path, header, cells)
-    return header, np.array(cells).reshape(len(cells), len(header))
-
-
-def _check_rows(path: Path, header: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    for i, row in enumerate(rows):
-        if len(row) != len(header):
-            raise DataError(
-                f"{path}, row {i + 1}: {len(row)} cells instead of {len(header)}; the file is cut off or damaged"
-            )
-
-
-def _from_long(path: Path, header: list[str], rows: list[list[str]]) -> tuple[list[str], Cells]:
-    """The wide table of a long one, whose rows of one face in one frame stand together."""
-    _check_rows(path, header, rows)
-    face, first, point = header.index("face"), header.index("part"), header.index("point")
-    names: list[str] = []
-    wide: list[list[float]] = []
-    for _, block in itertools.groupby(rows, key=lambda row: (row[0], row[face])):
-        lines = list(block)
-        here = [line[point] for line in lines if line[point]]
-        names = names or here
-        if here and here != names:
-            raise DataError(f"{path}: a face at {lines[0][1]} s has other points than the first; the file is damaged")
-        values = [_number(cell) for line in lines if line[point] for cell in line[point + 1 :]]
-        wide.append([_number(cell) for cell in lines[0][:first]] + values)
-    columns = header[:first] + [f"{name}_{ending}" for name in names for ending in header[point + 1 :]]
-    cells = np.full((len(wide), len(columns)), np.nan)
-    for place, row in zip(cells, wide, strict=True):
-        place[: len(row)] = row
-    return columns, cells
-
-
-def _read_jsonl(path: Path) -> tuple[list[str], Cells]:
-    frames = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
-    try:
-        rows = [(frame, face) for frame in frames for face in frame["faces"] or [{}]]
-        of_face = list(next((face for _, face in rows if face), {}))
-        cells = [
-            [frame["frame"], frame["time_s"], *(np.nan if face.get(name) is None else face[name] for name in of_face)]
-            for frame, face in rows
-        ]
-    except (KeyError, TypeError, AttributeError) as error:
-        raise DataError(f"{path}: not vtrack's JSON lines: {error!r}") from error
-    header = [*(field.name for field in HEAD), *of_face]
-    return header, np.array(cells, np.float64).reshape(len(cells), len(header))
-
-
-def _read_parquet(path: Path) -> tuple[list[str], Cells]:
-    try:
-        import pyarrow
-        import pyarrow.parquet
-    except ImportError as error:
-        raise MissingExtraError('Parquet tables need pyarrow; pip install "vtrack[parquet]"') from error
-    with path.open("rb") as file:
-        table = pyarrow.parquet.read_table(file)
-    columns = [column.cast(pyarrow.float64()).to_numpy(zero_copy_only=False) for column in table.columns]
-    return table.column_names, np.column_stack([*columns, np.zeros((table.num_rows, 0))])

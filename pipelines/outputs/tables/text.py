@@ -6,9 +6,11 @@ import csv
 import io
 import re
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TextIO
 
 from vtrack.pipelines.outputs.base import FileSink
+from vtrack.pipelines.outputs.stdout import STDOUT, StdoutFile
 from vtrack.pipelines.outputs.tables.columns import Field
 from vtrack.types import FrameResult
 
@@ -17,12 +19,21 @@ _LONGEST_ROWS = 1 << 22
 
 
 class TextSink(FileSink):
-    """Base class of sinks that write a text file: a header, then rows for each frame."""
+    """Base class of sinks that write text: a header, then rows for each frame.
+
+    Args:
+        path: File to write; `STDOUT` for stdout.
+    """
 
     _stream: TextIO | None = None
 
+    def __init__(self, path: str | Path) -> None:
+        super().__init__(path)
+        if self.file.path == STDOUT:
+            self.file = StdoutFile()
+
     def _open(self) -> None:
-        self._stream = self.file.create().open("w", encoding="utf-8", newline="")
+        self._stream = self.file.open_text()
         self._stream.write(self._header())
 
     def _write(self, result: FrameResult) -> None:

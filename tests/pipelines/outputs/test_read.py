@@ -191,7 +191,7 @@ def test_what_cannot_be_read(tmp_path: Path) -> None:
 
     with pytest.raises(DataError, match="cannot read this table: No such file"):
         read_table(tmp_path / "absent.csv")
-    told("t.xlsx", "", r"read_table reads \.csv, \.parquet, \.jsonl")
+    told("t.xlsx", "", r"read_table reads \.csv, \.txt, \.jsonl")
     told("t.csv", "", "not a table that read_table knows")
     told("t.csv", "a,b\n1,2\n", "not a table that read_table knows")
     write(WideTable(tmp_path / "good.csv", QUERY), video())
