@@ -60,7 +60,7 @@ def add_parser(commands: Any) -> None:
     group.add_argument("--port", type=int, default=8008, help="0 for any that is free (default: 8008)")
     group.add_argument("--cert", type=Path, metavar="PEM", help="serve https; browsers lend cameras to no plain http")
     group.add_argument("--key", type=Path, metavar="PEM", help="the certificate's key, if it is not in the same file")
-    group.add_argument("--token", help="what the page's address must hold; made up where others can reach it")
+    group.add_argument("--token", help="what the page's address must hold (default: a random one)")
     group.add_argument("--viewers", type=int, default=4, metavar="N", help="pages open at once (default: 4)")
     group.add_argument("-o", "--output", type=Path, default=Path(), metavar="DIR", help="folder for recordings")
 

@@ -98,11 +98,13 @@ def query_of(parts: Sequence[str], density: float) -> Query:
     """
     if not DENSITY[0] <= density <= DENSITY[1]:
         raise UsageError(f"density must be {DENSITY[0]:g}..{DENSITY[1]:g}, got {density:g}")
+    if len(parts) > len(CHIPS):
+        raise UsageError(f"at most {len(CHIPS)} parts, got {len(parts)}")
     unknown = [part for part in parts if part not in CHIPS]
     if unknown:
         raise UsageError(f"unknown parts {', '.join(unknown)}; choose from {', '.join(CHIPS)}")
     terms = []
-    for part in parts:
+    for part in dict.fromkeys(parts):
         members = [PARTS[name] for name in GROUPS.get(part, (part,))]
         count = round(density * sum(member.count for member in members))
         # A pupil is a single point at any density.

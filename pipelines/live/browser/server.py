@@ -1,13 +1,15 @@
 """The server of the browser view: one page, and one WebSocket per viewer for images, controls and the browser's camera.
 
-It listens on this machine only by default; otherwise the page's address contains a token. A WebSocket is accepted only from
-pages of this server (`Origin` header), so that no other page in the same browser can see the camera.
+It listens on this machine only by default, and the page's address contains a token, so that other users of the machine cannot
+watch. Requests must name this server (`Host` header), and a WebSocket is accepted only from its own pages (`Origin` header), so
+that no other page in the same browser can see the camera.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
+import importlib
+import logging
 import threading
 from collections.abc import Callable
 from importlib.util import find_spec
@@ -17,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from vtrack.errors import MissingExtraError, SinkError, VTrackError
 from vtrack.pipelines.live.browser.access import Access
 from vtrack.pipelines.live.browser.controls import Controls
+from vtrack.pipelines.live.browser.messages import MAX_MESSAGE, error_answer, parse_message
 from vtrack.pipelines.live.latency import LatencyMeter
 from vtrack.pipelines.live.latest import Latest
 from vtrack.pipelines.live.recorder import LiveDrawing, OnDemandRecorder
@@ -24,6 +27,7 @@ from vtrack.pipelines.live.session import LiveResult, LiveSession, mirrored
 
 try:
     from aiohttp import WSMsgType, web
+    from aiohttp.http_exceptions import HttpProcessingError
 except ImportError as error:
     raise MissingExtraError('--view browser needs aiohttp; pip install "vtrack[live]", or use --view window') from error
 
@@ -37,8 +41,8 @@ FULL = 4001
 """WebSocket close code if the largest number of viewers is reached."""
 _STATUS_INTERVAL = 0.3
 """Seconds between two checks of the camera's status."""
-_MAX_MESSAGE = 64 * 1024
-"""Bytes of the largest message accepted from a page."""
+_MAX_SOCKET_MESSAGE = 4 * MAX_MESSAGE
+"""Bytes of a message for which the socket is closed; shorter ones that are too long get an answer."""
 _MAX_CAPTURE_TIMES = 100
 """Frames whose capture time is kept until a page reports them as shown."""
 _HEADERS = {
@@ -46,8 +50,21 @@ _HEADERS = {
     "frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
     "Cache-Control": "no-store",
+    "Server": "vtrack",
 }
+log = logging.getLogger(__name__)
+
+
+class _MalformedRequests(logging.Filter):
+    """Drops messages about requests that are no HTTP: anybody can cause them, and they quote the address with its token."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))
+
+
+log.addFilter(_MalformedRequests())
 
 
 class BrowserServer:
@@ -78,6 +95,8 @@ class BrowserServer:
         self._viewers = Viewers()
         self._opener = session.capture.opener
         self._browser: tuple[Viewer, BrowserConnection] | None = None
+        self._browser_switch = asyncio.Lock()
+        self._can_use_browser_camera = find_spec("aiortc") is not None
         self._capture_times: dict[int, float] = {}
         self._meter = LatencyMeter()
         self._ended = asyncio.Event()
@@ -93,8 +112,9 @@ class BrowserServer:
             UsageError: The certificate cannot be loaded.
         """
         app = web.Application(middlewares=[self._check_request])
+        app.on_response_prepare.append(_add_headers)
         app.add_routes([web.get("/", self._page), web.get("/ws", self._socket), web.static("/web", WEB)])
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
+        runner = web.AppRunner(app, access_log=None, logger=log, shutdown_timeout=1)
         await runner.setup()
         try:
             site = web.TCPSite(runner, self.access.host, self.access.port, ssl_context=self.access.ssl_context())
@@ -110,7 +130,8 @@ class BrowserServer:
             watcher = asyncio.create_task(self._watch_status())
             await self._ended.wait()
             watcher.cancel()
-            await self._disconnect_browser()
+            async with self._browser_switch:
+                await self._close_browser()
             images.join()
             await self._viewers.close()
         finally:
@@ -120,22 +141,21 @@ class BrowserServer:
 
     @web.middleware
     async def _check_request(self, request: web.Request, handler: Any) -> web.StreamResponse:
-        if not self.access.allows_host(request.host):
+        host = request.headers.get("Host", "")
+        if not self.access.allows_host(host):
             raise web.HTTPForbidden(text="unknown host name; use the address that vtrack printed\n")
         if request.path in ("/", "/ws") and not self.access.allows_token(request.query.get("token", "")):
             raise web.HTTPForbidden(text="missing or wrong token; use the address that vtrack printed\n")
-        if request.path == "/ws" and request.headers.get("Origin") != f"{request.scheme}://{request.host}":
+        if request.path == "/ws" and request.headers.get("Origin") != f"{request.scheme}://{host}":
             raise web.HTTPForbidden(text="only pages of this server may connect\n")
         response: web.StreamResponse = await handler(request)
-        if not response.prepared:
-            response.headers.update(_HEADERS)
         return response
 
     async def _page(self, request: web.Request) -> web.StreamResponse:
         return web.FileResponse(WEB / "index.html")
 
     async def _socket(self, request: web.Request) -> web.StreamResponse:
-        socket = web.WebSocketResponse(heartbeat=20, max_msg_size=_MAX_MESSAGE, compress=False)
+        socket = web.WebSocketResponse(heartbeat=20, max_msg_size=_MAX_SOCKET_MESSAGE, compress=False)
         await socket.prepare(request)
         if len(self._viewers) >= self.access.viewers:
             await socket.close(code=FULL, message=b"too many viewers")
@@ -151,8 +171,7 @@ class BrowserServer:
         finally:
             self._viewers.remove(viewer)
             sender.cancel()
-            if self._browser is not None and self._browser[0] is viewer:
-                await self._disconnect_browser()
+            await self._disconnect_browser(viewer)
         return socket
 
     # Images
@@ -174,7 +193,7 @@ class BrowserServer:
 
     async def _receive(self, viewer: Viewer, text: str) -> None:
         try:
-            message = json.loads(text)
+            message = parse_message(text)
             match message["do"]:
                 case "shown":
                     captured = self._capture_times.get(int(message["frame"]))
@@ -184,12 +203,14 @@ class BrowserServer:
                     return
                 case "camera":
                     await self._use_browser_camera(viewer, message.get("offer"))
+                case "record":  # opening and finishing files takes time
+                    await asyncio.to_thread(self._controls.apply, message)
                 case _:
                     self._controls.apply(message)
         except VTrackError as error:
-            await viewer.socket.send_json({"error": str(error)})
-        except (ValueError, TypeError, KeyError, AttributeError):
-            await viewer.socket.send_json({"error": "invalid message"})
+            await viewer.send_json(error_answer(error))
+        except (ValueError, TypeError, KeyError):
+            await viewer.send_json({"error": "invalid message"})
         else:
             await self._send_state()
 
@@ -198,7 +219,7 @@ class BrowserServer:
         status = self._capture.status
         return {
             **self._controls.state(),
-            "can_use_browser_camera": find_spec("aiortc") is not None,
+            "can_use_browser_camera": self._can_use_browser_camera,
             "uses_browser_camera": self._browser is not None,
             "connection": {"state": status.state, "camera": status.camera, "detail": status.detail},
         }
@@ -218,23 +239,40 @@ class BrowserServer:
 
     # The browser's camera
 
-    async def _use_browser_camera(self, viewer: Viewer, offer: str | None) -> None:
+    async def _use_browser_camera(self, viewer: Viewer, offer: object) -> None:
         """Switch to the camera that a page offers; without an offer, back to the original camera."""
         if offer is None:
-            if self._browser is not None and self._browser[0] is viewer:
-                await self._disconnect_browser()
+            await self._disconnect_browser(viewer)
             return
-        await self._disconnect_browser()
-        from vtrack.pipelines.live.browser.webrtc import BrowserConnection  # aiortc is an extra of its own
+        # aiortc is an extra of its own, and importing it takes time.
+        webrtc = await asyncio.to_thread(importlib.import_module, "vtrack.pipelines.live.browser.webrtc")
 
-        browser = BrowserConnection(lambda camera: self._capture.switch(lambda: camera), self._disconnect_browser)
-        answer = await browser.answer(str(offer))
-        self._browser = viewer, browser
-        await viewer.socket.send_json({"answer": answer})
+        async def end() -> None:
+            await self._disconnect_browser(browser)
 
-    async def _disconnect_browser(self) -> None:
+        async with self._browser_switch:  # offers of several pages are answered one after the other
+            browser = webrtc.BrowserConnection(lambda camera: self._capture.switch(lambda: camera), end)
+            answer = await browser.answer(offer)
+            await self._close_browser()
+            self._browser = viewer, browser
+        await viewer.send_json({"answer": answer})
+
+    async def _disconnect_browser(self, whose: Viewer | BrowserConnection) -> None:
+        """Switch back from a browser's camera, if it is that of this viewer or connection."""
+        async with self._browser_switch:
+            if self._browser is None or whose not in self._browser:
+                return
+            await self._close_browser()
+        await self._send_state()
+
+    async def _close_browser(self) -> None:
+        """Close the connection to a browser's camera, if there is one."""
         if self._browser is not None:
             (_, browser), self._browser = self._browser, None
             await browser.close()
             self._capture.switch(self._opener)
-            await self._send_state()
+
+
+async def _add_headers(request: web.Request, response: web.StreamResponse) -> None:
+    """Add the headers that every response has, those of refused requests too."""
+    response.headers.update(_HEADERS)

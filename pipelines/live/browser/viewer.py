@@ -7,6 +7,7 @@ import json
 import math
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -31,6 +32,11 @@ class Viewer:
     """The latest image, if it has not been sent."""
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     in_flight: int = 0
+
+    async def send_json(self, message: dict[str, Any]) -> None:
+        """Send a message, unless the page has been closed."""
+        with suppress(ConnectionError):
+            await self.socket.send_json(message)
 
     @property
     def is_ready(self) -> bool:
@@ -93,7 +99,7 @@ class Viewers:
 
     async def send_json(self, message: dict[str, Any]) -> None:
         """Send a message to every viewer."""
-        await asyncio.gather(*(viewer.socket.send_json(message) for viewer in self), return_exceptions=True)
+        await asyncio.gather(*(viewer.send_json(message) for viewer in self), return_exceptions=True)
 
     async def close(self) -> None:
         """Close all connections."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable
 
 from vtrack.errors import MissingExtraError, UsageError
@@ -13,6 +14,13 @@ try:
     from aiortc.mediastreams import MediaStreamError
 except ImportError as error:
     raise MissingExtraError('the browser\'s camera needs aiortc; pip install "vtrack[live]"') from error
+
+_MEDIA = re.compile(r"^m=", re.MULTILINE)
+_CANDIDATE = re.compile(r"^a=candidate:", re.MULTILINE)
+_MAX_OFFER = 16 * 1024
+"""Characters of an offer, of which browsers need half; 50,000 took aiortc 80 ms."""
+_MAX_MEDIA, _MAX_CANDIDATES = 2, 64
+"""Media and candidate addresses in an offer; the page offers one video, and a browser a few addresses."""
 
 
 class BrowserConnection:
@@ -30,22 +38,29 @@ class BrowserConnection:
         self._camera = BrowserCamera()
         self._task: asyncio.Task[None] | None = None
 
-    async def answer(self, offer: str) -> str:
+    async def answer(self, offer: object) -> str:
         """Answer a browser's offer; both are session descriptions (SDP).
 
         Raises:
-            UsageError: The offer is invalid or contains no video.
+            UsageError: The offer is invalid or contains no video; the connection is closed.
         """
         try:
+            if not isinstance(offer, str) or len(offer) > _MAX_OFFER or len(_MEDIA.findall(offer)) > _MAX_MEDIA:
+                raise ValueError("no offer of one video")
+            if len(_CANDIDATE.findall(offer)) > _MAX_CANDIDATES:
+                raise ValueError("too many candidates")
             self._connection.on("track", self._on_track)
             self._connection.on("connectionstatechange", self._on_state)
             await self._connection.setRemoteDescription(RTCSessionDescription(offer, "offer"))
             if not any(transceiver.kind == "video" for transceiver in self._connection.getTransceivers()):
                 raise ValueError("no video")
             await self._connection.setLocalDescription(await self._connection.createAnswer())
-        except (ValueError, IndexError, KeyError, AssertionError) as error:
+        except Exception as error:  # aiortc raises whatever its parser meets: StopIteration, IndexError, ...
             await self.close()
             raise UsageError("invalid WebRTC offer") from error
+        except BaseException:
+            await self.close()
+            raise
         return str(self._connection.localDescription.sdp)
 
     async def close(self) -> None:

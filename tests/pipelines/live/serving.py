@@ -79,12 +79,12 @@ class Page:
         await self.socket.close()
         await self._session.close()
 
-    async def message_with(self, key: str) -> dict[str, object]:
-        """The next text message that has this key."""
+    async def message_with(self, *keys: str) -> dict[str, object]:
+        """The next text message that has one of these keys."""
         async with asyncio.timeout(30):
             while True:
                 message = await self.socket.receive()
-                if message.type == aiohttp.WSMsgType.TEXT and key in (found := json.loads(message.data)):
+                if message.type == aiohttp.WSMsgType.TEXT and set(keys) & set(found := json.loads(message.data)):
                     return found
 
     async def image(self) -> tuple[dict[str, object], bytes]:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import csv
 import errno
+import signal
 import socket
 import struct
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -178,3 +181,39 @@ def test_without_a_network_the_table_is_written(
     assert warning == "cannot send to 240.0.0.1:9000: Network is unreachable; going on without"
     rows, said = rows_of(table), capsys.readouterr().err
     assert len(rows) > 5 and f"{len(rows)} datagrams not sent" in said and f"wrote {table}" in said
+
+
+def test_sigterm_ends_as_ctrl_c_does_and_keeps_all_recordings(tmp_path: Path, command: list[str]) -> None:
+    outputs = ["--loop", "--record", str(tmp_path / "o.mp4"), "--csv", str(tmp_path / "o.csv"), "--emit", "ndjson"]
+    arguments = [sys.executable, "-m", "vtrack", *command, *outputs]
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None and process.stderr is not None
+        for _ in range(10):
+            process.stdout.readline()
+        process.send_signal(signal.SIGTERM)
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == 0 and "o.mp4" in said and "o.csv" in said
+    assert len(frames_of(tmp_path / "o.mp4")) == len(rows_of(tmp_path / "o.csv")) >= 10
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_a_reader_that_leaves_does_not_end_the_table(tmp_path: Path, command: list[str]) -> None:
+    outputs = ["--csv", str(tmp_path / "o.csv"), "--emit", "ndjson"]
+    arguments = [sys.executable, "-m", "vtrack", *command, *outputs]
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None and process.stderr is not None
+        process.stdout.readline()
+        process.stdout.close()
+        said = process.stderr.read()
+        assert process.wait(60) == 0
+    assert "Error" not in said and f"wrote {tmp_path / 'o.csv'}" in said and len(rows_of(tmp_path / "o.csv")) > 3
+
+
+def test_a_session_that_nobody_reads_ends(command: list[str]) -> None:
+    arguments = [sys.executable, "-m", "vtrack", *command, "--loop", "--emit", "ndjson"]
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None and process.stderr is not None
+        process.stdout.readline()
+        process.stdout.close()
+        assert "Error" not in process.stderr.read()
+        assert process.wait(60) == 0

@@ -16,9 +16,9 @@ aiohttp = pytest.importorskip("aiohttp", reason='the browser view needs aiohttp:
 from tests.clips import write_clip
 from tests.pipelines.live.chromium import CHROMIUM, Browser
 from tests.pipelines.live.disk import full_disk
-from tests.pipelines.live.serving import TOKEN, Page, served, status, toys
+from tests.pipelines.live.serving import TOKEN, Page, served, toys
 from tests.pipelines.toys import ToyDetector, ToyModel, painter
-from vtrack.errors import SinkError, UsageError
+from vtrack.errors import SinkError
 from vtrack.pipelines.live.browser.access import Access
 from vtrack.pipelines.live.browser.controls import query_of
 from vtrack.pipelines.live.browser.server import FULL, BrowserServer
@@ -43,33 +43,6 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def address(clip: Path, tmp_path: Path) -> Iterator[str]:
     with served(clip, tmp_path, Access(port=0, viewers=2, token=TOKEN)) as found:
         yield found
-
-
-def test_access_is_for_those_who_know_the_token(address: str) -> None:
-    root = address.partition("?")[0]
-
-    async def check() -> None:
-        assert await status(address) == 200
-        for wrong in (root, f"{root}?token=", f"{root}?token=wrong-wrong-wrong", f"{root}?token={TOKEN}x"):
-            assert await status(wrong) == 403
-            with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
-                async with Page(wrong):
-                    pass
-            assert refused.value.status == 403
-
-    asyncio.run(check())
-
-
-def test_pages_of_other_origins_are_refused(address: str) -> None:
-    async def check() -> None:
-        for origin in ("http://evil.example", "null", address.partition("?")[0].replace("http:", "https:").rstrip("/")):
-            with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
-                async with Page(address, Origin=origin):
-                    pass
-            assert refused.value.status == 403
-        assert await status(address, Host="evil.example") == 403  # DNS rebinding
-
-    asyncio.run(check())
 
 
 def test_the_number_of_viewers_is_limited(address: str) -> None:
@@ -142,20 +115,6 @@ def test_density_scales_the_number_of_points() -> None:
     assert len(query_of(["jaw", "pupils"], 2.0)) == 34 + 2
     assert len(query_of(["eyes"], 0.25)) == 4
     assert len(query_of([], 1.0)) == 0
-
-
-def test_addresses_reachable_by_others_get_a_token() -> None:
-    assert Access().token is None and Access("::1").token is None
-    made = Access("0.0.0.0").token
-    assert made is not None and len(made) >= 16 and made != Access("0.0.0.0").token
-    assert Access("192.168.1.5", token=TOKEN).token == TOKEN
-    for wrong, message in (
-        ({"port": -1}, "port"),
-        ({"viewers": 0}, "at least 1"),
-        ({"token": "short"}, "8 characters"),
-    ):
-        with pytest.raises(UsageError, match=message):
-            Access(**wrong)
 
 
 def test_a_port_in_use_is_reported(clip: Path, tmp_path: Path, address: str) -> None:
@@ -291,21 +250,3 @@ def test_the_browsers_own_camera_is_tracked(tmp_path: Path) -> None:
 
     with served("browser", tmp_path, Access(port=0)) as address:
         asyncio.run(check(address))
-
-
-def test_an_invalid_offer_is_refused(address: str) -> None:
-    pytest.importorskip("aiortc", reason='the browser\'s camera needs aiortc: pip install "vtrack[live]"')
-
-    async def check() -> None:
-        async with Page(address) as page:
-            await page.socket.send_json({"do": "camera", "offer": "hello"})
-            assert "invalid WebRTC offer" in str((await page.message_with("error"))["error"])
-            assert (await page.image())[0]["points"] > 0
-
-    asyncio.run(check())
-
-
-def test_an_invalid_certificate_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "bad.pem").write_text("hello")
-    with pytest.raises(UsageError, match="cannot load the certificate"):
-        Access(certificate=tmp_path / "bad.pem").ssl_context()
