@@ -9,6 +9,7 @@ from pathlib import Path
 from vtrack.errors import ModelError
 from vtrack.models import pick_device
 from vtrack.models.card import Card
+from vtrack.models.checksums import check_file
 from vtrack.runtime.cores import cores
 from vtrack.runtime.onnxruntime import load_onnxruntime
 from vtrack.types import FloatArray, ImageArray
@@ -49,7 +50,9 @@ def load_engine(card: Card, path: Path, device: str, threads: int | None = None)
     """
     place = pick_device(device)
     if place == "cpu":
-        return _onnx(path.with_suffix(".onnx"), threads or min(cores(), MAX_THREADS))
+        graph = path.with_suffix(".onnx")
+        check_file(card, graph)
+        return _onnx(graph, threads or min(cores(), MAX_THREADS))
     return _torch(card, path.with_suffix(".safetensors"), place)
 
 

@@ -10,12 +10,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from vtrack.detectors.config import read_config
 from vtrack.detectors.engines import load_engine
 from vtrack.detectors.geometry import cell_grid, decode_boxes, inside_tile, suppress, tiles, vote
-from vtrack.errors import ModelError
 from vtrack.imaging.boxes import corners_to_xywh
 from vtrack.imaging.planes import Pixels, Planes
-from vtrack.models.card import read_card
+from vtrack.models.checksums import warn_without_checksums
 from vtrack.types import Detections, FloatArray, Frame, ImageArray
 
 NATIVE_CARD = Path(__file__).parent / "weights" / "native.json"
@@ -91,14 +91,12 @@ class NativeDetector:
         threads: int | None = None,
     ) -> None:
         path = model_path or NATIVE_CARD
-        content = read_card(path)
-        if content.system != "detector":
-            raise ModelError(f"{path}: this is the card of a {content.system!r} model, not of a detector")
-        self._engine = load_engine(content, path, device, threads)
+        card, config = read_config(path)
+        warn_without_checksums(card, path)
+        self._engine = load_engine(card, path, device, threads)
         self._size, self._small_faces = size, small_faces
-        self._threshold = content.config["threshold"] if threshold is None else threshold
-        # Calibration curve: scores of the network, and the share of boxes with that score that were faces (validation split).
-        self._raw, self._share = (np.array(content.config["calibration"][key]) for key in ("score", "share"))
+        self._threshold = config.threshold if threshold is None else threshold
+        self._raw, self._share = config.raw, config.share
 
     def detect(self, frames: Sequence[Frame]) -> list[Detections]:
         """Find the faces of each frame; frames of one size go through the network together."""

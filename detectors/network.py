@@ -17,9 +17,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from vtrack.detectors.config import DetectorConfig
 from vtrack.detectors.geometry import STRIDES
 from vtrack.errors import ModelError
 from vtrack.models.card import Card
+from vtrack.models.checksums import check_file
 
 CHANNELS = 7
 """Of a cell: score; centre x, y in strides from its middle; log width, height over `UNIT` strides; roll's cosine, sine."""
@@ -131,7 +133,8 @@ def load_facenet(card: Card, path: Path) -> FaceNet:
     """
     if not path.is_file():
         raise ModelError(f"{path}: the detector's weights are not there; reinstall vtrack or export them again")
-    net = FaceNet(**card.config["network"])
+    check_file(card, path)
+    net = FaceNet(**DetectorConfig.of(card).network)
     try:
         net.load_state_dict(load_file(path))
     except (SafetensorError, RuntimeError) as error:

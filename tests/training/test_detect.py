@@ -37,6 +37,7 @@ from vtrack.detectors.network import FaceNet
 from vtrack.errors import DataError
 from vtrack.evaluation.detector import evaluate_detector, report
 from vtrack.models.card import read_card
+from vtrack.models.checksums import check_files
 from vtrack.training.detector import loop as detect
 from vtrack.training.detector import refine as detect_refine
 from vtrack.training.detector.export import calibrate
@@ -257,6 +258,7 @@ def test_training_runs_resumes_and_exports(
     card = tmp_path / "models" / "mine.json"
     assert read_card(card).scores["average_precision"] > 0.5
     assert read_card(card).data.keys() == COUNTS.keys()
+    assert check_files(read_card(card), card) == []
     [found] = NativeDetector(card, device="cpu").detect([frame(photograph())])
     assert len(found) >= 1 and found.scores[0] > 0.5
 

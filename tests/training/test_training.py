@@ -17,6 +17,7 @@ from vtrack.layouts import load_layout
 from vtrack.models import load_model
 from vtrack.models.backbones.registry import normalise
 from vtrack.models.card import read_card
+from vtrack.models.checksums import checksums_of
 from vtrack.models.decoding.interpolation import taught_positions
 from vtrack.models.systems.losses import landmark_loss, place_loss, spread_loss, wing
 from vtrack.models.systems.output import Output
@@ -176,6 +177,7 @@ def test_a_run_learns_resumes_to_the_step_and_becomes_a_model(faces_dir: Path, t
 
     card = publish(tmp_path / "whole", "tiny", "a test", tmp_path / "models")
     assert read_card(card).scores["frl189"]["errors_within_sigma_percent"] == pytest.approx(68, abs=1)
+    assert read_card(card).checksums == checksums_of(card)
     images = np.random.default_rng(0).integers(0, 256, (3, 3, 64, 64), dtype=np.uint8)
     query = open_stores(recipe.data, "val", tmp_path / "cache")[0].layout.query
     by_torch = load_model(str(card), device="cpu", engine="torch").predict(images, query)

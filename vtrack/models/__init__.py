@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from vtrack.errors import ModelError, UsageError
-from vtrack.models.card import WEIGHTS, Card, read_card, shipped
+from vtrack.models.card import WEIGHTS, Card, read_landmark_card, shipped
+from vtrack.models.checksums import check_file, warn_without_checksums
 from vtrack.models.engines import registry as engines
 from vtrack.options import nearest_of
 from vtrack.types import LandmarkModel
@@ -110,7 +111,8 @@ def load_model(
     if engine not in engines.NAMES:
         raise UsageError(f"there is no engine {engine!r}; {nearest_of(engine, engines.NAMES)}")
     path = card_path(name)
-    card = read_card(path)
+    card = read_landmark_card(path)
+    warn_without_checksums(card, path)
     if settings:
         from vtrack.models.systems.registry import make_config  # imports torch
 
@@ -130,7 +132,15 @@ def load_model(
         raise UsageError(f"the {engine} engine runs on the CPU, not on {device}; use --engine torch")
     if entry.fits and not engines.load(entry.fits)():
         log.warning("%s", entry.misfit)
+    for file in _files_of_graph(path, entry.graph):
+        check_file(card, file)
     return _made(entry, card, path.with_suffix(entry.graph), shared=shared)
+
+
+def _files_of_graph(card: Path, ending: str) -> tuple[Path, ...]:
+    """A graph, and the file that it reads its large tensors from; an 8-bit graph holds its own."""
+    graph = card.with_suffix(ending)
+    return (graph,) if ending == engines.INT8 else (graph, card.with_suffix(".safetensors"))
 
 
 def _fastest(card: Path) -> str:

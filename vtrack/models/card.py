@@ -4,15 +4,29 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from vtrack.errors import ModelError
+from vtrack.parts import PARTS
 
 WEIGHTS = Path(__file__).parent / "weights"
+
+DETECTOR = "detector"
+"""System of a face detector's card; all others are landmark models."""
+INPUT_SIZES = (32, 1024)
+"""Sides of crops that a landmark model may have, in pixels."""
+MARGINS = (0.5, 10.0)
+"""Sides of crops in face boxes that a landmark model may have."""
+_LARGEST_FILE = 16 << 20
+"""Bytes of a card; the shipped ones have at most 13 kB."""
+_CLOSEST = 1e-6
+"""Distance along a part that two trained positions keep at least."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +50,8 @@ class Card:
     """Results of the evaluation."""
     taught: Mapping[str, Mapping[str, Sequence[float]]] = field(default_factory=dict)
     """Positions that its data sets mark on each part, see `vtrack.models.decoding.interpolation`."""
+    checksums: Mapping[str, str] = field(default_factory=dict)
+    """SHA-256 of each file beside the card, by the file's ending, see `vtrack.models.checksums`."""
 
     @property
     def reference(self) -> dict[str, Any]:
@@ -50,7 +66,9 @@ class Card:
         return {
             name: figures["nme_inter_ocular_percent"]
             for name, figures in self.scores.items()
-            if "nme_inter_ocular_percent" in figures and not name.endswith("+middles")
+            if isinstance(figures, Mapping)
+            and _is_within(figures.get("nme_inter_ocular_percent"), 0.0, math.inf)
+            and not name.endswith("+middles")
         }
 
     def write(self, path: Path) -> None:
@@ -76,9 +94,90 @@ def read_card(path: Path) -> Card:
         ModelError: The file cannot be read or is not a card.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        return Card(**content)
+        with path.open("rb") as file:
+            text = file.read(_LARGEST_FILE + 1)
+        if len(text) > _LARGEST_FILE:
+            raise ModelError(f"{path}: not a model card: it is larger than {_LARGEST_FILE >> 20} MB")
+        content = json.loads(text.decode("utf-8"))
+        if not isinstance(content, dict):
+            raise ModelError(f"{path}: not a model card: it is no JSON object")
+        card = Card(**content)
     except OSError as error:
         raise ModelError(f"{path}: the model card cannot be read: {error.strerror}") from error
-    except (json.JSONDecodeError, TypeError) as error:
+    except RecursionError as error:
+        raise ModelError(f"{path}: not a model card: it is nested too deeply") from error
+    except ModelError:
+        raise
+    except (ValueError, TypeError) as error:  # no UTF-8, no JSON; entries that are missing or unknown
         raise ModelError(f"{path}: not a model card: {error}") from error
+    fault = _fault(card)
+    if fault:
+        raise ModelError(f"{path}: {fault}")
+    return card
+
+
+def read_landmark_card(path: Path) -> Card:
+    """Read the card of a landmark model.
+
+    Raises:
+        ModelError: The file cannot be read, is not a card, or is the card of a face detector.
+    """
+    card = read_card(path)
+    if card.system == DETECTOR:
+        raise ModelError(
+            f"{path}: this is the card of a face detector, not of a landmark model; give it as --detector-model"
+        )
+    fault = _crop_fault(card.config)
+    if fault:
+        raise ModelError(f"{path}: {fault}")
+    return card
+
+
+def _fault(card: Card) -> str:
+    """What is wrong with the values of a card, or nothing; the options of its system are checked where it is built."""
+    for entry in fields(card):
+        value = getattr(card, entry.name)
+        kind = str if entry.name in ("name", "system", "summary") else Mapping
+        if entry.name != "sigma_scale" and not isinstance(value, kind):
+            return f"{entry.name} must be {'a text' if kind is str else 'an object'}, not {_shown(value)}"
+    if not _is_within(card.sigma_scale, 1e-3, 1e3):
+        return f"sigma_scale must lie between 0.001 and 1000, not {_shown(card.sigma_scale)}"
+    if not all(isinstance(digest, str) for digest in card.checksums.values()):
+        return "checksums must be texts"
+    for part, places in card.taught.items():
+        if not isinstance(places, Mapping) or not all(_is_rising(part, places.get(key)) for key in ("knots", "others")):
+            return f"{part} needs `knots` and `others`, rising positions from 0 to 1"
+        if not places["knots"]:
+            return f"{part} has no knots"
+    return ""
+
+
+def _crop_fault(config: Mapping[str, Any]) -> str:
+    """What is wrong with the crops of a landmark model, or nothing. Engines that run a graph need no other option."""
+    size, margin = config.get("input_size"), config.get("margin")
+    if not isinstance(size, int) or not _is_within(size, *INPUT_SIZES):
+        return f"input_size must be a whole number from {INPUT_SIZES[0]} to {INPUT_SIZES[1]}, not {_shown(size)}"
+    if not _is_within(margin, *MARGINS):
+        return f"margin must lie between {MARGINS[0]:g} and {MARGINS[1]:g}, not {_shown(margin)}"
+    return ""
+
+
+def _is_within(value: Any, low: float, high: float) -> bool:
+    """Whether a value is a number within limits; NaN is none."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high
+
+
+def _is_rising(part: str, places: Any) -> bool:
+    """Whether these are rising positions on a part; the end of a closed part is its start again."""
+    end = 1.0 - _CLOSEST if part in PARTS and PARTS[part].closed else 1.0
+    return (
+        isinstance(places, Sequence)
+        and all(_is_within(place, 0.0, end) for place in places)
+        and all(after - before >= _CLOSEST for before, after in pairwise(places))
+    )
+
+
+def _shown(value: Any) -> str:
+    """A value in a message, cut to a length that fits into a line."""
+    text = "nothing" if value is None else repr(value)
+    return text if len(text) <= 40 else f"{text[:40]}…"

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from vtrack.errors import ModelError, UsageError
 from vtrack.models.card import Card
+from vtrack.models.checksums import check_file
 from vtrack.models.systems.registry import build_system, make_config
 
 
@@ -31,8 +32,9 @@ def load_network(card: Card, weights: Path) -> nn.Module:
     """The network of a card with the weights of a safetensors file.
 
     Raises:
-        ModelError: The file cannot be read or belongs to another model.
+        ModelError: The file cannot be read, belongs to another model, or is not the one that the card has the checksum of.
     """
+    check_file(card, weights)
     network = build_network(card)
     try:
         tensors = load_file(weights)

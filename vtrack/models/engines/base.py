@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from vtrack.errors import ModelError
 from vtrack.models.card import Card
 from vtrack.models.decoding.interpolation import TaughtPositions, plan_query
 from vtrack.models.engines.registry import ENGINES
@@ -87,6 +88,12 @@ def check_crops(shape: tuple[int, ...], dtype: str, size: int) -> None:
     """Raise `ValueError` unless crops are `uint8` of shape (any, 3, size, size)."""
     if len(shape) != 4 or shape[1:] != (3, size, size) or dtype != "uint8":
         raise ValueError(f"crops must be uint8 of shape (any, 3, {size}, {size}), got {dtype} of shape {shape}")
+
+
+def check_graph_crops(path: Path, shape: Sequence[object], size: int) -> None:
+    """Raise `ModelError` unless a graph takes crops (3, size, size) as its card says."""
+    if list(shape) != [3, size, size]:
+        raise ModelError(f"{path}: the graph takes crops of shape {list(shape)}, but its card says {[3, size, size]}")
 
 
 def no_prediction(crops: int, points: int) -> Prediction:

@@ -21,7 +21,7 @@ import numpy as np
 from vtrack.errors import MissingExtraError, ModelError
 from vtrack.models.card import Card
 from vtrack.models.decoding.interpolation import plan_query
-from vtrack.models.engines.base import GraphEngine, encode_query
+from vtrack.models.engines.base import GraphEngine, check_graph_crops, encode_query
 from vtrack.models.engines.openvino import core, error_message, fold_constants, load_openvino, read_graph, split_graph
 from vtrack.runtime.cores import cpu_flags
 from vtrack.types import FloatArray, ImageArray, Query
@@ -73,6 +73,12 @@ class Bfloat16Engine(GraphEngine):
         except Exception as error:
             why = error_message(error) if path.exists() else "no such file"
             raise ModelError(f"{path}: not a model that OpenVINO can run: {why}") from error
+        crops = next((entry for entry in self._graph.inputs if entry.any_name == "crops"), None)
+        if crops is None:
+            raise ModelError(f"{path}: not the graph of a landmark model: it has no input called crops")
+        check_graph_crops(
+            path, [side.get_length() for side in list(crops.partial_shape)[1:] if side.is_static], self.input_size
+        )
         self._graphs: OrderedDict[tuple[int, int], _CompiledGraph] = OrderedDict()
         self._calls: Counter[tuple[int, int]] = Counter()
         self._lock = threading.Lock()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from vtrack.errors import ModelError
 from vtrack.models.card import Card
-from vtrack.models.engines.base import GraphEngine, encode_query
+from vtrack.models.engines.base import GraphEngine, check_graph_crops, encode_query
 from vtrack.models.engines.registry import INT8
 from vtrack.runtime.onnxruntime import load_onnxruntime
 from vtrack.types import FloatArray, ImageArray, Query
@@ -31,6 +31,10 @@ class OnnxEngine(GraphEngine):
             self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         except Exception as error:
             raise ModelError(f"{path}: not a model that onnxruntime can run: {_first_line(error)}") from error
+        inputs = {entry.name: entry.shape[1:] for entry in self._session.get_inputs()}
+        if inputs.keys() != {"crops", "parts", "positions"} or len(self._session.get_outputs()) != 3:
+            raise ModelError(f"{path}: not the graph of a landmark model: its inputs are {', '.join(inputs)}")
+        check_graph_crops(path, inputs["crops"], self.input_size)
 
     def _run(self, crops: ImageArray, query: Query) -> Sequence[FloatArray]:
         parts, positions = encode_query(query)

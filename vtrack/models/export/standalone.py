@@ -20,7 +20,7 @@ from torch.nn import functional
 
 from vtrack.errors import MissingExtraError, ModelError
 from vtrack.models import card_path
-from vtrack.models.card import Card, read_card
+from vtrack.models.card import Card, read_landmark_card
 from vtrack.models.decoding.interpolation import TaughtPositions, plan_query
 from vtrack.models.engines.base import encode_query
 from vtrack.models.engines.openvino import core, load_openvino
@@ -91,7 +91,7 @@ def export(name: str, query: Query, format: str, out: Path) -> ExportReport:
         MissingExtraError: The format needs an extra that is not installed.
     """
     path = card_path(name)
-    card = read_card(path)
+    card = read_landmark_card(path)
     network = (
         FixedQueryNetwork(load_network(card, path.with_suffix(".safetensors")), card, query)
         .eval()

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, get_args, get_origin, get_type_hints
 
-from vtrack.errors import UsageError
+from vtrack.errors import ModelError, UsageError
+from vtrack.models.card import INPUT_SIZES, MARGINS
 from vtrack.options import nearest_of
 from vtrack.parts import nearest
 
@@ -51,6 +52,45 @@ SYSTEMS: dict[str, SystemEntry] = {
 """Published systems, and two simple ones as baselines."""
 
 
+RANGES: dict[str, tuple[float, float]] = {
+    "input_size": INPUT_SIZES,
+    "margin": MARGINS,
+    "dim": (8, 1024),
+    "layers": (0, 16),
+    "encoder_layers": (0, 16),
+    "heads": (1, 64),
+    "samples": (1, 64),
+    "hidden": (2, 4096),
+    "vocabulary": (0, 10_000),
+    "position_waves": (0, 64),
+    "levels": (3, 4),
+    "widths": (4, 1024),
+    "visual": (1, 1024),
+    "classes": (1, 1024),
+    "resolution": (4, 256),
+    "bandwidths": (1, 63),
+    "kernel": (2, 64),
+    "patch": (1, 15),
+    "references": (1, 1024),
+    "coarse_reference": (1, 16),
+    "sigma": (0.1, 64),
+    "beyond_sigma": (0.1, 64),
+    "theta": (0, 100),
+    "tau": (1e-3, 1000),
+    "alpha": (0, 100),
+    "beta": (0, 100),
+    "balance": (0, 1000),
+    "coordinates": (0, 1000),
+    "heatmap_weight": (0, 1000),
+    "graph_weight": (0, 1000),
+    "backbone_rate": (0, 1000),
+}
+"""Least and largest value of each number among the options of the systems, whichever has it: wide of everything published,
+and small enough that a card from a stranger can neither fill the memory nor take minutes to build."""
+_MOST_NUMBERS, _LONGEST_TEXT = 16, 100
+"""Entries of a list, and letters of a text, among the options."""
+
+
 def make_config(system: str, settings: Mapping[str, Any]) -> Any:
     """The config of a system.
 
@@ -71,7 +111,10 @@ def make_config(system: str, settings: Mapping[str, Any]) -> Any:
         if name not in known:
             hint = nearest(name, known, see=f"it has {', '.join(known)}")
             raise UsageError(f"{system} has no option called {name!r}; {hint}")
-    return kind(**{name: _value(name, value, hints[name]) for name, value in settings.items()})
+    values = {name: _value(name, value, hints[name]) for name, value in settings.items()}
+    for name, value in values.items():
+        _check(name, value, hints[name])
+    return kind(**values)
 
 
 def build_system(system: str, config: Any) -> System:
@@ -100,3 +143,29 @@ def _value(name: str, value: Any, hint: Any) -> Any:
             "numbers with commas between" if get_origin(hint) is tuple else {bool: "yes or no"}.get(hint, "a number")
         )
         raise UsageError(f"{name} must be {wanted}, not {value!r}") from None
+
+
+def _check(name: str, value: Any, hint: Any) -> None:
+    """Raise `ModelError` unless a value is of its option's type and within its range."""
+    if get_origin(hint) is tuple:
+        if not isinstance(value, list | tuple) or len(value) > _MOST_NUMBERS:
+            raise ModelError(f"{name} must be a list of at most {_MOST_NUMBERS} numbers, not {_shown(value)}")
+        for entry in value:
+            _check(name, entry, get_args(hint)[0])
+        return
+    wanted = {bool: "true or false", str: "a text", int: "a whole number", float: "a number"}[hint]
+    kinds: Any = int | float if hint is float else hint
+    if not isinstance(value, kinds) or (isinstance(value, bool) and hint is not bool):
+        raise ModelError(f"{name} must be {wanted}, not {_shown(value)}")
+    if isinstance(value, str) and len(value) > _LONGEST_TEXT:
+        raise ModelError(f"{name} must have at most {_LONGEST_TEXT} letters, not {len(value)}")
+    if hint in (int, float):
+        low, high = RANGES[name]
+        if not low <= value <= high:  # false for NaN, too
+            raise ModelError(f"{name} must lie between {low:g} and {high:g}, not {_shown(value)}")
+
+
+def _shown(value: Any) -> str:
+    """A value in a message, cut to a length that fits into a line."""
+    text = repr(value)
+    return text if len(text) <= 40 else f"{text[:40]}…"

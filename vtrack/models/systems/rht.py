@@ -81,6 +81,11 @@ class RhtConfig(LayoutConfig):
             raise ModelError(
                 f"rht needs three widths and crops of a multiple of 16, not {self.widths}, {self.input_size}"
             )
+        encoded = self.widths[2 if self.backbone.startswith("hrnet") else 0]
+        if self.encoder and (encoded % 4 or encoded % self.heads):
+            raise ModelError(
+                f"the encoder's width must be a multiple of 4 and of heads, not {encoded} with {self.heads}"
+            )
         if self.references < 1 or self.coarse_reference < 1 or self.patch % 2 == 0:
             raise ModelError("references and coarse_reference must be at least 1, and patch must be odd")
 

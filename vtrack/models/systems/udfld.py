@@ -60,6 +60,8 @@ class UdfldConfig:
     def __post_init__(self) -> None:
         if self.levels not in (3, 4):
             raise ModelError(f"levels is 4 or 3, not {self.levels}")
+        if self.dim % self.heads:
+            raise ModelError(f"dim must be a multiple of heads, not {self.dim} with {self.heads}")
         if self.parts not in ("language", "learnable") or (self.parts == "learnable") != (self.vocabulary > 0):
             raise ModelError(
                 f"parts must be language, or learnable with a vocabulary of at least 1, not {self.parts} with {self.vocabulary}"

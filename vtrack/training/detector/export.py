@@ -19,6 +19,7 @@ from vtrack.detectors.network import FaceNet, FaceNetGraph
 from vtrack.errors import MissingExtraError, ModelError
 from vtrack.evaluation.detector import PRECISION, DetectorReport, matched, report, timed_detections
 from vtrack.models.card import Card
+from vtrack.models.checksums import checksums_of
 from vtrack.models.export.onnx_tools import strip_metadata
 from vtrack.training.detector.loop import OPTIONS, WEIGHTS
 from vtrack.training.landmarks.publish import TERMS
@@ -116,6 +117,7 @@ def ship(run: Path, card: Path, load: Callable[[Path], Detector], threshold: flo
         },
         recipe={**RECIPE, "steps": options["step"], "size": options["size"]},
         data={collection.name: TERMS[collection.name] for collection in COLLECTIONS},
+        checksums=checksums_of(card),
     )
     content.write(card)
     scenes = list(eval_scenes(validation_pictures(Path(options["data"]))))

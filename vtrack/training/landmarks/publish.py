@@ -14,6 +14,7 @@ from vtrack.data.store import FaceStore, plain_batches, plain_faces
 from vtrack.errors import ModelError
 from vtrack.layouts.middles import SUFFIX
 from vtrack.models.card import Card
+from vtrack.models.checksums import checksums_of
 from vtrack.models.engines.onnx import OnnxEngine
 from vtrack.models.engines.registry import INT8
 from vtrack.models.engines.torch import TorchEngine
@@ -84,8 +85,9 @@ def publish(run: Path, name: str, summary: str, out: Path) -> Path:
     graph = export_onnx(load_network(card, weights), engine.input_size, weights)
     if not _publish_int8(card, graph, open_stores(recipe["data"][:1], "train", cache)[0], stores[0]):
         graph.with_suffix(INT8).unlink(missing_ok=True)
-    card.write(out / f"{name}.json")
-    return out / f"{name}.json"
+    path = out / f"{name}.json"
+    replace(card, checksums=checksums_of(path)).write(path)
+    return path
 
 
 def _publish_int8(card: Card, graph: Path, train: FaceStore, val: FaceStore) -> bool:
