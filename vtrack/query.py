@@ -131,7 +131,10 @@ def _places(text: str, match: re.Match[str]) -> _Places:
     """The `@` and `:` of a term as numbers."""
     listed = tuple(float(number) for number in match["list"].split(",")) if match["list"] else None
     span = (float(match["from"]), float(match["to"])) if match["from"] else None
-    count = int(match["count"]) if match["count"] else None
+    digits = match["count"].lstrip("0") or "0" if match["count"] else None
+    if digits and len(digits) > len(str(_MAX_POINTS)):  # before a list of so many is made
+        raise _error(text, match.start("count"), f"at most {_MAX_POINTS} points are computed for a face")
+    count = int(digits) if digits else None
     if any(not 0 <= position <= 1 for position in (*(listed or ()), *(span or ()))):
         raise _error(text, match.start(), "positions along a part go from 0 to 1")
     if listed and count is not None:

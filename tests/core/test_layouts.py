@@ -139,17 +139,38 @@ def test_a_layout_of_ones_own(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("title = ", "not a readable layout"),
-        ('title = "x"', "KeyError"),
+        ('title = "x"', "it has no 'points'"),
         ('title="x"\nbox=[0,0,0,0]\npoints=[["nothing","0/1",1]]', "no part called"),
         ('title="x"\nbox=[0,0,0,0]\npoints=[["jaw","0/1",2],["jaw","1/1",3],["chin","0/1",1]]', "mirror image"),
-        ('title="x"\nbox=[0,0,0,0]\npoints=[["jaw","0/1",9]]', "mirror image"),
+        ('title="x"\nbox=[0,0,0,0]\npoints=[["jaw","0/1",9]]', "numbered 1 to 1, got"),
         ('title="x"\nbox=[0,0,0,0]\ninter_ocular=[1,7]\npoints=[["jaw","0/1",1]]', "numbered 1 to 1"),
-        ('title="x"\nbox=[0,0,0,0]\npoints=[["jaw","3/2",1]]', "0..1"),
+        ('title="x"\nbox=[0,0,0,0]\npoints=[["jaw","3/2",1]]', "from 0/1 to 1/1"),
+        ('title="x"\nbox=[0,0,0,0]\npoints=[["jaw","1/0",1]]', "from 0/1 to 1/1, got 1/0"),
+        ('title="x"\nbox=[0,0,0,0]\npoints=[["jaw","nan/1",1]]', "from 0/1 to 1/1"),
+        ('title="x"\nbox=[0,0,0,0]\npoints=[["jaw","1e999/1e999",1]]', "from 0/1 to 1/1"),
+        ('title="x"\nbox=[0,0,0,0]\npoints=[["jaw",0.5,1]]', "one such as 4.5/9"),
+        ('title="x"\nbox=[0,0,0,0]\npoints=[[["jaw"],"0/1",1]]', "one such as 4.5/9"),
+        (f'title="x"\nbox=[0,0,0,0]\npoints=[["{"x" * 9999}","0/1",1]]', "one such as 4.5/9"),
+        ('title="x"\nbox=[0,0,0,0]\npoints=[["jaw","0/1"]]', "a list of its part"),
+        ('title="x"\nbox=[0,0,0,0]\npoints=[]', "1 to 5000"),
+        ('title="x"\nbox=[0,0,0,0]\npoints=7', "1 to 5000"),
+        (f'title="x"\nbox=[0,0,0,0]\npoints=[["jaw","0/1",{10**40}]]', "numbered 1 to 1"),
+        ('title="x"\nbox=[0,0,0,0]\npoints=[["jaw","0/1",true]]', "numbered 1 to 1"),
+        ('title="x"\nbox=[0,0,0,0]\npoints=[["jaw","0/1","1"]]', "numbered 1 to 1"),
+        ('title="x"\nbox=[0,0,nan,0]\npoints=[["jaw","0/1",1]]', "box must be"),
+        ('title="x"\nbox=[0,0]\npoints=[["jaw","0/1",1]]', "box must be"),
+        ('title=7\nbox=[0,0,0,0]\npoints=[["jaw","0/1",1]]', "title must be a text"),
+        ('title="x"\nbox=[0,0,0,0]\ninter_ocular=[1]\npoints=[["jaw","0/1",1]]', "inter_ocular must be two"),
+        ('title="x"\nbox=[0,0,0,0]\ninter_pupil=[[1],[]]\npoints=[["jaw","0/1",1]]', "inter_pupil must be two"),
+        ("x = " + "[" * 100_000, "nested too deeply"),
+        ("# " + "x" * (2 << 20), "larger than 1 MB"),
+        (b"title = '\xff'", "utf-8"),
     ],
 )
-def test_damaged_layouts_name_their_file(tmp_path: Path, text: str, message: str) -> None:
+def test_damaged_layouts_name_their_file(tmp_path: Path, text: str | bytes, message: str) -> None:
     path = tmp_path / "bad.toml"
-    path.write_text(text)
+    path.write_bytes(text.encode() if isinstance(text, str) else text)
     with pytest.raises(DataError, match=message) as caught:
         read_layout(path)
     assert "bad.toml" in str(caught.value)
+    assert len(str(caught.value)) < 400

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import tomllib
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +18,12 @@ from vtrack.parts import GROUPS, find_part, nearest, plain
 from vtrack.types import Query
 
 _FOLDER = Path(__file__).parent
+_LARGEST_FILE = 1 << 20
+"""Bytes of a layout; the largest shipped one, of 468 points, has a fiftieth of it."""
+_MOST_POINTS = 5000
+"""As many as a query may ask for."""
+_LONGEST_NAME = 100
+"""Letters of a part's name; the longest has 19."""
 
 # The parts that the 68-point layout has: the box of a face is the tight box of its points on them.
 CORE_PARTS = tuple(part for part in GROUPS["face"] if part not in GROUPS["pupils"])
@@ -38,28 +46,64 @@ def load_layout(name: str) -> Layout:
 
 
 def read_layout(path: Path) -> Layout:
-    """A layout from its file, which may be anyone's own."""
+    """A layout from its file, which may be anyone's own.
+
+    Raises:
+        DataError: The file cannot be read or is not a layout.
+    """
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-        parts, positions, mirror = zip(*content["points"], strict=True)
-        mirrors = np.array(mirror, np.intp) - 1
-        query = Query(parts, tuple(map(_position, parts, positions)))
-        layout = Layout(
-            name=path.stem,
-            title=content["title"],
-            query=query,
-            mirror=mirrors,
-            inter_ocular=_places(content.get("inter_ocular", ()), len(query)),
-            inter_pupil=tuple(_places(eye, len(query)) for eye in content.get("inter_pupil", ())),
-            core=_core(query),
-            box_shares=tuple(content["box"]),
-        )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DataError(f"{path}: not a readable layout: {type(error).__name__}: {error}") from error
-    every = np.arange(len(query))
-    if not (np.isin(mirrors, every).all() and np.array_equal(mirrors[mirrors], every)):
-        raise DataError(f"{path}: the mirror image of a point's mirror image must be the point itself")
+        layout = _layout(path.stem, tomllib.loads(_text(path)))
+    except OSError as error:
+        raise DataError(f"{path}: this layout cannot be read: {error.strerror}") from error
+    except RecursionError as error:
+        raise DataError(f"{path}: not a readable layout: it is nested too deeply") from error
+    except KeyError as error:
+        raise DataError(f"{path}: not a readable layout: it has no {error}") from error
+    except ValueError as error:  # no UTF-8, no TOML, or values that cannot be
+        raise DataError(f"{path}: not a readable layout: {error}") from error
     return layout
+
+
+def _text(path: Path) -> str:
+    with path.open("rb") as file:
+        content = file.read(_LARGEST_FILE + 1)
+    if len(content) > _LARGEST_FILE:
+        raise ValueError(f"it is larger than {_LARGEST_FILE >> 20} MB")
+    return content.decode("utf-8")
+
+
+def _layout(name: str, content: dict[str, Any]) -> Layout:
+    """The layout of a file's content; raises `KeyError` for what is missing and `ValueError` for what cannot be."""
+    title, points, box = content["title"], content["points"], content["box"]
+    if not isinstance(title, str):
+        raise ValueError("title must be a text")
+    if not isinstance(points, list) or not 1 <= len(points) <= _MOST_POINTS:
+        raise ValueError(f"points must be a list of 1 to {_MOST_POINTS}")
+    if not all(isinstance(point, list) and len(point) == 3 for point in points):
+        raise ValueError("each point must be a list of its part, its position and the number of its mirror image")
+    parts, positions, mirror = zip(*points, strict=True)
+    query = Query(parts, tuple(map(_position, parts, positions)))
+    mirrors = _places(mirror, len(query))
+    if any(mirrors[partner] != place for place, partner in enumerate(mirrors)):
+        raise ValueError("the mirror image of a point's mirror image must be the point itself")
+    if not isinstance(box, list) or len(box) != 4 or not all(_is_share(share) for share in box):
+        raise ValueError("box must be a list of 4 shares of the box's size, each from -1 to 1")
+    pupils = content.get("inter_pupil", [])
+    if not isinstance(pupils, list) or len(pupils) not in (0, 2) or not all(pupils):
+        raise ValueError("inter_pupil must be two lists of points, of the left and of the right eye")
+    corners = _places(content.get("inter_ocular", []), len(query))
+    if len(corners) not in (0, 2):
+        raise ValueError("inter_ocular must be two points, the outer corners of the eyes")
+    return Layout(
+        name=name,
+        title=title,
+        query=query,
+        mirror=np.array(mirrors, np.intp),
+        inter_ocular=corners,
+        inter_pupil=tuple(_places(eye, len(query)) for eye in pupils),
+        core=_core(query),
+        box_shares=(box[0], box[1], box[2], box[3]),
+    )
 
 
 def layout_of_query(name: str, query: Query) -> Layout:
@@ -104,15 +148,25 @@ def _core(query: Query) -> npt.NDArray[np.intp]:
     return core if len(core) else np.arange(len(query))
 
 
-def _places(numbers: list[int], count: int) -> tuple[int, ...]:
+def _places(numbers: Any, count: int) -> tuple[int, ...]:
     """Point numbers of a file, from 1, as places from 0."""
-    if any(not 1 <= number <= count for number in numbers):
-        raise ValueError(f"points are numbered 1 to {count}, got {numbers}")
+    if not isinstance(numbers, list | tuple) or not all(
+        type(number) is int and 1 <= number <= count for number in numbers
+    ):
+        raise ValueError(f"points are numbered 1 to {count}, got {str(numbers)[:80]}")
     return tuple(number - 1 for number in numbers)
 
 
-def _position(part: str, text: str) -> float:
+def _position(part: Any, text: Any) -> float:
     """`4.5/9` as a number: positions are written as the papers' tables write them. A closed part's 1 is its 0."""
-    above, below = text.split("/")
-    position = float(above) / float(below)
+    if not isinstance(part, str) or not isinstance(text, str) or text.count("/") != 1 or len(part) > _LONGEST_NAME:
+        raise ValueError(f"a part must be a text and its position one such as 4.5/9, got {str([part, text])[:80]}")
+    above, below = map(float, text.split("/"))
+    if not (0 < below < math.inf and 0 <= above <= below):  # false for NaN, too
+        raise ValueError(f"positions along a part go from 0/1 to 1/1, got {text[:40]}")
+    position = above / below
     return position % 1.0 if find_part(part).closed else position
+
+
+def _is_share(value: Any) -> bool:
+    return type(value) in (int, float) and -1 <= value <= 1

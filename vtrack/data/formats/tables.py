@@ -22,6 +22,10 @@ from vtrack.query import parse_query
 from vtrack.types import FloatArray
 
 _LEADING = ("file", "split", "group")
+LARGEST_TABLE = 1 << 30
+"""Bytes of a table, which is read whole: a million faces of 68 points have 800 MB."""
+_FARTHEST = 1e6
+"""Pixels from the corner of a picture that a point may be away; no picture is as large."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -42,6 +46,8 @@ class Labels:
 def read_table(name: str, layout: Layout | None, path: Path, split: str) -> Dataset:
     """Read a CSV whose pictures are named relative to its folder."""
     try:
+        if path.stat().st_size > LARGEST_TABLE:
+            raise DataError(f"{path}: it has more than {LARGEST_TABLE >> 20} MB; split it into several tables")
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: not a readable CSV: {error}") from error
@@ -80,6 +86,12 @@ def parse_table(text: str, path: Path, layout: Layout | None, split: str) -> Lab
         values = np.array([row[len(leading) :] for row in rows], np.float32)
     except ValueError as error:
         raise DataError(f"{path}: a coordinate is not a number: {error}") from error
+    far = np.abs(values).max(1) > _FARTHEST
+    if far.any():
+        raise DataError(
+            f"{path}: the row of {rows[int(far.argmax())][0]} has a coordinate beyond {_FARTHEST:g} pixels; "
+            "points are given in pixels of their picture"
+        )
     at = {column: i for i, column in enumerate(leading)}
     files = tuple(row[at["file"]] for row in rows)
     groups = tuple(row[at["group"]] for row in rows) if "group" in at else files
