@@ -107,7 +107,7 @@ def _layout(name: str, content: dict[str, Any]) -> Layout:
 
 
 def layout_of_query(name: str, query: Query) -> Layout:
-    """A layout for anyone's own points. Each needs its mirror image among them, so that pictures can be flipped."""
+    """A layout for user-defined points. Each needs its mirror image among them, so that pictures can be flipped."""
     where = {(part, round(position, 6)): i for i, (part, position) in enumerate(points_of(query))}
 
     def find(part: str, position: float) -> tuple[int, ...]:

@@ -135,6 +135,10 @@ def read_cells(path: Path) -> tuple[list[str], FloatArray]:
     with path.open(newline="", encoding="utf-8") as file:
         rows = csv.reader(file)
         header = next(rows, [])
+        if header[:1] == ["scorer"]:
+            raise DataError(
+                f"{path}: this is a table of DeepLabCut's form; read_table reads vtrack's wide and long tables"
+            )
         if all(label in header for label in _LABELS):
             return _from_long(path, header, list(rows))
         cells = [[_number(cell) for cell in row] for row in rows]

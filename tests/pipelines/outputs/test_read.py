@@ -205,7 +205,11 @@ def test_what_cannot_be_read(tmp_path: Path) -> None:
     told("t.jsonl", '{"frame": 0', "damaged table")
     dlc = open_table(tmp_path / "dlc.csv", QUERY, format="dlc")
     write(dlc, video())
-    told("t.csv", (tmp_path / "dlc.csv").read_text(), "t.csv")
+    told(
+        "t.csv",
+        (tmp_path / "dlc.csv").read_text(),
+        "table of DeepLabCut's form; read_table reads vtrack's wide and long",
+    )
     (tmp_path / "good.csv.meta.json").write_text(json.dumps({})[:-1])
     with pytest.raises(DataError, match=r"good\.csv\.meta\.json: cannot be read"):
         read_table(tmp_path / "good.csv")
