@@ -11,14 +11,14 @@ from pathlib import Path
 import numpy as np
 
 from vtrack.errors import DataError
-from vtrack.types import Detections, Frame
+from vtrack.types import Detections, Detector, Frame
 
 _REQUIRED = ("frame", "x", "y", "w", "h")
 _VTRACK_COLUMNS = {"box_x": "x", "box_y": "y", "box_w": "w", "box_h": "h", "presence": "score"}
 """Columns of vtrack's own tables and what they stand for here, so that the table of one run gives boxes to the next."""
 
 
-class BoxesDetector:
+class BoxesDetector(Detector):
     """Boxes from a CSV table with the columns `frame,x,y,w,h` and, optionally, `score`; other columns are ignored.
 
     `frame` is the frame's index from 0. Boxes are in pixels of the displayed frame, tight around the face's landmarks. A

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from vtrack.detectors.geometry import boxes_from_keypoints, inside_tile, suppress, tiles
-from vtrack.errors import MissingExtraError, ModelError, UsageError
+from vtrack.errors import MissingExtraError, ModelError, UsageError, spelled
 from vtrack.imaging.boxes import xywh_to_corners
-from vtrack.types import Detections, FloatArray, Frame, ImageArray
+from vtrack.types import Detections, Detector, FloatArray, Frame, ImageArray
 
 # Box middle x, y and sides w, h from eyes, nose, mouth and ears: least squares over 3,519 detections of the full-range and
 # the short-range model on w68's train split; on its validation split the mean IoU with the true boxes is 0.86 (full
@@ -42,7 +42,7 @@ _BlazeFace = Callable[[ImageArray], FloatArray]
 """From an image to rows (faces, 13): score and six points, 0..1 over the image."""
 
 
-class MediapipeDetector:
+class MediapipeDetector(Detector):
     """mediapipe's BlazeFace on whole frames and, for small faces, on tiles; one image at a time.
 
     Args:
@@ -73,7 +73,7 @@ class MediapipeDetector:
             self._blazeface = _solutions(threshold)
         else:
             raise UsageError(
-                f"mediapipe {mediapipe.__version__} contains no face model: give its file with --detector-model, "
+                f"mediapipe {mediapipe.__version__} contains no face model: give its file as {spelled('detector_model')}, "
                 "or install a version that does: pip install 'mediapipe<0.10.30'"
             )
 

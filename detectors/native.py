@@ -16,7 +16,7 @@ from vtrack.detectors.geometry import cell_grid, decode_boxes, inside_tile, supp
 from vtrack.imaging.boxes import corners_to_xywh
 from vtrack.imaging.planes import Pixels, Planes
 from vtrack.models.checksums import warn_without_checksums
-from vtrack.types import Detections, FloatArray, Frame, ImageArray
+from vtrack.types import Detections, Detector, FloatArray, Frame, ImageArray
 
 NATIVE_CARD = Path(__file__).parent / "weights" / "native.json"
 """The shipped detector; its network's files lie beside the card."""
@@ -58,7 +58,7 @@ class _View:
         return self.window[2:] / np.array([self.width, self.height])
 
 
-class NativeDetector:
+class NativeDetector(Detector):
     """vtrack's own detector: an anchor-free convolutional network, on the CPU by onnxruntime, on a GPU by torch.
 
     Args:

@@ -64,8 +64,11 @@ _WISHES = {"model_path": "a model file", "size": "a size", "small_faces": "a sea
 """What choosing an option asks for, in words."""
 
 
-def check_detector(name: str, options: Mapping[str, Any]) -> DetectorEntry:
-    """What a detector's name stands for; raises `UsageError` for options that it does not take, before it is loaded."""
+def check_detector(name: str, options: Mapping[str, Any], path: str) -> DetectorEntry:
+    """What a detector's name stands for; raises `UsageError` for options that it does not take, before it is loaded.
+
+    `path` is how the caller calls the option `model_path`.
+    """
     if name not in NAMES:
         raise UsageError(f"there is no detector {name!r}; {nearest_of(name, NAMES)}")
     entry = DETECTORS[AUTO if name == "auto" else name]
@@ -79,7 +82,7 @@ def check_detector(name: str, options: Mapping[str, Any]) -> DetectorEntry:
     if threshold is not None and not 0.0 < threshold < 1.0:
         raise UsageError(f"the detector's threshold must lie between 0 and 1, got {threshold}")
     if entry.needs and options.get("model_path") is None:
-        raise UsageError(f"the detector {name!r} needs {entry.needs}; give its path with --detector-model")
+        raise UsageError(f"the detector {name!r} needs {entry.needs}; give its path as {path}")
     return entry
 
 
@@ -122,7 +125,7 @@ def load_detector(
     """
     path = None if model_path is None else Path(model_path)
     options = {"model_path": path, "size": size, "threshold": threshold, "small_faces": small_faces}
-    entry = check_detector(name, options)
+    entry = check_detector(name, options, "model_path")
     given = {option: value for option, value in {**options, "device": device, "threads": threads}.items() if value}
     module, _, kind = entry.home.partition(":")
     made = getattr(importlib.import_module(module), kind)

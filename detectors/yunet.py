@@ -10,7 +10,7 @@ import numpy as np
 
 from vtrack.detectors.geometry import boxes_from_keypoints
 from vtrack.errors import ModelError
-from vtrack.types import Detections, Frame
+from vtrack.types import Detections, Detector, Frame
 
 # Box middle x, y and sides w, h from eyes, nose and mouth corners: least squares over the 1,790 annotated faces of w68's
 # train split; on its 222 validation faces the mean IoU with the true boxes is 0.86.
@@ -31,7 +31,7 @@ _WEIGHTS = np.array(
 )
 
 
-class YunetDetector:
+class YunetDetector(Detector):
     """`cv2.FaceDetectorYN`, one frame at a time.
 
     Args:

@@ -42,6 +42,8 @@ class FormatEntry(SinkEntry):
 
     stacks: bool = False
     """Whether tables of several videos can be put one below the other."""
+    parts: str = ""
+    """The points that it needs, tracked unless parts are chosen; empty where it takes any."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +73,9 @@ class OutputEntry(SinkEntry):
 CSV_FORMATS: Mapping[str, FormatEntry] = {
     "wide": FormatEntry(f"{_TABLES}.csv:WideTable", "a row for each face", ("columns",), stacks=True),
     "long": FormatEntry(f"{_TABLES}.csv:LongTable", "a row for each point", ("columns",), stacks=True),
-    "openface": FormatEntry(f"{_TABLES}.openface:OpenFaceTable", "as OpenFace writes it"),
+    "openface": FormatEntry(
+        f"{_TABLES}.openface:OpenFaceTable", "as OpenFace writes it, with its 68 points", parts="300w"
+    ),
     "dlc": FormatEntry(f"{_TABLES}.dlc:DeepLabCutTable", "as DeepLabCut writes it", ("max_faces",)),
 }
 OUTPUTS: Mapping[str, OutputEntry] = {

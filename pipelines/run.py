@@ -13,10 +13,11 @@ from vtrack.pipelines.outputs.open import make_sinks, needs_pixels
 from vtrack.pipelines.outputs.paths import make_folder, output_paths
 from vtrack.pipelines.outputs.stdout import STDOUT
 from vtrack.pipelines.pipeline import LostOutputError, Pipeline, Summary, send
+from vtrack.pipelines.registry import CSV_FORMATS
 from vtrack.pipelines.settings import InputSettings, OutputSettings, Settings, plain
 from vtrack.pipelines.sources.base import Source
 from vtrack.pipelines.sources.open import Readable
-from vtrack.pipelines.tracker import Finder, Model, Parts, checked, open_checked
+from vtrack.pipelines.tracker import Finder, Model, Parts, check_models, checked, open_checked
 from vtrack.runtime.threads import interruptible
 from vtrack.types import FrameResult
 
@@ -77,7 +78,7 @@ def run(
         outputs: The same by name, also for kinds of output that have no argument of their own: `{"csv": "eyes.csv"}`.
         output: Folder for outputs without a path; made if absent.
         overwrite: Replace outputs that exist.
-        format: Form of the CSV table: `wide`, `long`, `openface`, `dlc`.
+        format: Form of the CSV table: `wide`, `long`, `openface`, `dlc`. With `openface` the default `parts` are its 68 points.
         columns: Groups of extra columns: `raw`, `inside`, `measures`.
         draw: What the video shows: `points`, `curves`, `boxes`, `ids`.
         codec: Of the video: `h264`, `hevc`.
@@ -107,7 +108,7 @@ def run(
         What was done: frames, tracks, seconds.
 
     Raises:
-        UsageError: An argument that cannot be or does not apply.
+        UsageError: An argument is invalid or does not apply.
         SourceError: The source does not exist or cannot be read.
         SinkError: An output exists already, or cannot be written; the others are, and the message names them.
         ModelError: The model does not exist.
@@ -120,6 +121,8 @@ def run(
         >>> vtrack.read_table("eyes.csv").to_numpy().shape
         (15, 1, 16, 2)
     """
+    if parts == Settings.parts and isinstance(format, str) and format in CSV_FORMATS:
+        parts = CSV_FORMATS[format].parts or parts
     columns = (*([columns] if isinstance(columns, str) else columns), *(("measures",) if measures else ()))
     settings = checked(
         parts,
@@ -156,9 +159,8 @@ def run(
     with open_checked(source, chosen) as opened:
         asked = {name: path if isinstance(path := given.get(name), str | Path) else None for name in look.outputs}
         paths = output_paths(asked, opened.info.path if isinstance(source, Source) else source, output)
-        if output is not None:
-            make_folder(Path(output))
-        summary, _ = record(settings, inputs, look, opened, paths, overwrite=overwrite)
+        folder = None if output is None else Path(output)
+        summary, _ = record(settings, inputs, look, opened, paths, folder=folder, overwrite=overwrite)
     if summary.interrupted:
         raise KeyboardInterrupt
     return summary
@@ -171,19 +173,36 @@ def record(
     source: Source,
     paths: Mapping[str, Path],
     *,
+    folder: Path | None = None,
     overwrite: bool = False,
     progress: Callable[[FrameResult], object] = lambda result: None,
 ) -> tuple[Summary, Pipeline]:
-    """Track an opened source, write its outputs and the facts beside the first file; `paths` has the path of each output.
+    """Track an opened source, write its outputs and the facts beside the first file.
 
     If an output fails, the others are finished before its error is raised.
 
-    Returns what was done, and the pipeline that did it.
+    All options are checked before outputs are looked for on the disk: who has mistyped one need not add `overwrite` first.
+
+    Args:
+        settings: What to track and how.
+        inputs: Which frames are read; for the facts.
+        look: What is written, and how it looks.
+        source: An opened source.
+        paths: The path of each output.
+        folder: A folder to make, if it is absent.
+        overwrite: Whether outputs that exist are replaced.
+        progress: Called with the result of each frame.
+
+    Returns:
+        What was done, and the pipeline that did it.
     """
-    check_outputs(list(paths.values()), source=source.info.path or None, overwrite=overwrite)
-    for folder in {path.parent for path in paths.values() if path != STDOUT}:
-        remove_stale(folder)
+    check_models(settings)
     sinks = make_sinks(paths, look, settings.query, source, max_faces=settings.max_faces, overwrite=overwrite)
+    if folder is not None:
+        make_folder(folder)
+    check_outputs(list(paths.values()), source=source.info.path or None, overwrite=overwrite)
+    for place in {path.parent for path in paths.values() if path != STDOUT}:
+        remove_stale(place)
     pipeline, saved, failure = Pipeline(settings), list(paths.values()), None
     try:
         with interruptible() as stop:

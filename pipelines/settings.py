@@ -1,7 +1,7 @@
 """What to track and how, what to read and what to write: every setting of a run with its default, in one place.
 
-The command line, configuration files, batches and Python share these. They are light to import, and a value that cannot
-be raises `UsageError` when the object is made, before any model is loaded.
+The command line, configuration files, batches and Python share these. They are light to import, and an invalid value raises
+`UsageError` when the object is made, before any model is loaded.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ from typing import Any, Self
 from vtrack.anchors import ANCHORS
 from vtrack.detectors.registry import NAMES as DETECTOR_NAMES
 from vtrack.detectors.registry import check_detector
-from vtrack.errors import UsageError
+from vtrack.errors import UsageError, spelled
+from vtrack.models.card import DEFAULT_MODEL
 from vtrack.models.engines.registry import NAMES as ENGINES
-from vtrack.options import Checked, flag_of, nearest_of, option, seconds, words
+from vtrack.options import Checked, nearest_of, option, seconds, spelled_field, words
 from vtrack.parts import GROUPS, PARTS, nearest
 from vtrack.pipelines.measures.points import MEASURE_QUERY
 from vtrack.pipelines.registry import (
@@ -82,7 +83,9 @@ class Settings(Checked):
     )
     """Parts, groups and layouts as text, a list of them, or a `Query`."""
     _: KW_ONLY
-    model: str | LandmarkModel = option("fast", "landmark model, see `vtrack models`", objects=True, group="faces")
+    model: str | LandmarkModel = option(
+        DEFAULT_MODEL, "landmark model, see `vtrack models`", objects=True, group="faces"
+    )
     """Name of a shipped model, path of your own model's card (.json), or a model of your own."""
     detector: str | Detector = option("auto", "what finds faces", choices=DETECTOR_NAMES, objects=True, group="faces")
     """Name of a detector, or a detector of your own."""
@@ -123,7 +126,7 @@ class Settings(Checked):
         super().__post_init__()
         _ = self.query
         if isinstance(self.detector, str):
-            check_detector(self.detector, self.detector_options)
+            check_detector(self.detector, self.detector_options, spelled("detector_model"))
         _ = self.smoothing
 
     @cached_property
@@ -154,14 +157,16 @@ class Settings(Checked):
     def check_used(self, given: Collection[str] = ()) -> Self:
         """Raise `UsageError` if a setting that is `given`, or differs from its default, changes nothing here."""
         chosen = {*given, *self.changed()}
-        tuned = [flag_of(each) for each in fields(self) if each.name in chosen & {"strength", "strengths"}]
+        tuned = [spelled("strength", flag="--smooth.strength")] * ("strength" in chosen)
+        tuned += [spelled(f"strengths.{name}", flag=f"--smooth.{name}") for name in self.strengths]
         if tuned and self.smooth == "none":
-            raise UsageError(f"{tuned[0]} is of smoothing, and --smooth none does not smooth")
+            raise UsageError(f"{tuned[0]} has no effect with {spelled('smooth', 'none')}; leave it out")
         for name in self.strengths:
             if name != HEAD and not set(GROUPS.get(name, (name,))) & set(self.landmark_query.parts):
-                raise UsageError(f"--smooth.{name}: no {name} are tracked here; add them to --parts")
+                where = spelled(f"strengths.{name}", flag=f"--smooth.{name}")
+                raise UsageError(f"{where} has no effect: no {name} are tracked; add them to {spelled('parts')}")
         if not isinstance(self.detector, str) and (foreign := chosen & set(DETECTOR_OPTIONS)):
-            raise UsageError(f"{min(foreign)} is of detectors that are loaded by name, not of one of your own")
+            raise UsageError(f"{min(foreign)} applies to detectors loaded by name, not to one of your own")
         return self
 
     def showing(self, query: Query, **changes: Any) -> Self:
@@ -191,7 +196,9 @@ class Selection(Checked):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.start is not None and self.stop is not None and self.stop <= self.start:
-            raise UsageError(f"stop ({self.stop:g} s) must come after start ({self.start:g} s)")
+            raise UsageError(
+                f"{spelled('stop')} ({self.stop:g} s) must come after {spelled('start')} ({self.start:g} s)"
+            )
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -240,7 +247,7 @@ class OutputSettings(ViewSettings):
     columns: Sequence[str] = option(
         (), "extra columns", choices=tuple(COLUMN_GROUPS), noun="column group", metavar="NAMES", group="outputs"
     )
-    codec: str = option("h264", "of the video", choices=tuple(CODECS), group="outputs")
+    codec: str = option("h264", "how the video is compressed", choices=tuple(CODECS), group="outputs")
     crf: int | None = option(
         None, "quality of the video, from best to smallest", kind=int, low=0, high=WORST_CRF, group="outputs"
     )
@@ -253,14 +260,15 @@ class OutputSettings(ViewSettings):
             raise UsageError(f"a table of format {self.format} has no room for extra columns; use {able}")
 
     def check_used(self, given: Collection[str] = ()) -> Self:
-        """Raise `UsageError` if a setting that is `given`, or differs from its default, is of an output not asked for."""
+        """Raise `UsageError` if a setting that is `given`, or differs from its default, is for an output not asked for."""
         chosen = {*given, *self.changed()}
         used = {name for output in self.outputs for name in OUTPUTS[output].takes}
         for each in fields(self):
             if each.name in chosen - used - {"outputs"}:
                 takers = [name for name, entry in OUTPUTS.items() if each.name in entry.takes]
                 what = OUTPUTS[takers[0]].help.removeprefix("a ").removeprefix("an ")
-                raise UsageError(f"{flag_of(each)} is of the {what}; add {' or '.join(f'--{name}' for name in takers)}")
+                add = " or ".join(spelled(name, True) for name in takers)
+                raise UsageError(f"{spelled_field(each)} applies to the {what} only; add {add}")
         return self
 
     def with_table(self) -> Self:

@@ -73,7 +73,7 @@ def track(
         The results: an iterator of `FrameResult`, with `to_pandas`, `to_numpy` and `to_xarray` for all of them.
 
     Raises:
-        UsageError: An argument that cannot be. `QueryError` for parts that do not exist.
+        UsageError: An argument is invalid or does not apply. `QueryError` for parts that do not exist.
         SourceError: The source does not exist or cannot be read.
         ModelError: The model does not exist.
 

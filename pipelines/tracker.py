@@ -59,7 +59,7 @@ class Tracker:
         measures: Whether to measure eye opening, blinks, mouth, brows, smile and head turn: `Face.measures`.
 
     Raises:
-        UsageError: An argument that cannot be. `QueryError` for parts that do not exist.
+        UsageError: An argument is invalid or does not apply. `QueryError` for parts that do not exist.
         ModelError: The model does not exist or is damaged.
 
     Examples:
@@ -236,13 +236,18 @@ def checked(parts: Parts, **chosen: Any) -> Settings:
     if not isinstance(chosen["detector"], str):
         chosen["detector"] = own_detector(chosen["detector"])
     settings = Settings(parts, **chosen)
+    check_models(settings)
+    return settings.check_used()
+
+
+def check_models(settings: Settings) -> None:
+    """Raise a `VTrackError` unless the model and the device exist; nothing is loaded."""
     if isinstance(settings.model, str):
         card_path(settings.model)
     else:
         own_model(settings.model)
     if settings.device not in ("auto", "cpu"):
         pick_device(settings.device)
-    return settings.check_used()
 
 
 def _online(settings: Settings, smooth: str | None) -> Settings:

@@ -2,8 +2,46 @@
 
 Each class also derives from the builtin that a caller would expect (`ValueError`, `OSError`), so that code which does not
 know vtrack can catch it. The message says what was wrong, what is allowed and what to do; the command line prints it as its
-only line.
+only line. Settings are named in messages by `spelled`: as keywords in Python, as options on the command line.
 """
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+_flags = False
+"""Whether messages name settings as options of the command line. It holds for all threads of a command."""
+
+
+@contextmanager
+def settings_as_flags(flags: bool = True) -> Iterator[None]:
+    """Have messages name settings as options of the command line, `--max-faces`, or again as keywords."""
+    global _flags  # noqa: PLW0603  (threads that a command starts do not inherit context variables)
+    before, _flags = _flags, flags
+    try:
+        yield
+    finally:
+        _flags = before
+
+
+def spelled(name: str, value: object = None, *, flag: str = "") -> str:
+    """A setting as the reader of a message would write it.
+
+    Args:
+        name: Keyword of the setting in Python, `max_faces`.
+        value: What it is to be set to; None for the name alone.
+        flag: Option of the command line; made from the name where empty.
+
+    Returns:
+        `smooth="none"` or `overwrite=True` in Python, `--smooth none` or `--overwrite` within `settings_as_flags`.
+    """
+    if _flags:
+        flag = flag or f"--{name.replace('_', '-')}"
+        return flag if value is None or value is True else f"{flag} {value}"
+    if value is None:
+        return name
+    return f'{name}="{value}"' if isinstance(value, str) else f"{name}={value!r}"
 
 
 class VTrackError(Exception):
@@ -20,7 +58,7 @@ class VTrackError(Exception):
 
 
 class UsageError(VTrackError, ValueError):
-    """An argument or option that cannot be.
+    """An argument or option that is invalid, or that does not apply.
 
     Examples:
         >>> import vtrack
@@ -55,7 +93,7 @@ class NameNotAskedError(QueryError, KeyError):
         ...     face["lips"]
         ... except vtrack.NameNotAskedError as error:
         ...     print(error)
-        'lips' was not asked for; the parts are left_eye, right_eye
+        'lips' was not asked for; add it to parts (here left_eye, right_eye)
     """
 
     __str__ = Exception.__str__  # KeyError shows its message in quotes
@@ -115,6 +153,10 @@ class ModelError(VTrackError, ValueError):
         ...     print(str(error).partition(";")[0])
         there is no model 'slow'
     """
+
+
+class UnknownModelError(ModelError, UsageError):
+    """The name of a model that does not exist: wrong usage, as a mistyped part is."""
 
 
 class MissingExtraError(VTrackError, ImportError):

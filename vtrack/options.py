@@ -5,7 +5,7 @@
         limit: float = option(50.0, "how fast to go at most", unit="km/h", low=0)
 
 The command line makes its options and help texts of such fields, configuration files are read by their names, and a
-value that cannot be is refused when the object is made.
+invalid value is refused when the object is made.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
-from vtrack.errors import UsageError
+from vtrack.errors import UsageError, spelled
 from vtrack.parts import nearest
 
 _KEY = "option"
@@ -61,7 +61,7 @@ class Option:
     """Whether None is a value."""
 
     def check(self, name: str, value: Any) -> Any:
-        """The value in the form that the setting has; raises `UsageError` for what it cannot be."""
+        """The value in the form that the setting has; raises `UsageError` for an invalid one."""
         if value is None and self.optional:
             return None
         if isinstance(value, str) and self.parse is not None:
@@ -71,7 +71,7 @@ class Option:
         if self.objects and value is not None and not isinstance(value, bool | Real):
             return self._chosen(name, value) if isinstance(value, str) else value
         if not isinstance(value, _ACCEPTED[self.kind]) or (isinstance(value, bool) and self.kind is not bool):
-            raise UsageError(f"{name} must be {_WANTED[self.kind]}, got {value!r}")
+            raise UsageError(f"{self._spelled(name)} must be {_WANTED[self.kind]}, got {value!r}")
         if self.kind is dict:
             return {str(key): self._number(f"{name}.{key}", each) for key, each in value.items()}
         value = self.kind(value)
@@ -79,9 +79,14 @@ class Option:
             return self._ranged(name, value)
         return self._chosen(name, value) if self.kind is str else value
 
+    def _spelled(self, name: str) -> str:
+        """The setting `name`, or `name.key` of numbers by name, in a message."""
+        flag, key = self.flag or "", name.partition(".")[2]
+        return spelled(name, flag=f"{flag.rpartition('.')[0]}.{key}" if key and flag else flag)
+
     def _number(self, name: str, value: Any) -> float:
         if not isinstance(value, Real) or isinstance(value, bool):
-            raise UsageError(f"{name} must be a number, got {value!r}")
+            raise UsageError(f"{self._spelled(name)} must be a number, got {value!r}")
         return self._ranged(name, float(value))
 
     @property
@@ -94,7 +99,7 @@ class Option:
 
     def _ranged(self, name: str, value: float) -> float:
         if (self.low is not None and not value >= self.low) or (self.high is not None and not value <= self.high):
-            raise UsageError(f"{name} must be {self.range}, got {value:g}")
+            raise UsageError(f"{self._spelled(name)} must be {self.range}, got {value:g}")
         return value
 
     def _chosen(self, name: str, value: str) -> str:
@@ -106,7 +111,7 @@ class Option:
         if isinstance(value, str):
             value = split_names(value) or ("",) * self.none
         if not isinstance(value, Collection) or not all(isinstance(each, str) for each in value):
-            raise UsageError(f"{name} must be names, got {value!r}")
+            raise UsageError(f"{self._spelled(name)} must be names, got {value!r}")
         if self.none and tuple(value) == ("none",):
             return ()
         for each in value:
@@ -165,6 +170,11 @@ def default_of(field: Field[Any]) -> Any:
 def flag_of(field: Field[Any]) -> str:
     """The name of a setting on the command line."""
     return option_of(field).flag or f"--{field.name.replace('_', '-')}"
+
+
+def spelled_field(field: Field[Any]) -> str:
+    """The name of a setting in a message: a keyword in Python, an option on the command line."""
+    return spelled(field.name, flag=flag_of(field))
 
 
 def nearest_of(word: str, choices: Collection[str]) -> str:

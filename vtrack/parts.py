@@ -8,10 +8,10 @@ screen from their leftmost point. Left and right are the image's.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from vtrack.errors import QueryError
+from vtrack.errors import NameNotAskedError, QueryError, spelled
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,3 +197,20 @@ def nearest(name: str, known: Iterable[str], *, see: str = "`vtrack parts` lists
     meant = _SYNONYMS.get(word)
     near = [meant] if meant in known else difflib.get_close_matches(word, known, n=3, cutoff=0.6)
     return f"did you mean {' or '.join(near)}? {see}" if near else see
+
+
+def check_part_name(part: object, what: str) -> None:
+    """Raise `TypeError` for what is no name, such as the number in `face[0]`."""
+    if not isinstance(part, str):
+        raise TypeError(f'{what}[...] takes the name of a part or group, {what}["left_eye"]; got {part!r}')
+
+
+def not_asked(part: str, parts: Sequence[str], *, measured: bool = False) -> NameNotAskedError:
+    """The error for a part that is not among those of a result; `measured` if a measure has this name."""
+    asked = tuple(dict.fromkeys(parts))
+    if measured:
+        return NameNotAskedError(f'{part!r} is a measure; read it as face.measures["{part}"]')
+    if part in PARTS or part in GROUPS:
+        return NameNotAskedError(f"{part!r} was not asked for; add it to {spelled('parts')} (here {', '.join(asked)})")
+    see = f"the parts here are {', '.join(asked)}"
+    return NameNotAskedError(f"there is no part {part!r}; {nearest(part, (*asked, *GROUPS), see=see)}")

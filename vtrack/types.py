@@ -14,10 +14,9 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
-from vtrack.errors import NameNotAskedError
 from vtrack.imaging.planes import Pixels, Planes
 from vtrack.measures import Measures
-from vtrack.parts import GROUPS, nearest
+from vtrack.parts import GROUPS, check_part_name, not_asked
 
 Array = npt.NDArray[np.generic]
 FloatArray = npt.NDArray[np.floating]
@@ -156,6 +155,9 @@ class Detector(Protocol):
     """Short name, for messages and the facts beside a table."""
     sure: float = 0.5
     """Score from which a face is believed that nobody knew of before; a face already followed may score less."""
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.name})"
 
     def detect(self, frames: Sequence[Frame]) -> list[Detections]:
         """Find the faces of some frames.
@@ -322,8 +324,8 @@ class Face:
     """What the points are."""
     measured: bool = True
     """False where the face was not seen in this frame and its points are the smoother's prediction."""
-    measures: Measures | None = None
-    """Eye opening, blinks and the like by name, where they were asked for: `face.measures["blink"]`."""
+    measures: Measures = field(default_factory=Measures.none)
+    """Eye opening, blinks and the like by name, `face.measures["blink"]`; empty where they were not asked for."""
 
     def __post_init__(self) -> None:
         count = len(self.query)
@@ -334,12 +336,17 @@ class Face:
 
     def __getitem__(self, part: str) -> FloatArray:
         """(n, 2) points of a part, or of those parts of a group that were asked for, in the query's order."""
+        check_part_name(part, "face")
         places = self.query.indices(part)
         if not places:
-            asked = tuple(dict.fromkeys(self.query.parts))
-            see = f"the parts are {', '.join(asked)}"
-            raise NameNotAskedError(f"{part!r} was not asked for; {nearest(part, asked, see=see)}")
+            raise not_asked(part, self.query.parts, measured=part in self.measures)
         return self.points[places]
+
+    def __contains__(self, part: object) -> bool:
+        """Whether there are points of a part or group."""
+        return isinstance(part, str) and bool(self.query.indices(part))
+
+    __iter__ = None  # not a sequence: Python would ask for face[0], face[1] and so on
 
     def __repr__(self) -> str:
         box = ", ".join(f"{side:.1f}" for side in self.box)

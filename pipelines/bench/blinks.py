@@ -41,8 +41,6 @@ def blinks(faces: Iterable[tuple[float, Face]]) -> list[Interval]:
     """The blinks of one face, seen at these times: runs of `blink`."""
     flags, times = [], []
     for time, face in faces:
-        if face.measures is None:
-            raise ValueError("this face was not measured; track with measures=True")
         flags.append(bool(face.measures["blink"]))
         times.append(time)
     return intervals(flags, np.array(times))

@@ -162,7 +162,7 @@ def filmed(video: Path) -> list[Clip]:
     truth = to_complex(points.reshape(-1, 68, 2))
     with open_source(video) as source:
         first = next(iter(source))
-    model, detector, query = load_model("fast"), load_detector(), load_layout("300w").query
+    model, detector, query = load_model(), load_detector(), load_layout("300w").query
     clips = []
     for name in ("still", video.stem):
         with open_source(video) as source:

@@ -11,6 +11,7 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -18,7 +19,7 @@ import av
 import cv2
 import numpy as np
 
-from vtrack.errors import MissingExtraError, SourceError
+from vtrack.errors import MissingExtraError, SourceError, spelled
 from vtrack.pipelines.live.latest import Latest
 from vtrack.pipelines.sources.base import Source
 from vtrack.pipelines.sources.open import is_address, open_source
@@ -60,17 +61,26 @@ class Camera(ABC):
 CameraOpener = Callable[[], Camera]
 
 
+@contextmanager
+def _opencv_silent() -> Iterator[None]:
+    """Keep OpenCV from printing its own dozen lines about a camera that is not there."""
+    level = cv2.utils.logging.getLogLevel()
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    try:
+        yield
+    finally:
+        cv2.utils.logging.setLogLevel(level)
+
+
 class DeviceCamera(Camera):
     """A camera of this machine, given by its number or its `/dev/video` file."""
 
     def __init__(self, device: str) -> None:
         self.device, self.name = device, f"camera {device}"
-        self._capture = cv2.VideoCapture(int(device) if device.isdecimal() else device)
+        with _opencv_silent():
+            self._capture = cv2.VideoCapture(int(device) if device.isdecimal() else device)
         if not self._capture.isOpened():
-            raise SourceError(
-                f"{self.name} cannot be opened: it does not exist or another program uses it; "
-                "--camera takes a number, /dev/video0, an address or a file"
-            )
+            raise SourceError(f"{self.name} cannot be opened: it does not exist or another program uses it")
         # Read the latest image, not those that the driver has queued.
         self._capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
 
@@ -197,5 +207,7 @@ def camera_opener(name: str, *, loop: bool = False) -> CameraOpener:
     if is_address(name):
         return lambda: StreamCamera(name)
     if not Path(name).exists():
-        raise SourceError(f"{name}: no such file; --camera takes a number, /dev/video0, an address or a file")
+        raise SourceError(
+            f"{name}: no such file; {spelled('camera')} takes a number, /dev/video0, an address or a file"
+        )
     return lambda: FileCamera(name, loop)

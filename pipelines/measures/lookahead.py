@@ -97,6 +97,6 @@ class BlinkLookahead:
 
 
 def _measures(face: Face) -> Measures:
-    if face.measures is None:
+    if not face.measures:
         raise ValueError("BlinkLookahead needs measured faces")
     return face.measures

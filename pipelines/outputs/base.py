@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Any, Protocol, Self
 
 from vtrack._version import __version__
-from vtrack.errors import SinkError, UsageError
+from vtrack.errors import SinkError, UsageError, spelled
 from vtrack.pipelines.outputs.files import PartFile
 from vtrack.pipelines.outputs.stdout import STDOUT, named
 from vtrack.types import FrameResult
@@ -155,7 +155,7 @@ def check_outputs(paths: Sequence[str | Path], *, source: str | Path | None = No
     if existing and not overwrite:
         verb = "exists" if len(existing) == 1 else "exist"
         raise SinkError(
-            f"{', '.join(existing)} {verb} already; add --overwrite (overwrite=True in Python) or choose another path"
+            f"{', '.join(existing)} {verb} already; add {spelled('overwrite', True)} or choose another path"
         )
     for folder in dict.fromkeys(path.parent for path in outputs):
         try:

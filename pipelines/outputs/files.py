@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TextIO
 
-from vtrack.errors import SinkError
+from vtrack.errors import SinkError, spelled
 
 try:
     import fcntl
@@ -114,7 +114,9 @@ class PartFile:
             self.part.replace(self.path)
 
     def _refuse(self) -> None:
-        raise SinkError(f"{self.path} was written by another run meanwhile; add --overwrite or choose another path")
+        raise SinkError(
+            f"{self.path} was written by another run meanwhile; add {spelled('overwrite', True)} or choose another path"
+        )
 
 
 def remove_stale(folder: Path, *, recursive: bool = False) -> None:

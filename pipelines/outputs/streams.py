@@ -151,10 +151,9 @@ def _messages(result: FrameResult) -> Iterator[bytes]:
         for part in dict.fromkeys(face.query.parts):
             positions = (face[part] + 0.5) / size
             yield osc_message(f"{root}/{part}", *map(float, positions.ravel()))
-        if face.measures is not None:
-            for name, value in face.measures.items():
-                if math.isfinite(value):
-                    yield osc_message(f"{root}/{name}", value)
+        for name, value in face.measures.items():
+            if math.isfinite(value):
+                yield osc_message(f"{root}/{name}", value)
 
 
 def osc_message(address: str, *values: float) -> bytes:

@@ -104,6 +104,10 @@ class Source(ABC):
         self.selection = Selection() if selection is None else selection
         self._read = False
 
+    def __repr__(self) -> str:
+        width, height = self.info.size
+        return f"{type(self).__name__}({self.info.name}, {width}x{height})"
+
     @property
     def expected(self) -> int | None:
         """Estimated number of frames that will be read; None where it is unknown."""

@@ -151,12 +151,17 @@ def natural_key(name: str) -> list[tuple[int, int, str]]:
 def _folder_images(folder: Path) -> list[Path]:
     files = [path for path in folder.iterdir() if path.is_file() and not path.name.startswith(".")]
     images = [path for path in files if path.suffix.lower() in IMAGE_SUFFIXES]
+    videos = sum(path.suffix.lower() in VIDEO_SUFFIXES for path in files)
+    if videos:
+        holds = f"{folder}: holds {videos} video{'s' * (videos > 1)}"
+        if not images:
+            raise SourceError(f"{holds}, no images; try `vtrack batch {folder}`")
+        pattern = folder / f"*{images[0].suffix}"
+        raise SourceError(
+            f"{holds} and {len(images)} image{'s' * (len(images) > 1)}; for the videos try `vtrack batch {folder}`, for the "
+            f"images the pattern '{pattern}'"
+        )
     if not images:
-        videos = sum(path.suffix.lower() in VIDEO_SUFFIXES for path in files)
-        if videos:
-            raise SourceError(
-                f"{folder}: holds {videos} video{'s' * (videos > 1)}, no images; try `vtrack batch {folder}`"
-            )
         raise SourceError(f"{folder}: no images in this folder (looked for {' '.join(sorted(IMAGE_SUFFIXES))})")
     return sorted(images, key=lambda path: natural_key(path.name))
 

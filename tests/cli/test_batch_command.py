@@ -105,7 +105,7 @@ def test_a_failure_shows_in_the_exit_code(folder: Path, tmp_path: Path, capsys: 
         (["--merge", "all.csv", "--format", "dlc"], USAGE, "cannot be merged"),
         (["--parquet", "--format", "long"], USAGE, "add --csv"),
         (["--include", "*.xyz"], FAILED, "no videos in"),
-        (["--model", "huge"], FAILED, "there is no model 'huge'"),
+        (["--model", "huge"], USAGE, "there is no model 'huge'"),
     ],
 )
 def test_what_cannot_be_is_said_at_once(

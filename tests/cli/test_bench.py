@@ -76,7 +76,7 @@ def test_mediapipe_that_is_not_here(clip: Path, capsys: pytest.CaptureFixture[st
         (["clip.mp4", "--smooth"], 2, "one thing at a time"),
         (["clip.mp4"], 1, "no such file"),
         (["--model", "--plot", "x.png"], 2, "not those of --model"),
-        (["--model", "fats"], 1, "no model 'fats'"),
+        (["--model", "fats"], 2, "no model 'fats'"),
         (["CLIP", "--rounds", "0"], 2, "must be at least 1"),
         (["CLIP", "--against-python", "python3"], 2, "add --against mediapipe"),
         (["CLIP", "--against", "mediapipe", "--against-python", "no/python"], 1, "no/python cannot be run"),

@@ -21,18 +21,29 @@ SAMPLE = ROOT / "samples" / "sample.mp4"
 HEAVY = {"torch", "cv2", "scipy", "av", "onnxruntime"}
 
 
-@pytest.mark.parametrize("words", [["--help"], ["run", "--help"], ["run", "x.mp4", "--parts", "eyez"]])
+@pytest.mark.parametrize(
+    "words", [["--help"], ["run", "--help"], ["run", "x.mp4", "--parts", "eyez"], ["parts"], ["parts", "eyes"]]
+)
 def test_help_and_a_mistyped_part_answer_at_once(words: list[str]) -> None:
+    code = USAGE if "eyez" in words else OK
     command = [sys.executable, "-X", "importtime", "-m", "vtrack", *words]
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    assert done.returncode == (OK if "--help" in words else USAGE)
+    assert done.returncode == code
     imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if line.startswith("import time:")}
     assert "vtrack.pipelines.settings" in imported
     assert not HEAVY & imported
-    # Seconds of work, not of waiting for a busy machine.
-    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 0.4
+    # Seconds of work, not of waiting, and the best of three runs: on a busy machine even work takes longer.
+    assert min(_seconds_of_work(words, code) for _ in range(3)) < 0.4
+
+
+def _seconds_of_work(words: list[str], code: int) -> float:
+    """The processor time of a command, which ends with this exit code."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    command = [sys.executable, "-m", "vtrack", *words]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, check=False)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert done.returncode == code
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 def refused(capsys: pytest.CaptureFixture[str], *words: str | Path) -> str:
@@ -48,57 +59,113 @@ def refused(capsys: pytest.CaptureFixture[str], *words: str | Path) -> str:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("run CLIP --crf 20", "--crf is of the annotated video; add --video"),
-        ("run CLIP --codec h264", "--codec is of the annotated video"),
-        ("run CLIP --preset veryfast", "--preset is of the annotated video"),
-        ("run CLIP --draw points,curves", "--draw is of the annotated video"),
-        ("run CLIP --jsonl --format wide", "--format is of the CSV table; add --csv"),
-        ("run CLIP --parts eyes --smooth.lips 0.2", "--smooth.lips: no lips are tracked here; add them to --parts"),
-        ("run CLIP --smooth none --smooth.strength 0.5", "--smooth.strength is of smoothing"),
-        ("run CLIP --smooth none --smooth.lips 0.5", "--smooth.PART is of smoothing"),
+        ("rnu CLIP", "there is no command 'rnu'; did you mean run?"),
+        ("CLIP", "did you mean vtrack run "),
+        ("", "which command? choose from run, batch"),
+        ("run CLIP CLIP", "run takes one input, got "),
+        ("run CLIP CLIP", "for several: vtrack batch "),
+        ("run CLIP --measures yes", "run does not take 'yes'; see vtrack run --help"),
+        ("run CLIP --smooth.lpis 0.2", "there is no option --smooth.lpis; did you mean --smooth.lips"),
+        ("run CLIP --smooth.lipz=0.2", "there is no option --smooth.lipz; did you mean --smooth.lips"),
+        ("run CLIP --strength 0.2", "did you mean --smooth.strength"),
+        ("run CLIP --model fsat", "there is no model 'fsat'; did you mean fast?"),
+        ("run CLIP --every 0", "--every must be at least 1, got 0"),
+        ("run CLIP --smooth.lips 3", "--smooth.lips must be 0 to 1, got 3"),
+        ("run CLIP --smooth.strength 3", "--smooth.strength must be 0 to 1, got 3"),
+        ("run CLIP --stop 1 --start 2", "--stop (1 s) must come after --start (2 s)"),
+        ("run CLIP --parts eyes --format openface", "track --parts 300w, or leave out --parts"),
+    ],
+)
+def test_wrong_usage_is_one_line_with_a_suggestion(
+    words: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clip = write_clip(tmp_path / "clip.mp4", 3)
+    assert message in refused(capsys, *words.replace("CLIP", str(clip)).split())
+    assert list(tmp_path.iterdir()) == [clip]
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        ("run x.mp4 --start abc", "--start: 'abc' is not a time; write seconds or [h:]mm:ss; see vtrack run --help"),
+        ("run x.mp4 --max-faces x", "--max-faces must be a whole number, got 'x'; see vtrack run --help"),
+        ("run x.mp4 --fps x", "--fps must be a number, got 'x'; see vtrack run --help"),
+        ("run", "input missing; see vtrack run --help"),
+        ("run x.mp4 --s 4", "--s could be several options; write it in full; see vtrack run --help"),
+        ("batch x", "-o/--output missing; see vtrack batch --help"),
+        ("webcam --port", "--port needs a value; see vtrack webcam --help"),
+        ("bench --smooth --model", "--model and --smooth exclude each other; see vtrack bench --help"),
+        (
+            "webcam --view widow",
+            "there is no --view 'widow'; did you mean window? choose from auto, window, browser, none; see vtrack "
+            "webcam --help",
+        ),
+    ],
+)
+def test_what_cannot_be_parsed_is_one_line(words: str, line: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(words.split())
+    assert ended.value.code == USAGE
+    assert capsys.readouterr().err == f"vtrack: {line}\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("run CLIP --crf 20", "--crf applies to the annotated video only; add --video"),
+        ("run CLIP --codec h264", "--codec applies to the annotated video only"),
+        ("run CLIP --preset veryfast", "--preset applies to the annotated video only"),
+        ("run CLIP --draw points,curves", "--draw applies to the annotated video only"),
+        ("run CLIP --jsonl --format wide", "--format applies to the CSV table only; add --csv"),
+        (
+            "run CLIP --parts eyes --smooth.lips 0.2",
+            "--smooth.lips has no effect: no lips are tracked; add them to --parts",
+        ),
+        ("run CLIP --smooth none --smooth.strength 0.5", "--smooth.strength has no effect with --smooth none"),
+        ("run CLIP --smooth none --smooth.lips 0.5", "--smooth.lips has no effect with --smooth none"),
         ("run CLIP --detector mediapipe --detect-size 640", "does not take a size; native and yunet do"),
         ("run CLIP --detector yunet --detector-model m.onnx --small-faces", "does not take a search for small faces"),
         ("run CLIP --detector yunet", "needs its model file"),
-        ("run CLIP --fps 30", "--fps is the rate of images"),
-        ("run CLIP --csv OUT -o OUT.d", "--output is the folder of outputs without a path"),
-        ("batch CLIP -o OUT --crf 20", "--crf is of the annotated video; add --video"),
-        ("batch CLIP -o OUT --draw boxes", "--draw is of the annotated video"),
-        ("batch CLIP -o OUT --parquet --format wide", "--format is of the CSV table; add --csv"),
-        ("batch CLIP -o OUT --parts eyes --smooth.lips 0.2", "no lips are tracked here"),
+        ("run CLIP --fps 30", "--fps applies to images only"),
+        ("run CLIP --csv OUT -o OUT.d", "--output applies to outputs without a path only"),
+        ("batch CLIP -o OUT --crf 20", "--crf applies to the annotated video only; add --video"),
+        ("batch CLIP -o OUT --draw boxes", "--draw applies to the annotated video only"),
+        ("batch CLIP -o OUT --parquet --format wide", "--format applies to the CSV table only; add --csv"),
+        ("batch CLIP -o OUT --parts eyes --smooth.lips 0.2", "no lips are tracked"),
         ("batch CLIP -o OUT --detector boxes", "needs its table"),
         ("batch CLIP -o OUT --address h:1", "--address needs --cluster ray"),
         ("batch CLIP -o memory://bucket/out --split auto", "--split needs a folder"),
         ("webcam --smooth rts --camera CLIP --view none", "there is no live smoothing 'rts'; choose from kalman"),
-        ("webcam --parts eyes --smooth.jaw 0.2 --camera CLIP --view none", "no jaw are tracked here"),
-        ("webcam --camera CLIP --view none --draw boxes", "--draw is of what is shown or recorded"),
-        ("webcam --camera CLIP --view none --port 8000", "--port is of the page; add --view browser"),
-        ("webcam --camera CLIP --view none --no-mirror", "--no-mirror is of a view"),
-        ("webcam --camera CLIP --view browser --key k.pem", "--key is the key of a certificate; add --cert"),
-        ("webcam --camera 0 --view none --loop", "--loop is of a file"),
-        ("webcam --camera CLIP --view none --overwrite", "--overwrite is of outputs; add --record or --csv"),
+        ("webcam --parts eyes --smooth.jaw 0.2 --camera CLIP --view none", "no jaw are tracked"),
+        ("webcam --camera CLIP --view none --draw boxes", "--draw applies to what is shown or recorded only"),
+        ("webcam --camera CLIP --view none --port 8000", "--port applies to the page only; add --view browser"),
+        ("webcam --camera CLIP --view none --no-mirror", "--no-mirror has no effect with --view none"),
+        ("webcam --camera CLIP --view browser --key k.pem", "--key applies to a certificate only; add --cert"),
+        ("webcam --camera 0 --view none --loop", "--loop applies to a file only"),
+        ("webcam --camera CLIP --view none --overwrite", "--overwrite applies to outputs only; add --record or --csv"),
         ("webcam --camera CLIP --view none --to host:1", "add --emit osc or --emit ndjson"),
-        ("eval --task detect --data d --model fast", "--model is of landmark models"),
-        ("eval --task detect --data d --engine auto", "--engine is of landmark models"),
-        ("eval --task detect --data d --split val", "--split is of landmark models"),
-        ("eval --data w68:d --threshold 0.5", "--threshold is of the face detector; add --task detect"),
-        ("eval --data w68:d --detector native", "--detector is of the face detector; add --boxes detector"),
-        ("eval --data w68:d --seed 1", "--seed is of random shifts; add --shift"),
-        ("eval --data w68:d --sheet-faces 9", "--sheet-faces is of the sheet; add --sheet"),
-        ("eval --data w68:d --overwrite", "--overwrite is of pictures"),
-        ("eval --states --data d --shift 0.1", "--shift means nothing to --states"),
+        ("eval --task detect --data d --model fast", "--model applies to landmark models only"),
+        ("eval --task detect --data d --engine auto", "--engine applies to landmark models only"),
+        ("eval --task detect --data d --split val", "--split applies to landmark models only"),
+        ("eval --data w68:d --threshold 0.5", "--threshold applies to the face detector only; add --task detect"),
+        ("eval --data w68:d --detector native", "--detector applies to the face detector only; add --boxes detector"),
+        ("eval --data w68:d --seed 1", "--seed applies to random shifts only; add --shift"),
+        ("eval --data w68:d --sheet-faces 9", "--sheet-faces applies to the sheet only; add --sheet"),
+        ("eval --data w68:d --overwrite", "--overwrite applies to pictures only"),
+        ("eval --states --data d --shift 0.1", "--shift does not apply to --states"),
         ("eval --states --data d --task detect", "leave out --task detect"),
-        ("train --task detect --data d --out OUT --model udfld", "--model is an option of landmark models"),
-        ("train --task detect --data d --out OUT --points 68", "--points is an option of landmark models"),
-        ("train --data w68:d --out OUT --cache c", "--cache is of the face detector; add --task detect"),
-        ("train --data w68:d --out OUT --teacher-share 0.5", "name it by --teacher"),
-        ("train --data w68:d --out OUT --labels-only w68", "name it by --teacher"),
-        ("bench --smooth --faces 1", "--faces is of a whole program; name a VIDEO"),
-        ("bench --smooth --device cpu", "--device is of models"),
-        ("bench --model --rounds 5", "--rounds is of a whole program"),
-        ("bench --model --hwaccel none", "--hwaccel is of a whole program"),
+        ("train --task detect --data d --out OUT --model udfld", "--model applies to landmark models only"),
+        ("train --task detect --data d --out OUT --points 68", "--points applies to landmark models only"),
+        ("train --data w68:d --out OUT --cache c", "--cache applies to the face detector only; add --task detect"),
+        ("train --data w68:d --out OUT --teacher-share 0.5", "add --teacher"),
+        ("train --data w68:d --out OUT --labels-only w68", "add --teacher"),
+        ("bench --smooth --faces 1", "--faces applies to a VIDEO only; name one"),
+        ("bench --smooth --device cpu", "--device applies to models only"),
+        ("bench --model --rounds 5", "--rounds applies to a VIDEO only"),
+        ("bench --model --hwaccel none", "--hwaccel applies to a VIDEO only"),
         ("export --run d --name n -o OUT --parts eyes", "--parts does not go with --run"),
         ("export --model fast --parts eyes -o OUT.onnx --name n", "--name does not go with --model"),
-        ("parts --overwrite", "--overwrite is of the picture; add --map"),
+        ("parts --overwrite", "--overwrite applies to the picture only; add --map"),
         ("parts eyes --fit w68:d", "leave out the query"),
     ],
 )
@@ -137,15 +204,20 @@ def test_settings_in_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     ("text", "message"),
     [
         ("smoth = 'rts'", "there is no setting 'smoth' here; did you mean smooth"),
-        ("max_faces = 0", "my.toml: max_faces must be at least 1, got 0"),
-        ("max_faces = 'many'", "my.toml: max_faces must be a whole number, got 'many'"),
-        ("[strengths]\nlips = 'much'", "my.toml: strengths.lips must be a number, got 'much'"),
+        ("max_faces = 0", "my.toml, line 1: max_faces must be at least 1, got 0"),
+        ("max_faces = 'many'", "my.toml, line 1: max_faces must be a whole number, got 'many'"),
+        ("[strengths]\nlips = 'much'", "my.toml, line 1: strengths.lips must be a number, got 'much'"),
         ("parts = 'eyez'", "did you mean eyes"),
-        ("parts eyes", "neither TOML nor JSON"),
-        ('{"vtrack": "1", "options": 5}', "no table of settings"),
+        ("parts eyes", "my.toml, line 1: not TOML: Expected '='"),
+        ("smooth = 'rts'\nparts = eyes", "my.toml, line 2: not TOML"),
+        ('{"parts": \n eyes}', "my.toml, line 2: not JSON"),
+        ("{}", "my.toml: holds no settings"),
+        ('{"vtrack": "1", "options": {}}', "my.toml: holds no settings"),
+        ('{"vtrack": "1"}', "my.toml: holds no settings"),
+        ('{"vtrack": "1", "options": 5}', "my.toml: holds no settings"),
     ],
 )
-def test_files_that_cannot_be(text: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_invalid_files(text: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     clip, config = write_clip(tmp_path / "clip.mp4", 3), tmp_path / "my.toml"
     config.write_text(text)
     for command in (["run", clip], ["batch", clip, "-o", tmp_path / "out"], ["webcam", "--camera", clip]):

@@ -38,22 +38,22 @@ def one_line(text: str) -> bool:
         (["--smooth", "median"], "rts"),
         (["--smooth.strength", "3"], "strength"),
         (["--smooth.lips", "-1"], "lips"),
-        (["--max-faces", "0"], "max_faces must be at least 1"),
-        (["--detect-every", "9"], "detect_every must be 0 to 1 seconds"),
-        (["--every", "0"], "every must be at least 1"),
-        (["--start", "5", "--stop", "2"], "must come after start"),
+        (["--max-faces", "0"], "--max-faces must be at least 1"),
+        (["--detect-every", "9"], "--detect-every must be 0 to 1 seconds"),
+        (["--every", "0"], "--every must be at least 1"),
+        (["--start", "5", "--stop", "2"], "must come after --start"),
         (["--format", "excel"], "choose from wide, long"),
         (["--format", "dlc", "--jsonl"], "add --csv"),
         (["--columns", "colour"], "choose from"),
         (["--video", "--draw", "hats"], "choose from points"),
         (["--video", "--codec", "theora"], "choose from"),
-        (["--video", "--crf", "99"], "crf must be"),
+        (["--video", "--crf", "99"], "--crf must be"),
         (["--video", "--preset", "warp"], "choose from"),
         (["--video", "x.wmv"], ".wmv"),
         (["--csv", "same", "--jsonl", "same"], "two outputs would go to"),
     ],
 )
-def test_an_option_that_cannot_be_is_wrong_usage(
+def test_an_invalid_option_is_wrong_usage(
     clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
     options: list[str], message: str,
 ) -> None:  # fmt: skip
@@ -71,7 +71,7 @@ def test_what_cannot_be_parsed_is_wrong_usage(
 ) -> None:
     code, text = fails(capsys, clip, *options)
     assert code == USAGE
-    assert "usage: vtrack" in text
+    assert one_line(text)
 
 
 def test_a_source_that_is_no_video(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -103,8 +103,27 @@ def test_an_output_that_exists_is_kept(clip: Path, tmp_path: Path, capsys: pytes
     code, text = fails(capsys, clip)
     assert code == FAILED
     assert one_line(text)
-    assert "--overwrite" in text
+    assert "exists already; add --overwrite or choose another path" in text
+    # Whoever has mistyped another option, too, is told so first.
+    for options in (["--model", "fsat"], ["--device", "tpu"], ["--video", "x.wmv"], ["--detector", "dog"]):
+        code, text = fails(capsys, clip, "--csv", table, *options)
+        assert code == USAGE
+        assert "exists already" not in text
+    code, text = fails(capsys, clip, "-o", tmp_path / "new", "--model", "fsat")
+    assert code == USAGE
+    assert not (tmp_path / "new").exists()
     assert table.read_text() == "precious"
+
+
+def test_a_folder_of_videos_goes_to_batch(clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, text = fails(capsys, tmp_path)
+    assert code == FAILED
+    assert f"holds 1 video, no images; try `vtrack batch {tmp_path}`" in text
+    (tmp_path / "poster.jpg").write_bytes(b"")
+    code, text = fails(capsys, tmp_path)
+    assert code == FAILED
+    assert one_line(text)
+    assert f"holds 1 video and 1 image; for the videos try `vtrack batch {tmp_path}`, for the images" in text
 
 
 def test_the_input_is_no_output(clip: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,10 +8,13 @@ import numpy as np
 import pytest
 
 from tests.pipelines.results import make_face, make_result
+from vtrack.detectors import load_detector
 from vtrack.errors import NameNotAskedError, QueryError, VTrackError
 from vtrack.measures import Measures
+from vtrack.models import load_model
 from vtrack.pipelines.measures.points import MEASURES
 from vtrack.pipelines.settings import OutputSettings, Settings
+from vtrack.pipelines.sources.open import open_source
 from vtrack.query import parse_query
 from vtrack.types import Detections, Prediction
 
@@ -28,12 +31,31 @@ def test_points_by_part_and_by_group() -> None:
 
 def test_a_part_that_was_not_asked_for_is_named_with_its_neighbours() -> None:
     face = make_face(parse_query("left_eye,jaw"))
-    with pytest.raises(NameNotAskedError, match="'left_eyes' was not asked for; did you mean left_eye") as error:
+    with pytest.raises(NameNotAskedError, match="there is no part 'left_eyes'; did you mean left_eye") as error:
         face["left_eyes"]
     assert isinstance(error.value, (KeyError, VTrackError)) and isinstance(error.value, QueryError)
     assert not str(error.value).startswith('"')
-    with pytest.raises(KeyError, match="the parts are left_eye, jaw"):
+    with pytest.raises(KeyError, match=r"'lips' was not asked for; add it to parts \(here left_eye, jaw\)"):
         face["lips"]
+    assert "eyes" in face and "jaw" in face and "lips" not in face and 0 not in face
+
+
+def test_a_face_is_no_sequence() -> None:
+    face = make_face()
+    with pytest.raises(TypeError, match=r'face\[...\] takes the name of a part or group, face\["left_eye"\]; got 0'):
+        face[0]  # type: ignore[index]
+    with pytest.raises(TypeError, match="not iterable"):
+        list(face)  # type: ignore[call-overload]
+
+
+def test_measures_that_were_not_asked_for() -> None:
+    face = make_face()
+    assert not face.measures and len(face.measures) == 0 and face.measures.get("blink") is None
+    with pytest.raises(NameNotAskedError, match="measures were not asked for; track with measures=True"):
+        face.measures["blink"]
+    measured = make_face(measures=Measures(MEASURES, np.zeros(len(MEASURES))))
+    with pytest.raises(NameNotAskedError, match=r"""'blink' is a measure; read it as face.measures\["blink"\]"""):
+        measured["blink"]
 
 
 def test_measures_are_a_read_only_mapping() -> None:
@@ -52,7 +74,7 @@ def test_measures_are_a_read_only_mapping() -> None:
 def test_results_are_pickled_whole() -> None:
     face = make_face(measures=Measures(MEASURES, np.arange(len(MEASURES)) / 4))
     copy = pickle.loads(pickle.dumps(make_result(2, face)))
-    assert dict(copy.faces[0].measures) == dict(face.measures or {})
+    assert dict(copy.faces[0].measures) == dict(face.measures)
     np.testing.assert_array_equal(copy.faces[0]["left_eye"], face["left_eye"])
 
 
@@ -69,3 +91,10 @@ def test_reprs_are_one_short_line() -> None:
     assert repr(OutputSettings(crf=20)) == "OutputSettings(crf=20)"
     prediction = Prediction(np.zeros((2, 5, 2)), np.zeros((2, 5)), np.zeros(2))
     assert repr(prediction) == "Prediction(2 crops, 5 points)"
+
+
+def test_what_is_loaded_by_name_has_a_short_repr() -> None:
+    assert repr(load_model(device="cpu", engine="onnx")) == "OnnxEngine(fast, 128 px, on cpu)"
+    assert repr(load_detector()) == "NativeDetector(native)"
+    with open_source(np.zeros((2, 30, 40, 3), np.uint8)) as source:
+        assert repr(source) == "ImageSequence(images, 40x30)"

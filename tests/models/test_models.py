@@ -65,7 +65,7 @@ def test_crops_of_another_kind_are_refused(engine: str) -> None:
 
 
 def test_names_that_do_not_exist() -> None:
-    with pytest.raises(ModelError, match="no model 'fats'; shipped are"):
+    with pytest.raises(ModelError, match="no model 'fats'; did you mean fast"):
         load_model("fats")
     with pytest.raises(UsageError, match="no engine 'tensorrt'; choose from auto, torch, onnx"):
         load_model("fast", engine="tensorrt")

@@ -80,7 +80,7 @@ def test_a_file_answers_what_the_model_answers(
         (["--model", "fast", "--parts", "eyes", "--name", "x", "-o", "x.onnx"], 2, "--name does not go with --model"),
         (["--run", "runs/x", "--parts", "eyes", "-o", "models"], 2, "--parts does not go with --run"),
         (["--run", "runs/x", "-o", "models"], 2, "--run needs a --name"),
-        (["--model", "fats", "--parts", "eyes", "-o", "x.onnx"], 1, "no model 'fats'"),
+        (["--model", "fats", "--parts", "eyes", "-o", "x.onnx"], 2, "no model 'fats'"),
         (["--model", "fast", "--parts", "eyess", "-o", "x.onnx"], 2, "eyes"),
         (["--model", "fast", "--parts", "eyes", "--format", "torchscript", "-o", "no/folder/x.pt"], 1, "no/folder"),
     ],

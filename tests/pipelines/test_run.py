@@ -85,7 +85,7 @@ def test_frames_in_memory(tmp_path: Path) -> None:
 def test_nothing_is_replaced_unless_allowed(clip: Path, tmp_path: Path) -> None:
     toys(clip)
     before = (tmp_path / "toys.vtrack.csv").read_bytes()
-    with pytest.raises(SinkError, match=r"exists already; add --overwrite \(overwrite=True in Python\)"):
+    with pytest.raises(SinkError, match=r"exists already; add overwrite=True"):
         toys(clip, stop=0.2)
     assert (tmp_path / "toys.vtrack.csv").read_bytes() == before
     toys(clip, stop=0.2, overwrite=True)
@@ -128,3 +128,16 @@ def test_ctrl_c_keeps_what_was_done(clip: Path, monkeypatch: pytest.MonkeyPatch)
     table = read_table(clip.with_name("toys.vtrack.csv"))
     assert 0 < len(table) <= COUNT and table.meta["counts"]["interrupted"] is True
     assert np.isfinite(table.points[-1]).all()
+
+
+def test_a_table_for_openface_implies_its_points(tmp_path: Path) -> None:
+    options = ["--format", "openface", "--stop", "0.1", "--quiet"]
+    assert main(["run", str(SAMPLE), *options, "--csv", str(tmp_path / "theirs.csv")]) == 0
+    assert run(SAMPLE, format="openface", stop=0.1, csv=tmp_path / "mine.csv").frames == 3
+    table = (tmp_path / "mine.csv").read_text()
+    assert table == (tmp_path / "theirs.csv").read_text()
+    assert len(table.splitlines()[0].split(", ")) == 5 + 2 * 68
+    with pytest.raises(UsageError, match="needs its 68 points"):
+        run(SAMPLE, "eyes", format="openface", stop=0.1, csv=tmp_path / "other.csv")
+    with pytest.raises(SinkError, match="exists already; add overwrite=True or choose another path"):
+        run(SAMPLE, format="openface", stop=0.1, csv=tmp_path / "mine.csv")

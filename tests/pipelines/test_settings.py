@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 
 from tests.pipelines.toys import ToyDetector, ToyModel
-from vtrack.detectors import DETECTORS
-from vtrack.errors import UsageError
+from vtrack.detectors import DETECTORS, load_detector
+from vtrack.errors import UsageError, settings_as_flags, spelled
 from vtrack.options import option_of
 from vtrack.pipelines.outputs.codecs import CODECS as CODEC_DETAILS
 from vtrack.pipelines.outputs.tables.columns import EXTRAS
@@ -111,19 +111,39 @@ def test_inputs_that_cannot_be(changes: dict[str, Any], message: str) -> None:
 @pytest.mark.parametrize(
     ("settings", "given", "message"),
     [
-        (OutputSettings(crf=20), (), "--crf is of the annotated video; add --video"),
-        (OutputSettings(), ("preset",), "--preset is of the annotated video; add --video"),
-        (OutputSettings(draw="boxes"), (), "--draw is of the annotated video; add --video"),
-        (OutputSettings(outputs="parquet", format="long"), (), "--format is of the CSV table; add --csv"),
-        (OutputSettings(outputs="video", columns="raw"), (), "--columns is of the CSV table; add --csv or"),
-        (Settings(smooth="none", strength=0.7), (), "--smooth.strength is of smoothing"),
-        (Settings(smooth="none"), ("strength",), "--smooth.strength is of smoothing"),
-        (Settings("eyes", strengths={"lips": 0.2}), (), "--smooth.lips: no lips are tracked here"),
+        (OutputSettings(crf=20), (), "crf applies to the annotated video only; add video=True"),
+        (OutputSettings(), ("preset",), "preset applies to the annotated video only; add video=True"),
+        (OutputSettings(draw="boxes"), (), "draw applies to the annotated video only; add video=True"),
+        (OutputSettings(outputs="parquet", format="long"), (), "format applies to the CSV table only; add csv=True"),
+        (OutputSettings(outputs="video", columns="raw"), (), "columns applies to the CSV table only; add csv=True or"),
+        (Settings(smooth="none", strength=0.7), (), 'strength has no effect with smooth="none"'),
+        (Settings(smooth="none"), ("strength",), 'strength has no effect with smooth="none"'),
+        (
+            Settings("eyes", strengths={"lips": 0.2}),
+            (),
+            "strengths.lips has no effect: no lips are tracked; add them to parts",
+        ),
     ],
 )
 def test_what_changes_nothing_is_refused(settings: Any, given: tuple[str, ...], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         settings.check_used(given)
+
+
+def test_messages_name_settings_as_their_reader_writes_them() -> None:
+    assert spelled("max_faces") == "max_faces"
+    assert (spelled("smooth", "none"), spelled("video", True)) == ('smooth="none"', "video=True")
+    with settings_as_flags():
+        assert spelled("strength", flag="--smooth.strength") == "--smooth.strength"
+        assert (spelled("smooth", "none"), spelled("video", True)) == ("--smooth none", "--video")
+        with pytest.raises(UsageError, match=r"^--smooth\.lips must be 0 to 1, got 2$"):
+            Settings(strengths={"lips": 2})
+        with settings_as_flags(False), pytest.raises(UsageError, match=r"^max_faces must"):
+            Settings(max_faces=0)
+    with pytest.raises(UsageError, match=r"give its path as detector_model$"):
+        Settings(detector="yunet")
+    with pytest.raises(UsageError, match=r"give its path as model_path$"):
+        load_detector("yunet")
 
 
 def test_what_changes_something_is_not() -> None:

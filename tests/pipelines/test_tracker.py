@@ -84,7 +84,7 @@ def test_a_loop_of_ones_own() -> None:
     seen = [result for result in results if result.faces]
     assert len(seen) >= COUNT - 3 and {face.id for result in seen for face in result.faces} == {0}
     face = seen[-1].faces[0]
-    assert face.measures is not None and len(face.points) == len(QUERY)
+    assert face.measures and len(face.points) == len(QUERY)
     np.testing.assert_allclose(face.points, true_points(ToyFace((60 + 10 + COUNT - 1, 90), 50), QUERY), atol=4)
     assert not np.array_equal(face.points, face.raw), "smoothed"
 

@@ -77,9 +77,9 @@ def run(args: argparse.Namespace) -> int:
     if args.plot is not None and args.model is not None:
         raise UsageError("--plot draws a VIDEO's figures or --smooth's, not those of --model")
     if args.input is None:
-        refuse(args, _OF_VIDEO, "is of a whole program; name a VIDEO")
+        refuse(args, _OF_VIDEO, "applies to a VIDEO only; name one")
     if args.smooth:
-        refuse(args, ["device"], "is of models; --smooth measures filters, which run on the CPU")
+        refuse(args, ["device"], "applies to models only; --smooth measures filters, which run on the CPU")
         return _smooth(args)
     return _model(args) if args.model is not None else _video(args)
 
@@ -99,7 +99,7 @@ def _video(args: argparse.Namespace) -> int:
     if args.rounds < 1 or args.faces < 1:
         raise UsageError(f"--rounds and --faces must be at least 1, got {args.rounds} and {args.faces}")
     if args.against_python is not None and args.against is None:
-        raise UsageError("--against-python says where --against is; add --against mediapipe")
+        raise UsageError("--against-python applies to --against only; add --against mediapipe")
     values = given_options(args, Settings, InputSettings)
     settings = make_settings(Settings, {**values, "parts": args.parts, "max_faces": args.faces})
     hwaccel = make_settings(InputSettings, values).hwaccel

@@ -70,7 +70,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "(default: %(default)s)")  # fmt: skip
     add("--shift", type=float, default=0.0, metavar="X", help="move each box by X of its side, in a random direction")
     add("--shrink", type=float, default=0.0, metavar="X", help="make each box smaller by X (negative: larger)")
-    add("--seed", type=int, default=0, help="of the random directions (default: %(default)s)")
+    add("--seed", type=int, default=0, help="seed of the random directions (default: %(default)s)")
     add("--normalise", metavar="BY", choices=("inter_ocular", "inter_pupil", "diagonal", "box"), help="what errors are "
         "divided by (default: inter_ocular; diagonal for aflw)")  # fmt: skip
     add("--batch", type=_positive, default=64, help="faces at a time (default: %(default)s)")
@@ -93,20 +93,20 @@ def run(args: argparse.Namespace) -> int:
     if args.states:
         if args.task == "detect":
             raise UsageError("--states measures a landmark model; leave out --task detect")
-        refuse(args, (*_OF_LANDMARKS, *_OF_DETECTOR, "threshold"), "means nothing to --states")
+        refuse(args, (*_OF_LANDMARKS, *_OF_DETECTOR, "threshold"), "does not apply to --states")
         return _run_states(args, settings)
     if args.task == "detect":
-        refuse(args, ("model", "engine", *_OF_LANDMARKS), "is of landmark models; --task detect does not take it")
+        refuse(args, ("model", "engine", *_OF_LANDMARKS), "applies to landmark models only; leave out --task detect")
         return _run_detector(args, settings)
-    refuse(args, ["threshold"], "is of the face detector; add --task detect")
+    refuse(args, ["threshold"], "applies to the face detector only; add --task detect")
     if args.boxes == "truth":
-        refuse(args, _OF_DETECTOR, "is of the face detector; add --boxes detector")
+        refuse(args, _OF_DETECTOR, "applies to the face detector only; add --boxes detector")
     if not args.shift:
-        refuse(args, ["seed"], "is of random shifts; add --shift")
+        refuse(args, ["seed"], "applies to random shifts only; add --shift")
     if args.sheet is None:
-        refuse(args, ["sheet_faces"], "is of the sheet; add --sheet")
+        refuse(args, ["sheet_faces"], "applies to the sheet only; add --sheet")
     if not (args.sheet or args.plot or args.graph):
-        refuse(args, ["overwrite"], "is of pictures; add --plot, --sheet or --graph")
+        refuse(args, ["overwrite"], "applies to pictures only; add --plot, --sheet or --graph")
     return _run_landmarks(args, settings)
 
 

@@ -10,12 +10,17 @@ import argparse
 import importlib
 import logging
 import os
+import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NoReturn
 
 from vtrack._version import __version__
 from vtrack.cli.options import fill_defaults, remember_defaults
-from vtrack.errors import UsageError, VTrackError
+from vtrack.errors import UsageError, VTrackError, settings_as_flags
+from vtrack.options import nearest_of
+from vtrack.parts import nearest
 
 COMMANDS = (
     "run",
@@ -32,23 +37,92 @@ COMMANDS = (
 OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 
 
-def build_parser() -> argparse.ArgumentParser:
+_REWORDED = (
+    (r"argument (\S+?)(?:/\S+)?: invalid int value: (.*)", r"\1 must be a whole number, got \2"),
+    (r"argument (\S+?)(?:/\S+)?: invalid float value: (.*)", r"\1 must be a number, got \2"),
+    (r"argument (\S+?)(?:/\S+)?: expected one argument", r"\1 needs a value"),
+    (r"argument (\S+?)(?:/\S+)?: not allowed with argument (\S+)", r"\1 and \2 exclude each other"),
+    (r"one of the arguments (\S+) (\S+) is required", r"\1 or \2 is missing"),
+    (r"the following arguments are required: (.*)", r"\1 missing"),
+    (r"ambiguous option: (\S+) could match .*", r"\1 could be several options; write it in full"),
+    (r"argument (\S+?)(?:/\S+)?: (.*)", r"\1: \2"),
+)
+"""Messages of argparse, and what is said instead."""
+_CHOICE = re.compile(r"argument (\S+?)(?:/\S+)?: invalid choice: '?(.*?)'? \(choose from (.*)\)")
+
+
+class CommandParser(argparse.ArgumentParser):
+    """A parser that says what is wrong in one line."""
+
+    commands: Mapping[str, argparse.ArgumentParser] = {}
+    """The parser of each command."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print the line and exit."""
+        if choice := _CHOICE.fullmatch(message):
+            flag, word, choices = choice[1], choice[2], choice[3].replace("'", "").split(", ")
+            message = f"there is no {flag} {word!r}; {nearest_of(word, choices)}"
+        for pattern, wording in _REWORDED:
+            message = re.sub(pattern, wording, message)
+        self.exit(USAGE, f"vtrack: {message}; see {self.prog} --help\n")
+
+
+def build_parser() -> CommandParser:
     """The parser of the whole command line."""
-    parser = argparse.ArgumentParser(prog="vtrack", description="Track facial landmarks in video.")
+    parser = CommandParser(prog="vtrack", description="Track facial landmarks in video.")
     parser.add_argument("--version", action="version", version=f"vtrack {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name in COMMANDS:
         importlib.import_module(f"vtrack.cli.{name}").add_parser(commands)
         remember_defaults(commands.choices[name])
+    parser.commands = commands.choices
     return parser
+
+
+def parse(words: Sequence[str]) -> argparse.Namespace:
+    """The arguments of a command line; raises `UsageError` with a suggestion for a command or option that does not exist."""
+    parser = build_parser()
+    if not words:
+        raise UsageError(f"which command? choose from {', '.join(COMMANDS)}; see vtrack --help")
+    command = words[0]
+    if command not in parser.commands and not command.startswith("-"):
+        if Path(command).suffix or Path(command).exists():
+            raise UsageError(f"there is no command {command!r}; did you mean vtrack run {' '.join(words)}?")
+        raise UsageError(f"there is no command {command!r}; {nearest_of(command, COMMANDS)}")
+    if command in parser.commands:
+        _check_options(parser.commands[command], words[1:])
+    args, left = parser.parse_known_args(words)
+    if left:
+        raise UsageError(_superfluous(args, left))
+    return fill_defaults(args)
+
+
+def _check_options(parser: argparse.ArgumentParser, words: Sequence[str]) -> None:
+    """Raise `UsageError` for the first option that a command does not have."""
+    known = parser._option_string_actions
+    for word in words:
+        if word == "--":
+            return
+        option = word.partition("=")[0]
+        if word.startswith("--") and " " not in option and not any(each.startswith(option) for each in known):
+            raise UsageError(f"there is no option {option}; {nearest(option, known, see=f'see {parser.prog} --help')}")
+
+
+def _superfluous(args: argparse.Namespace, words: Sequence[str]) -> str:
+    """What to say of arguments that a command does not take."""
+    if args.command == "run" and (Path(words[0]).suffix or Path(words[0]).exists()):
+        inputs = " ".join([args.input, *words])
+        return f"run takes one input, got {words[0]} too; for several: vtrack batch {inputs} -o DIR"
+    return f"{args.command} does not take {words[0]!r}; see vtrack {args.command} --help"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command. 0 all well, 1 something failed, 2 wrong usage, 130 interrupted."""
-    args = fill_defaults(build_parser().parse_args(argv))
     logging.basicConfig(format="vtrack: %(message)s", level=logging.WARNING)
     try:
-        code: int = args.run(args)
+        with settings_as_flags():
+            args = parse(sys.argv[1:] if argv is None else argv)
+            code: int = args.run(args)
     except UsageError as error:
         print(f"vtrack: {error}", file=sys.stderr)
         code = USAGE

@@ -43,12 +43,10 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def run(args: argparse.Namespace) -> int:
     """List, draw, or compute."""
-    from vtrack.facemap import draw_map
-    from vtrack.imaging.png import save_png
     from vtrack.query import parse_query
 
     if not args.map:
-        refuse(args, ["overwrite"], "is of the picture; add --map")
+        refuse(args, ["overwrite"], "applies to the picture only; add --map")
         if args.fit and args.query:
             raise UsageError("--fit takes whole data sets; leave out the query, or add --map to draw it")
     query = parse_query(args.query) if args.query else None
@@ -59,6 +57,9 @@ def run(args: argparse.Namespace) -> int:
     else:
         content, text = _everything()
     if args.map:
+        from vtrack.facemap import draw_map
+        from vtrack.imaging.png import save_png
+
         save_png(draw_map(query), args.map, overwrite=args.overwrite)
     print(json.dumps(content, indent=2) if args.json else text)
     return 0

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from vtrack.cli.options import add_config_option, add_options, chosen_options, make_settings, refuse
 from vtrack.errors import UsageError
-from vtrack.pipelines.registry import OUTPUTS
+from vtrack.pipelines.registry import CSV_FORMATS, OUTPUTS
 from vtrack.pipelines.settings import InputSettings, OutputSettings, Settings
 
 if TYPE_CHECKING:
@@ -66,9 +66,9 @@ def run(args: argparse.Namespace) -> int:
     output = make_settings(OutputSettings, values).with_table().check_used(args.given)
     given = {name: getattr(args, name) or None for name in output.outputs}
     if all(given.values()):
-        refuse(args, ["output"], "is the folder of outputs without a path, and each has one")
+        refuse(args, ["output"], "applies to outputs without a path only, and each has one")
 
-    from vtrack.pipelines.outputs.paths import make_folder, output_paths
+    from vtrack.pipelines.outputs.paths import output_paths
     from vtrack.pipelines.outputs.stdout import STDOUT
     from vtrack.pipelines.run import record
     from vtrack.pipelines.sources.images import ImageSequence
@@ -77,16 +77,21 @@ def run(args: argparse.Namespace) -> int:
     outputs = output_paths(given, args.input, args.output)
     with open_source(args.input, **vars(inputs)) as source:
         if "fps" in args.given and not isinstance(source, ImageSequence):
-            raise UsageError(f"--fps is the rate of images; {source.info.name} has its own times")
+            raise UsageError(f"--fps applies to images only; {source.info.name} has its own times")
         if "hwaccel" in args.given and isinstance(source, ImageSequence):
-            raise UsageError(f"--hwaccel decodes video; {source.info.name} is images")
-        if args.output is not None:
-            make_folder(args.output)
+            raise UsageError(f"--hwaccel applies to video only; {source.info.name} is images")
         # Rows on a terminal and a bar would overwrite each other.
         rows = STDOUT in outputs.values() and sys.stdout is not None and sys.stdout.isatty()
         with _progress(source, args.quiet or rows) as progress:
             summary, pipeline = record(
-                settings, inputs, output, source, outputs, overwrite=args.overwrite, progress=progress
+                settings,
+                inputs,
+                output,
+                source,
+                outputs,
+                folder=args.output,
+                overwrite=args.overwrite,
+                progress=progress,
             )
     if not args.quiet:
         print(describe(source.info.name, summary, outputs, pipeline.detector.name), file=sys.stderr)
@@ -100,6 +105,9 @@ def run_values(args: argparse.Namespace) -> dict[str, Any]:
     values = chosen_options(args, Settings, InputSettings, OutputSettings)
     if asked := tuple(name for name in OUTPUTS if getattr(args, name) not in (None, False)):
         values["outputs"] = asked
+    table = CSV_FORMATS.get(values.get("format", OutputSettings.format))
+    if table is not None and table.parts:
+        values.setdefault("parts", table.parts)
     columns = values.get("columns", OutputSettings.columns)
     # Measures in the table need measured faces, and who measures wants to see it in the table.
     if "measures" in columns or values.get("measures"):

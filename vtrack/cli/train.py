@@ -124,7 +124,7 @@ def _detector(args: argparse.Namespace) -> Path:
     """The face detector; the folder of its run."""
     from vtrack.training.detector.loop import train_detector
 
-    refuse(args, _OF_LANDMARKS, "is an option of landmark models; --task detect does not take it")
+    refuse(args, _OF_LANDMARKS, "applies to landmark models only; leave out --task detect")
     if len(args.data) != 1:
         raise UsageError("--task detect takes one --data: the folder that holds the zips")
     return train_detector(
@@ -147,10 +147,10 @@ def _landmarks(args: argparse.Namespace) -> Path:
     from vtrack.training.landmarks.loop import train
     from vtrack.training.landmarks.recipe import TrainingRecipe
 
-    refuse(args, ["cache"], "is of the face detector; add --task detect")
+    refuse(args, ["cache"], "applies to the face detector only; add --task detect")
     if not args.teacher:
-        refuse(args, ["teacher_share"], "says how much of what is learned is a teacher's; name it by --teacher")
-        refuse(args, ["labels_only"], "is about a teacher; name it by --teacher")
+        refuse(args, ["teacher_share"], "applies to a teacher only; add --teacher")
+        refuse(args, ["labels_only"], "applies to a teacher only; add --teacher")
     named = {"backbone": args.backbone, "input_size": args.size, "dim": args.dim, "layers": args.layers}
     settings = {knob: value for knob, value in named.items() if value is not None}
     model = make_config(args.model, settings | knobs(args.set))

@@ -161,21 +161,21 @@ _OF_PAGE = ("host", "port", "cert", "key", "token", "viewers", "output")
 def _check_used(args: argparse.Namespace, view: str) -> None:
     """Refuse options that change nothing here."""
     if args.camera == "browser" and view != "browser":
-        raise UsageError("--camera browser is lent by the page; use --view browser")
+        raise UsageError("--camera browser needs the page; add --view browser")
     if not args.emit:
-        refuse(args, ["to"], "is where --emit sends; add --emit osc or --emit ndjson")
+        refuse(args, ["to"], "applies to --emit only; add --emit osc or --emit ndjson")
     if not Path(args.camera).is_file():
-        refuse(args, ["loop"], "is of a file; name one by --camera")
+        refuse(args, ["loop"], "applies to a file only; add --camera FILE")
     if args.record is None and args.csv is None:
-        refuse(args, ["overwrite"], "is of outputs; add --record or --csv")
+        refuse(args, ["overwrite"], "applies to outputs only; add --record or --csv")
     if view != "browser":
-        refuse(args, _OF_PAGE, "is of the page; add --view browser")
+        refuse(args, _OF_PAGE, "applies to the page only; add --view browser")
     if not args.cert:
-        refuse(args, ["key"], "is the key of a certificate; add --cert")
+        refuse(args, ["key"], "applies to a certificate only; add --cert")
     if view == "none":
-        refuse(args, ["no_mirror"], "is of a view, and --view none shows nothing")
+        refuse(args, ["no_mirror"], "has no effect with --view none; leave it out")
         if args.record is None:
-            refuse(args, ["draw"], "is of what is shown or recorded; add --record or a --view")
+            refuse(args, ["draw"], "applies to what is shown or recorded only; add --record or another --view")
 
 
 def _sinks(args: argparse.Namespace, query: Query, draw: LiveDrawing) -> tuple[list[Sink], list[Sink]]:

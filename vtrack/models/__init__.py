@@ -10,11 +10,12 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from vtrack.errors import ModelError, UsageError
-from vtrack.models.card import WEIGHTS, Card, read_landmark_card, shipped
+from vtrack.errors import UnknownModelError, UsageError, spelled
+from vtrack.models.card import DEFAULT_MODEL, WEIGHTS, Card, read_landmark_card, shipped
 from vtrack.models.checksums import check_file, warn_without_checksums
 from vtrack.models.engines import registry as engines
 from vtrack.options import nearest_of
+from vtrack.parts import nearest
 from vtrack.types import LandmarkModel
 
 log = logging.getLogger(__name__)
@@ -62,19 +63,18 @@ def card_path(name: str) -> Path:
     """Path of the card of a model by its name or by the path itself.
 
     Raises:
-        ModelError: There is no such model.
+        UnknownModelError: There is no such model.
     """
     path = Path(name) if name.endswith(".json") else WEIGHTS / f"{name}.json"
     if not path.exists():
-        known = ", ".join(shipped()) or "none"
-        raise ModelError(
-            f"there is no model {name!r}; shipped are {known}; give the path of the .json card for a model of your own"
-        )
+        known = shipped()
+        see = f"choose from {', '.join(known)}, or give the path of the .json card of your own"
+        raise UnknownModelError(f"there is no model {name!r}; {nearest(name, known, see=see)}")
     return path
 
 
 def load_model(
-    name: str = "fast",
+    name: str = DEFAULT_MODEL,
     *,
     device: str = "auto",
     engine: str = "auto",
@@ -117,7 +117,9 @@ def load_model(
         from vtrack.models.systems.registry import make_config  # imports torch
 
         if engine not in ("auto", "torch"):
-            raise UsageError(f"{', '.join(settings)} cannot be changed in the graph of {name}; use --engine torch")
+            raise UsageError(
+                f"{', '.join(settings)} cannot be changed in the graph of {name}; use {spelled('engine', 'torch')}"
+            )
         config = make_config(card.system, {**card.config, **settings})
         engine, card = "torch", replace(card, config=asdict(config))
     device = pick_device(device)
@@ -129,7 +131,7 @@ def load_model(
 
         return _made(entry, card, load_network(card, path.with_suffix(".safetensors")), device)
     if device != "cpu":
-        raise UsageError(f"the {engine} engine runs on the CPU, not on {device}; use --engine torch")
+        raise UsageError(f"the {engine} engine runs on the CPU, not on {device}; use {spelled('engine', 'torch')}")
     if entry.fits and not engines.load(entry.fits)():
         log.warning("%s", entry.misfit)
     for file in _files_of_graph(path, entry.graph):

@@ -16,6 +16,8 @@ from vtrack.errors import ModelError
 from vtrack.parts import PARTS
 
 WEIGHTS = Path(__file__).parent / "weights"
+DEFAULT_MODEL = "fast"
+"""The shipped model that is used unless another is named."""
 
 DETECTOR = "detector"
 """System of a face detector's card; all others are landmark models."""

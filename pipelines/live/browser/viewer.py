@@ -138,5 +138,4 @@ def encode_packet(result: FrameResult, image: ImageArray, camera: str, latency: 
 
 def _measures(face: Face) -> dict[str, float | None]:
     """The measures of a face by name; JSON has no NaN."""
-    measures = () if face.measures is None else face.measures.items()
-    return {name: round(value, 4) if math.isfinite(value) else None for name, value in measures}
+    return {name: round(value, 4) if math.isfinite(value) else None for name, value in face.measures.items()}

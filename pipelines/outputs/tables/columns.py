@@ -57,7 +57,7 @@ def _inside(face: Face, frame: Frame) -> FloatArray:
 
 def _measures(face: Face, frame: Frame) -> FloatArray:
     """(measures,) of the face."""
-    if face.measures is None:
+    if not face.measures:
         raise ValueError("the column group measures needs measured faces: Settings(..., measures=True)")
     return face.measures.array
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vtrack.errors import UsageError
+from vtrack.errors import UsageError, spelled
 from vtrack.pipelines.outputs.tables.columns import PIXEL_DIGITS, SHARE_DIGITS, Field
 from vtrack.pipelines.outputs.tables.text import TextSink, csv_line, row_format, without_nan
 from vtrack.types import Face, FloatArray, FrameResult, Query
@@ -69,8 +69,9 @@ class DeepLabCutTable(TextSink):
             elif not self._warned:
                 self._warned = True
                 log.warning(
-                    "frame %d has %d faces but %s has columns for %d; other faces are left out, raise --max-faces",
+                    "frame %d has %d faces but %s has columns for %d; other faces are left out, raise %s",
                     result.index, len(result.faces), self.file.path, self._individuals.count,
+                    spelled("max_faces"),
                 )  # fmt: skip
         return without_nan(self._row % (result.index, *np.concatenate(blocks).ravel().tolist()))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from vtrack.errors import UsageError
+from vtrack.errors import UsageError, spelled
 from vtrack.layouts import load_layout
 from vtrack.pipelines.outputs.tables.columns import Field
 from vtrack.pipelines.outputs.tables.text import TextSink, row_format
@@ -60,4 +60,6 @@ def _indices_of_68(query: Query) -> list[int]:
     try:
         return [indices[point] for point in zip(layout.parts, layout.positions, strict=True)]
     except KeyError as error:
-        raise UsageError("a table of format openface needs the 68-point layout; track it with --parts 300w") from error
+        raise UsageError(
+            f"a table of format openface needs its 68 points; track {spelled('parts', '300w')}, or leave out {spelled('parts')}"
+        ) from error

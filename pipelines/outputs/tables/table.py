@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 import numpy.typing as npt
 
-from vtrack.errors import MissingExtraError, NameNotAskedError
-from vtrack.parts import GROUPS, nearest
+from vtrack.errors import MissingExtraError, NameNotAskedError, spelled
+from vtrack.parts import GROUPS, check_part_name, nearest, not_asked
+from vtrack.pipelines.measures.points import MEASURES
 from vtrack.pipelines.outputs.tables.columns import BOX, EXTRAS, MEASURED, Columns, Field
 from vtrack.types import FloatArray, FrameResult, Query
 
@@ -129,19 +130,29 @@ class Table:
             NameNotAskedError: The table has no such column.
         """
         if name not in self._places:
-            hint = nearest(name, self._places, see="Table.fields lists the columns")
+            if name in MEASURES:
+                raise NameNotAskedError(f"this table has no {name!r}; track with {spelled('measures', True)}")
+            hint = nearest(name, (*_OF_POINTS, "box", *self._places), see="Table.fields lists the columns")
             raise NameNotAskedError(f"this table has no {name!r}; {hint}")
         return self.cells[:, self._places[name]]
 
     def __getitem__(self, part: str) -> FloatArray:
         """(rows, n, 2) points of a part, or of those parts of a group that the table has."""
+        check_part_name(part, "table")
         wanted = GROUPS.get(part, (part, f'"{part}"'))
         places = [i for i, name in enumerate(self.parts) if name in wanted]
         if not places:
-            known = tuple(dict.fromkeys(self.parts))
-            hint = nearest(part, known, see=f"the parts are {', '.join(known)}")
-            raise NameNotAskedError(f"this table has no {part!r}; {hint}")
+            raise not_asked(part, self.parts)
         return self.points[:, places]
+
+    def __contains__(self, part: object) -> bool:
+        """Whether the table has points of a part or group."""
+        return any(name in GROUPS.get(str(part), (part, f'"{part}"')) for name in self.parts)
+
+    def __iter__(self) -> NoReturn:
+        raise TypeError(
+            "a table is neither a list of frames nor of rows; see Table.to_pandas, or iterate over the results"
+        )
 
     def to_numpy(self, what: str = "points") -> FloatArray:
         """One thing of all faces in all frames, NaN where a face is not there.
@@ -301,6 +312,8 @@ class Table:
 
     def _rows(self, what: str) -> FloatArray:
         """(rows, ...) one thing in all rows, see `to_numpy`."""
+        if what in EXTRAS and what in _OF_POINTS and not self._has(what):
+            raise NameNotAskedError(f"this table has no {what!r}; ask for it by {spelled('columns', what)}")
         columns = [self.column(name) for name in self._columns_of(what)]
         if what not in (*_OF_POINTS, "box"):
             return columns[0]

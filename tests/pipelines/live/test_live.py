@@ -21,7 +21,7 @@ from tests.pipelines.results import QUERY, make_face, make_result
 from tests.pipelines.toys import ToyDetector, ToyFace, ToyModel, painter
 from vtrack.cli.main import FAILED, USAGE, main
 from vtrack.errors import SourceError, UsageError
-from vtrack.pipelines.live.camera import Camera, FileCamera, camera_opener
+from vtrack.pipelines.live.camera import Camera, DeviceCamera, FileCamera, camera_opener
 from vtrack.pipelines.live.capture import Capture
 from vtrack.pipelines.live.latency import LatencyMeter
 from vtrack.pipelines.live.latest import Latest
@@ -228,7 +228,7 @@ def test_faces_are_followed_while_the_points_shown_change(clip: Path) -> None:
         assert result.shown.query == other and result.recorded.query == QUERY
         for shown, recorded in zip(result.shown.faces, result.recorded.faces, strict=True):
             assert shown.points.shape == (3, 2) and recorded.points.shape == (len(QUERY), 2)
-            assert shown.measures is not None and recorded.measures is not None
+            assert shown.measures and recorded.measures
     with pytest.raises(UsageError, match="strength"):
         session.smooth(3)
 
@@ -360,3 +360,11 @@ def test_the_command_writes_its_results(tmp_path: Path, capsys: pytest.CaptureFi
     assert "choose from kalman" in capsys.readouterr().err
     assert main(["webcam", *options, "--to", "127.0.0.1:9"]) == USAGE
     assert "add --emit" in capsys.readouterr().err
+
+
+def test_a_camera_that_is_not_there_is_one_line(capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(
+        SourceError, match=r"^camera 97 cannot be opened: it does not exist or another program uses it$"
+    ):
+        DeviceCamera("97")
+    assert capfd.readouterr() == ("", "")  # OpenCV itself says nothing

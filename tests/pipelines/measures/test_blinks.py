@@ -45,7 +45,7 @@ def live(*faces: Sequence[float]) -> list[FrameResult]:
 def column(results: Sequence[FrameResult], name: str, number: int = 0) -> np.ndarray:
     """One measure of a face in the frames that it is in."""
     faces = [face for result in results for face in result.faces if face.id == number]
-    return np.array([face.measures[name] for face in faces if face.measures is not None])
+    return np.array([face.measures[name] for face in faces if face.measures])
 
 
 def agree(results: Sequence[FrameResult], number: int = 0) -> int:

@@ -171,7 +171,7 @@ def test_the_pipeline_measures_and_drops_the_points_it_measured(tmp_path: Path) 
     assert faces and all(result.query == QUERY for result in results)
     for face in faces:
         assert len(face.points) == len(face.raw) == len(face.sigma) == len(QUERY) and face.query == QUERY
-        assert face.measures is not None and tuple(face.measures) == MEASURES
+        assert tuple(face.measures) == MEASURES
         assert face.measures["blinks"] == 0
 
 

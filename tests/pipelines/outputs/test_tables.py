@@ -128,7 +128,7 @@ def test_openface_finds_its_points_in_any_query(tmp_path: Path) -> None:
     text = written(OpenFaceTable(path, query), path, [make_result(0, make_face(query))])
     row = text.splitlines()[1].split(", ")
     assert row[5] == "78.0"  # the jaw's first point is the query's last, number 68
-    with pytest.raises(UsageError, match="68-point layout; track it with --parts 300w"):
+    with pytest.raises(UsageError, match=r'its 68 points; track parts="300w", or leave out parts'):
         OpenFaceTable(path, QUERY)
 
 
@@ -171,7 +171,7 @@ def test_deeplabcut_several_animals(tmp_path: Path, caplog: pytest.LogCaptureFix
     assert [row[1] for row in columns] == ["5.000", "5.000", "", "9.000", "5.000"]
     assert [row[4] for row in columns] == ["", "8.000", "8.000", "8.000", "8.000"]
     assert [record.message for record in caplog.records] == [
-        f"frame 3 has 3 faces but {path} has columns for 2; other faces are left out, raise --max-faces"
+        f"frame 3 has 3 faces but {path} has columns for 2; other faces are left out, raise max_faces"
     ]
 
 

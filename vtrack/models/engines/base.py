@@ -43,11 +43,16 @@ class Engine:
 
     engine: str
     """Name of the engine on the command line."""
+    device: str
+    """What it runs on."""
 
     def __init__(self, card: Card) -> None:
         self.card, self.name, self._taught = card, card.name, TaughtPositions.of(card)
         self.input_size: int = card.config["input_size"]
         self.margin: float = card.config["margin"]
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.name}, {self.input_size} px, on {self.device})"
 
 
 class GraphEngine(Engine, ABC):
