@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import cv2
@@ -11,8 +13,11 @@ import onnxruntime
 import pytest
 import torch
 
+from vtrack import track
 from vtrack.cli.main import main
 from vtrack.models import load_model
+from vtrack.models.card import WEIGHTS, read_card
+from vtrack.models.export.standalone import export
 from vtrack.pipelines.sources.open import open_source
 from vtrack.query import parse_query
 
@@ -61,10 +66,50 @@ def test_a_file_answers_what_the_model_answers(
     np.testing.assert_allclose(sigma, told.sigma[0], rtol=0.3)
     assert presence.shape == (1,)
     assert presence[0] == pytest.approx(told.presence[0], abs=0.02)
-    made = {path.name, "eyes.bin"} if format == "openvino" else {path.name}
+    made = {path.name, *{"onnx": ["eyes_example.py"], "openvino": ["eyes.bin"]}.get(format, [])}
     assert {file.name for file in tmp_path.iterdir()} == made
     assert main(arguments) == 1
     assert "exists" in capsys.readouterr().err
+
+
+def test_an_onnx_file_is_used_by_its_metadata_alone(tmp_path: Path) -> None:
+    """By the program beside it, in a process that cannot import vtrack, from pixels alone and by OpenCV."""
+    assert main(["export", "--model", "fast", "--parts", "eyes", "-o", str(tmp_path / "eyes.onnx")]) == 0
+    with open_source(SAMPLE, stop=0.1) as source:
+        image = next(iter(source)).image[:, 100:]
+    face = next(iter(track(image[None], parts="eyes", smooth="none"))).faces[0]
+    np.save(tmp_path / "photo.npy", image)
+    cv2.imwrite(str(tmp_path / "photo.png"), image[..., ::-1])
+    told = []
+    for photo in ("photo.npy", "photo.png"):
+        words = ["eyes_example.py", photo, *map(str, face.box)]
+        program = f"import runpy, sys; sys.modules['vtrack'] = None; sys.argv = {words}"
+        program += "; runpy.run_path('eyes_example.py', run_name='__main__')"
+        done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True)
+        told.append(done.stdout.splitlines())
+    assert told[0] == told[1]
+    assert float(told[0][0].removeprefix("face: ")) > 0.9
+    assert [line.partition(":")[0] for line in told[0][1:]] == list(parse_query("eyes").names)
+    points = np.array([line.split()[1:3] for line in told[0][1:]], float)
+    sigma = np.array([line.split()[-1] for line in told[0][1:]], float)
+    assert np.linalg.norm(points - face.points, axis=-1).max() < 0.01 * face.box[2]
+    np.testing.assert_allclose(sigma, face.sigma, rtol=0.3)
+
+
+def test_an_onnx_file_has_its_weights_in_half_precision(tmp_path: Path) -> None:
+    """As they come; in floats 16 points of eyes would have 14.8 MB."""
+    path = tmp_path / "eyes.onnx"
+    done = export("fast", parse_query("eyes"), "onnx", path)
+    assert path.stat().st_size < 7.5e6
+    assert done.gap < 5e-5
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    facts = json.loads(session.get_modelmeta().custom_metadata_map["vtrack"])
+    card = read_card(WEIGHTS / "fast.json")
+    assert facts["margin"] == card.config["margin"]
+    assert facts["model"] == card.reference
+    assert facts["input"].keys() == {entry.name for entry in session.get_inputs()}
+    assert facts["outputs"].keys() == {entry.name for entry in session.get_outputs()}
+    assert facts.keys() >= {"points", "parts", "positions", "box", "crop", "pixels", "vtrack"}
 
 
 @pytest.mark.parametrize(

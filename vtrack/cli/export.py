@@ -13,8 +13,9 @@ EXAMPLE = """examples:
   vtrack export --model fast --parts eyes,lips -o eyes.onnx
   vtrack export --model fast --parts 300w --format torchscript -o face68.pt
 
-An exported file of --model takes one square cut around a face, bytes (height, width, 3) of RGB in any size, and gives
-points (points, 2), sigma (points,) in units of the cut, and presence. Their names are in its metadata, under `vtrack`."""
+An exported file of --model takes one square crop around a face, bytes (height, width, 3) of RGB in any size, and gives
+points (points, 2), sigma (points,) in units of the crop, and presence. Its metadata, under `vtrack`, says how the crop is
+cut and what each point is called. Beside an ONNX file a program is written that uses it without vtrack: eyes_example.py."""
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -91,7 +92,7 @@ def _detector(folder: Path, target: Path) -> int:
 
 
 def _bake(args: argparse.Namespace) -> int:
-    from vtrack.models.export.standalone import SUFFIXES, export
+    from vtrack.models.export.standalone import SUFFIXES, export, files_of
     from vtrack.query import parse_query
 
     format = args.format or "onnx"
@@ -103,15 +104,16 @@ def _bake(args: argparse.Namespace) -> int:
     if args.out.suffix != first:
         raise UsageError(f"-o {args.out}: a file of format {format} ends in {first}")
     query = parse_query(args.parts)
-    for suffix in SUFFIXES[format]:
-        _check_free(args.out.with_suffix(suffix), args.overwrite)
+    for path in files_of(args.out, format):
+        _check_free(path, args.overwrite)
     if not args.out.parent.is_dir():
         raise SinkError(f"{args.out.parent}: there is no such folder")
     try:
         done = export(args.model, query, format, args.out)
     except OSError as error:
         raise SinkError(f"cannot write {args.out}: {error.strerror or error}") from error
-    print(f"{done.path}: {done.points} points, within {done.gap:.1e} of torch")
+    size = sum(path.stat().st_size for path in files_of(args.out, format)) / 1e6
+    print(f"{done.path}: {done.points} points, {size:.1f} MB, within {done.gap:.1e} of torch")
     return 0
 
 

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from vtrack._version import __version__
 from vtrack.errors import MissingExtraError, ModelError
 from vtrack.models import card_path
 from vtrack.models.card import Card, read_landmark_card
@@ -25,13 +26,15 @@ from vtrack.models.decoding.interpolation import TaughtPositions, plan_query
 from vtrack.models.engines.base import encode_query
 from vtrack.models.engines.openvino import core, load_openvino
 from vtrack.models.export.onnx import ExportableNetwork
-from vtrack.models.export.onnx_tools import strip_metadata
+from vtrack.models.export.onnx_tools import to_half_precision
 from vtrack.models.networks import load_network
 from vtrack.runtime.onnxruntime import load_onnxruntime
 from vtrack.types import Query
 
-SUFFIXES = {"onnx": (".onnx",), "torchscript": (".pt",), "openvino": (".xml", ".bin")}
-"""Suffixes of the files of each format; the first is that of the named file."""
+SUFFIXES = {"onnx": (".onnx", "_example.py"), "torchscript": (".pt",), "openvino": (".xml", ".bin")}
+"""Endings of the files of each format, all after one name; the first is that of the named file."""
+_EXAMPLE = Path(__file__).with_name("onnx_example.txt")
+"""A program that uses an ONNX file by its metadata alone, written beside each."""
 AGREEMENT = 1e-3
 """Largest allowed difference from torch's result, in crop units."""
 
@@ -47,8 +50,8 @@ class FixedQueryNetwork(nn.Module):
     def __init__(self, network: nn.Module, card: Card, query: Query) -> None:
         super().__init__()
         self.answer = ExportableNetwork(network)
+        self.card = card
         self.size: int = card.config["input_size"]
-        self.sigma_scale = card.sigma_scale
         plan = plan_query(query, TaughtPositions.of(card))
         arrays = (*encode_query(plan.network_query), plan.points, plan.sigma)
         for name, array in zip(("parts", "positions", "on_curve", "between"), arrays, strict=True):
@@ -64,7 +67,7 @@ class FixedQueryNetwork(nn.Module):
         points, sigma = points[0], sigma[0]
         if self.on_curve is not None and self.between is not None:
             points, sigma = self.on_curve @ points, self.between @ sigma
-        return points, sigma * self.sigma_scale, presence
+        return points, sigma * self.card.sigma_scale, presence
 
 
 @dataclass(frozen=True)
@@ -121,18 +124,45 @@ def export(name: str, query: Query, format: str, out: Path) -> ExportReport:
             raise ModelError(
                 f"{out}: not written, since its points would differ from torch's by {gap:.4f} of the crop's side"
             )
-        for suffix in reversed(SUFFIXES[format]):
-            part.with_suffix(suffix).replace(out.with_suffix(suffix))
+        for written, target in reversed(list(zip(files_of(part, format), files_of(out, format), strict=True))):
+            written.replace(target)
     return ExportReport(out, len(query), gap)
 
 
-def _metadata(query: Query) -> str:
-    """The file's metadata: its points."""
-    return json.dumps({"points": query.names, "parts": query.parts, "positions": query.positions})
+def files_of(out: Path, format: str) -> list[Path]:
+    """All files that are written for a named file, which comes first."""
+    return [out.with_name(out.stem + ending) for ending in SUFFIXES[format]]
+
+
+def _metadata(network: FixedQueryNetwork, query: Query) -> str:
+    """The file's metadata: all that another program has to know to use it, as JSON."""
+    return json.dumps(
+        {
+            "points": query.names,
+            "parts": query.parts,
+            "positions": query.positions,
+            "margin": network.card.config["margin"],
+            "box": "the smallest upright box around jaw, brows, eyes, nose and mouth: from the brows to the chin",
+            "crop": "a square around the centre of the box; its side is `margin` times the longer side of the box; black "
+            "outside the image; where a head is tilted, turned with it, so that the head is upright in the crop",
+            "pixels": "a pixel's centre has whole coordinates; of a crop whose first pixel is (left, top) in the image, the "
+            "point u lies at (left - 0.5 + u[0] * side, top - 0.5 + u[1] * side)",
+            "input": {
+                "image": "the crop: uint8, (side, side, 3), RGB, of any side; it is resized and normalised inside"
+            },
+            "outputs": {
+                "points": "(points, 2) x, y in units of the crop: 0 to 1, may lie outside",
+                "sigma": "(points,) standard deviation of a coordinate, in units of the crop",
+                "presence": "(1,) probability that the crop shows a face",
+            },
+            "model": network.card.reference,
+            "vtrack": __version__,
+        }
+    )
 
 
 def _onnx(network: FixedQueryNetwork, images: list[Tensor], path: Path, query: Query) -> list[tuple[Tensor, ...]]:
-    """Write an ONNX graph and return onnxruntime's outputs."""
+    """Write an ONNX graph and an example beside it, and return onnxruntime's outputs."""
     try:
         import onnx
         import onnxscript  # noqa: F401 - torch's exporter needs it
@@ -153,9 +183,11 @@ def _onnx(network: FixedQueryNetwork, images: list[Tensor], path: Path, query: Q
     )
     assert program is not None
     model = program.model_proto
-    strip_metadata(model)
-    onnx.helper.set_model_props(model, {"vtrack": _metadata(query)})
+    # The weights come in half precision from the model's own file. Runtimes convert them to floats when they load the graph.
+    to_half_precision(onnx, model)
+    onnx.helper.set_model_props(model, {"vtrack": _metadata(network, query)})
     onnx.save(model, str(path))
+    files_of(path, "onnx")[1].write_text(_EXAMPLE.read_text("utf-8").replace("NAME", path.stem, 1), encoding="utf-8")
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     return [tuple(torch.from_numpy(a) for a in session.run(None, {"image": image.numpy()})) for image in images]
 
@@ -174,7 +206,7 @@ def _openvino(network: FixedQueryNetwork, images: list[Tensor], path: Path, quer
     )
     for user in scale.output(0).get_target_inputs():
         user.replace_source_output(scaled.output(0))
-    model.set_rt_info(_metadata(query), ["vtrack"])
+    model.set_rt_info(_metadata(network, query), ["vtrack"])
     openvino.save_model(model, path)
     # In full precision: on CPUs with bfloat16 OpenVINO would compute with three digits.
     compiled = core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
@@ -189,6 +221,6 @@ def _torchscript(
         # Torch warns that TorchScript is deprecated, and of each constant that tracing fixes.
         warnings.simplefilter("ignore")
         traced = torch.jit.trace(network, images[-1], check_trace=False)
-        torch.jit.save(traced, str(path), _extra_files={"vtrack.json": _metadata(query)})
+        torch.jit.save(traced, str(path), _extra_files={"vtrack.json": _metadata(network, query)})
         read = torch.jit.load(str(path))
     return [read(image) for image in images]
