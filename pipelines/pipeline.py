@@ -22,7 +22,8 @@ import numpy as np
 from vtrack.detectors import load_detector
 from vtrack.detectors.own import own_detector
 from vtrack.errors import SinkError
-from vtrack.models import load_model
+from vtrack.models import card_path, load_model
+from vtrack.models.card import Card, check_parts, read_card
 from vtrack.models.own import own_model
 from vtrack.pipelines.outputs.base import Sink
 from vtrack.pipelines.outputs.group import SinkGroup
@@ -134,6 +135,19 @@ class Pipeline:
             detect_every=settings.detect_every,
         )
         return follower.follow(frames)
+
+
+def check_parts_known(settings: Settings) -> None:
+    """Warn of parts that the landmark model does not know, before it is loaded.
+
+    Raises:
+        ModelError: There is no such model.
+        UsageError: The model knows none of the parts.
+    """
+    model = settings.model
+    card = read_card(card_path(model)) if isinstance(model, str) else getattr(model, "card", None)
+    if isinstance(card, Card):
+        check_parts(card, settings.query)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from vtrack.models.own import own_model
 from vtrack.pipelines.live.camera import Camera, DeviceCamera
 from vtrack.pipelines.live.capture import Capture
 from vtrack.pipelines.online import OnlineTracker
-from vtrack.pipelines.pipeline import Pipeline
+from vtrack.pipelines.pipeline import Pipeline, check_parts_known
 from vtrack.pipelines.postprocessing import postprocess
 from vtrack.pipelines.results import Results
 from vtrack.pipelines.settings import InputSettings, LiveSettings, Settings
@@ -237,6 +237,7 @@ def checked(parts: Parts, **chosen: Any) -> Settings:
         chosen["detector"] = own_detector(chosen["detector"])
     settings = Settings(parts, **chosen)
     check_models(settings)
+    check_parts_known(settings)
     return settings.check_used()
 
 

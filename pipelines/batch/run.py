@@ -24,6 +24,7 @@ from vtrack.pipelines.batch.workers.model_server import Address, ModelServer
 from vtrack.pipelines.batch.workers.pool import ProcessPool
 from vtrack.pipelines.batch.workers.worker import TrackingWork
 from vtrack.pipelines.outputs.files import remove_stale
+from vtrack.pipelines.pipeline import check_parts_known
 from vtrack.runtime.cores import machine_cores
 
 DEFAULT_TIMEOUT = 300.0
@@ -142,6 +143,7 @@ class BatchRun:
         stop: threading.Event,
         on_event: Callable[[Event], object],
     ) -> None:
+        check_parts_known(self.work.recipe.settings)
         sizes = {video: status_facts(video).get("size", 0) for video in remaining}
         options = self.options
         with ExitStack() as stack:

@@ -70,6 +70,7 @@ def run(args: argparse.Namespace) -> int:
 
     from vtrack.pipelines.outputs.paths import output_paths
     from vtrack.pipelines.outputs.stdout import STDOUT
+    from vtrack.pipelines.pipeline import check_parts_known
     from vtrack.pipelines.run import record
     from vtrack.pipelines.sources.images import ImageSequence
     from vtrack.pipelines.sources.open import open_source
@@ -80,6 +81,7 @@ def run(args: argparse.Namespace) -> int:
             raise UsageError(f"--fps applies to images only; {source.info.name} has its own times")
         if "hwaccel" in args.given and isinstance(source, ImageSequence):
             raise UsageError(f"--hwaccel applies to video only; {source.info.name} is images")
+        check_parts_known(settings)
         # Rows on a terminal and a bar would overwrite each other.
         rows = STDOUT in outputs.values() and sys.stdout is not None and sys.stdout.isatty()
         with _progress(source, args.quiet or rows) as progress:

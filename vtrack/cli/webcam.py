@@ -86,11 +86,12 @@ def run(args: argparse.Namespace) -> int:
     from vtrack.pipelines.live.recorder import LiveDrawing, LiveRecorder, OnDemandRecorder
     from vtrack.pipelines.live.session import LiveSession, LiveThread
     from vtrack.pipelines.live.window import Window
-    from vtrack.pipelines.pipeline import Pipeline
+    from vtrack.pipelines.pipeline import Pipeline, check_parts_known
     from vtrack.runtime.threads import interruptible
 
     view = _choose_view(args.view)
     _check_used(args, view)
+    check_parts_known(settings)
     query, draw = settings.query, LiveDrawing(frozenset(look.draw))
     opener = camera_opener(args.camera, loop=args.loop)
     videos, tables = _sinks(args, query, draw)

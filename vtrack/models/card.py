@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -12,8 +13,12 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from vtrack.errors import ModelError
+from vtrack.errors import ModelError, UsageError
+from vtrack.layouts import load_layout
 from vtrack.parts import PARTS
+from vtrack.types import Query
+
+log = logging.getLogger(__name__)
 
 WEIGHTS = Path(__file__).parent / "weights"
 DEFAULT_MODEL = "fast"
@@ -73,10 +78,34 @@ class Card:
             and not name.endswith("+middles")
         }
 
+    def unknown_parts(self, query: Query) -> tuple[str, ...]:
+        """The parts of a query of which a model of one layout learned no point, and which it places by those it learned."""
+        if "layout" not in self.config:
+            return ()
+        known = load_layout(self.config["layout"]).query.parts
+        return tuple(part for part in dict.fromkeys(query.parts) if part not in known)
+
     def write(self, path: Path) -> None:
         """Save as JSON."""
         text = re.sub(r"\[\n[^\[\]{}]*\]", _one_line, json.dumps(asdict(self), indent=2))
         path.write_text(text + "\n", encoding="utf-8")
+
+
+def check_parts(card: Card, query: Query) -> None:
+    """Log a warning that names the parts that a model of one layout does not know.
+
+    Raises:
+        UsageError: It knows none of the parts.
+    """
+    unknown = card.unknown_parts(query)
+    if not unknown:
+        return
+    names = ", ".join(unknown)
+    if len(unknown) == len(set(query.parts)):
+        raise UsageError(f"the model {card.name} knows none of {names}; use another model, such as fast")
+    log.warning(
+        "the model %s does not know %s: their points are guessed from other parts; use --model fast", card.name, names
+    )
 
 
 def _one_line(found: re.Match[str]) -> str:

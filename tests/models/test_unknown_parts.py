@@ -1,0 +1,50 @@
+"""Models of one layout say which of the parts that were asked for they do not know."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import pytest
+
+from vtrack.cli.main import main
+from vtrack.errors import UsageError
+from vtrack.models import card_path, load_model
+from vtrack.models.card import read_card
+from vtrack.pipelines.pipeline import check_parts_known
+from vtrack.pipelines.settings import Settings
+from vtrack.pipelines.track import track
+from vtrack.query import parse_query
+
+SAMPLE = Path(__file__).parents[2] / "samples" / "sample.mp4"
+
+
+@pytest.mark.parametrize("model", ["gcn", "rht", "keyposs", "gv"])
+def test_unknown_parts_are_those_without_a_point(model: str) -> None:
+    card = read_card(card_path(model))
+    assert card.unknown_parts(parse_query("jaw,irises,lips:50")) == ("left_iris", "right_iris")
+    assert card.unknown_parts(parse_query("300w")) == ()
+
+
+def test_a_model_of_any_points_knows_all_parts() -> None:
+    assert read_card(card_path("fast")).unknown_parts(parse_query("irises,ears")) == ()
+
+
+def test_a_warning_names_the_parts(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        track(SAMPLE, "eyes,irises", model="gcn").close()
+    assert [record.message for record in caplog.records] == [
+        "the model gcn does not know left_iris, right_iris: their points are guessed from other parts; use --model fast"
+    ]
+
+
+def test_a_model_that_knows_no_part_is_refused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="gcn knows none of left_iris, right_iris, left_ear, right_ear"):
+        track(SAMPLE, "irises,ears", model="gcn")
+    options = ["--model", "rht", "--parts", "irises", "--csv", str(tmp_path / "t.csv")]
+    assert main(["run", str(SAMPLE), *options]) == 2
+    assert "the model rht knows none of left_iris, right_iris" in capsys.readouterr().err
+    assert not (tmp_path / "t.csv").exists()
+    loaded = load_model("gcn", engine="onnx", device="cpu")
+    with pytest.raises(UsageError, match="knows none"):
+        check_parts_known(Settings("ears", model=loaded))
