@@ -29,6 +29,7 @@ class OnlineTracker:
             Landmarker(pipeline.model, settings.landmark_query),
             max_faces=settings.max_faces,
             detect_every=settings.detect_every,
+            confidence=settings.confidence,
         )
         self._smoother, self._finish = make_smoother(settings), Postprocessor(settings)
 

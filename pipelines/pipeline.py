@@ -133,6 +133,7 @@ class Pipeline:
             Landmarker(self.model, settings.landmark_query, watch=watch),
             max_faces=settings.max_faces,
             detect_every=settings.detect_every,
+            confidence=settings.confidence,
         )
         return follower.follow(frames)
 

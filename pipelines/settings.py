@@ -96,6 +96,11 @@ class Settings(Checked):
         None, "longer side of the picture that is searched", kind=int, unit="pixels", metavar="PIXELS", group="faces"
     )
     small_faces: bool = option(False, "search larger pictures, for small and far faces", group="faces")
+    confidence: float | None = option(
+        None, "leave out faces of which detector or model are less sure than this", kind=float, low=0.01, high=0.99,
+        metavar="X", group="faces",
+    )  # fmt: skip
+    """Least score of a detection and least presence of a face in each frame; None for those of the detector and of tracking."""
     # On four sample clips with known points (moving, crossing, leaving and talking faces; 120 frames each) 0.5 s detects on
     # 9 % of the frames instead of 13 %, misses no face either, and makes errors 1 % and jitter 8 % larger. Beyond 1 s too
     # much is missed: tracks live no longer without a sighting.
@@ -152,7 +157,8 @@ class Settings(Checked):
     @property
     def detector_options(self) -> dict[str, Any]:
         """What `load_detector` gets beside the name."""
-        return {option: getattr(self, name) for name, option in DETECTOR_OPTIONS.items() if getattr(self, name)}
+        options = {option: getattr(self, name) for name, option in DETECTOR_OPTIONS.items() if getattr(self, name)}
+        return options if self.confidence is None else {**options, "threshold": self.confidence}
 
     def check_used(self, given: Collection[str] = ()) -> Self:
         """Raise `UsageError` if a setting that is `given`, or differs from its default, changes nothing here."""

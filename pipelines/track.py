@@ -27,6 +27,7 @@ def track(
     detector_model: str | Path | None = Settings.detector_model,
     detect_size: int | None = Settings.detect_size,
     small_faces: bool = Settings.small_faces,
+    confidence: float | None = Settings.confidence,
     detect_every: float = Settings.detect_every,
     max_faces: int | None = Settings.max_faces,
     device: str = Settings.device,
@@ -59,6 +60,8 @@ def track(
         detector_model: File that the detector is read from.
         detect_size: Longer side in pixels of the picture that is searched for faces.
         small_faces: Search larger pictures, for small and far faces.
+        confidence: Leave out faces whose detector score or presence is below this, 0.01 to 0.99; by default the detector has
+            its own score, and a face is followed while its presence is at least 0.3.
         detect_every: Seconds between detections, 0 (every frame) to 1.
         max_faces: Keep at most this many faces, the largest.
         device: What the models run on: `auto`, `cpu`, `cuda`, `cuda:1`, `mps`.
@@ -97,6 +100,7 @@ def track(
         detector_model=detector_model,
         detect_size=detect_size,
         small_faces=small_faces,
+        confidence=confidence,
         detect_every=detect_every,
         max_faces=max_faces,
         device=device,

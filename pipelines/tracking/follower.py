@@ -8,8 +8,9 @@ import numpy as np
 
 from vtrack.detectors.own import check_detections
 from vtrack.pipelines.settings import Settings
-from vtrack.pipelines.tracking.landmarks import Landmarker, Sighting
+from vtrack.pipelines.tracking.landmarks import PRESENCE_THRESHOLD, Landmarker, Sighting
 from vtrack.pipelines.tracking.matching import (
+    KEPT_PRESENCE,
     Candidate,
     Match,
     deduplicate,
@@ -37,6 +38,8 @@ class Follower:
         landmarker: Locates the landmarks of faces.
         max_faces: Largest number of faces to follow; None for no limit.
         detect_every: Seconds between two detections.
+        confidence: Least score of a detection, and least presence of a face in each frame; None for the detector's own
+            score and the presences of `vtrack.pipelines.tracking`.
     """
 
     def __init__(
@@ -46,11 +49,15 @@ class Follower:
         *,
         max_faces: int | None = None,
         detect_every: float = Settings.detect_every,
+        confidence: float | None = Settings.confidence,
     ) -> None:
         self.prefetcher = Prefetcher(self._detect)
         self._detector = detector
         self.landmarker = landmarker
-        self.tracks = Tracks(max_faces, min_score=detector.sure)
+        self.tracks = Tracks(max_faces, min_score=detector.sure if confidence is None else confidence)
+        self._min_score = 0.0 if confidence is None else confidence
+        self._new_presence = PRESENCE_THRESHOLD if confidence is None else confidence
+        self._kept_presence = KEPT_PRESENCE if confidence is None else confidence
         self.detect_every = detect_every
 
     def close(self) -> None:
@@ -68,7 +75,11 @@ class Follower:
         sightings = self.landmarker.locate([frame], [0] * len(faces), faces.boxes, faces.angles)
         pairs = zip(sightings, faces.scores, strict=True)
         detections = [Detection(sighting, float(score)) for sighting, score in pairs]
-        return deduplicate([detection for detection in detections if detection.is_face])
+        return deduplicate([one for one in detections if self._is_face(one) and one.score >= self._min_score])
+
+    def _is_face(self, detection: Detection) -> bool:
+        """Whether the landmark model agrees that this is a face."""
+        return detection.sighting.presence >= self._new_presence
 
     def locate(self, tracks: Sequence[Track], frame: Frame, others: Sequence[Candidate] = ()) -> list[Candidate]:
         """Locate the faces of tracks in a frame soon after their last sighting, where their motion predicts them.
@@ -89,7 +100,10 @@ class Follower:
 
     def resolve(self, candidates: Sequence[Candidate], frame: Frame) -> list[Candidate]:
         """Return the candidates that are plausible for their tracks, one for each face."""
-        return resolve_conflicts([one for one in candidates if is_plausible(one.track, one.sighting, frame.time)])
+        least = self._kept_presence
+        return resolve_conflicts(
+            [one for one in candidates if is_plausible(one.track, one.sighting, frame.time, least)]
+        )
 
     def refine(self, detections: Sequence[Detection], frame: Frame) -> list[Detection]:
         """Locate new faces again from crops around their own points: detector boxes are not placed like a track's."""
@@ -99,7 +113,7 @@ class Follower:
         refined = [
             Detection(sighting, detection.score) for sighting, detection in zip(sightings, detections, strict=True)
         ]
-        return [new if new.is_face else old for new, old in zip(refined, detections, strict=True)]
+        return [new if self._is_face(new) else old for new, old in zip(refined, detections, strict=True)]
 
     def cross_cut(self, frame: Frame) -> Match:
         """Match the faces of the first frame after a scene cut, and end the tracks of all others.

@@ -13,7 +13,7 @@ from vtrack.pipelines.tracking.landmarks import Sighting
 from vtrack.pipelines.tracking.track import CERTAIN, TRACK_TIMEOUT, Detection, Track
 from vtrack.types import FloatArray
 
-_KEEP_PRESENCE = 0.3
+KEPT_PRESENCE = 0.3
 """Presence from which a track accepts a crop as its face; lower than for a new track, so that tracks do not flicker."""
 _SAME_DISTANCE = 0.25
 """Mean distance between the anchors of two sightings, in box sides, below which they are of one face."""
@@ -121,15 +121,21 @@ def same_face(one: Sighting, other: Sighting) -> bool:
     return bool(distance < _SAME_DISTANCE * min(one.side, other.side))
 
 
-def is_plausible(track: Track, sighting: Sighting, time: float) -> bool:
+def is_plausible(track: Track, sighting: Sighting, time: float, presence: float = KEPT_PRESENCE) -> bool:
     """Return whether a sighting can be the face of a track: it is a face, and near the track's prediction.
 
     A landmark model follows whatever it was led to once, so a track that no detector has confirmed for `TRACK_TIMEOUT`
     needs a certain sighting.
+
+    Args:
+        track: The track.
+        sighting: What was seen near its prediction.
+        time: Time of the frame in seconds.
+        presence: Least presence of a face.
     """
     distance = np.linalg.norm(sighting.anchors - track.predicted_anchors(time), axis=-1).mean()
     near = distance < track.reach(time) * max(track.last.side, sighting.side)
-    threshold = _KEEP_PRESENCE if time - track.detected <= TRACK_TIMEOUT else CERTAIN
+    threshold = presence if time - track.detected <= TRACK_TIMEOUT else max(CERTAIN, presence)
     return sighting.presence >= threshold and bool(near)
 
 

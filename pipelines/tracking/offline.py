@@ -223,7 +223,8 @@ class OfflineFollower(Follower):
         """Follow faces that the detector no longer finds, frame by frame, as long as they are there."""
         misses = {track: 0 if track.seen == frames[0].time else _MAX_MISSES for track in match.lost}
         for frame in frames[1:]:
-            tracks = [track for track in match.lost if misses[track] < _MAX_MISSES or frame is frames[-1]]
+            followed = [track for track in match.lost if not track.is_doubtful]
+            tracks = [track for track in followed if misses[track] < _MAX_MISSES or frame is frames[-1]]
             candidates = self.locate(tracks, frame, self._candidates[frame.index])
             for track in tracks:
                 misses[track] += 1
@@ -250,6 +251,9 @@ class OfflineFollower(Follower):
             originals = {candidate.track: originals[candidate.track] for candidate in candidates}
             for candidate in candidates:
                 candidate.track.add(frame.time, candidate.sighting)
+                if candidate.track.is_doubtful:
+                    del originals[candidate.track]
+                    continue
                 track = originals[candidate.track]
                 sightings[track].insert(0, (frame.time, candidate.sighting))
                 self._record(frame, Candidate(track, candidate.sighting, candidate.predicted))

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from vtrack.filters.boxes import BoxFilter
-from vtrack.pipelines.tracking.landmarks import PRESENCE_THRESHOLD, Sighting
+from vtrack.pipelines.tracking.doubt import DoubtWindow
+from vtrack.pipelines.tracking.landmarks import Sighting
 from vtrack.types import FloatArray
 
 CERTAIN = 0.9
@@ -40,11 +41,6 @@ class Detection:
         """Whether both the detector and the landmark model are certain."""
         return min(self.score, self.sighting.presence) >= CERTAIN
 
-    @property
-    def is_face(self) -> bool:
-        """Whether the landmark model agrees that this is a face."""
-        return self.sighting.presence >= PRESENCE_THRESHOLD
-
 
 class Track:
     """One face through time.
@@ -58,6 +54,7 @@ class Track:
         """Number that users see; None until the track is confirmed."""
         self.boxes = BoxFilter()
         """Filter that predicts the box for the next crop."""
+        self._doubt = DoubtWindow()
         self._detections: deque[tuple[float, Sighting]] = deque(maxlen=_FILTER_DETECTIONS)
         self.last: Sighting
         """Newest sighting."""
@@ -73,7 +70,13 @@ class Track:
     def add(self, time: float, sighting: Sighting) -> None:
         """Add the newest sighting."""
         self.boxes.add(time, sighting.box, sighting.angle)
+        self._doubt.add(time, sighting)
         self.last, self.seen = sighting, time
+
+    @property
+    def is_doubtful(self) -> bool:
+        """Whether what was seen in the last second is no face."""
+        return self._doubt.is_doubtful
 
     def add_detection(self, time: float, detection: Detection) -> None:
         """Count a detection of its face as evidence; one without a detector does not count."""
@@ -85,7 +88,9 @@ class Track:
 
     def prepend(self, sightings: Sequence[tuple[float, Sighting]]) -> None:
         """Add (time, sighting) pairs from before its first sighting, oldest first."""
-        self.boxes = _filter_boxes((*sightings, (self.seen, self.last)))
+        self.boxes, self._doubt = _filter_boxes((*sightings, (self.seen, self.last))), DoubtWindow()
+        for time, sighting in (*sightings, (self.seen, self.last)):
+            self._doubt.add(time, sighting)
         self.born = sightings[0][0] if sightings else self.born
 
     def rebuild_filter(self) -> None:

@@ -2,7 +2,7 @@
 
 A track starts with a detection that the landmark model confirms as a face. It is confirmed, and gets its id, after one
 certain detection or several less certain ones. Its prediction bridges short gaps, and it ends after `TRACK_TIMEOUT`
-without a sighting.
+without a sighting, or when its last second shows no face (`vtrack.pipelines.tracking.doubt`).
 """
 
 from __future__ import annotations
@@ -42,13 +42,14 @@ class Tracks:
         """Start tracks for detections, the largest first as far as `max_faces` allows; missing tracks make room."""
         seen = sum(track.seen == time for track in self.live)
         room = len(detections) if self.max_faces is None else max(self.max_faces - seen, 0)
-        started = []
+        started: list[Track] = []
         detections = [detection for detection in detections if detection.score >= self.min_score]
-        for detection in sorted(detections, key=lambda one: -one.sighting.side)[:room]:
+        for detection in sorted(detections, key=lambda one: -one.sighting.side):
             track = Track(time)
             track.add(time, detection.sighting)
             track.add_detection(time, detection)
-            started.append(track)
+            if len(started) < room and not track.is_doubtful:
+                started.append(track)
         self.live += started
         if self.max_faces is not None and len(self.live) > self.max_faces:
             newest_seen = sorted(self.live, key=lambda track: (-track.seen, track.born))[: self.max_faces]
@@ -60,11 +61,12 @@ class Tracks:
         self.live = [track for track in self.live if track not in tracks]
 
     def end_stale(self, time: float) -> None:
-        """End tracks that were not seen for `TRACK_TIMEOUT`; unconfirmed ones end at their first miss."""
+        """End tracks that were not seen for `TRACK_TIMEOUT` or became doubtful; unconfirmed ones end at their first miss."""
         self.live = [
             track
             for track in self.live
-            if track.seen == time or (self.is_confirmed(track) and time - track.seen <= TRACK_TIMEOUT)
+            if not track.is_doubtful
+            and (track.seen == time or (self.is_confirmed(track) and time - track.seen <= TRACK_TIMEOUT))
         ]
 
     @property
