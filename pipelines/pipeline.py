@@ -114,7 +114,9 @@ class Pipeline:
         """
         watch = watch or Stopwatch()
         with (
-            ReadAhead(watch.time_items("decode", mark_cuts(source)), queue_size(source), stop) as frames,
+            ReadAhead(
+                watch.time_items("decode", mark_cuts(source)), queue_size(source), stop, source.abandon
+            ) as frames,
             closing(self.follow(frames, watch)) as tracked,
         ):
             yield from postprocess(self.settings, tracked, pixels=pixels, watch=watch)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import hashlib
 import os
+import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -87,7 +88,9 @@ def find_videos(inputs: Sequence[str], out: Path, patterns: FilePatterns) -> lis
     for source, path in sorted(paths.items(), key=lambda item: [natural_key(part) for part in item[1].parts]):
         # `a.mp4` and `a.mov` keep their suffixes, because their outputs would have the same name.
         stem = path.name if stems[_folded(path.with_suffix(""))] > 1 else path.stem
-        video = Video(source, str(path), out.joinpath(*path.parent.parts, _shorten(stem) + OUTPUT_MARK))
+        video = Video(
+            source, str(path), out.joinpath(*map(on_disk, (*path.parent.parts, _shorten(stem) + OUTPUT_MARK)))
+        )
         other = videos.setdefault(Path(_folded(video.outputs)), video)
         if other is not video:
             raise UsageError(
@@ -98,7 +101,13 @@ def find_videos(inputs: Sequence[str], out: Path, patterns: FilePatterns) -> lis
 
 def printable(text: str) -> str:
     """A file name as printable text: bytes that are not UTF-8, and line breaks, are escaped."""
-    return os.fsencode(text).decode("utf-8", "backslashreplace").replace("\n", "\\n").replace("\r", "\\r")
+    data = text.encode("utf-8", sys.getfilesystemencodeerrors())
+    return data.decode("utf-8", "backslashreplace").replace("\n", "\\n").replace("\r", "\\r")
+
+
+def on_disk(name: str) -> str:
+    """A name as Python names the file whose name in UTF-8 it is; they differ where the locale is not UTF-8 (`LC_ALL=C`)."""
+    return os.fsdecode(name.encode("utf-8", sys.getfilesystemencodeerrors()))
 
 
 def _expand(text: str, out: Path, patterns: FilePatterns) -> Iterator[tuple[str, PurePosixPath]]:
@@ -149,10 +158,10 @@ def _read_list(path: Path, out: Path, patterns: FilePatterns) -> Iterator[tuple[
     A missing file becomes a failed video, like any other file that cannot be read.
     """
     try:
-        lines = path.read_text(encoding="utf-8-sig", errors="surrogateescape").splitlines()
+        text = path.read_text(encoding="utf-8-sig", errors="surrogateescape")
     except OSError as error:
         raise SourceError(f"{path}: cannot read the list: {error.strerror}") from error
-    for line in (line.strip() for line in lines):
+    for line in (line.strip() for line in map(on_disk, text.splitlines())):
         if not line or line.startswith("#"):
             continue
         if is_address(line):
@@ -187,7 +196,7 @@ def _folded(path: Path | PurePosixPath) -> str:
 
 def _shorten(name: str) -> str:
     """A name that leaves room for suffixes: a long one is cut and gets a hash of the whole name."""
-    data = os.fsencode(name)
+    data = name.encode()
     if len(data) <= _MAX_NAME:
         return name
     return f"{data[:_MAX_NAME].decode('utf-8', 'ignore')}~{hashlib.sha256(data).hexdigest()[:8]}"

@@ -19,7 +19,7 @@ from vtrack.detectors.native import NATIVE_CARD
 from vtrack.errors import SourceError
 from vtrack.models import card_path
 from vtrack.models.card import read_card
-from vtrack.pipelines.batch.files import Video
+from vtrack.pipelines.batch.files import Video, on_disk
 from vtrack.pipelines.batch.jobs import PieceJob
 from vtrack.pipelines.batch.store import RemoteStore
 from vtrack.pipelines.outputs.base import sidecar_path, write_sidecar
@@ -105,7 +105,7 @@ class BatchState:
             return None
         files = counts.get("files", {})
         size_of = self._size if sizes is None else sizes.get
-        if any(size_of(video.outputs.parent / name) != size for name, size in files.items()):
+        if any(size_of(video.outputs.parent / on_disk(name)) != size for name, size in files.items()):
             return None
         names = [field.name for field in fields(VideoOutcome)]
         try:
@@ -138,7 +138,7 @@ class BatchState:
         """Remove the outputs of unfinished work on a video."""
         counts = _read(video).get("counts", {})
         if counts.get("status") == "working":
-            for name in counts.get("files", {}):
+            for name in map(on_disk, counts.get("files", {})):
                 # A manipulated sidecar must not name files outside the folder or of another video.
                 if Path(name).name == name and name.startswith(video.outputs.name + "."):
                     video.outputs.with_name(name).unlink(missing_ok=True)

@@ -199,7 +199,8 @@ def write_sidecar(
     file, written = PartFile(sidecar_path(output)), False
     try:
         with file.guarded():
-            file.create().write_text(text, encoding="utf-8")
+            # JSON's escapes stand for bytes of file names that are not UTF-8.
+            file.create().write_text(text, encoding="utf-8", errors="backslashreplace")
         written = True
     finally:
         file.settle(written)

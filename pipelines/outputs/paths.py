@@ -11,7 +11,7 @@ from vtrack.errors import SinkError, UsageError
 from vtrack.options import words
 from vtrack.pipelines.outputs.stdout import STDOUT
 from vtrack.pipelines.registry import OUTPUTS
-from vtrack.pipelines.sources.open import is_address
+from vtrack.pipelines.sources.open import STDIN, is_address
 
 
 def output_paths(
@@ -56,8 +56,10 @@ def checked_path(name: str, given: str | Path, others: Collection[str] = OUTPUTS
 
 
 def default_output(source: str | Path, folder: Path | None = None) -> Path:
-    """Where the outputs of a source go, but for their suffix: beside it, or in `folder`; for an address here."""
-    if is_address(source):
+    """Where the outputs of a source go, but for their suffix: beside it, or in `folder`; for an address or stdin here."""
+    if source == STDIN:
+        name, beside = "stdin", Path()
+    elif is_address(source):
         name, beside = Path(urlsplit(str(source)).path).stem or "stream", Path()
     else:
         path = Path(source).absolute()
@@ -79,5 +81,7 @@ def _beside(name: str, source: Any, folder: str | Path | None) -> Path:
     """The path of an output that was given none."""
     if not isinstance(source, str | Path) or not str(source):
         raise UsageError(f"{name} needs a path: frames in memory have no file that it could stand beside")
+    if source == STDIN and folder is None:
+        raise UsageError(f"a video from stdin gives its outputs no name; write --{name} PATH, or -o DIR for a folder")
     beside = default_output(source, None if folder is None else Path(folder))
     return beside.with_name(beside.name + OUTPUTS[name].suffix)

@@ -230,6 +230,8 @@ def annotated_video(
         preset: Effort of the encoder.
     """
     info = source.info
+    if info.is_live and info.has_audio:
+        log.warning("no audio copied: %s can be read only once", info.name)
     return VideoSink(
         path,
         source=None if info.is_live else info.path,

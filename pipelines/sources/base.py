@@ -37,8 +37,8 @@ class SourceInfo:
     time_base: Fraction
     """Unit of `Frame.pts`, in seconds."""
     path: str = ""
-    """The path, pattern or address that was opened; empty for frames in memory. The video sink opens it again to copy
-    sound and subtitles."""
+    """The path, pattern or address that was opened; empty for frames in memory and pipes. The video sink opens it
+    again to copy sound and subtitles."""
     average_rate: Fraction | None = None
     """Average frames per second."""
     frames: int | None = None
@@ -50,7 +50,7 @@ class SourceInfo:
     has_audio: bool = False
     has_subtitles: bool = False
     is_live: bool = False
-    """True for streams and cameras, which cannot be opened again to read the same frames."""
+    """True for streams, pipes and cameras, which cannot be opened again to read the same frames."""
 
     @property
     def size(self) -> tuple[int, int]:
@@ -136,6 +136,9 @@ class Source(ABC):
 
     def close(self) -> None:  # noqa: B027  most sources of one's own have nothing to close
         """Close files and connections; may be called more than once."""
+
+    def abandon(self) -> None:  # noqa: B027  most sources never wait for long
+        """End a wait for the next frame, because nobody wants it any more; called from another thread."""
 
     def __enter__(self) -> Self:
         return self

@@ -34,12 +34,12 @@ name any other file of the machine. Sound formats are, to say that a file holds 
 
 
 def open_container(
-    path: str, *, network: bool = False, timeout: tuple[float, float] | None = None, **options: Any
+    path: Any, *, network: bool = False, timeout: tuple[float, float] | None = None, **options: Any
 ) -> av.container.InputContainer:
     """Open a video for reading.
 
     Args:
-        path: Path of a file or address of a stream.
+        path: Path of a file, address of a stream, or a file object, which need not seek.
         network: Whether it is an address; playlists are followed there alone.
         timeout: Seconds to wait for opening and for reading.
         options: Further arguments of `av.open`.

@@ -18,6 +18,7 @@ from av.stream import Disposition
 from vtrack.errors import SourceError, UsageError
 from vtrack.pipelines.settings import InputSettings
 from vtrack.pipelines.sources.container import open_container
+from vtrack.pipelines.sources.pipe import Pipe
 from vtrack.pipelines.sources.timestamps import TimestampRepair
 from vtrack.runtime.cores import cores
 
@@ -49,7 +50,7 @@ class Decoder:
     """Decodes the video stream of a file or address, in display order. Damaged packets are skipped and counted.
 
     Args:
-        source: Path of a file, or a network address as a string.
+        source: Path of a file, a network address as a string, or a pipe.
         timeout: Seconds that a network source may stay silent.
         hwaccel: Name of a hardware decoder, or "none" for the CPU.
 
@@ -58,11 +59,16 @@ class Decoder:
         SourceError: The source cannot be opened or holds no video; the message says why in one line.
     """
 
-    def __init__(self, source: str | Path, timeout: float, hwaccel: str = InputSettings.hwaccel) -> None:
+    def __init__(self, source: str | Path | Pipe, timeout: float, hwaccel: str = InputSettings.hwaccel) -> None:
         self.is_network = isinstance(source, str)
-        # An absolute path: FFmpeg would read a file name such as "concat:a|b" as a protocol.
-        self.path = source if isinstance(source, str) else str(source.absolute())
-        self.label = _without_credentials(source) if isinstance(source, str) else str(source)
+        self.pipe = source if isinstance(source, Pipe) else None
+        if isinstance(source, Pipe):
+            self.path, self.label = "", source.label
+        elif isinstance(source, str):
+            self.path, self.label = source, _without_credentials(source)
+        else:
+            # An absolute path: FFmpeg would read a file name such as "concat:a|b" as a protocol.
+            self.path, self.label = str(source.absolute()), str(source)
         self.damaged = 0
         self._timeout = timeout
         self._hwaccel = hwaccel
@@ -71,6 +77,16 @@ class Decoder:
     def close(self) -> None:
         """Close the container; may be called more than once."""
         self.container.close()
+
+    def abandon(self) -> None:
+        """End a wait for data of a pipe; called from another thread."""
+        if self.pipe is not None:
+            self.pipe.abandon()
+
+    @property
+    def is_file(self) -> bool:
+        """Whether it can be opened again, and read from any place."""
+        return not self.is_network and self.pipe is None
 
     @property
     def start_time(self) -> float:
@@ -99,7 +115,9 @@ class Decoder:
     # Opening
 
     def _open(self) -> None:
-        if not self.is_network and Path(self.path).stat().st_size == 0:
+        if self.pipe is not None and not self.pipe.head:
+            raise SourceError(f"{self.label}: nothing came (0 bytes)")
+        if self.is_file and Path(self.path).stat().st_size == 0:
             raise SourceError(f"{self.label}: the file is empty (0 bytes)")
         try:
             self.container = self._open_container(self._hwaccel)
@@ -117,8 +135,9 @@ class Decoder:
     def _open_container(self, hwaccel: str) -> av.container.InputContainer:
         options = {"rtsp_transport": "tcp"} if self.path.lower().startswith("rtsp") else {}
         timeout = (self._timeout, self._timeout) if self.is_network else None
+        file = self.path if self.pipe is None else self.pipe.opened()
         return open_container(
-            self.path, network=self.is_network, options=options, timeout=timeout, hwaccel=_hwaccel(hwaccel)
+            file, network=self.is_network, options=options, timeout=timeout, hwaccel=_hwaccel(hwaccel)
         )
 
     def _best_stream(self) -> av.VideoStream:
@@ -143,10 +162,13 @@ class Decoder:
                 return f"no answer within {self._timeout:g} s"
             if not self._opens_on_cpu():
                 return f"cannot be reached or is not a video ({_reason(error)})"
+        elif self.pipe is not None:
+            return _content_failure(self.pipe.head)
         elif isinstance(error, PermissionError) and not os.access(self.path, os.R_OK):
             return "no permission to read this file"
         elif not self._opens_on_cpu():
-            return _content_failure(Path(self.path))
+            with Path(self.path).open("rb") as file:
+                return _content_failure(file.read(8))
         return f"cannot decode with {self._hwaccel} on this machine ({_reason(error)})"
 
     def _opens_on_cpu(self) -> bool:
@@ -167,7 +189,7 @@ class Decoder:
     def _from_before(self, start: float) -> tuple[int, Iterator[av.VideoFrame]]:
         """Seek before `start` seconds; return the index of the first frame after seeking, and the frames."""
         stream = self.stream
-        countable = not self.is_network and stream.codec_context.name not in UNCOUNTABLE_CODECS and not self._is_avi
+        countable = self.is_file and stream.codec_context.name not in UNCOUNTABLE_CODECS and not self._is_avi
         target = round((start - SEEK_LEAD) / self.time_base)
         if not countable or stream.start_time is None or target <= stream.start_time:
             return self._from_start()
@@ -217,7 +239,7 @@ class Decoder:
             if frame.pts is not None:
                 last_pts = frame.pts if last_pts is None else max(last_pts, frame.pts)
             yield frame
-        if expected > 0 and last_pts is not None and not self.is_network and not self._is_avi:
+        if expected > 0 and last_pts is not None and self.is_file and not self._is_avi:
             yield from self._tail(last_pts, expected)
 
     def _tail(self, after: int, expected: int) -> Iterator[av.VideoFrame]:
@@ -280,11 +302,9 @@ class Decoder:
         return bool(self.container.format.name == "avi")
 
 
-def _content_failure(path: Path) -> str:
+def _content_failure(start: bytes) -> str:
     """Say by its first bytes why a file is not a readable video."""
-    with path.open("rb") as file:
-        start = file.read(8)
-    if start[4:] in MP4_BOXES:
+    if start[4:8] in MP4_BOXES:
         return "its MP4 or MOV index is missing or damaged; the recording or copy was cut off"
     if start.startswith(PLAYLISTS):
         return "a playlist or list of files, not a video"

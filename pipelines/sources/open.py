@@ -13,6 +13,7 @@ from vtrack.errors import SourceError, UsageError
 from vtrack.pipelines.settings import InputSettings, Selection
 from vtrack.pipelines.sources.base import Source
 from vtrack.pipelines.sources.images import ImageSequence
+from vtrack.pipelines.sources.pipe import open_stdin
 from vtrack.pipelines.sources.video import VideoFile
 from vtrack.types import ImageArray
 
@@ -24,6 +25,8 @@ VIDEO_SUFFIXES = frozenset(
     {".3gp", ".avi", ".flv", ".gif", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts"}
     | {".mxf", ".ogv", ".ts", ".vob", ".webm", ".wmv"}
 )
+STDIN = "-"
+"""What stands for stdin; a file of this name is written as `./-`."""
 NETWORK_SCHEMES = frozenset({"http", "https", "rtmp", "rtmps", "rtp", "rtsp", "rtsps", "srt", "tcp", "udp"})
 
 
@@ -44,9 +47,9 @@ def open_source(
     and counted in `Source.damaged`.
 
     Args:
-        source: Path of a file or folder, glob pattern, or address such as `rtsp://camera/1`; a (height, width, 3) `uint8` RGB
-            array or a (frames, height, width, 3) stack of them; a list or generator of image files or such arrays. A
-            `Source` is returned as it is.
+        source: Path of a file or folder, glob pattern, address such as `rtsp://camera/1`, or `-` for a video from stdin; a
+            (height, width, 3) `uint8` RGB array or a (frames, height, width, 3) stack of them; a list or generator of image
+            files or such arrays. A `Source` is returned as it is.
         start: First time to read, in seconds on the source's own clock (the table's `time_s`).
         stop: End in seconds, excluded.
         every: Read every n-th frame, counted from the first one read.
@@ -88,6 +91,8 @@ def open_source(
 
 def _open_path(source: str | Path, selection: Selection, fps: float, timeout: float, hwaccel: str) -> Source:
     """Open what a path, pattern or address names."""
+    if source == STDIN:
+        return VideoFile(open_stdin(), selection, timeout, hwaccel)
     if is_address(source):
         return VideoFile(str(source), selection, timeout, hwaccel)
     path = Path(source)

@@ -1,4 +1,4 @@
-"""Video files and network streams as a source."""
+"""Video files, network streams and pipes as a source."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from vtrack.pipelines.settings import InputSettings, Selection
 from vtrack.pipelines.sources.base import Source, SourceInfo
 from vtrack.pipelines.sources.decoder import DecodedFrame, Decoder
 from vtrack.pipelines.sources.orientation import Orientation
+from vtrack.pipelines.sources.pipe import Pipe
 from vtrack.pipelines.sources.timestamps import DEFAULT_RATE
 from vtrack.types import Frame, ImageArray, in_seconds
 
@@ -36,14 +37,14 @@ CUT_OFF_GAP = 1.0
 
 
 class VideoFile(Source):
-    """A video file or network stream as a source.
+    """A video file, network stream or pipe as a source.
 
     `Frame.index` counts decoded frames from the start of the file, also with `start`. Frames with non-square pixels are
     stretched in width, as players display them. Interlaced video is not deinterlaced, and HDR is converted to RGB without
     tone mapping. Opening decodes the first frame, so a source that cannot be decoded fails there.
 
     Args:
-        source: Path of a file, or a network address as a string.
+        source: Path of a file, a network address as a string, or a pipe.
         selection: Which frames to read.
         timeout: Seconds that a network source may stay silent.
         hwaccel: Name of a hardware decoder, or "none" for the CPU.
@@ -54,7 +55,7 @@ class VideoFile(Source):
     """
 
     def __init__(
-        self, source: str | Path, selection: Selection, timeout: float = 15, hwaccel: str = InputSettings.hwaccel
+        self, source: str | Path | Pipe, selection: Selection, timeout: float = 15, hwaccel: str = InputSettings.hwaccel
     ) -> None:
         super().__init__(selection)
         self._decoder = Decoder(source, timeout, hwaccel)
@@ -86,6 +87,10 @@ class VideoFile(Source):
         """Close the file or connection."""
         self._decoder.close()
 
+    def abandon(self) -> None:
+        """End a wait for data of a pipe."""
+        self._decoder.abandon()
+
     def frames(self) -> Iterator[Frame]:
         if self._first is not None:
             first, self._first = self._first, None
@@ -111,6 +116,8 @@ class VideoFile(Source):
     def _check_end(self) -> None:
         """Count a video that ended long before the end in its header as damaged."""
         decoder = self._decoder
+        if decoder.pipe is not None and decoder.pipe.abandoned:
+            return
         sound_may_be_longer = not decoder.stream.duration and decoder.container.streams.audio
         if self._span is None or decoder.duration is None or sound_may_be_longer:
             return
@@ -140,7 +147,7 @@ class VideoFile(Source):
         duration = self._decoder.duration
         label = self._decoder.label
         return SourceInfo(
-            name=label if self._decoder.is_network else Path(label).name,
+            name=Path(label).name if self._decoder.is_file else label,
             path=self._decoder.path,
             width=width,
             height=height,
@@ -151,7 +158,7 @@ class VideoFile(Source):
             duration=duration,
             has_audio=bool(container.streams.audio),
             has_subtitles=bool(container.streams.subtitles),
-            is_live=self._decoder.is_network and container.duration is None,
+            is_live=self._decoder.pipe is not None or (self._decoder.is_network and container.duration is None),
         )
 
     def _frame(self, decoded: DecodedFrame) -> Frame:

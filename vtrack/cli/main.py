@@ -21,6 +21,7 @@ from vtrack.cli.options import fill_defaults, remember_defaults
 from vtrack.errors import UsageError, VTrackError, settings_as_flags
 from vtrack.options import nearest_of
 from vtrack.parts import nearest
+from vtrack.runtime.streams import fill_closed_streams
 
 COMMANDS = (
     "run",
@@ -118,6 +119,7 @@ def _superfluous(args: argparse.Namespace, words: Sequence[str]) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command. 0 all well, 1 something failed, 2 wrong usage, 130 interrupted."""
+    fill_closed_streams()
     logging.basicConfig(format="vtrack: %(message)s", level=logging.WARNING)
     try:
         with settings_as_flags():

@@ -94,6 +94,7 @@ class ReadAhead(Generic[T]):
         items: The items; a generator is closed in its own thread.
         depth: Largest number of items that wait for the reader.
         stop: Event that ends the iteration early.
+        abandon: Called when the reader leaves, to end a wait of the items.
 
     Example:
         with ReadAhead(source, depth=8) as frames:
@@ -101,8 +102,14 @@ class ReadAhead(Generic[T]):
                 process(frame)
     """
 
-    def __init__(self, items: Iterable[T], depth: int, stop: threading.Event | None = None) -> None:
-        self._items = items
+    def __init__(
+        self,
+        items: Iterable[T],
+        depth: int,
+        stop: threading.Event | None = None,
+        abandon: Callable[[], object] = lambda: None,
+    ) -> None:
+        self._items, self._abandon = items, abandon
         self._stop = stop
         self._channel: _Channel[T] = _Channel(depth)
         self._thread = threading.Thread(target=self._work, name="vtrack-ahead", daemon=True)
@@ -145,6 +152,7 @@ class ReadAhead(Generic[T]):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._channel.close()
+        self._abandon()
         self._thread.join()
 
 

@@ -1,0 +1,27 @@
+"""Standard streams that were closed before the program began, as by `2>&-`."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+_MODES = (os.O_WRONLY, os.O_RDONLY, os.O_WRONLY)
+"""How the null device stands for stdin, stdout and stderr: messages vanish, but reading and writing of data fail."""
+
+
+def fill_closed_streams() -> None:
+    """Open the null device in the place of closed standard streams.
+
+    Otherwise the next file that is opened gets the number of a closed stream, and what libraries print there goes into it;
+    and Python has None for `sys.stderr`.
+    """
+    for descriptor, mode in enumerate(_MODES):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            opened = os.open(os.devnull, mode)
+            if opened != descriptor:
+                os.dup2(opened, descriptor)
+                os.close(opened)
+    if sys.stderr is None:
+        sys.stderr = os.fdopen(2, "w", closefd=False)
