@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from vtrack.errors import SinkError, UsageError
+from vtrack.errors import SinkError, UsageError, spelled
 from vtrack.options import words
 from vtrack.pipelines.outputs.stdout import STDOUT
 from vtrack.pipelines.registry import OUTPUTS
@@ -44,14 +44,14 @@ def checked_path(name: str, given: str | Path, others: Collection[str] = OUTPUTS
     path, entry = Path(given), OUTPUTS[name]
     if path == STDOUT and str(given) == str(STDOUT):
         if not entry.stdout:
-            able = words([f"--{other} -" for other in others if OUTPUTS[other].stdout])
-            raise UsageError(f"--{name} -: {entry.help} cannot be written to stdout; use {able}")
+            able = words([spelled(other, "-") for other in others if OUTPUTS[other].stdout])
+            raise UsageError(f"{spelled(name, '-')}: {entry.help} cannot be written to stdout; use {able}")
         return STDOUT
     ending = path.suffix.lower()
     if ending and ending not in entry.suffixes:
         right = [other for other in others if ending in OUTPUTS[other].suffixes]
-        what = f"use --{right[0]} {path}" if right else f"end its name in {words(entry.suffixes)}"
-        raise UsageError(f"--{name} {path}: {ending} is not an ending of {entry.help}; {what}")
+        what = f"use {spelled(right[0], str(path))}" if right else f"end its name in {words(entry.suffixes)}"
+        raise UsageError(f"{spelled(name, str(path))}: {ending} is not an ending of {entry.help}; {what}")
     return path.absolute() if path == STDOUT else path
 
 
@@ -82,6 +82,8 @@ def _beside(name: str, source: Any, folder: str | Path | None) -> Path:
     if not isinstance(source, str | Path) or not str(source):
         raise UsageError(f"{name} needs a path: frames in memory have no file that it could stand beside")
     if source == STDIN and folder is None:
-        raise UsageError(f"a video from stdin gives its outputs no name; write --{name} PATH, or -o DIR for a folder")
+        raise UsageError(
+            f"a video from stdin gives its outputs no name; write {spelled(name, 'PATH')}, or {spelled('output', 'DIR')}"
+        )
     beside = default_output(source, None if folder is None else Path(folder))
     return beside.with_name(beside.name + OUTPUTS[name].suffix)

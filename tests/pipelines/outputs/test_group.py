@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import resource
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ from tests.clips import write_clip
 from tests.pipelines.results import QUERY, make_face, make_result
 from vtrack.errors import SinkError
 from vtrack.pipelines.outputs.group import SinkGroup
+from vtrack.pipelines.outputs.stdout import STDOUT
 from vtrack.pipelines.outputs.tables.csv import WideTable
 from vtrack.pipelines.outputs.tables.jsonl import JsonLines
 from vtrack.pipelines.outputs.video import VideoSink
@@ -97,6 +99,22 @@ def test_an_error_of_the_run_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError):
         write(group, ZeroDivisionError())
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_is_removed_meanwhile_leaves_what_went_to_stdout(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "out"
+    folder.mkdir()
+    group = SinkGroup([WideTable(STDOUT, QUERY), JsonLines(folder / "a.jsonl", QUERY)])
+    with group:
+        for i in range(9):
+            group.write(make_result(i, make_face()))
+            if i == 4:
+                shutil.rmtree(folder)
+    with pytest.raises(SinkError, match=r"cannot write .*/out/a\.jsonl: .* was removed meanwhile; saved stdout"):
+        group.check()
+    assert len(capsys.readouterr().out.splitlines()) == 10
 
 
 def test_a_video_that_outgrows_the_disk_leaves_the_table(tmp_path: Path) -> None:
