@@ -17,8 +17,13 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import gamma
 
-from vtrack.filters.motion import continuous_noise, discrete_noise, flat_transition, transition
+from vtrack.filters.motion import bounded_step, continuous_noise, discrete_noise, flat_transition, transition
 from vtrack.types import BoolArray, FloatArray
+
+FASTEST = 100.0
+"""Highest speed of a point, in standard deviations of the speed of a point that starts."""
+_LEAST_VARIANCE = 1e-20
+"""Smallest variance of a measurement: a perfect one, of a point that is known perfectly, would have no weight."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -191,34 +196,40 @@ class Kalman:
 
         Args:
             positions: (tracks, points, 2), NaN where not measured.
-            variance: Variance of each measured coordinate, (tracks, points) or broadcast to it.
+            variance: Variance of each measured coordinate, (tracks, points) or broadcast to it. A measurement whose variance
+                is infinite or NaN counts as missing.
             density: Noise density of the motion, (tracks, points) or broadcast to it.
-            dt: Seconds since the previous step.
-            spread: Standard deviation of each derivative of a point that starts.
+            dt: Seconds since the previous step; see `vtrack.filters.motion.bounded_step`.
+            spread: Standard deviation of each derivative of a point that starts. Where it is positive, it bounds the speed,
+                see `FASTEST`.
             agility: Lower bound of the agility, (tracks, points) or one for all.
         """
-        measured, continued = np.isfinite(positions[..., 0] + positions[..., 1]), self.alive
+        dt = bounded_step(dt)
+        measured, continued = np.isfinite(positions[..., 0] + positions[..., 1] + variance), self.alive
+        fastest = np.where(np.asarray(spread) > 0, FASTEST * np.asarray(spread), np.inf)
         move = transition(self.order, dt)
         mean, covariance = self._predicted(density, dt)
         innovation = np.where(measured[..., None], positions - mean[..., 0, :], 0.0)
-        variance = np.where(measured, variance, 1.0)
+        variance = np.where(measured, np.maximum(variance, _LEAST_VARIANCE), 1.0)
         expected = covariance[..., 0, 0] + variance
         used = measured & continued
         if self.groups is not None or self.gate < np.inf:
             squared = np.square(innovation).sum(-1) / 2
-            if self.groups is not None and dt > 0:
-                covariance += self._motion_noise(self.groups, squared, expected, used, dt, agility)
+            if self.groups is not None:
+                room = np.maximum(np.square(fastest) - covariance[..., 1, 1], 0.0)
+                covariance += self._motion_noise(self.groups, squared, expected, used, dt, agility, fastest, room)
                 expected = covariance[..., 0, 0] + variance
             used, jumped = self._gated(used, squared > self.gate**2 * expected)
             covariance[..., 0, 0] += squared * jumped
             expected = covariance[..., 0, 0] + variance
         row = covariance[..., 0]  # (tracks, points, order)
-        gain = row * (used / expected)[..., None]
+        share = used / expected
+        gain = row * share[..., None]
         step = Step(
             mean,
             covariance,
             mean + gain[..., None] * innovation[..., None, :],
-            covariance - gain[..., None] * row[..., None, :],
+            _updated(covariance, gain, variance * share, used),
             move,
             continued,
             continued | measured,
@@ -246,14 +257,23 @@ class Kalman:
         used: BoolArray,
         dt: float,
         agility: FloatArray | float,
+        fastest: FloatArray,
+        room: FloatArray,
     ) -> FloatArray:
         """(tracks, points, order, order) covariance to add since groups move or have just moved; updates the agility."""
         noise = continuous_noise(self.order, dt)
         held = np.maximum(self.agility * np.exp(-dt / groups.hold), agility)
         expected = expected + held * noise[0, 0]
         surprise = groups.mean(np.where(used, squared / expected, np.nan))
-        self.agility = held + groups.zeal * np.maximum(surprise - groups.calm, 0.0) * expected / noise[0, 0]
-        return self.agility[..., None, None] * noise
+        agile = held + groups.zeal * np.maximum(surprise - groups.calm, 0.0) * expected / noise[0, 0]
+        # No point is expected to move faster than the fastest, except that a measured one has moved as far as it has.
+        self.agility = np.minimum(agile, np.square(fastest) / groups.hold)
+        added = agile[..., None, None] * noise
+        limits = np.stack([np.maximum(np.square(fastest * dt), np.where(used, squared, 0.0)), room], -1)
+        variances = added[..., (0, 1), (0, 1)]
+        share = np.ones((*variances.shape[:2], self.order))
+        np.sqrt(np.divide(limits, variances, out=share[..., :2], where=variances > limits), out=share[..., :2])
+        return added * share[..., :, None] * share[..., None, :]
 
     def _gated(self, used: BoolArray, outlying: BoolArray) -> tuple[BoolArray, BoolArray]:
         """Which measurements are used, and which points have jumped."""
@@ -282,3 +302,24 @@ class Kalman:
         places = np.arange(self.order)
         step.covariance[..., places, places] = np.where(new[..., None], diagonal, step.covariance[..., places, places])
         self._refused[blank], self.agility[blank] = 0, 0.0
+
+
+def _updated(covariance: FloatArray, gain: FloatArray, kept: FloatArray, used: BoolArray) -> FloatArray:
+    """Return the covariance (tracks, points, order, order) after the measurements.
+
+    Differences of nearly equal numbers may round to a negative variance. So the row of the position is multiplied with the
+    share of its variance that remains, and the other variances do not become smaller than by a perfect correlation.
+
+    Args:
+        covariance: (tracks, points, order, order) before the measurements.
+        gain: (tracks, points, order).
+        kept: (tracks, points) share of the variance of the position that remains.
+        used: (tracks, points) measurements that are used.
+    """
+    row = covariance[..., 0]
+    updated = covariance - gain[..., None] * row[..., None, :]
+    kept = np.where(used, kept, 1.0)[..., None]
+    updated[..., 0] = updated[..., 0, :] = row * kept
+    places = np.arange(1, covariance.shape[-1])
+    updated[..., places, places] = np.maximum(updated[..., places, places], covariance[..., places, places] * kept)
+    return updated

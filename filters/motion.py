@@ -15,7 +15,14 @@ from filterpy.common import Q_continuous_white_noise, Q_discrete_white_noise
 
 from vtrack.types import FloatArray
 
-ORDERS = {"constant-velocity": 2, "constant-acceleration": 3}
+SHORTEST_STEP, LONGEST_STEP = 1 / 250, 1.0
+"""Seconds. Process noise grows with the third power of the step. Between steps of a tick and of hours covariances differ by
+more than floats can hold, and motion within a tick looks like a speed that throws a point out of the picture in the next."""
+
+
+def bounded_step(dt: float) -> float:
+    """Return the step in seconds that a filter takes for `dt`: an equal, backward or unknown time counts as shortly after."""
+    return min(max(dt, SHORTEST_STEP), LONGEST_STEP) if dt > 0 else SHORTEST_STEP
 
 
 @lru_cache(maxsize=256)

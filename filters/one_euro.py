@@ -9,12 +9,16 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from vtrack.filters.motion import bounded_step
 from vtrack.types import FloatArray
+
+_HIGHEST = 1e12
+"""Product of cutoff and time from which a low-pass gives the new value."""
 
 
 def blend(cutoff: FloatArray | float, dt: FloatArray | float) -> FloatArray:
     """Share of the new value in a first-order low-pass of `cutoff` Hz after `dt` seconds."""
-    rate = np.asarray(2 * np.pi * cutoff * dt)
+    rate = np.minimum(2 * np.pi * cutoff * dt, _HIGHEST)
     return rate / (rate + 1)
 
 
@@ -61,15 +65,15 @@ class OneEuro:
             positions: (tracks, points, 2), NaN where not measured.
             cutoff: Cutoff in Hz of a point at rest.
             beta: Hz that the cutoff gains per unit of speed per second.
-            dt: Seconds since the previous step.
+            dt: Seconds since the previous step; see `vtrack.filters.motion.bounded_step`.
 
         Returns:
             (tracks, points, 2) filtered positions.
         """
-        since = self._since + dt
+        since = self._since + bounded_step(dt)
         measured = np.asarray(np.isfinite(positions).all(-1))
         known = np.asarray(np.isfinite(self.positions).all(-1))
-        follow = np.asarray(measured & known & (since > 0))[..., None]
+        follow = np.asarray(measured & known)[..., None]
         speeds = np.where(follow, positions - self._raw, 0.0) / np.where(follow, since[..., None], 1.0)
         change = np.where(follow, blend(self.speed_cutoff, since)[..., None] * (speeds - self._speeds), 0.0)
         self._speeds = self._speeds + change

@@ -16,6 +16,9 @@ import numpy as np
 from vtrack.filters.kalman import Step
 from vtrack.types import BoolArray, FloatArray
 
+_SINGULAR = 1e-10
+"""Smallest determinant of a correlation matrix."""
+
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Smoothed:
@@ -50,12 +53,13 @@ class BackwardMap:
         prior = np.where(joined, after.prior_covariance, np.eye(onward.shape[-1]))
         gain = np.matmul(onward, _inverse(prior))
         mean = before.mean - np.matmul(gain, after.prior_mean)
-        return cls(gain, mean, before.covariance - np.matmul(gain, onward.swapaxes(-1, -2)), before.alive)
+        remaining = before.covariance - np.matmul(gain, onward.swapaxes(-1, -2))
+        return cls(gain, mean, _sound(remaining), before.alive)
 
     def back(self, mean: FloatArray, covariance: FloatArray) -> tuple[FloatArray, FloatArray]:
         """The earlier step's mean and covariance, given the later one's."""
         spread = np.matmul(np.matmul(self.gain, covariance), self.gain.swapaxes(-1, -2))
-        return self.mean + np.matmul(self.gain, mean), self.covariance + spread
+        return self.mean + np.matmul(self.gain, mean), _sound(self.covariance + spread)
 
     def after(self, later: BackwardMap) -> BackwardMap:
         """The composition: back over `later`, then over this one."""
@@ -75,12 +79,30 @@ class BackwardMap:
 
 
 def _inverse(matrices: FloatArray) -> FloatArray:
-    """Inverse of symmetric (..., order, order): written out for order 2, which is several times faster."""
+    """Inverse of symmetric (..., order, order): written out for order 2, which is several times faster.
+
+    A variance of 0 gives a row of zeros, and what is perfectly correlated is inverted as if it nearly were.
+    """
     if matrices.shape[-1] != 2:
-        return np.linalg.inv(matrices)
+        scale = np.sqrt(np.diagonal(matrices, axis1=-2, axis2=-1))
+        scale = np.divide(1.0, scale, out=np.zeros(scale.shape), where=scale > 0)
+        scales = scale[..., :, None] * scale[..., None, :]
+        return np.linalg.pinv(matrices * scales, rcond=_SINGULAR, hermitian=True) * scales
     a, b, c = matrices[..., 0, 0], matrices[..., 0, 1], matrices[..., 1, 1]
     adjugate = np.stack([c, -b, -b, a], -1).reshape(matrices.shape)
-    return adjugate / (a * c - b * b)[..., None, None]
+    determinant = np.maximum(a * c - b * b, _SINGULAR * a * c)
+    return adjugate / determinant[..., None, None]
+
+
+def _sound(covariances: FloatArray) -> FloatArray:
+    """Make (..., order, order) symmetric, variances not negative and correlations at most 1: rounding breaks all of this."""
+    variances = np.maximum(np.diagonal(covariances, axis1=-2, axis2=-1), 0.0)
+    deviations = np.sqrt(variances)
+    limits = deviations[..., :, None] * deviations[..., None, :]
+    sound = np.clip((covariances + covariances.swapaxes(-1, -2)) / 2, -limits, limits)
+    places = np.arange(covariances.shape[-1])
+    sound[..., places, places] = variances
+    return sound
 
 
 def _last(step: Step) -> Smoothed:

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vtrack.filters.kalman import Groups, Kalman
+from vtrack.filters.motion import bounded_step
 from vtrack.filters.rts import FixedLag, Smoothed
 from vtrack.types import FloatArray
 
@@ -83,7 +84,8 @@ class ZeroLag:
         """Add measurements, as `Kalman.step` does; returns the steps that are ready, oldest first."""
         self.scout.step(positions, variance, density, dt, spread)
         resets, self._resets = self._resets, np.zeros_like(self._resets)
-        self._ahead.append(_StepInputs(positions, variance, density, dt, spread, self.scout.agility, resets))
+        step = _StepInputs(positions, variance, density, bounded_step(dt), spread, self.scout.agility, resets)
+        self._ahead.append(step)
         return self._follow() if len(self._ahead) > self._foresight else []
 
     def flush(self) -> list[Smoothed]:

@@ -175,6 +175,8 @@ class Summary:
     """Packets or images of the source that could not be decoded."""
     interrupted: bool
     """Whether it was asked to stop before the source's end."""
+    absurd: int
+    """Points that smoothing placed far beyond the frame: they are given as the model predicted them, with a sigma of NaN."""
     stages: Mapping[str, float] = field(default_factory=dict)
     """Seconds of work of each stage. Stages work side by side, and one that waits for a core is not at rest."""
     waits: Mapping[str, QueueWaits] = field(default_factory=dict)
@@ -190,6 +192,7 @@ class Summary:
         facts = [f"{self.frames} frames", f"{self.frames_with_faces} with faces", tracks]
         facts += [f"{self.seconds:.1f} s", f"{self.fps:.1f} fps"]
         facts += [f"{self.damaged} damaged parts skipped"] * bool(self.damaged) + ["interrupted"] * self.interrupted
+        facts += [f"{self.absurd} absurd points replaced"] * bool(self.absurd)
         return f"Summary({', '.join(facts)})"
 
 
@@ -229,6 +232,7 @@ def send(
     """
     outputs = SinkGroup(sinks)
     began, frames, with_faces, ids, watch = time.perf_counter(), 0, 0, set[int](), Stopwatch()
+    absurd = 0
 
     def write(result: FrameResult) -> None:
         with watch("write"):
@@ -243,6 +247,7 @@ def send(
                     frames += 1
                     with_faces += bool(result.faces)
                     ids.update(face.id for face in result.faces)
+                    absurd += sum(int(np.isnan(face.sigma).sum()) for face in result.faces)
             watch.add_waits("finished", *out.waits)
             if stop is not None and stop.is_set():
                 # On KeyboardInterrupt sinks keep what they have, and know that it is not the whole video.
@@ -252,7 +257,9 @@ def send(
             raise
     interrupted = stop is not None and stop.is_set()
     seconds = time.perf_counter() - began
-    summary = Summary(frames, with_faces, len(ids), seconds, source.damaged, interrupted, watch.seconds, watch.waits)
+    summary = Summary(
+        frames, with_faces, len(ids), seconds, source.damaged, interrupted, absurd, watch.seconds, watch.waits
+    )
     try:
         outputs.check()
     except SinkError as error:

@@ -1,10 +1,14 @@
-"""From sightings to results: smoothing, measures, and removal of the points that the user did not ask for."""
+"""From sightings to results: smoothing, a last check, measures, and removal of the points that the user did not ask for."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
+import numpy as np
+
+from vtrack.anchors import ANCHORS, box_around
 from vtrack.pipelines.measures.lookahead import BlinkLookahead
 from vtrack.pipelines.measures.measurer import Measurer
 from vtrack.pipelines.settings import Settings
@@ -12,7 +16,13 @@ from vtrack.pipelines.smoothing.smoother import Smoother
 from vtrack.pipelines.tracking.follower import TrackedFrame
 from vtrack.pipelines.tracking.landmarks import Sighting
 from vtrack.runtime.stopwatch import Stopwatch
-from vtrack.types import Face, Frame, FrameResult, Query
+from vtrack.types import BoolArray, Face, FloatArray, Frame, FrameResult, Query
+
+log = logging.getLogger(__name__)
+
+_FAR = 4.0
+"""Longest way of a point beyond the edge of its frame, and largest sigma, in longer sides of the frame. A face of which a
+tenth is visible reaches no farther."""
 
 
 def postprocess(
@@ -76,7 +86,7 @@ def to_result(frame: Frame, sightings: Mapping[int, Sighting], query: Query) -> 
 
 
 class Postprocessor:
-    """Adds measures to smoothed results if the settings ask for them, and removes all points but the user's.
+    """Checks smoothed results, adds measures if the settings ask for them, and removes all points but the user's.
 
     Args:
         settings: Settings of the run.
@@ -92,9 +102,41 @@ class Postprocessor:
         return Postprocessor(settings, self._measurer)
 
     def __call__(self, result: FrameResult) -> FrameResult:
-        """Return the next result with measures and without anchors."""
-        result = keep_points(result, self._query)
+        """Return the next result, checked, with measures and without anchors."""
+        result = keep_points(without_absurd(result), self._query)
         return result if self._measurer is None else self._measurer(result)
+
+
+def without_absurd(result: FrameResult) -> FrameResult:
+    """Return a smoothed result, anchors included, without points or sigmas that are not finite or far beyond the frame.
+
+    Such a point becomes the raw one, or NaN where that is absurd, too; sigma becomes NaN. An absurd box becomes the box
+    around the anchors. A face without a box is left out.
+    """
+    if not result.faces:
+        return result
+    size = np.array(result.frame.size, np.float64)
+    far = _FAR * size.max()
+    points, raw = (np.stack([getattr(face, name) for face in result.faces]) for name in ("points", "raw"))
+    sigma, boxes = np.stack([face.sigma for face in result.faces]), np.stack([face.box for face in result.faces])
+
+    def near(places: FloatArray) -> BoolArray:
+        return np.asarray(((places >= -far) & (places <= size + far)).all(-1))
+
+    sound = near(points) & (sigma >= 0) & (sigma <= far)
+    sound_boxes = near(boxes[:, :2]) & near(boxes[:, :2] + boxes[:, 2:]) & (boxes[:, 2:] > 0).all(-1)
+    if sound.all() and sound_boxes.all():
+        return result
+    points = np.where(sound[..., None], points, np.where(near(raw)[..., None], raw, np.nan))
+    sigma = np.where(sound, sigma, np.nan)
+    boxes = np.where(sound_boxes[:, None], boxes, box_around(points[:, -len(ANCHORS) :]))
+    faces = []
+    for i, face in enumerate(result.faces):
+        if np.isfinite(boxes[i]).all():
+            faces.append(replace(face, points=points[i], sigma=sigma[i], box=boxes[i]))
+        else:
+            log.warning("frame %d: face %d is left out, since its place is unknown", result.index, face.id)
+    return replace(result, faces=tuple(faces))
 
 
 def keep_points(result: FrameResult, query: Query) -> FrameResult:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 _TABLES = "vtrack.pipelines.outputs.tables"
+_CHANNELS = "vtrack.pipelines.smoothing.channels"
 
 
 def load(home: str) -> Any:
@@ -145,12 +146,18 @@ class Method:
     """Whether it gives each frame back at once, as a live picture needs it; else it looks ahead."""
     predicts: bool = False
     """Whether a face that is missing for a moment is predicted before anybody knows if it comes back."""
+    home: str = ""
+    """`module:name` of its filter of channels, opened as `filter(traits, lag)`; empty for no filter."""
+
+    def load(self) -> Any:
+        """What makes the filter."""
+        return load(self.home)
 
 
 METHODS = {
-    "rts": Method("no lag, looks ahead", online=False),
-    "kalman": Method("at once", online=True, predicts=True),
-    "one-euro": Method("at once, plainer", online=True),
+    "rts": Method("no lag, looks ahead", online=False, home=f"{_CHANNELS}:KalmanChannels"),
+    "kalman": Method("at once", online=True, predicts=True, home=f"{_CHANNELS}:KalmanChannels"),
+    "one-euro": Method("at once, plainer", online=True, home=f"{_CHANNELS}:OneEuroChannels"),
     "none": Method("points as the model gives them", online=True),
 }
 ONLINE = tuple(name for name, method in METHODS.items() if method.online)

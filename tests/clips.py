@@ -219,6 +219,19 @@ def damage(path: Path, packets: Sequence[int]) -> Path:
     return path
 
 
+def restamp(path: Path, times: Sequence[float], into: Path) -> Path:
+    """Copy the video packets of a clip with these times in seconds, in any order, as a copy of a damaged file has them."""
+    with av.open(str(path)) as container, av.open(str(into), "w") as output:
+        stream = container.streams.video[0]
+        copy = output.add_stream_from_template(stream)
+        packets = (packet for packet in container.demux(stream) if packet.size)
+        for packet, time in zip(packets, times, strict=True):
+            packet.stream, packet.time_base = copy, Fraction(1, 1000)
+            packet.pts, packet.dts = round(time * 1000), 0
+            output.mux(packet)
+    return into
+
+
 def read(source: Source) -> list[tuple[int, int, float]]:
     """Index of each frame, the number in its pixels (-1 if unreadable), and its time."""
     rows = []

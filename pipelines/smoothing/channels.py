@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Protocol
+
 import numpy as np
 import numpy.typing as npt
 
 from vtrack.filters.kalman import Groups, Kalman, Step
+from vtrack.filters.motion import bounded_step
 from vtrack.filters.one_euro import OneEuro
 from vtrack.filters.rigid import ComplexArray, to_complex
 from vtrack.filters.rts import Smoothed
@@ -45,28 +49,70 @@ def max_lag(frames: int) -> int:
     return min(LAG, (frames - _FORESIGHT - 1) * _BLOCKS // (_BLOCKS + 1))
 
 
+@dataclass(frozen=True, eq=False, slots=True)
+class Traits:
+    """What a filter is told about its channels."""
+
+    members: npt.NDArray[np.intp]
+    """(channels,) number of the group that each channel moves with."""
+    density: FloatArray
+    """(channels,) density of the process noise."""
+    strengths: FloatArray
+    """(channels,) strength of smoothing, 0 to 1."""
+    agility_gain: FloatArray
+    """(channels,) how much more agile each channel becomes than its deviation requires, see `Groups`."""
+
+    def __getitem__(self, some: slice) -> Traits:
+        """Return the traits of some channels that share no group with the others."""
+        members = self.members[some]
+        return Traits(members - members.min(), self.density[some], self.strengths[some], self.agility_gain[some])
+
+
+class ChannelFilter(Protocol):
+    """Filters the channels of all tracks, frame by frame. The entries of `METHODS` are made as `filter(traits, lag)`."""
+
+    def grow(self, tracks: int) -> None:
+        """Make room for `tracks` tracks in all."""
+
+    def reset(self, tracks: npt.NDArray[np.intp]) -> None:
+        """Forget these tracks."""
+
+    def predicted(self, dt: float) -> ComplexArray:
+        """Return the predicted channels (tracks, channels) after `dt` seconds; NaN for tracks without any."""
+        ...
+
+    def step(self, channels: FloatArray, noise: FloatArray, unit: FloatArray, dt: float) -> list[ChannelState]:
+        """Filter the next frame.
+
+        Args:
+            channels: (tracks, channels, 2) measured values; NaN where unmeasured.
+            noise: (tracks, channels or 1) variance of each value.
+            unit: (tracks, channels or 1) length of one face unit.
+            dt: Seconds since the last frame.
+
+        Returns:
+            The states that are ready: none or several with a lag, one otherwise.
+        """
+        ...
+
+    def flush(self) -> list[ChannelState]:
+        """Return the states that are still held back, oldest first."""
+        ...
+
+
 class KalmanChannels:
     """Channels filtered by a Kalman filter, causal or with zero lag.
 
     Args:
-        members: (channels,) number of the group that each channel moves with.
-        density: (channels,) density of the process noise.
-        strengths: (channels,) strength of smoothing, 0 to 1.
-        agility_gain: (channels,) how much more agile each channel becomes than its deviation requires, see `Groups`.
+        traits: The channels.
         lag: Frames of look-ahead; 0 for a causal filter.
     """
 
-    def __init__(
-        self,
-        members: npt.NDArray[np.intp],
-        density: FloatArray,
-        strengths: FloatArray,
-        agility_gain: FloatArray,
-        lag: int,
-    ) -> None:
-        count = len(members)
-        groups = Groups(members, alarm=_ALARM, hold=_HOLD, zeal=agility_gain)
-        self._density = density * 10 ** (_DECADES * (0.5 - strengths)) * (1.0 if lag else _CAUSAL_SHARE)
+    def __init__(self, traits: Traits, lag: int) -> None:
+        count = len(traits.members)
+        groups = Groups(traits.members, alarm=_ALARM, hold=_HOLD, zeal=traits.agility_gain)
+        share = 1.0 if lag else _CAUSAL_SHARE
+        self._density = traits.density * 10 ** (_DECADES * (0.5 - traits.strengths)) * share
         self._zero_lag = (
             ZeroLag(
                 0,
@@ -95,21 +141,11 @@ class KalmanChannels:
 
     def predicted(self, dt: float) -> ComplexArray:
         """Return the predicted channels (tracks, channels) after `dt` seconds; NaN for tracks without any."""
-        mean = self._kalman.mean
+        mean, dt = self._kalman.mean, bounded_step(dt)
         return np.where(self._kalman.alive, to_complex(mean[..., 0, :] + dt * mean[..., 1, :]), np.nan)
 
     def step(self, channels: FloatArray, noise: FloatArray, unit: FloatArray, dt: float) -> list[ChannelState]:
-        """Filter the next frame.
-
-        Args:
-            channels: (tracks, channels, 2) measured values; NaN where unmeasured.
-            noise: (tracks, channels or 1) variance of each value.
-            unit: (tracks, channels or 1) length of one face unit.
-            dt: Seconds since the last frame.
-
-        Returns:
-            The states that are ready: none or several with zero lag, one otherwise.
-        """
+        """Filter the next frame; see `ChannelFilter.step`."""
         shape = channels.shape[:2]
         arguments = (
             channels,
@@ -127,15 +163,18 @@ class KalmanChannels:
 
 
 class OneEuroChannels:
-    """Channels filtered by a One-Euro filter, with the methods of `KalmanChannels`.
+    """Channels filtered by a One-Euro filter.
 
     Args:
-        strengths: (channels,) strength of smoothing, 0 to 1.
+        traits: The channels.
+        lag: Frames of look-ahead; must be 0.
     """
 
-    def __init__(self, strengths: FloatArray) -> None:
-        self._filter = OneEuro(0, len(strengths))
-        self._cutoff = _CUTOFF * 10 ** (_DECADES / 10 * (0.5 - strengths))
+    def __init__(self, traits: Traits, lag: int) -> None:
+        if lag:
+            raise ValueError(f"a One-Euro filter does not look ahead, got a lag of {lag} frames")
+        self._filter = OneEuro(0, len(traits.strengths))
+        self._cutoff = _CUTOFF * 10 ** (_DECADES / 10 * (0.5 - traits.strengths))
 
     def grow(self, tracks: int) -> None:
         """Make room for `tracks` tracks in all."""
@@ -150,7 +189,7 @@ class OneEuroChannels:
         return to_complex(self._filter.positions)
 
     def step(self, channels: FloatArray, noise: FloatArray, unit: FloatArray, dt: float) -> list[ChannelState]:
-        """Filter the next frame; see `KalmanChannels.step`."""
+        """Filter the next frame; see `ChannelFilter.step`."""
         # Face size changes from frame to frame, so speeds are compared in face units but stored in pixels.
         noise = np.broadcast_to(np.where(np.isfinite(noise), noise, 0.0), channels.shape[:2])
         return [(self._filter.step(channels, self._cutoff, _BETA / unit, dt), noise)]

@@ -17,7 +17,7 @@ from vtrack.filters.rigid import Body, ComplexArray, known_median, to_complex, t
 from vtrack.parts import GROUPS
 from vtrack.pipelines.registry import HEAD, METHODS
 from vtrack.pipelines.settings import Smoothing
-from vtrack.pipelines.smoothing.channels import LAG, KalmanChannels, OneEuroChannels
+from vtrack.pipelines.smoothing.channels import LAG, ChannelFilter, Traits
 from vtrack.pipelines.smoothing.jitter import JitterLevel
 from vtrack.types import FloatArray, Query
 
@@ -78,7 +78,10 @@ class MotionFilter:
     def __init__(self, query: Query, anchors: npt.NDArray[np.intp], settings: Smoothing, *, lag: int = LAG) -> None:
         count = len(query)
         kinds = [_kind(part) for part in query.parts]
-        self._causal = METHODS[settings.mode].online
+        method = METHODS[settings.mode]
+        if not method.home:
+            raise ValueError(f"smoothing {settings.mode!r} has no filter")
+        self._causal = method.online
         self._body = Body(0, anchors)
         self._level = JitterLevel(count)
         channels = [HEAD, HEAD, *kinds]
@@ -86,19 +89,14 @@ class MotionFilter:
         members = np.array([0, 1, *(_members(query) + 2)])
         density = np.array([_DENSITY.get(kind, _DEFAULT_DENSITY) for kind in channels])
         agility_gain = np.array([_AGILITY_GAIN.get(kind, 1.0) for kind in channels])
-        self._filters: list[KalmanChannels | OneEuroChannels]
+        traits = Traits(members, density, strengths, agility_gain)
+        self._filters: list[ChannelFilter]
         """One for all channels; or one for the head and one for the parts, if these are relative to the filtered head."""
-        if settings.mode == "one-euro":
-            self._filters = [OneEuroChannels(strengths[some]) for some in (_HEAD, _PARTS)]
-        elif self._causal:
-            self._filters = [
-                KalmanChannels(
-                    members[some] - members[some].min(), density[some], strengths[some], agility_gain[some], 0
-                )
-                for some in (_HEAD, _PARTS)
-            ]
-        else:
-            self._filters = [KalmanChannels(members, density, strengths, agility_gain, lag)]
+        self._filters = (
+            [method.load()(traits[some], 0) for some in (_HEAD, _PARTS)]
+            if method.online
+            else [method.load()(traits, lag)]
+        )
         self._sizes = np.ones(0)
         self._measured_head = np.zeros((0, 2), np.complex128)
         self._jitter = np.zeros((0, count))
@@ -112,16 +110,20 @@ class MotionFilter:
     def grow(self, tracks: int) -> None:
         """Make room for `tracks` tracks in all."""
         extra = tracks - self.tracks
-        for part in (self._body, self._level, *self._filters):
-            part.grow(tracks)
+        self._body.grow(tracks)
+        self._level.grow(tracks)
+        for each in self._filters:
+            each.grow(tracks)
         self._sizes = np.concatenate([self._sizes, np.ones(extra)])
         self._measured_head = np.concatenate([self._measured_head, np.full((extra, 2), np.nan)])
         self._jitter = np.concatenate([self._jitter, np.full((extra, self._jitter.shape[1]), np.nan)])
 
     def reset(self, tracks: list[int]) -> None:
         """Forget these tracks."""
-        for part in (self._level, *self._filters):
-            part.reset(np.asarray(tracks, np.intp))
+        indices = np.asarray(tracks, np.intp)
+        self._level.reset(indices)
+        for each in self._filters:
+            each.reset(indices)
 
     def step(self, points: FloatArray, sigma: FloatArray, dt: float) -> list[FilteredPoints]:
         """Filter the points of the next frame.

@@ -29,6 +29,8 @@ _MAX_SHIFT = 1.0
 """Longest motion of a face between two sightings, in half the longer side of its box."""
 _MAX_SCALE = 1.5
 """Largest change in size of a face between two sightings, as a factor."""
+_SIGMA_LIMITS = 1e-4, 10.0
+"""Smallest and largest sigma that the filter reckons with, in longer sides of the face's box."""
 _MEMORY = 192 * 2**20
 """Largest number of bytes of frames, as RGB, that are held back; large frames get a shorter look-ahead."""
 _MIN_LAG = 8
@@ -108,7 +110,8 @@ class Smoother:
             return [result]
         if self._motion is None:
             self._motion = MotionFilter(self._query, self._anchors, self.settings, lag=_lag(*result.frame.size))
-        # A backward timestamp counts as no time. Rounding makes equal steps exactly equal, which saves work in the filter.
+        # A backward timestamp counts as an equal one; see `vtrack.filters.motion.bounded_step`. Rounding makes equal steps
+        # exactly equal, which saves work in the filter.
         step = 0.0 if self._time is None else round(max(result.time - self._time, 0.0), 9)
         self._time = result.time
         self._end_tracklets(result)
@@ -134,7 +137,7 @@ class Smoother:
             track
             for track, tracklet in self._tracklets.items()
             if result.frame.cut
-            or result.time - tracklet.time > _MAX_GAP
+            or abs(result.time - tracklet.time) > _MAX_GAP
             or (track in seen and _jumped(tracklet.face.box, seen[track].box))
         ]
         for track in ended:
@@ -168,8 +171,9 @@ class Smoother:
         if self._uses_corners:
             points = np.concatenate([points, _corners(face.box)])
             sigma = np.concatenate([sigma, np.full(len(_CORNERS), np.median(sigma))])
-        # A sigma near zero would make the filter divide by zero.
-        return points, np.maximum(sigma, 1e-4 * np.asarray(face.box)[2:].max())
+        # Zero, infinite or no sigma at all would leave the filter without a weight.
+        side = np.asarray(face.box)[2:].max()
+        return points, np.clip(np.where(np.isfinite(sigma), sigma, np.inf), *(share * side for share in _SIGMA_LIMITS))
 
     def _result(self, filtered: FilteredPoints) -> FrameResult:
         """Return the oldest pending result with its filtered faces."""

@@ -131,6 +131,8 @@ def describe(name: str, summary: Summary, outputs: dict[str, Path], detector: st
     ]
     if summary.damaged:
         facts.append(f"{_count(summary.damaged, 'damaged part')} skipped")
+    if summary.absurd:
+        facts.append(f"{_count(summary.absurd, 'absurd point')} replaced")
     return f"{name}: {', '.join(facts)}\nwrote {', '.join(map(named, outputs.values()))}"
 
 

@@ -105,8 +105,8 @@ class Individuals:
 
 
 def likelihood(face: Face) -> FloatArray:
-    """Return the probability (points,) that each point is correct; see `DeepLabCutTable`."""
+    """Return the probability (points,) that each point is correct, 0 without a sigma; see `DeepLabCutTable`."""
     size = np.sqrt(max(float(face.box[2] * face.box[3]), 0.0))
     ratio = TOLERANCE * size / np.maximum(face.sigma, 1e-6)
     probability: FloatArray = face.presence * (1.0 - np.exp(-0.5 * ratio**2))
-    return probability
+    return np.nan_to_num(probability)

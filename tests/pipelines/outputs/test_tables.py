@@ -7,6 +7,7 @@ import json
 import logging
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -149,6 +150,7 @@ def test_deeplabcut_likelihood_is_a_probability() -> None:
     draws = np.random.default_rng(0).normal(0, 3.0, (100_000, 2))
     near = (np.hypot(*draws.T) < 0.05 * 60).mean()
     assert likelihood(face) == pytest.approx([0.9, 0.9 * near, 0.0], abs=5e-3)
+    assert likelihood(replace(face, sigma=np.full(3, np.nan))).tolist() == [0, 0, 0]
 
 
 def test_deeplabcut_several_animals(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
