@@ -96,7 +96,7 @@ def test_a_run_whose_pipe_is_silent_ends_when_asked(tmp_path: Path) -> None:
 
 def test_outputs_of_stdin_need_a_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["run", "-", *OPTIONS]) == USAGE
-    assert "a video from stdin gives its outputs no name; write --csv PATH or --output DIR" in capsys.readouterr().err
+    assert "a video from stdin gives its outputs no name; write --csv PATH, or --output DIR" in capsys.readouterr().err
     run = shell("vtrack run - -o out --parts eyes --stop 0.1 < $sample", tmp_path)
     assert run.returncode == OK and (tmp_path / "out" / "stdin.vtrack.csv").exists()
 
