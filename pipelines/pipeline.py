@@ -27,13 +27,14 @@ from vtrack.models.card import Card, check_parts, read_card
 from vtrack.models.own import own_model
 from vtrack.pipelines.outputs.base import Sink
 from vtrack.pipelines.outputs.group import SinkGroup
-from vtrack.pipelines.postprocessing import postprocess
+from vtrack.pipelines.postprocessing import postprocess, postprocess_photographs
 from vtrack.pipelines.settings import Settings
 from vtrack.pipelines.sources.base import Source
 from vtrack.pipelines.sources.scene_cuts import mark_cuts
 from vtrack.pipelines.tracking.follower import TrackedFrame
 from vtrack.pipelines.tracking.landmarks import Landmarker, unique_points
 from vtrack.pipelines.tracking.offline import OfflineFollower
+from vtrack.pipelines.tracking.photographs import PhotographFinder
 from vtrack.runtime.cores import detector_cores
 from vtrack.runtime.stopwatch import QueueWaits, Stopwatch
 from vtrack.runtime.threads import ReadAhead, WriteBehind
@@ -41,8 +42,8 @@ from vtrack.types import Frame, FrameResult
 
 _QUEUE_MEMORY = 48 * 2**20
 """Largest number of bytes of pixels in a queue between two threads, as RGB; the planes of most video need half of it."""
-_MAX_QUEUE_SIZE = 32
-"""Largest number of frames in a queue between two threads."""
+_MIN_QUEUE_SIZE, _MAX_QUEUE_SIZE = 2, 32
+"""Smallest and largest number of frames in a queue between two threads."""
 
 
 class ResultMaker(Protocol):
@@ -112,25 +113,28 @@ class Pipeline:
                 take no memory.
             watch: Stopwatch that gets the seconds of each stage.
         """
-        watch = watch or Stopwatch()
+        watch, single = watch or Stopwatch(), source.info.photographs
+        decoded = iter(source) if single else mark_cuts(source)
+        finish = postprocess_photographs if single else postprocess
         with (
-            ReadAhead(
-                watch.time_items("decode", mark_cuts(source)), queue_size(source), stop, source.abandon
-            ) as frames,
-            closing(self.follow(frames, watch)) as tracked,
+            ReadAhead(watch.time_items("decode", decoded), queue_size(source), stop, source.abandon) as frames,
+            closing(self.follow(frames, watch, photographs=single)) as tracked,
         ):
-            yield from postprocess(self.settings, tracked, pixels=pixels, watch=watch)
+            yield from finish(self.settings, tracked, pixels=pixels, watch=watch)
             watch.add_waits("decoded", *frames.waits)
 
-    def follow(self, frames: Iterable[Frame], watch: Stopwatch | None = None) -> Generator[TrackedFrame]:
+    def follow(
+        self, frames: Iterable[Frame], watch: Stopwatch | None = None, *, photographs: bool = False
+    ) -> Generator[TrackedFrame]:
         """Yield every frame with its sightings by track id, not smoothed.
 
         Args:
             frames: Frames in order, with `Frame.cut` where a scene begins.
             watch: Stopwatch that gets the seconds of each stage.
+            photographs: Whether each frame is a photograph by itself.
         """
         settings = self.settings
-        follower = OfflineFollower(
+        follower = (PhotographFinder if photographs else OfflineFollower)(
             self.detector,
             Landmarker(self.model, settings.landmark_query, watch=watch),
             max_faces=settings.max_faces,
@@ -168,7 +172,7 @@ class Summary:
     """Frames that were read."""
     frames_with_faces: int
     tracks: int
-    """Faces, counted by their ids."""
+    """Faces, counted by their ids; of photographs each face of each one."""
     seconds: float
     """From the first frame to the last output."""
     damaged: int
@@ -231,8 +235,8 @@ def send(
         SinkError: No output could be written.
     """
     outputs = SinkGroup(sinks)
-    began, frames, with_faces, ids, watch = time.perf_counter(), 0, 0, set[int](), Stopwatch()
-    absurd = 0
+    began, watch = time.perf_counter(), Stopwatch()
+    frames, with_faces, faces, absurd, ids = 0, 0, 0, 0, set[int]()
 
     def write(result: FrameResult) -> None:
         with watch("write"):
@@ -246,6 +250,7 @@ def send(
                     progress(result)
                     frames += 1
                     with_faces += bool(result.faces)
+                    faces += len(result.faces)
                     ids.update(face.id for face in result.faces)
                     absurd += sum(int(np.isnan(face.sigma).sum()) for face in result.faces)
             watch.add_waits("finished", *out.waits)
@@ -257,8 +262,9 @@ def send(
             raise
     interrupted = stop is not None and stop.is_set()
     seconds = time.perf_counter() - began
+    tracks = faces if source.info.photographs else len(ids)
     summary = Summary(
-        frames, with_faces, len(ids), seconds, source.damaged, interrupted, absurd, watch.seconds, watch.waits
+        frames, with_faces, tracks, seconds, source.damaged, interrupted, absurd, watch.seconds, watch.waits
     )
     try:
         outputs.check()
@@ -268,5 +274,7 @@ def send(
 
 
 def queue_size(source: Source) -> int:
-    """Return how many frames of a source may wait in a queue between two threads."""
-    return int(np.clip(_QUEUE_MEMORY // (source.info.width * source.info.height * 3), 2, _MAX_QUEUE_SIZE))
+    """Return how many frames of a source may wait in a queue between two threads; photographs may be of any size."""
+    if source.info.photographs:
+        return _MIN_QUEUE_SIZE
+    return int(np.clip(_QUEUE_MEMORY // (source.info.width * source.info.height * 3), _MIN_QUEUE_SIZE, _MAX_QUEUE_SIZE))

@@ -57,6 +57,22 @@ def postprocess(
     yield from results
 
 
+def postprocess_photographs(
+    settings: Settings,
+    tracked: Iterable[TrackedFrame],
+    *,
+    pixels: bool = True,
+    watch: Stopwatch | None = None,
+) -> Iterator[FrameResult]:
+    """Measure the faces of photographs, each by itself and not smoothed, and remove the anchors; see `postprocess`."""
+    watch = watch or Stopwatch()
+    for frame, sightings in tracked:
+        kept = frame if pixels else frame.without_pixels()
+        with watch("smooth"):
+            result = Postprocessor(settings)(to_result(kept, sightings, settings.model_query))
+        yield result
+
+
 def make_smoother(settings: Settings) -> Smoother:
     """Return a new smoother for one video."""
     return Smoother(settings.model_query, settings.smooth, settings.strength, settings.strengths)

@@ -30,7 +30,10 @@ class SinkEntry:
     """`module:name` of the class or function, imported when it is asked for."""
     help: str
     takes: tuple[str, ...] = ()
-    """Which of `OutputSettings` it takes; `max_faces` and the opened `source`, too."""
+    """Which of `OutputSettings` it takes; `max_faces`, the opened `source`, and `files`: whether frames are image files."""
+
+    photographs: bool = True
+    """Whether it can hold photographs, which have no times and sizes of their own."""
 
     def load(self) -> Any:
         """What opens the sink."""
@@ -56,7 +59,7 @@ class OutputEntry(SinkEntry):
     table: bool = True
     """Whether it is a table. A run without a table writes a CSV table, too."""
     reader: str = ""
-    """`module:name` of what reads a file back: from a path to the names of the columns and (rows, columns) of numbers."""
+    """`module:name` of what reads a file back: from a path to a `RawTable`."""
     stacker: str = ""
     """`module:name` of what puts tables below each other, if that can be: takes the path to write, the name of the column
     that comes first, and the path of each table by its cell in that column."""
@@ -72,18 +75,21 @@ class OutputEntry(SinkEntry):
 
 
 CSV_FORMATS: Mapping[str, FormatEntry] = {
-    "wide": FormatEntry(f"{_TABLES}.csv:WideTable", "a row for each face", ("columns",), stacks=True),
-    "long": FormatEntry(f"{_TABLES}.csv:LongTable", "a row for each point", ("columns",), stacks=True),
+    "wide": FormatEntry(f"{_TABLES}.csv:WideTable", "a row for each face", ("columns", "files"), stacks=True),
+    "long": FormatEntry(f"{_TABLES}.csv:LongTable", "a row for each point", ("columns", "files"), stacks=True),
     "openface": FormatEntry(
-        f"{_TABLES}.openface:OpenFaceTable", "as OpenFace writes it, with its 68 points", parts="300w"
+        f"{_TABLES}.openface:OpenFaceTable",
+        "as OpenFace writes it, with its 68 points",
+        photographs=False,
+        parts="300w",
     ),
-    "dlc": FormatEntry(f"{_TABLES}.dlc:DeepLabCutTable", "as DeepLabCut writes it", ("max_faces",)),
+    "dlc": FormatEntry(f"{_TABLES}.dlc:DeepLabCutTable", "as DeepLabCut writes it", ("max_faces",), photographs=False),
 }
 OUTPUTS: Mapping[str, OutputEntry] = {
     "csv": OutputEntry(
         f"{_TABLES}.csv:open_table",
         "a CSV table",
-        ("format", "columns", "max_faces"),
+        ("format", "columns", "max_faces", "files"),
         suffixes=(".csv", ".txt"),
         reader=f"{_TABLES}.csv:read_cells",
         stacker=f"{_TABLES}.csv:stack_tables",
@@ -92,7 +98,7 @@ OUTPUTS: Mapping[str, OutputEntry] = {
     "jsonl": OutputEntry(
         f"{_TABLES}.jsonl:JsonLines",
         "JSON lines, one frame a line",
-        ("columns",),
+        ("columns", "files"),
         suffixes=(".jsonl", ".ndjson"),
         reader=f"{_TABLES}.jsonl:read_cells",
         stdout=True,
@@ -100,7 +106,7 @@ OUTPUTS: Mapping[str, OutputEntry] = {
     "parquet": OutputEntry(
         f"{_TABLES}.parquet:ParquetTable",
         "a Parquet table",
-        ("columns",),
+        ("columns", "files"),
         suffixes=(".parquet",),
         reader=f"{_TABLES}.parquet:read_cells",
         stacker=f"{_TABLES}.parquet:stack_tables",
@@ -109,6 +115,7 @@ OUTPUTS: Mapping[str, OutputEntry] = {
         "vtrack.pipelines.outputs.video:annotated_video",
         "an annotated video",
         ("draw", "codec", "crf", "preset", "source"),
+        photographs=False,
         suffixes=(".mp4", ".m4v", ".mov", ".mkv"),
         table=False,
         pixels=True,
@@ -116,6 +123,12 @@ OUTPUTS: Mapping[str, OutputEntry] = {
 }
 
 
+IMAGE_KINDS = {
+    "auto": "a sequence if the images are numbered and of one size, else photographs",
+    "photographs": "each image by itself, in its own size",
+    "sequence": "the frames of a film, in one size",
+}
+"""What the images of a folder, pattern or list are; `vtrack.pipelines.sources.open` reads them so."""
 COLUMN_GROUPS = {
     "raw": "points as the model gives them",
     "inside": "whether points lie inside the picture",

@@ -48,6 +48,8 @@ def run(
     fps: float | None = None,
     times: Iterable[float] | None = None,
     hwaccel: str = InputSettings.hwaccel,
+    images: str = InputSettings.images,
+    max_pixels: int = InputSettings.max_pixels,
     model: Model = Settings.model,
     detector: Finder = Settings.detector,
     detector_model: str | Path | None = Settings.detector_model,
@@ -91,6 +93,9 @@ def run(
         fps: Frames per second of images, 25 by default.
         times: Seconds of the images of an array, list or generator, instead of `fps`.
         hwaccel: Hardware video decoder: `cuda`, `qsv`, `videotoolbox`, ...
+        images: What the images of a folder, pattern or list are: `photographs`, each by itself, a film's `sequence`, or
+            `auto`: a sequence if they are numbered and of one size.
+        max_pixels: Largest number of pixels of an image file or video frame; larger ones are refused.
         model: Landmark model; see `track`.
         detector: Face detector; see `track`.
         detector_model: File that the detector is read from.
@@ -158,8 +163,19 @@ def run(
         preset=preset,
     )
     look = look.with_table().check_used()
-    inputs = InputSettings(start=start, stop=stop, every=every, fps=fps or InputSettings.fps, hwaccel=hwaccel)
-    chosen = {"start": start, "stop": stop, "every": every, "fps": fps, "times": times, "hwaccel": hwaccel}
+    inputs = InputSettings(
+        start=start,
+        stop=stop,
+        every=every,
+        fps=fps or InputSettings.fps,
+        hwaccel=hwaccel,
+        images=images,
+        max_pixels=max_pixels,
+    )
+    chosen = {
+        **{"start": start, "stop": stop, "every": every, "fps": fps, "times": times},
+        **{"hwaccel": hwaccel, "images": images, "max_pixels": max_pixels},
+    }
     with open_checked(source, chosen) as opened:
         asked = {name: path if isinstance(path := given.get(name), str | Path) else None for name in look.outputs}
         paths = output_paths(asked, opened.info.path if isinstance(source, Source) else source, output)

@@ -28,6 +28,7 @@ from vtrack.pipelines.registry import (
     CSV_FORMATS,
     DRAWINGS,
     HEAD,
+    IMAGE_KINDS,
     METHODS,
     ONLINE,
     OUTPUTS,
@@ -211,8 +212,17 @@ class Selection(Checked):
 class InputSettings(Selection):
     """Which frames are read, and how."""
 
-    fps: float = option(25.0, "rate of images, which have no clock", unit="Hz", low=1e-3, metavar="RATE", group="input")
+    images: str = option(
+        "auto", "what a folder of images is", choices=tuple(IMAGE_KINDS), noun="kind of images", group="input"
+    )
+    fps: float = option(
+        25.0, "rate of numbered images, which have no clock", unit="Hz", low=1e-3, metavar="RATE", group="input"
+    )
     hwaccel: str = option("none", "decode on cuda (NVDEC), qsv, videotoolbox ...", metavar="NAME", group="input")
+    # The largest sensors of cameras have 200 million pixels; one such image takes 600 MB, and some copies of it are made.
+    max_pixels: int = option(
+        200_000_000, "refuse images and video frames with more pixels", low=1, metavar="N", group="input"
+    )
 
     @property
     def selection(self) -> Selection:

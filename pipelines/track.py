@@ -22,6 +22,8 @@ def track(
     fps: float | None = None,
     times: Iterable[float] | None = None,
     hwaccel: str = InputSettings.hwaccel,
+    images: str = InputSettings.images,
+    max_pixels: int = InputSettings.max_pixels,
     model: Model = Settings.model,
     detector: Finder = Settings.detector,
     detector_model: str | Path | None = Settings.detector_model,
@@ -43,17 +45,21 @@ def track(
     videos or photographs use `Tracker`, which loads them once.
 
     Args:
-        source: What to read: a video file, folder or glob pattern of images, or network address; the number of a camera;
-            a (height, width, 3) `uint8` RGB array or a (frames, height, width, 3) stack; a list or generator of image
-            files or such arrays; or a `Source` of your own.
+        source: What to read: a video file, image, folder or glob pattern of images, or network address; the number of a
+            camera; a (height, width, 3) `uint8` RGB array or a (frames, height, width, 3) stack; a list or generator of image
+            files or such arrays; or a `Source` of your own. Several images are photographs, in each of which faces are
+            found anew, unless they are numbered and of one size.
         parts: Points to track: parts, groups and layouts as text (`"eyes,lips:40"`), a list of such texts, or a `Query`.
         start: First time to read, in seconds on the source's own clock.
         stop: End in seconds, excluded.
         every: Read every n-th frame.
-        fps: Frames per second of images, 25 by default; a video has its own times.
+        fps: Frames per second of numbered images, 25 by default; a video has its own times.
         times: Seconds at which the images of an array, list or generator are displayed, instead of `fps`; finite and
             growing.
         hwaccel: Hardware video decoder: `cuda`, `qsv`, `videotoolbox`, ...
+        images: What the images of a folder, pattern or list are: `photographs`, each by itself, a film's `sequence`, or
+            `auto`: a sequence if they are numbered and of one size.
+        max_pixels: Largest number of pixels of an image file or video frame; larger ones are refused.
         model: Landmark model: `fast`, `accurate`, the path of your own model's card (`.json`), or a `LandmarkModel`.
         detector: Face detector by name, a `Detector`, or a function from an image, (height, width, 3) `uint8` RGB, to
             boxes (faces, 4) x, y, width, height; a fifth number is the score, 0 to 1.
@@ -110,5 +116,8 @@ def track(
         strengths=strengths,
         measures=measures,
     )
-    chosen = {"start": start, "stop": stop, "every": every, "fps": fps, "times": times, "hwaccel": hwaccel}
+    chosen = {
+        **{"start": start, "stop": stop, "every": every, "fps": fps, "times": times},
+        **{"hwaccel": hwaccel, "images": images, "max_pixels": max_pixels},
+    }
     return results_of(settings, smooth, lambda: Pipeline(settings), source, chosen)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import fields, replace
+from dataclasses import fields
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -18,12 +18,12 @@ from vtrack.pipelines.live.camera import Camera, DeviceCamera
 from vtrack.pipelines.live.capture import Capture
 from vtrack.pipelines.online import OnlineTracker
 from vtrack.pipelines.pipeline import Pipeline, check_parts_known
-from vtrack.pipelines.postprocessing import postprocess
 from vtrack.pipelines.results import Results
-from vtrack.pipelines.settings import InputSettings, LiveSettings, Settings
+from vtrack.pipelines.settings import InputSettings, LiveSettings, Selection, Settings
 from vtrack.pipelines.sources.base import Source
-from vtrack.pipelines.sources.images import ImageSequence, check_image
-from vtrack.pipelines.sources.open import Readable, open_source
+from vtrack.pipelines.sources.images.photographs import PhotographSet
+from vtrack.pipelines.sources.images.sequence import check_image
+from vtrack.pipelines.sources.open import Readable, check_applies, open_source
 from vtrack.types import Detector, Frame, FrameResult, ImageArray, LandmarkModel, Query
 
 Parts = str | Sequence[str] | Query
@@ -129,6 +129,8 @@ class Tracker:
         fps: float | None = None,
         times: Iterable[float] | None = None,
         hwaccel: str = InputSettings.hwaccel,
+        images: str = InputSettings.images,
+        max_pixels: int = InputSettings.max_pixels,
     ) -> Results:
         """Track faces through a video; see `vtrack.track` for the arguments.
 
@@ -142,14 +144,18 @@ class Tracker:
             >>> sum(len(result.faces) for result in tracker.track("samples/sample.mp4", start=1, stop=1.5))
             15
         """
-        chosen = {"start": start, "stop": stop, "every": every, "fps": fps, "times": times, "hwaccel": hwaccel}
+        chosen = {
+            **{"start": start, "stop": stop, "every": every, "fps": fps, "times": times},
+            **{"hwaccel": hwaccel, "images": images, "max_pixels": max_pixels},
+        }
         return results_of(self._settings, self._smooth, lambda: self._pipeline, source, chosen)
 
-    def image(self, image: ImageArray | str | Path) -> FrameResult:
+    def image(self, image: ImageArray | str | Path, *, max_pixels: int = InputSettings.max_pixels) -> FrameResult:
         """Find the faces of one photograph: no smoothing, no time.
 
         Args:
             image: (height, width, 3) `uint8` RGB, or the path of an image file.
+            max_pixels: Largest number of pixels of a file; a larger one is refused before it is decoded.
 
         Returns:
             The photograph and its faces.
@@ -165,9 +171,9 @@ class Tracker:
             >>> tracker.image(frame.image).faces[0]["left_eye"].shape
             (8, 2)
         """
-        settings = replace(self._settings, smooth="none", strength=Settings.strength, strengths={})
-        with open_source([image]) as source:
-            (result,) = postprocess(settings, self._pipeline.follow(source))
+        name = image if isinstance(image, str | Path) else "image"
+        with PhotographSet(name, [image], Selection(), max_pixels) as source:
+            (result,) = self._pipeline.results(source)
         return result
 
     def step(self, image: ImageArray, time: float) -> FrameResult:
@@ -292,14 +298,13 @@ def open_checked(source: Readable, chosen: Mapping[str, Any]) -> Source:
     if "fps" in given and "times" in given:
         raise UsageError("fps and times both say when images are displayed; give one of them")
     opened = open_source(source, **given)
-    if isinstance(source, Source):
-        return opened
-    images = isinstance(opened, ImageSequence)
-    if images and given["hwaccel"] != InputSettings.hwaccel:
-        raise UsageError("hwaccel is for video; leave it out for images")
-    if not images and "fps" in given:
-        opened.close()
-        raise UsageError("fps is for images; a video has its own times")
+    if not isinstance(source, Source):
+        try:
+            changed = {name for name in ("images", "hwaccel") if given[name] != getattr(InputSettings, name)}
+            check_applies(changed | ({"fps"} & given.keys()), opened)
+        except UsageError:
+            opened.close()
+            raise
     return opened
 
 

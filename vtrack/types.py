@@ -60,6 +60,8 @@ class Frame:
     time_base: Fraction
     cut: bool = False
     """Whether a new scene begins with it; `vtrack.pipelines.sources.scene_cuts.mark_cuts` finds out."""
+    file: str = ""
+    """Name of the image file that it was read from, as it stands in tables; empty for video and images in memory."""
 
     def __post_init__(self) -> None:
         if isinstance(self.pixels, Planes):
@@ -309,7 +311,7 @@ class Face:
     """
 
     id: int
-    """Identity of the track; never reused within a run."""
+    """Identity of the track, never reused within a run; in a photograph number of the face, the largest first."""
     box: FloatArray
     """(4,) x, y, w, h in pixels."""
     presence: float

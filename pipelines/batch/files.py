@@ -14,6 +14,7 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
 from vtrack.errors import SourceError, UsageError
+from vtrack.pipelines.sources.images.files import printable
 from vtrack.pipelines.sources.open import VIDEO_SUFFIXES, is_address, natural_key
 
 OUTPUT_MARK = ".vtrack"
@@ -97,12 +98,6 @@ def find_videos(inputs: Sequence[str], out: Path, patterns: FilePatterns) -> lis
                 f"{other.source} and {source} would both be written to {video.outputs}; give the folder that contains both"
             )
     return list(videos.values())
-
-
-def printable(text: str) -> str:
-    """A file name as printable text: bytes that are not UTF-8, and line breaks, are escaped."""
-    data = text.encode("utf-8", sys.getfilesystemencodeerrors())
-    return data.decode("utf-8", "backslashreplace").replace("\n", "\\n").replace("\r", "\\r")
 
 
 def on_disk(name: str) -> str:

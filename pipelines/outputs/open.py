@@ -6,11 +6,29 @@ from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from pathlib import Path
 
+from vtrack.errors import UsageError, spelled
+from vtrack.options import words
 from vtrack.pipelines.outputs.base import Sink
-from vtrack.pipelines.registry import OUTPUTS
+from vtrack.pipelines.registry import CSV_FORMATS, OUTPUTS
 from vtrack.pipelines.settings import OutputSettings
 from vtrack.pipelines.sources.base import Source
 from vtrack.types import Query
+
+
+def check_fit(outputs: Iterable[str], settings: OutputSettings, source: Source) -> None:
+    """Raise `UsageError` if one of these outputs is of films, and the source is photographs."""
+    if not source.info.photographs:
+        return
+    films = [name for name in outputs if not OUTPUTS[name].photographs]
+    if films:
+        raise UsageError(
+            f"{spelled(films[0])} applies to videos and numbered images only; {source.info.name} is photographs"
+        )
+    if not CSV_FORMATS[settings.format].photographs:
+        able = words([name for name, entry in CSV_FORMATS.items() if entry.photographs])
+        raise UsageError(
+            f"{spelled('format', settings.format)} applies to films only; {source.info.name} is photographs; use {able}"
+        )
 
 
 def make_sinks(
@@ -31,9 +49,13 @@ def make_sinks(
         source: The opened source.
         max_faces: Number of faces that a table with a fixed number of columns has room for.
         overwrite: Whether a file that another run writes meanwhile is replaced; otherwise finishing fails.
+
+    Raises:
+        UsageError: An output cannot hold photographs, and the source is photographs.
     """
+    check_fit(outputs, settings, source)
     options = {each.name: getattr(settings, each.name) for each in fields(settings)}
-    options |= {"max_faces": max_faces, "source": source}
+    options |= {"max_faces": max_faces, "source": source, "files": bool(source.files)}
     sinks = []
     for name, path in outputs.items():
         entry = OUTPUTS[name]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -31,9 +32,9 @@ class SourceInfo:
     name: str
     """Short name for messages and tables: the file's name, or the address without its password."""
     width: int
-    """Displayed width of every frame, in square pixels."""
+    """Displayed width of every frame, in square pixels; of photographs that of the first one."""
     height: int
-    """Displayed height of every frame, in square pixels."""
+    """Displayed height of every frame, in square pixels; of photographs that of the first one."""
     time_base: Fraction
     """Unit of `Frame.pts`, in seconds."""
     path: str = ""
@@ -51,6 +52,8 @@ class SourceInfo:
     has_subtitles: bool = False
     is_live: bool = False
     """True for streams, pipes and cameras, which cannot be opened again to read the same frames."""
+    photographs: bool = False
+    """True where each frame is a picture by itself, of its own size and without a time: nothing is tracked or smoothed."""
 
     @property
     def size(self) -> tuple[int, int]:
@@ -118,6 +121,11 @@ class Source(ABC):
         """Number of packets or images that could not be decoded so far."""
         return 0
 
+    @property
+    def files(self) -> Mapping[str, Path]:
+        """The image files that the frames are read from, by their names in tables (`Frame.file`); empty for other sources."""
+        return {}
+
     def __iter__(self) -> Iterator[Frame]:
         if self._read:
             raise SourceError(f"{self.info.name}: a source can be read only once; open it again to read it again")
@@ -126,13 +134,13 @@ class Source(ABC):
             yield from self.frames()
         finally:
             self.close()
-        if self.damaged:
+        if self.damaged and not self.info.photographs:  # of photographs each is named
             places = "1 place" if self.damaged == 1 else f"{self.damaged} places"
             log.warning("%s: skipped damaged data in %s", self.info.name, places)
 
     @abstractmethod
     def frames(self) -> Iterator[Frame]:
-        """Yield the frames of the selection, of one size and in order of growing time. Called once."""
+        """Yield the frames of the selection; but for photographs of one size and in order of growing time. Called once."""
 
     def close(self) -> None:  # noqa: B027  most sources of one's own have nothing to close
         """Close files and connections; may be called more than once."""

@@ -18,6 +18,7 @@ from av.stream import Disposition
 from vtrack.errors import SourceError, UsageError
 from vtrack.pipelines.settings import InputSettings
 from vtrack.pipelines.sources.container import open_container
+from vtrack.pipelines.sources.images.files import check_size
 from vtrack.pipelines.sources.pipe import Pipe
 from vtrack.pipelines.sources.timestamps import TimestampRepair
 from vtrack.runtime.cores import cores
@@ -30,6 +31,8 @@ MAX_ERRORS_IN_A_ROW = 100
 SEEK_LEAD = 1.0
 # Codecs in which some packets hold no frame for display, so that frames cannot be counted by their packets.
 UNCOUNTABLE_CODECS = frozenset({"vp8"})
+# Pixels by which the buffer of a frame may be larger: its lines are up to 64 pixels longer.
+_ALIGNMENT = 64 * 2**16
 # Types of the boxes that an MP4 or MOV file may begin with.
 MP4_BOXES = frozenset({b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip"})
 # What files begin with that name other files.
@@ -53,13 +56,20 @@ class Decoder:
         source: Path of a file, a network address as a string, or a pipe.
         timeout: Seconds that a network source may stay silent.
         hwaccel: Name of a hardware decoder, or "none" for the CPU.
+        max_pixels: Largest number of pixels of a frame that is decoded.
 
     Raises:
         UsageError: PyAV has no such hardware decoder.
-        SourceError: The source cannot be opened or holds no video; the message says why in one line.
+        SourceError: The source cannot be opened, holds no video or too large a one; the message says why in one line.
     """
 
-    def __init__(self, source: str | Path | Pipe, timeout: float, hwaccel: str = InputSettings.hwaccel) -> None:
+    def __init__(
+        self,
+        source: str | Path | Pipe,
+        timeout: float,
+        hwaccel: str = InputSettings.hwaccel,
+        max_pixels: int = InputSettings.max_pixels,
+    ) -> None:
         self.is_network = isinstance(source, str)
         self.pipe = source if isinstance(source, Pipe) else None
         if isinstance(source, Pipe):
@@ -70,6 +80,9 @@ class Decoder:
             # An absolute path: FFmpeg would read a file name such as "concat:a|b" as a protocol.
             self.path, self.label = str(source.absolute()), str(source)
         self.damaged = 0
+        self.max_pixels = max_pixels
+        self.refused = False
+        """Whether a frame was refused that is too large, or whose size makes no sense."""
         self._timeout = timeout
         self._hwaccel = hwaccel
         self._open()
@@ -125,6 +138,9 @@ class Decoder:
             raise SourceError(f"{self.label}: {self._open_failure(error)}") from error
         try:
             self.stream = self._best_stream()
+            check_size(self.label, self.stream.width or 0, self.stream.height or 0, self.max_pixels)
+            # A stream may have no size yet, or change it.
+            self.stream.codec_context.options = self._limits
             self.stream.thread_type = "AUTO"
             self.stream.thread_count = cores()
             self.time_base = self.stream.time_base or Fraction(1, av.time_base)
@@ -133,12 +149,20 @@ class Decoder:
             raise
 
     def _open_container(self, hwaccel: str) -> av.container.InputContainer:
-        options = {"rtsp_transport": "tcp"} if self.path.lower().startswith("rtsp") else {}
+        # Opening decodes frames of some formats to know more of them.
+        options = self._limits
+        if self.path.lower().startswith("rtsp"):
+            options["rtsp_transport"] = "tcp"
         timeout = (self._timeout, self._timeout) if self.is_network else None
         file = self.path if self.pipe is None else self.pipe.opened()
         return open_container(
             file, network=self.is_network, options=options, timeout=timeout, hwaccel=_hwaccel(hwaccel)
         )
+
+    @property
+    def _limits(self) -> dict[str, str]:
+        """What keeps FFmpeg from making room for too large a frame, before it is decoded."""
+        return {"max_pixels": str(self.max_pixels + _ALIGNMENT)}
 
     def _best_stream(self) -> av.VideoStream:
         streams = self.container.streams
@@ -272,11 +296,16 @@ class Decoder:
                 frames = stream.decode(packet)
             except av.FFmpegError as error:
                 damaged, added = True, added - 1
+                self.refused |= isinstance(error, av.error.ArgumentError)
                 log.debug("%s: %s", self.label, error)
             self.damaged += damaged
             yield None, added
             for frame in frames:
-                yield frame, 0
+                if frame.width * frame.height > self.max_pixels:
+                    self.refused = True
+                    self.damaged += 1
+                else:
+                    yield frame, 0
 
     def _packets(self, container: av.container.InputContainer, stream: av.VideoStream) -> Iterator[av.Packet]:
         """Yield the packets that hold data; an empty packet would flush the decoder."""

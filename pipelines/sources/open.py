@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from vtrack.errors import SourceError, UsageError
+from vtrack.errors import SourceError, UsageError, spelled
 from vtrack.pipelines.settings import InputSettings, Selection
 from vtrack.pipelines.sources.base import Source
-from vtrack.pipelines.sources.images import ImageSequence
+from vtrack.pipelines.sources.images.animated_webp import AnimatedWebP
+from vtrack.pipelines.sources.images.files import are_frames_of_a_film, check_size
+from vtrack.pipelines.sources.images.headers import read_header
+from vtrack.pipelines.sources.images.photographs import PhotographSet
+from vtrack.pipelines.sources.images.sequence import ImageSequence
 from vtrack.pipelines.sources.pipe import open_stdin
 from vtrack.pipelines.sources.video import VideoFile
 from vtrack.types import ImageArray
@@ -27,6 +32,8 @@ VIDEO_SUFFIXES = frozenset(
 )
 STDIN = "-"
 """What stands for stdin; a file of this name is written as `./-`."""
+_OF_FILMS = frozenset({"smooth", "strength", "strengths", "detect_every"})
+"""Settings that do nothing for photographs."""
 NETWORK_SCHEMES = frozenset({"http", "https", "rtmp", "rtmps", "rtp", "rtsp", "rtsps", "srt", "tcp", "udp"})
 
 
@@ -40,11 +47,14 @@ def open_source(
     times: Iterable[float] | None = None,
     timeout: float = 15,
     hwaccel: str = InputSettings.hwaccel,
+    images: str = InputSettings.images,
+    max_pixels: int = InputSettings.max_pixels,
 ) -> Source:
-    """Open a video file, network address, folder or glob pattern of images, or images in memory.
+    """Open a video file, network address, image, folder or glob pattern of images, or images in memory.
 
-    Frames are upright, RGB and of one size, and carry the decoder's timestamps. Data that cannot be decoded is skipped
-    and counted in `Source.damaged`.
+    Frames are upright and RGB. Those of a video are of one size and carry the decoder's timestamps; photographs
+    (`SourceInfo.photographs`) have their own sizes and no time. Data that cannot be decoded is skipped and counted in
+    `Source.damaged`.
 
     Args:
         source: Path of a file or folder, glob pattern, address such as `rtsp://camera/1`, or `-` for a video from stdin; a
@@ -58,6 +68,9 @@ def open_source(
         timeout: Seconds that a network source may stay silent.
         hwaccel: Hardware decoder, such as cuda (NVDEC), qsv or videotoolbox, where PyAV is built with it; "none" decodes
             on the CPU.
+        images: What several images are: `photographs`, a film's `sequence`, or `auto`: a sequence if they are numbered and of
+            one size, or in memory; else photographs.
+        max_pixels: Largest number of pixels of an image file or video frame; larger ones are not decoded.
 
     Returns:
         An opened source; use it as a context manager.
@@ -76,40 +89,64 @@ def open_source(
         Frame(index=7, time=0.233333, size=640x480)
     """
     selection = Selection(start=start, stop=stop, every=every)
+    options = InputSettings(fps=fps, hwaccel=hwaccel, images=images, max_pixels=max_pixels)
     if isinstance(source, Source):
         if selection != Selection() or times is not None or fps != InputSettings.fps:
             raise UsageError("a source has its own start, stop, every and times; give them where it is made")
         return source
     if not isinstance(source, str | Path):
-        return _images_of(source, selection, fps, times)
+        return _images_of(source, selection, options, times)
     if times is not None:
         raise UsageError(
             "times are for images in memory or in a list; files, folders and addresses have their own or take fps"
         )
-    return _open_path(source, selection, fps, timeout, hwaccel)
+    return _open_path(source, selection, options, timeout)
 
 
-def _open_path(source: str | Path, selection: Selection, fps: float, timeout: float, hwaccel: str) -> Source:
+def _open_path(source: str | Path, selection: Selection, options: InputSettings, timeout: float) -> Source:
     """Open what a path, pattern or address names."""
     if source == STDIN:
-        return VideoFile(open_stdin(), selection, timeout, hwaccel)
+        return VideoFile(open_stdin(), selection, timeout, options.hwaccel, options.max_pixels)
     if is_address(source):
-        return VideoFile(str(source), selection, timeout, hwaccel)
+        return VideoFile(str(source), selection, timeout, options.hwaccel, options.max_pixels)
     path = Path(source)
     if path.is_dir():
-        return ImageSequence(path, _folder_images(path), selection, fps)
+        return _pictures(path, _folder_images(path), selection, options)
     if path.is_file():
-        if path.suffix.lower() in IMAGE_SUFFIXES:
-            return ImageSequence(path, [path], selection, fps)
-        return VideoFile(path, selection, timeout, hwaccel)
+        if path.suffix.lower() in IMAGE_SUFFIXES | {".gif"}:
+            return _open_image(path, selection, options, timeout)
+        return VideoFile(path, selection, timeout, options.hwaccel, options.max_pixels)
     if any(mark in str(path) for mark in "*?["):
-        return ImageSequence(path, _matching_images(path), selection, fps)
+        return _pictures(path, _matching_images(path), selection, options)
     if path.exists():
         raise SourceError(f"{path}: not a file or folder")
     raise SourceError(f"{path}: no such file or folder")
 
 
-def _images_of(images: Any, selection: Selection, fps: float, times: Iterable[float] | None) -> ImageSequence:
+def _open_image(path: Path, selection: Selection, options: InputSettings, timeout: float) -> Source:
+    """Open an image file: a photograph, or an animation, which is a video."""
+    try:
+        header = read_header(path)
+    except OSError as error:
+        raise SourceError(f"{path}: cannot be read: {error.strerror or error}") from error
+    if path.suffix.lower() != ".gif" and (header is None or not header.is_animated):
+        return _pictures(path, [path], selection, options)
+    if header is not None:
+        check_size(path, header.width, header.height, options.max_pixels)
+    with path.open("rb") as file:
+        if file.read(4) == b"RIFF":
+            return AnimatedWebP(path, selection, options.max_pixels)
+    return VideoFile(path, selection, timeout, options.hwaccel, options.max_pixels)
+
+
+def _pictures(name: str | Path, paths: Sequence[Path], selection: Selection, options: InputSettings) -> Source:
+    """Open image files: the frames of a film, or photographs."""
+    if options.images == "sequence" or (options.images == "auto" and are_frames_of_a_film(paths)):
+        return ImageSequence(name, paths, selection, options.fps, max_pixels=options.max_pixels)
+    return PhotographSet(name, paths, selection, options.max_pixels)
+
+
+def _images_of(images: Any, selection: Selection, options: InputSettings, times: Iterable[float] | None) -> Source:
     """Open images in memory: an image, a stack, a list or a generator."""
     if isinstance(images, np.ndarray):
         if images.ndim not in (3, 4):
@@ -123,14 +160,54 @@ def _images_of(images: Any, selection: Selection, fps: float, times: Iterable[fl
             "a source is a path, an address, an image array, a list or generator of images, or a vtrack.Source (and for "
             f"track a camera's number); got {images!r}"
         )
-    if not isinstance(images, Sequence):
-        return ImageSequence("images", images, selection, fps, times)
-    for path in (Path(image) for image in images if isinstance(image, str | Path)):
+    if isinstance(images, Sequence):
+        paths = [Path(image) for image in images if isinstance(image, str | Path)]
+        _check_files(paths)
+        if times is None and images and _are_photographs(images, paths, options.images):
+            return PhotographSet("images", images, selection, options.max_pixels)
+    return ImageSequence("images", images, selection, options.fps, times, options.max_pixels)
+
+
+def _are_photographs(images: Sequence[Any], paths: Sequence[Path], kind: str) -> bool:
+    """Whether the images of a list are photographs rather than the frames of a film."""
+    if kind != "auto":
+        return kind == "photographs"
+    if len(paths) == len(images):
+        return not are_frames_of_a_film(paths)
+    return len({image.shape for image in images if isinstance(image, np.ndarray)}) > 1
+
+
+def _check_files(paths: Iterable[Path]) -> None:
+    """Check that the files of a list are there and no videos."""
+    for path in paths:
         if path.suffix.lower() in VIDEO_SUFFIXES:
             raise SourceError(f"{path}: a video in a list of images; track one video at a time")
         if not path.is_file():
             raise SourceError(f"{path}: no such file")
-    return ImageSequence("images", images, selection, fps, times)
+
+
+def check_applies(given: Collection[str], source: Source) -> None:
+    """Raise `UsageError` if one of the settings that were `given` changes nothing for this source.
+
+    Args:
+        given: Names of fields of `InputSettings` and `Settings`.
+        source: The opened source.
+    """
+    name, photographs = source.info.name, source.info.photographs
+    images = photographs or isinstance(source, ImageSequence)
+    smoothing = [each for each in sorted(given) if each.partition(".")[0] in _OF_FILMS]
+    if photographs and smoothing:
+        option = spelled(smoothing[0], flag=f"--{smoothing[0].replace('strengths', 'smooth').replace('_', '-')}")
+        raise UsageError(f"{option} applies to films only; {name} is photographs, each by itself")
+    if "fps" in given and photographs:
+        film = spelled("images", "sequence")
+        raise UsageError(f"{spelled('fps')} applies to films only; {name} is photographs, of which {film} makes a film")
+    if "fps" in given and not images:
+        raise UsageError(f"{spelled('fps')} applies to images only; {name} has its own times")
+    if "hwaccel" in given and images:
+        raise UsageError(f"{spelled('hwaccel')} applies to video only; {name} is images")
+    if "images" in given and not images:
+        raise UsageError(f"{spelled('images')} applies to images only; {name} is a video")
 
 
 def is_address(source: str | Path) -> bool:
@@ -161,10 +238,10 @@ def _folder_images(folder: Path) -> list[Path]:
         holds = f"{folder}: holds {videos} video{'s' * (videos > 1)}"
         if not images:
             raise SourceError(f"{holds}, no images; try `vtrack batch {folder}`")
-        pattern = folder / f"*{images[0].suffix}"
+        ((suffix, _),) = Counter(path.suffix for path in images).most_common(1)
         raise SourceError(
             f"{holds} and {len(images)} image{'s' * (len(images) > 1)}; for the videos try `vtrack batch {folder}`, for the "
-            f"images the pattern '{pattern}'"
+            f"images the pattern '{folder / f'*{suffix}'}'"
         )
     if not images:
         raise SourceError(f"{folder}: no images in this folder (looked for {' '.join(sorted(IMAGE_SUFFIXES))})")

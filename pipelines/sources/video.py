@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 
-from vtrack.errors import SourceError
+from vtrack.errors import SourceError, spelled
 from vtrack.imaging.planes import BT601, BT709, HD_HEIGHT, Colours, Planes, view
 from vtrack.pipelines.settings import InputSettings, Selection
 from vtrack.pipelines.sources.base import Source, SourceInfo
@@ -48,17 +48,23 @@ class VideoFile(Source):
         selection: Which frames to read.
         timeout: Seconds that a network source may stay silent.
         hwaccel: Name of a hardware decoder, or "none" for the CPU.
+        max_pixels: Largest number of pixels of a frame.
 
     Raises:
         UsageError: PyAV has no such hardware decoder.
-        SourceError: The source cannot be opened, or the selection holds no frame.
+        SourceError: The source cannot be opened, its frames are larger, or the selection holds no frame.
     """
 
     def __init__(
-        self, source: str | Path | Pipe, selection: Selection, timeout: float = 15, hwaccel: str = InputSettings.hwaccel
+        self,
+        source: str | Path | Pipe,
+        selection: Selection,
+        timeout: float = 15,
+        hwaccel: str = InputSettings.hwaccel,
+        max_pixels: int = InputSettings.max_pixels,
     ) -> None:
         super().__init__(selection)
-        self._decoder = Decoder(source, timeout, hwaccel)
+        self._decoder = Decoder(source, timeout, hwaccel, max_pixels)
         self._reformatter = VideoReformatter()
         self._reformat_lock = threading.Lock()
         self._warned = False
@@ -132,6 +138,9 @@ class VideoFile(Source):
         """Say why the selection holds no frame."""
         start, stop = self.selection.start, self.selection.stop
         if self._span is None:
+            if self._decoder.refused:
+                limit = spelled("max_pixels", self._decoder.max_pixels)
+                return f"its frames are damaged, or have more pixels than {limit} allows"
             damaged = f" ({self.damaged} damaged packets)" if self.damaged else ""
             return f"no frame could be decoded{damaged}"
         if start is not None and self._span[1] < start:

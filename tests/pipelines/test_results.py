@@ -152,7 +152,7 @@ WRONG: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"device": "tpu"}, UsageError, "there is no device 'tpu' here"),
     ({"start": 3, "stop": 2}, UsageError, "must come after start"),
     ({"every": 0}, UsageError, "every must be at least 1"),
-    ({"fps": 30}, UsageError, "fps is for images; a video has its own times"),
+    ({"fps": 30}, UsageError, "fps applies to images only; .* has its own times"),
     ({"times": [0, 1]}, UsageError, "times are for images"),
     ({"fps": 30, "times": [0, 1]}, UsageError, "give one of them"),
     ({"source": "absent.mp4"}, SourceError, "absent.mp4: no such file"),
@@ -163,7 +163,7 @@ WRONG: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"source": np.zeros((4, 4))}, UsageError, r"arrays of shape \(height, width, 3\), stacks .* got float64 \(4, 4\)"),
     ({"source": np.zeros((2, 4, 4, 3))}, UsageError, "image 0 is float64"),
     ({"source": np.zeros((2, 4, 4, 3), np.uint8), "times": [1, 0]}, UsageError, "times must grow"),
-    ({"source": np.zeros((2, 4, 4, 3), np.uint8), "hwaccel": "cuda"}, UsageError, "hwaccel is for video"),
+    ({"source": np.zeros((2, 4, 4, 3), np.uint8), "hwaccel": "cuda"}, UsageError, "hwaccel applies to video only"),
     ({"source": 0, "every": 2}, UsageError, "a camera's frames come as they are; leave out every"),
 ]
 

@@ -10,13 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vtrack.cli.options import add_config_option, add_options, chosen_options, make_settings, refuse
-from vtrack.errors import UsageError
 from vtrack.pipelines.registry import CSV_FORMATS, OUTPUTS
 from vtrack.pipelines.settings import InputSettings, OutputSettings, Settings
 
 if TYPE_CHECKING:
     from vtrack.pipelines.pipeline import Summary
-    from vtrack.pipelines.sources.base import Source
+    from vtrack.pipelines.sources.base import Source, SourceInfo
     from vtrack.types import FrameResult
 
 EXAMPLES = """examples:
@@ -36,14 +35,16 @@ def add_parser(commands: Any) -> None:
     """Add the command to the parser of `vtrack`."""
     parser = commands.add_parser(
         "run",
-        help="track faces through one video",
-        description="Track faces through one video, stream or folder of images; write a table and an annotated video.",
+        help="track faces through one video, or find them in photographs",
+        description="Track faces through one video, stream or folder of images; write a table and an annotated video. "
+        "Photographs are images of different sizes or names; faces are found in each of them anew.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
         "input",
-        help="video file, http/RTSP address, folder of images, quoted pattern like 'img/*.png', or - for a video from stdin",
+        help="video file, http/RTSP address, image, folder of images, quoted pattern like 'img/*.png', or - for a video "
+        "from stdin",
     )
     add_config_option(parser)
     group = parser.add_argument_group("outputs", "A table beside the input, INPUT.vtrack.csv, unless told otherwise.")
@@ -68,19 +69,16 @@ def run(args: argparse.Namespace) -> int:
     if all(given.values()):
         refuse(args, ["output"], "applies to outputs without a path only, and each has one")
 
+    from vtrack.cli.main import FAILED, OK
     from vtrack.pipelines.outputs.paths import output_paths
     from vtrack.pipelines.outputs.stdout import STDOUT
     from vtrack.pipelines.pipeline import check_parts_known
     from vtrack.pipelines.run import record
-    from vtrack.pipelines.sources.images import ImageSequence
-    from vtrack.pipelines.sources.open import open_source
+    from vtrack.pipelines.sources.open import check_applies, open_source
 
     outputs = output_paths(given, args.input, args.output)
     with open_source(args.input, **vars(inputs)) as source:
-        if "fps" in args.given and not isinstance(source, ImageSequence):
-            raise UsageError(f"--fps applies to images only; {source.info.name} has its own times")
-        if "hwaccel" in args.given and isinstance(source, ImageSequence):
-            raise UsageError(f"--hwaccel applies to video only; {source.info.name} is images")
+        check_applies(args.given, source)
         check_parts_known(settings)
         # Rows on a terminal and a bar would overwrite each other.
         rows = STDOUT in outputs.values() and sys.stdout is not None and sys.stdout.isatty()
@@ -96,10 +94,10 @@ def run(args: argparse.Namespace) -> int:
                 progress=progress,
             )
     if not args.quiet:
-        print(describe(source.info.name, summary, outputs, pipeline.detector.name), file=sys.stderr)
+        print(describe(source.info, summary, outputs, pipeline.detector.name), file=sys.stderr)
     if summary.interrupted:
         raise KeyboardInterrupt
-    return 0
+    return FAILED if source.info.photographs and summary.damaged else OK
 
 
 def run_values(args: argparse.Namespace) -> dict[str, Any]:
@@ -117,23 +115,24 @@ def run_values(args: argparse.Namespace) -> dict[str, Any]:
     return values
 
 
-def describe(name: str, summary: Summary, outputs: dict[str, Path], detector: str) -> str:
+def describe(info: SourceInfo, summary: Summary, outputs: dict[str, Path], detector: str) -> str:
     """What a run did, in a line or two."""
     from vtrack.pipelines.outputs.stdout import named
 
+    frame, track, damaged = ("photograph", "face", "file") if info.photographs else ("frame", "track", "damaged part")
     facts = [
-        _count(summary.frames, "frame"),
+        _count(summary.frames, frame),
         f"{summary.frames_with_faces} with faces",
-        _count(summary.tracks, "track"),
+        _count(summary.tracks, track),
         f"{summary.seconds:.1f} s",
         f"{summary.fps:.1f} fps",
         f"detector {detector}",
     ]
     if summary.damaged:
-        facts.append(f"{_count(summary.damaged, 'damaged part')} skipped")
+        facts.append(f"{_count(summary.damaged, damaged)} skipped")
     if summary.absurd:
         facts.append(f"{_count(summary.absurd, 'absurd point')} replaced")
-    return f"{name}: {', '.join(facts)}\nwrote {', '.join(map(named, outputs.values()))}"
+    return f"{info.name}: {', '.join(facts)}\nwrote {', '.join(map(named, outputs.values()))}"
 
 
 def _count(number: int, what: str) -> str:

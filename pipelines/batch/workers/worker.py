@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vtrack.errors import MissingExtraError, SinkError, SourceError, UsageError, VTrackError
-from vtrack.pipelines.batch.files import Video, printable
+from vtrack.pipelines.batch.files import Video
 from vtrack.pipelines.batch.jobs import Job, PieceJob, VideoJob
 from vtrack.pipelines.batch.state import BatchState, Recipe, VideoOutcome, fail, source_facts, unchanged
 from vtrack.pipelines.batch.store import RemoteStore
 from vtrack.pipelines.batch.workers.dispatch import Report
+from vtrack.pipelines.sources.images.files import printable
 
 if TYPE_CHECKING:
     from vtrack.pipelines.batch.splitting.recording import PieceRecording

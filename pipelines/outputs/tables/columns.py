@@ -1,14 +1,15 @@
 """Columns of tables. They depend on the query and the selected column groups only, never on the video.
 
-Wide tables begin with `frame,time_s`, followed by the columns of the face, those of each point, and the extra groups. A
-group is a few columns for each point or for each face; `EXTRAS` holds those that `--columns` can add.
+Wide tables begin with `frame,time_s`, and `file` where frames are image files, followed by the columns of the face, those
+of each point, and the extra groups. A group is a few columns for each point or for each face; `EXTRAS` holds those that
+`--columns` can add.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -26,14 +27,25 @@ class Field:
     """A column, or the suffix that makes a column of a point's name."""
 
     name: str
-    kind: Literal["int", "float", "bool"] = "float"
+    kind: Literal["int", "float", "bool", "text"] = "float"
     digits: int = PIXEL_DIGITS
     """Decimals in text tables."""
 
     @property
     def text(self) -> str:
         """The `%` format of a value."""
-        return f"%.{self.digits}f" if self.kind == "float" else "%d"
+        return f"%.{self.digits}f" if self.kind == "float" else "%s" if self.kind == "text" else "%d"
+
+
+class RawTable(NamedTuple):
+    """A table as it is read back from a file."""
+
+    columns: list[str]
+    """Names of the columns of the wide table, but for that of file names."""
+    cells: FloatArray
+    """(rows, columns) NaN where a cell is empty."""
+    file: tuple[str, ...] = ()
+    """(rows,) names of files, if there are any."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +79,8 @@ def _kind_of(measure: str) -> Literal["int", "float", "bool"]:
 
 
 HEAD = (Field("frame", "int"), Field("time_s", digits=TIME_DIGITS))
+FILE = Field("file", "text")
+"""Follows `HEAD` where frames are image files."""
 MEASURED = Field("measured", "bool")
 """Whether the face was seen in the frame; tables of version 0.1.0 lack it."""
 BOX = tuple(Field(f"box_{side}") for side in "xywh")
@@ -124,6 +138,11 @@ class Columns:
         """Return the value of each column of `of_face` for a face."""
         row: list[float] = np.concatenate([group.values(face, frame).ravel() for group in self._groups]).tolist()
         return row
+
+
+def head_fields(files: bool) -> tuple[Field, ...]:
+    """The columns of the frame; `files` if frames are image files, which are named then."""
+    return (*HEAD, FILE) if files else HEAD
 
 
 def _spread(group: ColumnGroup, query: Query) -> Iterator[Field]:

@@ -8,9 +8,8 @@ is one `%` operation with a format prepared for the whole row, so that writing i
 from __future__ import annotations
 
 import csv
-import io
 import itertools
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +17,11 @@ import numpy as np
 
 from vtrack.errors import DataError
 from vtrack.pipelines.outputs.base import Sink
-from vtrack.pipelines.outputs.tables.columns import HEAD, Columns, choose_groups
+from vtrack.pipelines.outputs.tables.columns import FILE, HEAD, Columns, RawTable, choose_groups, head_fields
 from vtrack.pipelines.outputs.tables.text import TextSink, csv_line, row_format, without_nan
 from vtrack.pipelines.registry import CSV_FORMATS
 from vtrack.pipelines.settings import OutputSettings
-from vtrack.types import FloatArray, FrameResult, Query
+from vtrack.types import FrameResult, Query
 
 _LABELS = ("part", "position", "point")
 """Columns of the long table that say which point a row is about."""
@@ -35,6 +34,7 @@ def open_table(
     format: str = OutputSettings.format,
     columns: Collection[str] = (),
     max_faces: int | None = None,
+    files: bool = False,
 ) -> Sink:
     """Open a CSV table.
 
@@ -44,12 +44,16 @@ def open_table(
         format: Form of the table, see `CSV_FORMATS`.
         columns: Names of extra column groups.
         max_faces: Number of faces for forms with a fixed number of columns.
+        files: Whether frames are image files, whose names forms with a column `file` give.
 
     Raises:
         UsageError: The form or a column group is unknown, or the form has no extra columns.
     """
     chosen = OutputSettings(format=format, columns=tuple(columns))
-    entry, options = CSV_FORMATS[chosen.format], {"columns": chosen.columns, "max_faces": max_faces or 1}
+    entry, options = (
+        CSV_FORMATS[chosen.format],
+        {"columns": chosen.columns, "max_faces": max_faces or 1, "files": files},
+    )
     sink: Sink = entry.load()(path, query, **{name: options[name] for name in entry.takes})
     return sink
 
@@ -61,23 +65,26 @@ class WideTable(TextSink):
         path: File to write.
         query: The points of the faces.
         columns: Names of extra column groups.
+        files: Whether frames are image files, and rows name them.
     """
 
-    def __init__(self, path: str | Path, query: Query, columns: Collection[str] = ()) -> None:
+    def __init__(self, path: str | Path, query: Query, columns: Collection[str] = (), *, files: bool = False) -> None:
         super().__init__(path)
+        self._files = files
         self._columns = Columns(query, columns)
-        fields = self._columns.of_face
-        self._row = row_format((*HEAD, *fields))
-        self._empty = row_format(HEAD, empty=len(fields))
+        head, fields = head_fields(files), self._columns.of_face
+        self._names = [field.name for field in (*head, *fields)]
+        self._row = row_format((*head, *fields))
+        self._empty = row_format(head, empty=len(fields))
 
     def _header(self) -> str:
-        return csv_line(field.name for field in (*HEAD, *self._columns.of_face))
+        return csv_line(self._names)
 
     def _rows(self, result: FrameResult) -> str:
-        index, time = result.index, result.time
+        head = _head(result, self._files)
         if not result.faces:
-            return self._empty % (index, time)
-        rows = (self._row % (index, time, *self._columns.values(face, result.frame)) for face in result.faces)
+            return self._empty % head
+        rows = (self._row % (*head, *self._columns.values(face, result.frame)) for face in result.faces)
         return without_nan("".join(rows))
 
 
@@ -90,14 +97,17 @@ class LongTable(TextSink):
         path: File to write.
         query: The points of the faces.
         columns: Names of extra column groups.
+        files: Whether frames are image files, and rows name them.
     """
 
-    def __init__(self, path: str | Path, query: Query, columns: Collection[str] = ()) -> None:
+    def __init__(self, path: str | Path, query: Query, columns: Collection[str] = (), *, files: bool = False) -> None:
         super().__init__(path)
+        self._files = files
         groups = choose_groups(columns)
         self._face_groups = [group for group in groups if not group.of_points]
         self._point_groups = [group for group in groups if group.of_points]
-        self._face_fields = (*HEAD, *(field for group in self._face_groups for field in group.fields(query)))
+        head = head_fields(files)
+        self._face_fields = (*head, *(field for group in self._face_groups for field in group.fields(query)))
         self._point_fields = tuple(field for group in self._point_groups for field in group.fields(query))
         points = zip(query.parts, query.positions, query.names, strict=True)
         labels = (csv_line([part, f"{position:.4f}", name]).rstrip("\n") for part, position, name in points)
@@ -105,45 +115,56 @@ class LongTable(TextSink):
         # The cells of the face are the same in each of its rows; "%s" stands for them.
         self._block = "".join(f"%s,{label.replace('%', '%%')},{ending}" for label in labels)
         self._face = row_format(self._face_fields).rstrip("\n")
-        self._empty = row_format(HEAD, empty=len(self._face_fields) - len(HEAD) + 3 + len(self._point_fields))
+        self._empty = row_format(head, empty=len(self._face_fields) - len(head) + 3 + len(self._point_fields))
 
     def _header(self) -> str:
         names = [field.name for field in self._face_fields]
         return csv_line([*names, *_LABELS, *(field.name for field in self._point_fields)])
 
     def _rows(self, result: FrameResult) -> str:
+        head = _head(result, self._files)
         if not result.faces:
-            return self._empty % (result.index, result.time)
+            return self._empty % head
         blocks = []
         for face in result.faces:
             of_face = np.concatenate([group.values(face, result.frame) for group in self._face_groups]).tolist()
-            prefix = self._face % (result.index, result.time, *of_face)
+            prefix = self._face % (*head, *of_face)
             values = np.column_stack([group.values(face, result.frame) for group in self._point_groups]).tolist()
             blocks.append(self._block % tuple(cell for row in values for cell in (prefix, *row)))
         return without_nan("".join(blocks))
 
 
-def read_cells(path: Path) -> tuple[list[str], FloatArray]:
-    """Read a wide or long table.
-
-    Returns:
-        The names of the columns of the wide table, and (rows, columns) of its numbers, NaN where a cell is empty.
+def read_cells(path: Path) -> RawTable:
+    """Read a wide or long table, as a wide one.
 
     Raises:
         DataError: The table is cut off or damaged.
     """
+    files: list[str] = []
     with path.open(newline="", encoding="utf-8") as file:
-        rows = csv.reader(file)
+        rows: Iterator[list[str]] = csv.reader(file)
         header = next(rows, [])
         if header[:1] == ["scorer"]:
             raise DataError(
                 f"{path}: this is a table of DeepLabCut's form; read_table reads vtrack's wide and long tables"
             )
+        if FILE.name in header:
+            place = header.index(FILE.name)
+            header.pop(place)
+            rows = _without_files(rows, place, files)
         if all(label in header for label in _LABELS):
-            return _from_long(path, header, list(rows))
+            return _from_long(path, header, list(rows), files)
         cells = [[_number(cell) for cell in row] for row in rows]
     _check_rows(path, header, cells)
-    return header, np.array(cells).reshape(len(cells), len(header))
+    return RawTable(header, np.array(cells).reshape(len(cells), len(header)), tuple(files))
+
+
+def _without_files(rows: Iterable[list[str]], place: int, files: list[str]) -> Iterator[list[str]]:
+    """Yield the rows without the cell of the file's name, which is appended to `files`."""
+    for row in rows:
+        if place < len(row):
+            files.append(row.pop(place))
+        yield row
 
 
 def _check_rows(path: Path, header: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
@@ -154,48 +175,64 @@ def _check_rows(path: Path, header: Sequence[str], rows: Sequence[Sequence[Any]]
             )
 
 
-def _from_long(path: Path, header: list[str], rows: list[list[str]]) -> tuple[list[str], FloatArray]:
+def _from_long(path: Path, header: list[str], rows: list[list[str]], files: Sequence[str]) -> RawTable:
     """The wide table of a long one, whose rows of one face in one frame stand together."""
     _check_rows(path, header, rows)
     face, first, point = header.index("face"), header.index("part"), header.index("point")
     names: list[str] = []
     wide: list[list[float]] = []
-    for _, block in itertools.groupby(rows, key=lambda row: (row[0], row[face])):
-        lines = list(block)
+    places: list[int] = []
+    for _, block in itertools.groupby(range(len(rows)), key=lambda i: (rows[i][0], rows[i][face])):
+        indices = list(block)
+        lines = [rows[i] for i in indices]
         here = [line[point] for line in lines if line[point]]
         names = names or here
         if here and here != names:
             raise DataError(f"{path}: a face at {lines[0][1]} s has other points than the first; the file is damaged")
         values = [_number(cell) for line in lines if line[point] for cell in line[point + 1 :]]
+        places.append(indices[0])
         wide.append([_number(cell) for cell in lines[0][:first]] + values)
     columns = header[:first] + [f"{name}_{ending}" for name in names for ending in header[point + 1 :]]
     cells = np.full((len(wide), len(columns)), np.nan)
     for place, row in zip(cells, wide, strict=True):
         place[: len(row)] = row
-    return columns, cells
+    return RawTable(columns, cells, tuple(files[i] for i in places) if files else ())
 
 
 def stack_tables(path: Path, column: str, tables: Mapping[str, Path]) -> None:
-    """Write tables of one form below each other.
+    """Write tables of one form below each other. Where only some of them name files, the others get an empty column.
 
     Args:
         path: File to write.
         column: Name of the column that comes first.
         tables: Path of each table by its cell in that column.
     """
+    headers = [_first_line(table) for table in tables.values()]
+    widest = max(headers, key=len, default="")
     with path.open("w", encoding="utf-8", newline="") as out:
-        header = ""
-        for name, table in tables.items():
+        out.write(f"{column},{widest}" if tables else "")
+        for (name, table), header in zip(tables.items(), headers, strict=True):
             with table.open(encoding="utf-8", newline="") as lines:
-                first = f"{column},{next(lines, '')}"
-                if not header:
-                    header = first
-                    out.write(header)
-                cell = io.StringIO()
-                csv.writer(cell, lineterminator="").writerow([name])
-                prefix = cell.getvalue() + ","
-                out.writelines(prefix + line for line in lines)
+                next(lines, "")
+                prefix = csv_line([name]).rstrip("\n") + ","
+                if header == widest:
+                    out.writelines(prefix + line for line in lines)
+                    continue
+                for line in lines:
+                    *head, rest = line.split(",", len(HEAD))
+                    out.write(prefix + ",".join([*head, "", rest]))
+
+
+def _first_line(path: Path) -> str:
+    with path.open(encoding="utf-8", newline="") as lines:
+        return next(lines, "")
 
 
 def _number(cell: str | None) -> float:
     return float(cell) if cell else np.nan
+
+
+def _head(result: FrameResult, files: bool) -> tuple[object, ...]:
+    """The values of the columns of the frame."""
+    head = (result.index, result.time)
+    return (*head, csv_line([result.frame.file]).rstrip("\n")) if files else head

@@ -14,11 +14,15 @@ import numpy as np
 
 from vtrack.errors import MissingExtraError
 from vtrack.pipelines.outputs.base import FileSink
-from vtrack.pipelines.outputs.tables.columns import Columns
-from vtrack.types import FloatArray, FrameResult, Query
+from vtrack.pipelines.outputs.tables.columns import FILE, HEAD, Columns, RawTable
+from vtrack.types import FrameResult, Query
 
 ROW_GROUP_CELLS = 2**19
 """Number of cells in a row group: 4 MiB in memory, whatever the number of columns or frames."""
+
+
+_FILE_PLACE = len(HEAD)
+"""Position of the column of file names."""
 
 
 class ParquetTable(FileSink):
@@ -28,6 +32,7 @@ class ParquetTable(FileSink):
         path: File to write.
         query: The points of the faces.
         columns: Names of extra column groups.
+        files: Whether frames are image files, and rows name them.
 
     Raises:
         UsageError: A column group is unknown.
@@ -37,27 +42,36 @@ class ParquetTable(FileSink):
     _stream: BinaryIO
     _writer: Any
 
-    def __init__(self, path: str | Path, query: Query, columns: Collection[str] = ()) -> None:
+    def __init__(self, path: str | Path, query: Query, columns: Collection[str] = (), *, files: bool = False) -> None:
         super().__init__(path)
         self._arrow = pyarrow = _load_arrow()
         self._columns = Columns(query, columns)
         kinds = {"int": pyarrow.int64(), "float": pyarrow.float32(), "bool": pyarrow.bool_()}
         of_face = [(field.name, kinds[field.kind]) for field in self._columns.of_face]
         self._schema = pyarrow.schema([("frame", pyarrow.int64()), ("time_s", pyarrow.float64()), *of_face])
+        # The written schema has the names of files beside the numbers.
+        self._file = pyarrow.field(FILE.name, pyarrow.string()) if files else None
+        self._names: list[str] = []
         self._absent = [np.nan] * len(of_face)
         # (rows, columns) of the next row group; NaN for an empty cell.
         self._cells = np.full((max(ROW_GROUP_CELLS // len(self._schema), 1), len(self._schema)), np.nan)
         self._rows = 0
 
+    @property
+    def _written_schema(self) -> Any:
+        return self._schema if self._file is None else self._schema.insert(_FILE_PLACE, self._file)
+
     def _open(self) -> None:
         # A Python file: its error messages are shorter than Arrow's.
         self._stream = self.file.create().open("wb")
-        self._writer = self._arrow.parquet.ParquetWriter(self._stream, self._schema, compression="zstd")
+        self._writer = self._arrow.parquet.ParquetWriter(self._stream, self._written_schema, compression="zstd")
 
     def _write(self, result: FrameResult) -> None:
         for values in [self._columns.values(face, result.frame) for face in result.faces] or [self._absent]:
             row = self._cells[self._rows]
             row[0], row[1], row[2:] = result.index, result.time, values
+            if self._file is not None:
+                self._names.append(result.frame.file)
             self._rows += 1
             if self._rows == len(self._cells):
                 self._write_row_group()
@@ -80,30 +94,40 @@ class ParquetTable(FileSink):
                 self._arrow.array(np.where(mask, 0, values), mask=mask).cast(kind)
                 for values, mask, kind in zip(cells, absent, self._schema.types, strict=True)
             ]
-            self._writer.write_table(self._arrow.Table.from_arrays(arrays, schema=self._schema))
+            if self._file is not None:
+                arrays.insert(_FILE_PLACE, self._arrow.array(self._names, self._file.type))
+                self._names.clear()
+            self._writer.write_table(self._arrow.Table.from_arrays(arrays, schema=self._written_schema))
             self._rows = 0
 
 
-def read_cells(path: Path) -> tuple[list[str], FloatArray]:
-    """Read the names of the columns, and (rows, columns) of numbers, NaN for a null."""
+def read_cells(path: Path) -> RawTable:
+    """Read a table."""
     pyarrow = _load_arrow()
     with path.open("rb") as file:
         table = pyarrow.parquet.read_table(file)
+    files: tuple[str, ...] = ()
+    if FILE.name in table.column_names:
+        files = tuple(table.column(FILE.name).to_pylist())
+        table = table.drop_columns([FILE.name])
     columns = [column.cast(pyarrow.float64()).to_numpy(zero_copy_only=False) for column in table.columns]
-    return table.column_names, np.column_stack([*columns, np.zeros((table.num_rows, 0))])
+    return RawTable(table.column_names, np.column_stack([*columns, np.zeros((table.num_rows, 0))]), files)
 
 
 def stack_tables(path: Path, column: str, tables: Mapping[str, Path]) -> None:
     """Write tables below each other; see `csv.stack_tables`."""
     pyarrow = _load_arrow()
+    schemas = [pyarrow.parquet.read_schema(table) for table in tables.values()]
+    schema = max(schemas, key=len).insert(0, pyarrow.field(column, pyarrow.string())) if schemas else pyarrow.schema([])
     writer = None
     try:
         for name, table in tables.items():
             with pyarrow.parquet.ParquetFile(table) as file:
-                schema = file.schema_arrow.insert(0, pyarrow.field(column, pyarrow.string()))
                 writer = writer or pyarrow.parquet.ParquetWriter(path, schema, compression="zstd")
                 for group in range(file.num_row_groups):
                     rows = file.read_row_group(group)
+                    if FILE.name in schema.names and FILE.name not in rows.column_names:
+                        rows = rows.add_column(_FILE_PLACE, FILE.name, pyarrow.nulls(len(rows), pyarrow.string()))
                     names = pyarrow.repeat(pyarrow.scalar(name), len(rows))
                     writer.write_table(rows.add_column(0, column, names).cast(schema))
     finally:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -46,13 +47,13 @@ def read_table(path: str | Path) -> Table:
     if path.suffix.lower() not in readers:
         raise DataError(f"{path}: read_table reads {', '.join(readers)} files")
     try:
-        header, cells = load(readers[path.suffix.lower()])(path)
+        header, cells, files = load(readers[path.suffix.lower()])(path)
     except OSError as error:
         raise DataError(f"{path}: cannot read this table: {error.strerror or error}") from error
     except (ValueError, csv.Error) as error:
         raise error if isinstance(error, DataError) else DataError(f"{path}: damaged table: {error}") from error
     meta = _meta(path)
-    return _table(path, header, cells, meta)
+    return replace(_table(path, header, cells, meta), file=files)
 
 
 def _readers() -> dict[str, str]:

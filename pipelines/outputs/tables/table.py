@@ -59,6 +59,9 @@ class Table:
     meta: Mapping[str, Any] = field(default_factory=dict)
     """The facts of `<table>.meta.json`: version, options, model, source and counts. Empty where there are none."""
 
+    file: tuple[str, ...] = ()
+    """(rows,) name of the image file of each row; empty where frames are not image files."""
+
     @classmethod
     def of(cls, results: Iterable[FrameResult], query: Query, columns: Collection[str] = ()) -> Table:
         """The table of results with the points of `query` and these groups of extra columns."""
@@ -66,14 +69,18 @@ class Table:
         empty = np.full(len(wide.of_face), np.nan)
         frame: list[int] = []
         time: list[float] = []
+        file: list[str] = []
         rows: list[FloatArray] = []
         for result in results:
             for row in [np.array(wide.values(face, result.frame)) for face in result.faces] or [empty]:
                 frame.append(result.index)
                 time.append(result.time)
+                file.append(result.frame.file)
                 rows.append(row)
         cells = np.array(rows).reshape(len(rows), len(empty))
-        return cls(query.names, wide.of_face, np.array(frame, np.int64), np.array(time, np.float64), cells, query)
+        files = tuple(file) if any(file) else ()
+        frames, times = np.array(frame, np.int64), np.array(time, np.float64)
+        return cls(query.names, wide.of_face, frames, times, cells, query, file=files)
 
     def __len__(self) -> int:
         return len(self.frame)
@@ -111,6 +118,11 @@ class Table:
     def times(self) -> FloatArray:
         """(frames,) seconds of the `frames`."""
         return self.time[np.unique(self.frame, return_index=True)[1]]
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """(frames,) names of the image files of the `frames`; empty where frames are not image files."""
+        return tuple(self.file[row] for row in np.unique(self.frame, return_index=True)[1]) if self.file else ()
 
     @property
     def faces(self) -> npt.NDArray[np.int64]:
@@ -216,7 +228,9 @@ class Table:
             numbers = pd.Series(values, name=column.name)
             return numbers if column.kind == "float" else numbers.astype("Float64").astype(_PANDAS_KINDS[column.kind])
 
-        head = {"frame": self.frame, "time_s": self.time}
+        head: dict[str, Any] = {"frame": self.frame, "time_s": self.time}
+        if self.file:
+            head["file"] = np.array(self.file, object)
         if not long:
             cells = [series(column, values) for column, values in zip(self.fields, self.cells.T, strict=True)]
             return pd.concat([pd.DataFrame(head), *cells], axis=1)
@@ -248,7 +262,7 @@ class Table:
             A Dataset with `points` (time, face, point, space), `sigma` (time, face, point), `presence` (time, face), `box`
             (time, face, side), and `measured`, `raw`, `inside` and the measures where the table has them; NaN where a face
             is not there. Coordinates are `time` in seconds, `frame` along it, the ids along `face`, and names, `part` and
-            `position` along `point`.
+            `position` along `point`. Where frames are image files, `file` stands in the place of the dimension `time`.
 
         Raises:
             MissingExtraError: xarray is not installed.
@@ -267,7 +281,8 @@ class Table:
         except ImportError as error:
             raise MissingExtraError('to_xarray needs xarray; pip install "vtrack[xarray]"') from error
 
-        base = ("time", "face")
+        along = "file" if self.file else "time"
+        base = (along, "face")
         dimensions = {
             "points": ("point", "space"),
             "raw": ("point", "space"),
@@ -281,8 +296,9 @@ class Table:
         data = xr.Dataset(
             {what: ((*base, *more.get(what, ())), self.to_numpy(what)) for what in wanted},
             coords={
-                "time": ("time", self.times, {"units": "s"}),
-                "frame": ("time", self.frames),
+                **({"file": list(self.files)} if self.file else {}),
+                "time": (along, self.times, {"units": "s"}),
+                "frame": (along, self.frames),
                 "face": self.faces,
                 "point": list(self.names),
                 "part": ("point", list(self.parts)),

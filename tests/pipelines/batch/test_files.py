@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from vtrack.errors import SourceError, UsageError
-from vtrack.pipelines.batch.files import FilePatterns, Video, find_videos, printable
+from vtrack.pipelines.batch.files import FilePatterns, Video, find_videos
+from vtrack.pipelines.sources.images.files import printable
 
 
 @pytest.fixture

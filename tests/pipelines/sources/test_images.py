@@ -13,7 +13,7 @@ import pytest
 from tests.clips import ORIENTATIONS, as_stored, index_image, read_index, write_clip
 from vtrack.errors import SourceError, UsageError
 from vtrack.pipelines.sources.base import Selection
-from vtrack.pipelines.sources.images import ImageSequence
+from vtrack.pipelines.sources.images.sequence import ImageSequence
 from vtrack.pipelines.sources.open import open_source
 from vtrack.types import ImageArray
 
@@ -50,7 +50,7 @@ def test_natural_order_and_times(folder: Path) -> None:
 
 
 def test_rate_selection_and_glob(folder: Path) -> None:
-    with open_source(folder / "img1*.png", fps=29.97) as source:
+    with open_source(folder / "img1*.png", fps=29.97, images="sequence") as source:
         assert source.info.average_rate == Fraction(2997, 100)
         assert [read_index(frame.image) for frame in source] == [0, 9, 10, 11]
     with open_source(str(folder), start=0.1, stop=0.4, every=2, fps=20) as source:
@@ -96,7 +96,7 @@ def test_grey_deep_and_transparent_images(tmp_path: Path) -> None:
 def test_sizes_differ(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
     save(folder / "img3.png", index_image(2, 320, 192))
     save(folder / "img4.png", index_image(3, 80, 48))
-    with open_source(folder) as source:
+    with open_source(folder, images="sequence") as source:
         frames = list(source)
     assert [read_index(frame.image) for frame in frames] == list(range(12))
     assert {frame.size for frame in frames} == {(160, 96)}
@@ -122,13 +122,17 @@ def test_errors(tmp_path: Path) -> None:
         open_source(tmp_path)
     with pytest.raises(SourceError, match=r"matches no images; .*`vtrack batch`"):
         open_source(tmp_path / "*.mp4")
-    (tmp_path / "a.png").write_bytes(b"nothing")
-    with pytest.raises(SourceError, match="none of 1 images could be read"):
-        open_source(tmp_path)
     save(tmp_path / "a.png", index_image(0, 160, 96))
+    with pytest.raises(
+        SourceError, match=r"1 video and 1 image; .*`vtrack batch .*`, for the images the pattern '.*\*\.png'"
+    ):
+        open_source(tmp_path)
+    (tmp_path / "clip.mp4").unlink()
     with pytest.raises(SourceError, match=r"no image between start and stop; its 1 images at 25 fps end at 0\.04 s"):
+        open_source(tmp_path, start=1, images="sequence")
+    with pytest.raises(UsageError, match="photographs have no times"):
         open_source(tmp_path, start=1)
-    with pytest.raises(UsageError, match="fps must be above 0, got 0"):
+    with pytest.raises(UsageError, match="fps must be at least"):
         open_source(tmp_path, fps=0)
     with pytest.raises(UsageError, match="every must be at least 1"):
         open_source(tmp_path, every=0)
@@ -196,7 +200,7 @@ def test_a_generator_is_read_as_frames_are_wanted_and_closed() -> None:
         (stack(3), {"fps": float("nan")}, "fps must be above 0"),
         (stack(3).astype(float), {}, r"uint8 RGB arrays .* image 0 is float64 \(96, 160, 3\)"),
         (stack(3)[..., 0], {}, r"image 0 is uint8 \(96, 160\)"),
-        ([stack(1)[0], "picture"], {}, "image 1 is str"),
+        ([stack(1)[0], 3], {}, "image 1 is int"),
         (stack(2)[:, :0], {}, "need a height and a width"),
     ],
 )

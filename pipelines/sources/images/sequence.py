@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -15,22 +16,13 @@ import numpy as np
 from vtrack.errors import SourceError, UsageError
 from vtrack.pipelines.settings import InputSettings, Selection
 from vtrack.pipelines.sources.base import Source, SourceInfo
+from vtrack.pipelines.sources.images.files import names_of, read_picture
 from vtrack.types import Frame, ImageArray, in_seconds
 
 log = logging.getLogger(__name__)
 
 _MICROSECONDS = Fraction(1, 1_000_000)
 """Time base of images whose times are given."""
-
-
-def read_image(path: Path) -> ImageArray | None:
-    """Read an image file as (H, W, 3) RGB, upright by its EXIF orientation; None if it cannot be decoded."""
-    try:
-        data = np.fromfile(path, np.uint8)  # cv2.imread fails on non-ASCII names on Windows
-        image = cv2.imdecode(data, cv2.IMREAD_COLOR_RGB) if data.size else None
-    except (OSError, cv2.error):
-        return None
-    return None if image is None else image.astype(np.uint8, copy=False)
 
 
 class ImageSequence(Source):
@@ -46,6 +38,7 @@ class ImageSequence(Source):
         selection: Which frames to read.
         fps: Frames per second, where there are no `times`.
         times: Seconds at which the images are displayed: finite, each at least a microsecond after the one before.
+        max_pixels: Largest number of pixels of a file that is decoded; a larger one counts as damaged.
 
     Raises:
         UsageError: `fps` is not above 0, the times do not grow or do not match the images, or an image is not RGB.
@@ -59,13 +52,20 @@ class ImageSequence(Source):
         selection: Selection,
         fps: float = InputSettings.fps,
         times: Iterable[float] | None = None,
+        max_pixels: int = InputSettings.max_pixels,
     ) -> None:
         super().__init__(selection)
         if not (fps > 0 and math.isfinite(fps)):
             raise UsageError(f"fps must be above 0, got {fps:g}")
         rate = Fraction(fps).limit_denominator(1001) if times is None else None
         self._time_base = 1 / rate if rate else _MICROSECONDS
-        self._name, self._damaged, self._warned = str(name), 0, False
+        self._max_pixels, self._damaged, self._warned = max_pixels, 0, False
+        self._failure: SourceError | None = None
+        paths = (
+            [Path(image) for image in images if isinstance(image, str | Path)] if isinstance(images, Sequence) else []
+        )
+        self._files = names_of(paths)
+        self._names = {path: name for name, path in self._files.items()}
         count = len(images) if isinstance(images, Sequence | np.ndarray) else None
         if times is not None and count is not None:
             times = list(times)
@@ -83,8 +83,11 @@ class ImageSequence(Source):
         self._remaining = self._selected(self._images, times)
         self._first = self._next()
         if self._first is None:
-            what = f"none of {self._expected} images could be read" if self._expected else "no image to read"
-            raise SourceError(f"{name}: {what}")
+            if self._failure is not None and self._damaged == 1:
+                raise self._failure
+            last = f"; the last: {self._failure}" if self._failure else ""
+            what = f"none of {self._expected} images can be read" if self._expected else "no image to read"
+            raise SourceError(f"{name}: {what}{last}")
         self.info = SourceInfo(
             name=Path(name).name or str(name),
             path=str(name) if isinstance(name, Path) else "",
@@ -105,6 +108,11 @@ class ImageSequence(Source):
     def damaged(self) -> int:
         """Number of images that could not be decoded so far."""
         return self._damaged
+
+    @property
+    def files(self) -> Mapping[str, Path]:
+        """The image files by their names in tables."""
+        return self._files
 
     def _selected(
         self, images: Iterable[Any], times: Iterable[float] | None
@@ -128,11 +136,16 @@ class ImageSequence(Source):
     def _next(self) -> Frame | None:
         """Return the next image that can be decoded."""
         for index, pts, image in self._remaining:
-            pixels = read_image(Path(image)) if isinstance(image, str | Path) else check_image(image, index)
-            if pixels is not None:
-                return Frame(pixels, index, pts, self._time_base)
-            self._damaged += 1
-            log.debug("%s: cannot decode this image", image)
+            if not isinstance(image, str | Path):
+                return Frame(check_image(image, index), index, pts, self._time_base)
+            path = Path(image)
+            try:
+                pixels = read_picture(path, self._max_pixels)
+                return Frame(pixels, index, pts, self._time_base, file=self._names.get(path, ""))
+            except SourceError as error:
+                self._damaged += 1
+                self._failure = error
+                log.debug("%s; skipped", error)
         return None
 
     def frames(self) -> Iterator[Frame]:
@@ -152,7 +165,7 @@ class ImageSequence(Source):
             )
         smaller = frame.size[0] > self.info.width
         image = cv2.resize(frame.image, self.info.size, interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR)
-        return Frame(image.astype(np.uint8, copy=False), frame.index, frame.pts, frame.time_base)
+        return replace(frame, pixels=image.astype(np.uint8, copy=False))
 
     def close(self) -> None:
         """Skip the remaining images, and close a generator of them; each file is open only while it is decoded."""
