@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
 import resource
 import shutil
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,9 @@ import pytest
 from tests.clips import write_clip
 from vtrack.cli.main import OK, USAGE, main
 from vtrack.pipelines.settings import InputSettings, OutputSettings, Settings, plain
+from vtrack.training.detector.loop import train_detector
+from vtrack.training.detector.recipe import DetectorRecipe
+from vtrack.training.landmarks.recipe import TrainingRecipe
 
 ROOT = Path(__file__).parents[2]
 SAMPLE = ROOT / "samples" / "sample.mp4"
@@ -264,3 +269,17 @@ def test_help_is_made_from_the_settings(capsys: pytest.CaptureFixture[str]) -> N
         assert "time between detections, 0 to 1 seconds (default: 0.3)" in text
         assert f"kalman, one-euro or none (default: {smooth})" in text
         assert "auto, native, mediapipe, yunet or boxes (default: auto)" in text
+
+
+def test_help_of_training_is_made_from_the_recipes(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["train", "--help"])
+    text = re.sub(r"\s+", " ", capsys.readouterr().out)
+    for name in ("steps", "batch", "rate", "every"):
+        landmarks, detector = getattr(TrainingRecipe, name), getattr(DetectorRecipe, name)
+        assert f"(default: {landmarks}; {detector} with --task detect)" in text
+    for name in ("teacher_share", "most_points", "gaps", "seed", "threads", "device"):
+        assert f"(default: {getattr(TrainingRecipe, name)})" in text
+    assert "angle=18, scale=0.12, shift=0.06, flip=1, picture=0.4, shut=0 by default" in text
+    defaults = inspect.signature(train_detector).parameters
+    assert all(defaults[name].default == value for name, value in asdict(DetectorRecipe()).items())

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import logging
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import cv2
@@ -36,12 +38,17 @@ def cut() -> np.ndarray:
 
 @pytest.mark.parametrize(("format", "suffix"), [("onnx", ".onnx"), ("torchscript", ".pt"), ("openvino", ".xml")])
 def test_a_file_answers_what_the_model_answers(
-    tmp_path: Path, cut: np.ndarray, format: str, suffix: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+    tmp_path: Path, cut: np.ndarray, format: str, suffix: str, capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(logging.getLogger("torch"), "propagate", True)
     path = tmp_path / f"eyes{suffix}"
     arguments = ["export", "--model", "fast", "--parts", "eyes,lips", "--format", format, "-o", str(path)]
-    assert main(arguments) == 0
-    assert "36 points" in capsys.readouterr().out
+    with warnings.catch_warnings(record=True) as warned, caplog.at_level(logging.WARNING):
+        assert main(arguments) == 0
+    captured = capsys.readouterr()
+    assert "36 points" in captured.out
+    assert (captured.err, warned, caplog.records) == ("", [], [])
     if format == "onnx":
         session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
         facts = session.get_modelmeta().custom_metadata_map["vtrack"]

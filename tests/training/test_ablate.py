@@ -11,10 +11,9 @@ from vtrack.data.sources import layout_of
 from vtrack.errors import UsageError
 from vtrack.models.systems.regression import RegressionConfig
 from vtrack.models.systems.udfld import UdfldConfig
-from vtrack.training.landmarks.augment import Augmentation
 from vtrack.training.landmarks.batches import draw_batch
 from vtrack.training.landmarks.loop import open_stores, train
-from vtrack.training.landmarks.recipe import TrainingRecipe
+from vtrack.training.landmarks.recipe import Augmentation, TrainingRecipe
 from vtrack.training.studies.ablate import tables, variants
 
 TINY = UdfldConfig(input_size=64, dim=32, heads=4, layers=0, hidden=32)

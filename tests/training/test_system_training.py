@@ -18,7 +18,7 @@ from vtrack.models.card import Card
 from vtrack.models.networks import save_weights
 from vtrack.models.systems.registry import build_system, make_config
 from vtrack.query import parse_query
-from vtrack.training.common.checkpoint import load_run, without_prefix
+from vtrack.training.common.checkpoint import load_run, save_run, without_prefix
 from vtrack.training.landmarks.loop import train
 from vtrack.training.landmarks.publish import publish
 from vtrack.training.landmarks.recipe import TrainingRecipe
@@ -130,3 +130,10 @@ def test_what_does_not_fit_is_refused(faces_dir: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"only \d+ of its \d+ tensors fit"):
         other = recipe(faces_dir, "rht", backbone="resnet50", widths=(16, 8, 8), heads=2, hidden=16, layout="frl189")
         train(replace(other, start=str(tmp_path / "run")), tmp_path / "other")
+
+
+def test_weights_can_be_read_by_whom_the_umask_lets(tmp_path: Path) -> None:
+    (tmp_path / "plain").write_bytes(b"")
+    save_weights(torch.nn.Linear(2, 2), tmp_path / "weights.safetensors")
+    save_run(tmp_path / "last.safetensors", {"weights": torch.zeros(2)}, {"step": 1})
+    assert {path.stat().st_mode for path in tmp_path.iterdir()} == {(tmp_path / "plain").stat().st_mode}

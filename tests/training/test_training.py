@@ -24,12 +24,12 @@ from vtrack.models.systems.output import Output
 from vtrack.models.systems.udfld import Udfld, UdfldConfig
 from vtrack.training.common.checkpoint import load_run, load_weights
 from vtrack.training.landmarks import loop
-from vtrack.training.landmarks.augment import Augmentation, make_augmentation
+from vtrack.training.landmarks.augment import make_augmentation
 from vtrack.training.landmarks.average import average
 from vtrack.training.landmarks.batches import draw_batch
 from vtrack.training.landmarks.loop import CHECKPOINT, Run, open_stores, train
 from vtrack.training.landmarks.publish import publish
-from vtrack.training.landmarks.recipe import TrainingRecipe
+from vtrack.training.landmarks.recipe import Augmentation, TrainingRecipe
 from vtrack.training.landmarks.teacher import with_teacher
 from vtrack.training.landmarks.widen import widened
 
@@ -279,7 +279,7 @@ def test_a_set_of_labels_only_is_learned_without_the_teacher(
 
 def test_a_teacher_s_share_is_nothing_without_a_teacher(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert main(["train", "--data", "w68:w68.zip", "--out", str(tmp_path / "run"), "--teacher-share", "0.3"]) == 2
-    assert "name it by --teacher" in capsys.readouterr().err
+    assert "add --teacher" in capsys.readouterr().err
 
 
 def test_runs_have_a_mean_that_can_be_published(faces_dir: Path, tmp_path: Path) -> None:

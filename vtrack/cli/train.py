@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ from vtrack.cli.options import refuse
 from vtrack.errors import UsageError
 from vtrack.models.systems.registry import SYSTEMS, make_config
 from vtrack.options import words
+from vtrack.training.detector.recipe import DetectorRecipe
+from vtrack.training.landmarks.recipe import SYSTEM, Augmentation, TrainingRecipe
 
 EXAMPLE = """example:
   vtrack train --data w68:data/w68.zip --data scut86:data/scut86.zip --share w68=2 --out runs/mine --steps 20000
@@ -64,23 +67,24 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "point of this set's parts, to see how well udfld knows them all the same")  # fmt: skip
     parser.add_argument("--teacher", default="", metavar="MODEL", help="a shipped model, or the .json of your own, that is "
         "learned from beside the labels")  # fmt: skip
-    parser.add_argument("--teacher-share", type=float, default=0.5, metavar="X", help="how much of what is learned is the "
-        "teacher's (default: 0.5)")  # fmt: skip
+    parser.add_argument("--teacher-share", type=float, default=TrainingRecipe.teacher_share, metavar="X",
+        help="how much of what is "
+        "learned is the teacher's (default: %(default)s)")  # fmt: skip
     parser.add_argument("--labels-only", action="append", default=[], metavar="NAME", help="learn this set from its labels "
         "alone, without the teacher")  # fmt: skip
-    parser.add_argument("--model", default="udfld", metavar="SYSTEM", help=f"{words(list(SYSTEMS))}: udfld "
+    parser.add_argument("--model", default=SYSTEM, metavar="SYSTEM", help=f"{words(list(SYSTEMS))}: udfld "
         "gives any points of any layout, the others those of one; by default as large as in their papers")  # fmt: skip
     parser.add_argument("--backbone", help="image encoder (default: the system's)")
     parser.add_argument("--size", type=int, help="side of the crops, or of the detector's scenes "
-        "(default: the system's; 320)")  # fmt: skip
+        f"(default: the system's; {DetectorRecipe.size} with --task detect)")  # fmt: skip
     parser.add_argument("--dim", type=int, help="width of queries and maps (default: the system's)")
-    parser.add_argument("--layers", type=int, help="decoder layers of udfld (default: 2)")
+    parser.add_argument("--layers", type=int, help="decoder layers of udfld (default: the system's)")
     parser.add_argument("--set", action="append", default=[], metavar="KNOB=VALUE", help="any other knob of the system, "
         "theta=2 or bandwidths=3,5 for example; a wrong one lists them all")  # fmt: skip
     parser.add_argument("--init", default="", metavar="FILE", help="published weights for the backbone to start from: "
         "torchvision's ResNets, HRNets, timm's and FaRL's ViT, models of our own")  # fmt: skip
     parser.add_argument("--augment", action="append", default=[], metavar="KNOB=VALUE", help="how far crops are disturbed: "
-        "angle=18, scale=0.12, shift=0.06, picture=0.4, flip=1, shut=0 by default")  # fmt: skip
+        f"{_augmentation()} by default")  # fmt: skip
     parser.add_argument(
         "--start",
         default="",
@@ -90,22 +94,42 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     parser.add_argument("--only", action="append", default=[], metavar="NAME", help="learn only the weights whose names begin "
         "so, sigma_head for example; the others stay as --start has them")  # fmt: skip
-    parser.add_argument("--steps", type=int, help="(default: 20000; 6000 with --task detect)")
-    parser.add_argument("--batch", type=int, help="faces, or scenes, a step (default: 32; 16)")
-    parser.add_argument("--points", type=int, default=68, help="most points of a face a step (default: %(default)s)")
-    parser.add_argument("--gaps", type=float, default=0.0, metavar="X", help="weight of the distances from lid to lid and "
-        "from lip to lip beside that of the points, 0.3 for example; of udfld alone (default: 0)")  # fmt: skip
-    parser.add_argument("--rate", type=float, help="highest learning rate (default: 0.001; 0.002)")
-    parser.add_argument("--every", type=int, help="steps between validations (default: 1000; 500)")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--threads", type=int, default=1, help="CPU threads (default: %(default)s)")
-    parser.add_argument("--device", default="cpu", help="cpu, cuda or mps (default: %(default)s)")
-    parser.add_argument("--loaders", type=int, default=0, help="processes that cut and disturb crops, to keep a GPU busy "
+    parser.add_argument("--steps", type=int, help=f"number of steps {_defaults('steps')}")
+    parser.add_argument("--batch", type=int, help=f"faces, or scenes, a step {_defaults('batch')}")
+    parser.add_argument(
+        "--points",
+        type=int,
+        default=TrainingRecipe.most_points,
+        help="most points of a face a step (default: %(default)s)",
+    )
+    parser.add_argument("--gaps", type=float, default=TrainingRecipe.gaps, metavar="X",
+        help="weight of the distances from lid to lid and "
+        "from lip to lip beside that of the points, 0.3 for example; of udfld alone (default: %(default)s)")  # fmt: skip
+    parser.add_argument("--rate", type=float, help=f"highest learning rate {_defaults('rate')}")
+    parser.add_argument("--every", type=int, help=f"steps between validations {_defaults('every')}")
+    parser.add_argument(
+        "--seed", type=int, default=TrainingRecipe.seed, help="seed of all random numbers (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--threads", type=int, default=TrainingRecipe.threads, help="CPU threads (default: %(default)s)"
+    )
+    parser.add_argument("--device", default=TrainingRecipe.device, help="cpu, cuda or mps (default: %(default)s)")
+    parser.add_argument("--loaders", type=int, default=TrainingRecipe.loaders,
+        help="processes that cut and disturb crops, to keep a GPU busy "
         "(default: a thread does)")  # fmt: skip
     parser.add_argument("--in-memory", action="store_true", help="hold all faces in memory (0.3 MB each)")
-    parser.add_argument("--cache", type=Path, default=Path("runs/detect"), metavar="DIR", help="where the detector's "
+    parser.add_argument("--cache", type=Path, default=DetectorRecipe.cache, metavar="DIR", help="where the detector's "
         "labels are kept, made by python -m vtrack.data.scenes.labels DATA DIR (default: %(default)s)")  # fmt: skip
     parser.set_defaults(run=run)
+
+
+def _defaults(name: str) -> str:
+    """The defaults of an option that both tasks have."""
+    return f"(default: {getattr(TrainingRecipe, name)}; {getattr(DetectorRecipe, name)} with --task detect)"
+
+
+def _augmentation() -> str:
+    return ", ".join(f"{name}={float(value):g}" for name, value in asdict(Augmentation()).items())
 
 
 def run(args: argparse.Namespace) -> int:
@@ -145,7 +169,6 @@ def _landmarks(args: argparse.Namespace) -> Path:
     """A landmark model; its checkpoint."""
     from vtrack.training.landmarks.augment import make_augmentation
     from vtrack.training.landmarks.loop import train
-    from vtrack.training.landmarks.recipe import TrainingRecipe
 
     refuse(args, ["cache"], "applies to the face detector only; add --task detect")
     if not args.teacher:

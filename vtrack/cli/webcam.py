@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import sys
 import threading
 from contextlib import ExitStack
@@ -97,6 +96,8 @@ def run(args: argparse.Namespace) -> int:
     videos, tables = _sinks(args, query, draw)
     outputs = len(videos) + len(tables)
     if view == "browser":
+        import asyncio
+
         from vtrack.pipelines.live.browser.access import Access
         from vtrack.pipelines.live.browser.server import BrowserServer
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from vtrack.errors import ModelError, UsageError
@@ -60,7 +60,8 @@ def save_weights(network: nn.Module, path: Path) -> None:
         name: (tensor.half() if tensor.is_floating_point() else tensor).cpu().contiguous()
         for name, tensor in network.state_dict().items()
     }
-    save_file(tensors, path)
+    # Not by `save_file`, which lets nobody but the owner read the file, whatever the umask.
+    path.write_bytes(save(tensors))
 
 
 @torch.no_grad()

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from vtrack.errors import MissingExtraError
-from vtrack.models.export.onnx_tools import to_half_precision
+from vtrack.models.export.onnx_tools import exporter_silent, to_half_precision
 from vtrack.models.systems.output import Output
 from vtrack.models.systems.udfld import TEXT_DIM
 
@@ -50,16 +50,17 @@ def export_onnx(network: nn.Module, size: int, weights: Path) -> Path:
     crops = torch.randint(0, 255, (2, 3, size, size), dtype=torch.uint8)
     query = torch.randn(5, TEXT_DIM), torch.rand(5)
     batch, points = torch.export.Dim("batch"), torch.export.Dim("points")
-    program = torch.onnx.export(
-        ExportableNetwork(network).eval(),
-        (crops, *query),
-        dynamo=True,
-        input_names=["crops", "parts", "positions"],
-        output_names=["points", "sigma", "presence"],
-        dynamic_shapes=({0: batch}, {0: points}, {0: points}),
-        opset_version=20,
-        verbose=False,
-    )
+    with exporter_silent():
+        program = torch.onnx.export(
+            ExportableNetwork(network).eval(),
+            (crops, *query),
+            dynamo=True,
+            input_names=["crops", "parts", "positions"],
+            output_names=["points", "sigma", "presence"],
+            dynamic_shapes=({0: batch}, {0: points}, {0: points}),
+            opset_version=20,
+            verbose=False,
+        )
     assert program is not None
     path = weights.with_suffix(".onnx")
     onnx.save(_with_external_weights(onnx, program.model_proto, weights), str(path))

@@ -2,13 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy.typing as npt
 
 _LARGE = 1024
 """Number of elements from which a tensor is stored in half precision."""
+
+
+@contextmanager
+def exporter_silent() -> Iterator[None]:
+    """Keep torch's exporter from warning of packages that it could use, and of its own use of what is deprecated."""
+    registration = logging.getLogger("torch.onnx._internal.exporter._registration")
+    level = registration.level
+    registration.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        registration.setLevel(level)
 
 
 def strip_metadata(model: Any) -> None:

@@ -26,7 +26,7 @@ from vtrack.models.decoding.interpolation import TaughtPositions, plan_query
 from vtrack.models.engines.base import encode_query
 from vtrack.models.engines.openvino import core, load_openvino
 from vtrack.models.export.onnx import ExportableNetwork
-from vtrack.models.export.onnx_tools import to_half_precision
+from vtrack.models.export.onnx_tools import exporter_silent, to_half_precision
 from vtrack.models.networks import load_network
 from vtrack.runtime.onnxruntime import load_onnxruntime
 from vtrack.types import Query
@@ -171,16 +171,17 @@ def _onnx(network: FixedQueryNetwork, images: list[Tensor], path: Path, query: Q
     onnxruntime = load_onnxruntime()
 
     height, width = torch.export.Dim("height", min=2), torch.export.Dim("width", min=2)
-    program = torch.onnx.export(
-        network,
-        (images[-1],),
-        dynamo=True,
-        input_names=["image"],
-        output_names=["points", "sigma", "presence"],
-        dynamic_shapes=({0: height, 1: width},),
-        opset_version=20,
-        verbose=False,
-    )
+    with exporter_silent():
+        program = torch.onnx.export(
+            network,
+            (images[-1],),
+            dynamo=True,
+            input_names=["image"],
+            output_names=["points", "sigma", "presence"],
+            dynamic_shapes=({0: height, 1: width},),
+            opset_version=20,
+            verbose=False,
+        )
     assert program is not None
     model = program.model_proto
     # The weights come in half precision from the model's own file. Runtimes convert them to floats when they load the graph.

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from vtrack.errors import ModelError
@@ -20,7 +20,8 @@ def save_run(path: Path, tensors: Mapping[str, Tensor], state: Mapping[str, Any]
     """Write tensors and a JSON state as one file; an interrupted write leaves the file before it."""
     part = path.with_name(f".{path.name}.part")
     whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    save_file(whole, part, metadata={"state": json.dumps(state)})
+    # Not by `save_file`, which lets nobody but the owner read the file, whatever the umask.
+    part.write_bytes(save(whole, metadata={"state": json.dumps(state)}))
     part.replace(path)
 
 

@@ -20,7 +20,7 @@ from vtrack.errors import MissingExtraError, ModelError
 from vtrack.evaluation.detector import PRECISION, DetectorReport, matched, report, timed_detections
 from vtrack.models.card import Card
 from vtrack.models.checksums import checksums_of
-from vtrack.models.export.onnx_tools import strip_metadata
+from vtrack.models.export.onnx_tools import exporter_silent, strip_metadata
 from vtrack.training.detector.loop import OPTIONS, WEIGHTS
 from vtrack.training.landmarks.publish import TERMS
 from vtrack.types import Detections, Detector, FloatArray
@@ -69,16 +69,17 @@ def export_onnx(net: FaceNet, path: Path) -> None:
     except ImportError as error:
         raise MissingExtraError("exporting needs the export extra: pip install 'vtrack[export]'") from error
     batch, rows, columns = (torch.export.Dim(name) for name in ("batch", "rows", "columns"))
-    program = torch.onnx.export(
-        FaceNetGraph(net).eval(),
-        (torch.zeros(2, 96, 160, 3, dtype=torch.uint8),),
-        dynamo=True,
-        opset_version=18,
-        input_names=["pictures"],
-        output_names=["cells"],
-        dynamic_shapes=({0: batch, 1: 32 * rows, 2: 32 * columns},),
-        verbose=False,
-    )
+    with exporter_silent():
+        program = torch.onnx.export(
+            FaceNetGraph(net).eval(),
+            (torch.zeros(2, 96, 160, 3, dtype=torch.uint8),),
+            dynamo=True,
+            opset_version=18,
+            input_names=["pictures"],
+            output_names=["cells"],
+            dynamic_shapes=({0: batch, 1: 32 * rows, 2: 32 * columns},),
+            verbose=False,
+        )
     assert program is not None
     model = program.model_proto
     strip_metadata(model)

@@ -41,6 +41,7 @@ from vtrack.training.common.checkpoint import (
 )
 from vtrack.training.common.precision import autocast
 from vtrack.training.common.running_mean import update_mean
+from vtrack.training.detector.recipe import DetectorRecipe
 from vtrack.types import Detections, Frame
 
 log = logging.getLogger(__name__)
@@ -173,16 +174,16 @@ def train_detector(
     data: Path,
     out: Path,
     *,
-    cache: Path = Path("runs/detect"),
-    steps: int = 6000,
-    batch: int = 16,
-    size: int = 320,
-    rate: float = 2e-3,
-    seed: int = 0,
-    device: str = "cpu",
-    threads: int = 1,
-    workers: int = 1,
-    every: int = 500,
+    cache: Path = DetectorRecipe.cache,
+    steps: int = DetectorRecipe.steps,
+    batch: int = DetectorRecipe.batch,
+    size: int = DetectorRecipe.size,
+    rate: float = DetectorRecipe.rate,
+    seed: int = DetectorRecipe.seed,
+    device: str = DetectorRecipe.device,
+    threads: int = DetectorRecipe.threads,
+    workers: int = DetectorRecipe.workers,
+    every: int = DetectorRecipe.every,
     start: Path | None = None,
     report_line: Callable[[str], None] = log.info,
 ) -> Path:

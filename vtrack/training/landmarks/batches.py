@@ -8,8 +8,9 @@ import numpy as np
 
 from vtrack.data.store import STORED_SIDE, FaceStore, cut, scaled
 from vtrack.imaging.crops import Crops
-from vtrack.training.landmarks.augment import Augmentation, degrade, jittered, mirrored
+from vtrack.training.landmarks.augment import degrade, jittered, mirrored
 from vtrack.training.landmarks.eyelids import Eyes
+from vtrack.training.landmarks.recipe import Augmentation
 from vtrack.types import FloatArray, ImageArray, Query
 
 
