@@ -17,6 +17,9 @@ _REQUIRED = ("frame", "x", "y", "w", "h")
 _VTRACK_COLUMNS = {"box_x": "x", "box_y": "y", "box_w": "w", "box_h": "h", "presence": "score"}
 """Columns of vtrack's own tables and what they stand for here, so that the table of one run gives boxes to the next."""
 
+_FARTHEST = 1e6
+"""Pixels from a frame's corner that a box may reach; no frame is as large."""
+
 
 class BoxesDetector(Detector):
     """Boxes from a CSV table with the columns `frame,x,y,w,h` and, optionally, `score`; other columns are ignored.
@@ -82,6 +85,8 @@ def _box(path: Path, line: int, row: dict[str, str]) -> tuple[int, tuple[float, 
         raise DataError(f"{path}, line {line}: not a number: {error}") from error
     if index < 0 or not all(map(math.isfinite, values)) or values[2] <= 0 or values[3] <= 0:
         raise DataError(f"{path}, line {line}: frames count from 0 and boxes need a width and height above 0")
+    if max(map(abs, values[:4])) > _FARTHEST:
+        raise DataError(f"{path}, line {line}: a box beyond {_FARTHEST:g} pixels; boxes are in pixels of the frame")
     if not 0.0 <= values[4] <= 1.0:
         raise DataError(f"{path}, line {line}: scores lie in 0..1, got {values[4]:g}")
     return index, values

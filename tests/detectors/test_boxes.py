@@ -57,6 +57,8 @@ def test_threshold(tmp_path: Path) -> None:
         ("frame,x,y,w,h\n0,nan,2,3,4\n", "width and height above 0"),
         ("frame,x,y,w,h,score\n0,1,2,3,4,7\n", "scores lie in 0..1"),
         ("frame,x,y,w,h\n0,1\n", "not a number"),
+        ("frame,x,y,w,h\n0,1e308,2,3,4\n", "line 2: a box beyond 1e\\+06 pixels"),
+        ("frame,x,y,w,h\n0,1,2,1e39,4\n", "line 2: a box beyond 1e\\+06 pixels"),
     ],
 )
 def test_bad_tables(tmp_path: Path, text: str, message: str) -> None:

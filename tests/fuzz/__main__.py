@@ -11,7 +11,7 @@ import numpy as np
 from tests.fuzz.outcomes import Tally
 from tests.fuzz.worker import Worker
 
-TARGETS = {"videos": 8, "files": 5, "messages": 1, "processes": 1}
+TARGETS = {"videos": 8, "files": 3, "weights": 3, "zips": 3, "tables": 3, "messages": 1, "processes": 1}
 """Modules with `run_case`, and how often each is taken."""
 
 

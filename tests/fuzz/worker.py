@@ -13,8 +13,9 @@ import numpy as np
 
 from tests.fuzz.outcomes import Outcome
 
-PATIENCE = {"videos": 30.0, "files": 30.0, "messages": 60.0, "processes": 300.0}
-"""Seconds after which a case counts as a hang."""
+PATIENCE = {"messages": 60.0, "processes": 300.0}
+"""Seconds after which a case of a target counts as a hang; `USUAL_PATIENCE` for all others."""
+USUAL_PATIENCE = 30.0
 
 
 class Worker:
@@ -29,15 +30,16 @@ class Worker:
 
     def run(self, target: str, number: int) -> Outcome:
         """The outcome of one case; after a crash or a hang the worker is of no further use."""
+        patience = PATIENCE.get(target, USUAL_PATIENCE)
         self._connection.send((target, number))
         try:
-            if self._connection.poll(PATIENCE[target]):
+            if self._connection.poll(patience):
                 outcome: Outcome = self._connection.recv()
                 return outcome
         except (EOFError, ConnectionError):
             self._process.join()
             return Outcome("crash", f"exit code {self._process.exitcode}")
-        return Outcome("hang", f"no end after {PATIENCE[target]:g} s")
+        return Outcome("hang", f"no end after {patience:g} s")
 
     def close(self) -> None:
         """End the process, at once if it hangs."""

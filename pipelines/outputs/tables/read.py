@@ -19,6 +19,11 @@ from vtrack.pipelines.registry import OUTPUTS, load
 from vtrack.query import parse_query
 from vtrack.types import FloatArray, Query
 
+_DAMAGE = (ValueError, ArithmeticError, LookupError, NotImplementedError, RecursionError, csv.Error)
+"""What readers of files and numbers raise where a table is damaged."""
+_LARGEST = 2.0**53
+"""Frames and seconds beyond it cannot be told from their neighbours."""
+
 
 def read_table(path: str | Path) -> Table:
     """Read a table that vtrack wrote: CSV (wide or long), Parquet or JSON lines.
@@ -48,12 +53,20 @@ def read_table(path: str | Path) -> Table:
         raise DataError(f"{path}: read_table reads {', '.join(readers)} files")
     try:
         header, cells, files = load(readers[path.suffix.lower()])(path)
+    except DataError:
+        raise
     except OSError as error:
-        raise DataError(f"{path}: cannot read this table: {error.strerror or error}") from error
-    except (ValueError, csv.Error) as error:
-        raise error if isinstance(error, DataError) else DataError(f"{path}: damaged table: {error}") from error
+        raise DataError(f"{path}: cannot read this table: {error.strerror or _short(error)}") from error
+    except _DAMAGE as error:
+        raise DataError(f"{path}: damaged table: {_short(error)}") from error
     meta = _meta(path)
     return replace(_table(path, header, cells, meta), file=files)
+
+
+def _short(error: object) -> str:
+    """The first line of a text, without its end where that is long: it may hold the table."""
+    line = str(error).partition("\n")[0]
+    return line if len(line) <= 120 else f"{line[:120]}…"
 
 
 def _readers() -> dict[str, str]:
@@ -84,8 +97,8 @@ def _table(path: Path, header: Sequence[str], cells: FloatArray, meta: dict[str,
     if faceless:
         cells = np.column_stack([cells, np.full((len(cells), len(fields)), np.nan)])
         places = {name: i for i, name in enumerate(wanted)}
-    if set(wanted) != set(places) or not np.isfinite(cells[:, [places[name.name] for name in HEAD]]).all():
-        unknown = sorted(set(places) ^ set(wanted))[:3]
+    if set(wanted) != set(places) or not (np.abs(cells[:, [places[name.name] for name in HEAD]]) < _LARGEST).all():
+        unknown = [_short(name) for name in sorted(set(places) ^ set(wanted))[:3]]
         raise DataError(f"{path}: not a table that read_table knows ({', '.join(unknown) or 'frame or time missing'}); "
                         "it reads vtrack's wide and long tables")  # fmt: skip
     cells = cells[:, [places[name] for name in wanted]]
@@ -99,8 +112,10 @@ def _meta(path: Path) -> dict[str, Any]:
             meta: dict[str, Any] = json.loads(sidecar_path(table).read_text(encoding="utf-8"))
         except FileNotFoundError:
             continue
-        except (OSError, ValueError) as error:
-            raise DataError(f"{sidecar_path(table)}: cannot be read: {error}") from error
+        except (OSError, ValueError, RecursionError) as error:
+            raise DataError(f"{sidecar_path(table)}: cannot be read: {_short(error)}") from error
+        if not isinstance(meta, dict):
+            raise DataError(f"{sidecar_path(table)}: cannot be read: it is no JSON object")
         return meta
     return {}
 

@@ -225,6 +225,10 @@ def test_what_cannot_be_read(tmp_path: Path) -> None:
     told("t.csv", "".join(lines[:-1]), "has other points than the first")
     told("t.jsonl", '{"frame": 0}\n', "not vtrack's JSON lines")
     told("t.jsonl", '{"frame": 0', "damaged table")
+    told("t.jsonl", "[" * 100_000, "damaged table")
+    told("t.jsonl", f'{{"frame": 0, "time_s": {10**400}, "faces": []}}', "damaged table: int too large")
+    told("t.jsonl", '{"frame": 1e300, "time_s": 0, "faces": []}', "not a table that read_table knows")
+    told("t.csv", f"{'x' * 100_000}\n1\n", "not a table that read_table knows .{,400}$")
     dlc = open_table(tmp_path / "dlc.csv", QUERY, format="dlc")
     write(dlc, video())
     told(
@@ -235,5 +239,16 @@ def test_what_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "good.csv.meta.json").write_text(json.dumps({})[:-1])
     with pytest.raises(DataError, match=r"good\.csv\.meta\.json: cannot be read"):
         read_table(tmp_path / "good.csv")
+    for text in ("[]", "[" * 100_000):
+        (tmp_path / "good.csv.meta.json").write_text(text)
+        with pytest.raises(DataError, match=r"good\.csv\.meta\.json: cannot be read"):
+            read_table(tmp_path / "good.csv")
     pytest.importorskip("pyarrow")
     told("t.parquet", "no parquet", "damaged table")
+    write(ParquetTable(tmp_path / "good.parquet", QUERY), video())
+    content = bytearray((tmp_path / "good.parquet").read_bytes())
+    content[-40:-12] = b"\xff" * 28
+    (tmp_path / "bad.parquet").write_bytes(content)
+    with pytest.raises(DataError, match=r"bad\.parquet: (cannot read this|damaged) table: .+") as raised:
+        read_table(tmp_path / "bad.parquet")
+    assert "\n" not in str(raised.value)

@@ -1,0 +1,99 @@
+"""Tables read back, tables of labels and tables of boxes, damaged or with absurd values and sizes."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+import vtrack
+from tests.faces import picture
+from tests.fuzz.commands import run_call, run_command
+from tests.fuzz.mutations import damaged
+from tests.fuzz.outcomes import Outcome
+from tests.fuzz.videos import SAMPLE, scratch
+from tests.fuzz.zips import labels
+from vtrack.pipelines.outputs.base import sidecar_path
+
+ABSURD = (
+    b"1e999",
+    b"-1e308",
+    b"nan",
+    b"9" * 400,
+    b"",
+    b"x" * 200_000,
+    b"1e18",
+    b"-1",
+    b"\0",
+    b"\xff",
+    b'"',
+    b"[" * 5000,
+)
+KINDS = ("wide.csv", "long.csv", "eyes.jsonl", "eyes.parquet")
+
+
+def run_case(rng: np.random.Generator, folder: Path) -> Outcome:
+    """Damage one table and read it."""
+    return _CASES[rng.integers(len(_CASES))](rng, folder)
+
+
+def _result(rng: np.random.Generator, folder: Path) -> Outcome:
+    name = KINDS[rng.integers(len(KINDS))]
+    path = folder / name
+    content, meta = _written(name)
+    path.write_bytes(_spoilt(content, rng) if rng.random() < 0.8 else content)
+    sidecar_path(path).write_bytes(_spoilt(meta, rng) if rng.random() < 0.3 else meta)
+
+    def read() -> None:
+        table = vtrack.read_table(path)
+        table.to_numpy()
+        table.to_pandas()
+        repr(table)
+
+    return run_call(read)
+
+
+def _labels(rng: np.random.Generator, folder: Path) -> Outcome:
+    path = folder / "labels.csv"
+    path.write_bytes(_spoilt(labels(), rng))
+    (folder / "images").mkdir()
+    (folder / "images" / "0.png").write_bytes(picture(400, 400))
+    return run_command(["eval", "--data", f"300w:{path}", "--engine", "int8"], folder)
+
+
+def _boxes(rng: np.random.Generator, folder: Path) -> Outcome:
+    path = folder / "boxes.csv"
+    text = "frame,x,y,w,h\n" + "".join(f"{i},{60 + i},40,90,110\n" for i in range(6))
+    path.write_bytes(_spoilt(text.encode(), rng))
+    options = ["--detector", "boxes", "--detector-model", path, "--parts", "eyes", "-o", folder / "out", "--quiet"]
+    return run_command(["run", SAMPLE, "--stop", "0.2", *options], folder)
+
+
+def _spoilt(content: bytes, rng: np.random.Generator) -> bytes:
+    """Bytes with random damage, or a text with one cell that is absurd."""
+    if rng.random() < 0.5:
+        return damaged(content, rng)
+    separators = [i for i, byte in enumerate(content) if byte in b",:"]
+    if not separators:
+        return damaged(content, rng)
+    start = separators[rng.integers(len(separators))] + 1
+    end = next((i for i in range(start, len(content)) if content[i] in b",\n}]"), len(content))
+    return content[:start] + ABSURD[rng.integers(len(ABSURD))] + content[end:]
+
+
+@lru_cache
+def _written(name: str) -> tuple[bytes, bytes]:
+    """A sound table of the sample and the facts beside it."""
+    path = scratch() / name
+    kind = {".csv": "csv", ".jsonl": "jsonl", ".parquet": "parquet"}[path.suffix]
+    with contextlib.redirect_stderr(io.StringIO()):
+        form = "long" if name.startswith("long") else "wide"
+        vtrack.run(SAMPLE, parts="eyes", stop=0.2, format=form, **{kind: path})
+    return path.read_bytes(), sidecar_path(path).read_bytes()
+
+
+_CASES: tuple[Callable[[np.random.Generator, Path], Outcome], ...] = (_result, _result, _labels, _boxes)

@@ -1,0 +1,76 @@
+"""The fuzz run itself: its cases are the same again, and what it finds ends it with 1."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.fuzz import __main__ as fuzz
+from tests.fuzz import tables, weights, zips
+from tests.fuzz.commands import run_call
+from tests.fuzz.mutations import damaged
+from tests.fuzz.outcomes import GOOD, Outcome, Tally
+from vtrack.errors import DataError
+
+
+def test_damage_is_reproducible_and_is_some() -> None:
+    content = bytes(range(256)) * 8
+    for seed in range(50):
+        one, other = (damaged(content, np.random.default_rng(seed)) for _ in range(2))
+        assert one == other
+    assert sum(damaged(content, np.random.default_rng(seed)) != content for seed in range(50)) > 45
+
+
+def test_only_the_projects_own_errors_of_one_line_are_clean() -> None:
+    def call(error: BaseException | None) -> str:
+        def act() -> None:
+            if error is not None:
+                raise error
+
+        return run_call(act).kind
+
+    assert call(None) == "done"
+    assert call(DataError("x.csv: damaged")) == "clean error"
+    assert call(DataError("x.csv: damaged\nat line 7")) == "foreign exception"
+    assert call(DataError("x" * 5000)) == "foreign exception"
+    assert call(KeyError("x")) == call(RecursionError()) == call(SystemExit(1)) == "foreign exception"
+
+
+def test_the_report_counts_and_names_what_is_bad() -> None:
+    tally = Tally()
+    tally.add("videos", 1, Outcome("done"))
+    tally.add("zips", 2, Outcome("clean error"))
+    assert not tally.failed
+    tally.add("zips", 3, Outcome("hang", "no end after 30 s"))
+    assert tally.failed
+    lines = tally.report().splitlines()
+    assert lines[0].split()[:3] == ["target", "tried", "done"]
+    assert [line.split()[:2] for line in lines[1:4]] == [["videos", "1"], ["zips", "2"], ["all", "3"]]
+    assert lines[-1] == "zips:3: hang: no end after 30 s"
+
+
+@pytest.mark.parametrize("target", [weights, zips, tables])
+def test_some_cases_of_each_target(target: object, tmp_path: Path) -> None:
+    for number in range(4):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        outcome = target.run_case(np.random.default_rng(number), folder)  # type: ignore[attr-defined]
+        assert outcome.kind in GOOD, outcome
+
+
+def test_a_finding_ends_the_command_with_1(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    class Worker:
+        def run(self, target: str, number: int) -> Outcome:
+            return Outcome("done" if number % 2 == 0 else "leftover", "a.part")
+
+        def close(self) -> None:
+            pass
+
+    monkeypatch.setattr(fuzz, "Worker", Worker)
+    for case, code in (("zips:4", 0), ("zips:5", 1)):
+        monkeypatch.setattr(sys, "argv", ["fuzz", "--case", case])
+        assert fuzz.main() == code
+    assert "zips:5: leftover: a.part" in capsys.readouterr().out
