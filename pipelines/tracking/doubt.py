@@ -8,36 +8,61 @@ shrinks. Each also occurs on true faces, so none alone may end a track; together
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import dataclass
 
 import numpy as np
 
 from vtrack.anchors import ANCHORS
 from vtrack.pipelines.tracking.landmarks import Sighting
+from vtrack.types import LandmarkModel
 
 WINDOW = 1.0
 """Seconds that are judged; younger tracks are judged by what there is of them."""
 
-# Measured with `fast` over one second, on 19 clips, 570 photographs (blurred, old, masked, yawning faces) and made scenes of
-# faces that are covered, blurred, cut by the edge or far away: true faces have sigma up to 0.026 of the box's longer side and
-# presence from 0.99. Torsos, walls and backs of heads, with boxes forced upon them, have sigma from 0.031, presence from
-# 0.55 to 0.98, and boxes that change by a tenth to a hundredfold.
-_SHARP, _VAGUE = 0.02, 0.04
-"""Mean sigma of the anchors in box sides that is no symptom, and that is a full one."""
-_ABSENT = 0.8
-"""Presence that is a full symptom; 1 is none."""
+# Measured over one second on clips, and on made scenes of faces that are covered, blurred, cut by the edge or far away, true
+# faces are hardly worse than the worst 1 % of photographs: with `fast`, sigma up to 0.027 instead of 0.023. Torsos, walls and
+# backs of heads, with boxes forced upon them, have sigma from 0.031, presence from 0.55 to 0.98, and boxes that change by a
+# tenth to a hundredfold.
+_VAGUE = 1.5
+"""Mean sigma that is a full symptom, as a factor of that of the worst faces."""
+_ABSENT = 0.2
+"""Presence below that of the worst faces that is a full symptom."""
 _GROWTH = np.log(2.0)
 """Range of the logarithm of the box side that is a full symptom: a box of twice the size. A face that comes near grows as
 much, so this counts twice the missing presence at most."""
 _SINGLE = 0.8
 """Most that one symptom counts: none ends a track alone, however large."""
-_LIMIT, _FIRST_LIMIT = 1.0, 0.85
-"""Sum of the symptoms from which a face is none: of a track, and of a single sighting, whose box cannot have changed yet."""
+_LIMIT = 1.0
+"""Sum of the symptoms from which a face is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorstFace:
+    """What a landmark model says of the worst 1 % of photographs of faces."""
+
+    # Those of the least certain of the shipped models, for models whose card does not tell.
+    sigma: float = 0.04
+    """Mean sigma of the anchors in sides of the box."""
+    presence: float = 0.85
+
+    @classmethod
+    def of(cls, model: LandmarkModel) -> WorstFace:
+        """What the card of a model says."""
+        return cls(**getattr(getattr(model, "card", None), "faces", {}))
+
+
+LEAST_CERTAIN = WorstFace()
 
 
 class DoubtWindow:
-    """The symptoms of one track in its last second. Times may run forwards or backwards."""
+    """The symptoms of one track in its last second. Times may run forwards or backwards.
 
-    def __init__(self) -> None:
+    Args:
+        worst: How uncertain the landmark model is of true faces.
+    """
+
+    def __init__(self, worst: WorstFace = LEAST_CERTAIN) -> None:
+        self._worst = worst
         self._sightings: deque[tuple[float, float, float, float]] = deque()
         """Time, sigma in box sides, presence, logarithm of the box side."""
 
@@ -53,13 +78,12 @@ class DoubtWindow:
     def doubt(self) -> float:
         """Sum of the three symptoms, 0 to 2.4."""
         _, sigmas, presences, sides = np.array(self._sightings).T
-        vague = (sigmas.mean() - _SHARP) / (_VAGUE - _SHARP)
-        absent = (1 - presences.mean()) / (1 - _ABSENT)
+        vague = (sigmas.mean() / self._worst.sigma - 1) / (_VAGUE - 1)
+        absent = (self._worst.presence - presences.mean()) / _ABSENT
         grown = min(np.ptp(sides) / _GROWTH, 2 * absent)
         return float(np.clip((vague, absent, grown), 0.0, _SINGLE).sum())
 
     @property
     def is_doubtful(self) -> bool:
         """Whether this is no face."""
-        count = len(self._sightings)
-        return bool(count) and self.doubt >= (_LIMIT if count > 1 else _FIRST_LIMIT)
+        return bool(self._sightings) and self.doubt >= _LIMIT

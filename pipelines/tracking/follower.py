@@ -8,6 +8,7 @@ import numpy as np
 
 from vtrack.detectors.own import check_detections
 from vtrack.pipelines.settings import Settings
+from vtrack.pipelines.tracking.doubt import WorstFace
 from vtrack.pipelines.tracking.landmarks import PRESENCE_THRESHOLD, Landmarker, Sighting
 from vtrack.pipelines.tracking.matching import (
     KEPT_PRESENCE,
@@ -54,7 +55,8 @@ class Follower:
         self.prefetcher = Prefetcher(self._detect)
         self._detector = detector
         self.landmarker = landmarker
-        self.tracks = Tracks(max_faces, min_score=detector.sure if confidence is None else confidence)
+        min_score = detector.sure if confidence is None else confidence
+        self.tracks = Tracks(max_faces, min_score=min_score, worst=WorstFace.of(landmarker.model))
         self._min_score = 0.0 if confidence is None else confidence
         self._new_presence = PRESENCE_THRESHOLD if confidence is None else confidence
         self._kept_presence = KEPT_PRESENCE if confidence is None else confidence

@@ -243,7 +243,7 @@ class OfflineFollower(Follower):
         sightings: dict[Track, list[tuple[float, Sighting]]] = {track: [] for track in started}
         for track in started:
             self._record(end, Candidate(track, track.last, track.last.box))
-            backward = Track(end.time)
+            backward = Track(end.time, self.tracks.worst)
             backward.add(end.time, track.last)
             originals[backward] = track
         for frame in reversed(frames[:-1]):

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from vtrack.filters.boxes import BoxFilter
-from vtrack.pipelines.tracking.doubt import DoubtWindow
+from vtrack.pipelines.tracking.doubt import LEAST_CERTAIN, DoubtWindow, WorstFace
 from vtrack.pipelines.tracking.landmarks import Sighting
 from vtrack.types import FloatArray
 
@@ -47,14 +47,15 @@ class Track:
 
     Args:
         time: Time of its first sighting in seconds.
+        worst: How uncertain the landmark model is of true faces.
     """
 
-    def __init__(self, time: float) -> None:
+    def __init__(self, time: float, worst: WorstFace = LEAST_CERTAIN) -> None:
         self.id: int | None = None
         """Number that users see; None until the track is confirmed."""
         self.boxes = BoxFilter()
         """Filter that predicts the box for the next crop."""
-        self._doubt = DoubtWindow()
+        self._worst, self._doubt = worst, DoubtWindow(worst)
         self._detections: deque[tuple[float, Sighting]] = deque(maxlen=_FILTER_DETECTIONS)
         self.last: Sighting
         """Newest sighting."""
@@ -88,7 +89,7 @@ class Track:
 
     def prepend(self, sightings: Sequence[tuple[float, Sighting]]) -> None:
         """Add (time, sighting) pairs from before its first sighting, oldest first."""
-        self.boxes, self._doubt = _filter_boxes((*sightings, (self.seen, self.last))), DoubtWindow()
+        self.boxes, self._doubt = _filter_boxes((*sightings, (self.seen, self.last))), DoubtWindow(self._worst)
         for time, sighting in (*sightings, (self.seen, self.last)):
             self._doubt.add(time, sighting)
         self.born = sightings[0][0] if sightings else self.born

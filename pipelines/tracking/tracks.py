@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from types import MappingProxyType
 
+from vtrack.pipelines.tracking.doubt import LEAST_CERTAIN, WorstFace
 from vtrack.pipelines.tracking.matching import Match, match_detections
 from vtrack.pipelines.tracking.track import CONFIRMATION, TRACK_TIMEOUT, Detection, Track
 
@@ -20,11 +21,13 @@ class Tracks:
     Args:
         max_faces: Largest number of tracks; None for no limit.
         min_score: Detector score from which a detection may start a track; a lower one may only continue one.
+        worst: How uncertain the landmark model is of true faces.
     """
 
-    def __init__(self, max_faces: int | None = None, min_score: float = 0.0) -> None:
+    def __init__(self, max_faces: int | None = None, min_score: float = 0.0, worst: WorstFace = LEAST_CERTAIN) -> None:
         self.max_faces = max_faces
         self.min_score = min_score
+        self.worst = worst
         self.live: list[Track] = []
         self._next_id = 0
 
@@ -45,7 +48,7 @@ class Tracks:
         started: list[Track] = []
         detections = [detection for detection in detections if detection.score >= self.min_score]
         for detection in sorted(detections, key=lambda one: -one.sighting.side):
-            track = Track(time)
+            track = Track(time, self.worst)
             track.add(time, detection.sighting)
             track.add_detection(time, detection)
             if len(started) < room and not track.is_doubtful:

@@ -93,6 +93,8 @@ def test_a_text_that_is_no_card(tmp_path: Path, text: bytes, message: str) -> No
         (("taught",), {"left_eye": {"knots": [], "others": []}}, "left_eye has no knots"),
         (("taught",), {"left_eye": {"knots": [0.0, 1.0], "others": []}}, "left_eye needs"),
         (("taught",), {"jaw": {"knots": [0.0, float("nan")], "others": []}}, "jaw needs"),
+        (("faces",), {"sigma": 0.03}, "faces must have a sigma"),
+        (("faces",), {"sigma": "x", "presence": 1}, "faces must have a sigma"),
         (("taught",), {"jaw": 3}, "jaw needs"),
         (("checksums",), {".onnx": 7}, "checksums must be texts"),
         (("checksums",), [1], "checksums must be an object"),

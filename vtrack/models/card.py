@@ -57,6 +57,9 @@ class Card:
     """Results of the evaluation."""
     taught: Mapping[str, Mapping[str, Sequence[float]]] = field(default_factory=dict)
     """Positions that its data sets mark on each part, see `vtrack.models.decoding.interpolation`."""
+    faces: Mapping[str, float] = field(default_factory=dict)
+    """Photographs of faces, 1 % of which have a larger `sigma` of the anchors, in sides of the box, and 1 % a lower `presence`;
+    `vtrack.pipelines.tracking.doubt` compares with these."""
     checksums: Mapping[str, str] = field(default_factory=dict)
     """SHA-256 of each file beside the card, by the file's ending, see `vtrack.models.checksums`."""
 
@@ -173,9 +176,20 @@ def _fault(card: Card) -> str:
             return f"{entry.name} must be {'a text' if kind is str else 'an object'}, not {_shown(value)}"
     if not _is_within(card.sigma_scale, 1e-3, 1e3):
         return f"sigma_scale must lie between 0.001 and 1000, not {_shown(card.sigma_scale)}"
+    if card.faces and not (
+        card.faces.keys() == {"sigma", "presence"}
+        and _is_within(card.faces["sigma"], 1e-3, 1.0)
+        and _is_within(card.faces["presence"], 0.0, 1.0)
+    ):
+        return "faces must have a sigma from 0.001 to 1 and a presence from 0 to 1"
     if not all(isinstance(digest, str) for digest in card.checksums.values()):
         return "checksums must be texts"
-    for part, places in card.taught.items():
+    return _taught_fault(card.taught)
+
+
+def _taught_fault(taught: Mapping[str, Any]) -> str:
+    """What is wrong with the trained positions of a card, or nothing."""
+    for part, places in taught.items():
         if not isinstance(places, Mapping) or not all(_is_rising(part, places.get(key)) for key in ("knots", "others")):
             return f"{part} needs `knots` and `others`, rising positions from 0 to 1"
         if not places["knots"]:

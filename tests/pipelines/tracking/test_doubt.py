@@ -11,11 +11,13 @@ import pytest
 
 from tests.pipelines.toys import ToyFace, true_points
 from vtrack.anchors import ANCHORS, box_around
+from vtrack.models import card_path, shipped
+from vtrack.models.card import read_card
 from vtrack.pipelines.settings import Settings
 from vtrack.pipelines.sources.open import open_source
 from vtrack.pipelines.track import track
 from vtrack.pipelines.tracker import Tracker
-from vtrack.pipelines.tracking.doubt import DoubtWindow
+from vtrack.pipelines.tracking.doubt import DoubtWindow, WorstFace
 from vtrack.pipelines.tracking.landmarks import Sighting
 from vtrack.pipelines.tracking.track import Detection, Track
 from vtrack.pipelines.tracking.tracks import Tracks
@@ -26,6 +28,7 @@ FACE, TORSO = (237, 173, 182, 182), (200, 380, 120, 100)
 RATE = 30
 GOOD, BAD = 0.012, 0.038
 """Sigma in box sides of a face, and of a torso."""
+FAST = WorstFace(**read_card(card_path("fast")).faces)
 
 
 def sighting(side: float = 100.0, sigma: float = GOOD, presence: float = 1.0) -> Sighting:
@@ -34,9 +37,9 @@ def sighting(side: float = 100.0, sigma: float = GOOD, presence: float = 1.0) ->
     return Sighting(points, np.full(len(points), sigma * box[2:].max()), presence, box, 0.0)
 
 
-def doubts(sightings: list[Sighting], step: float = 1 / RATE) -> list[bool]:
+def doubts(sightings: list[Sighting], step: float = 1 / RATE, worst: WorstFace = FAST) -> list[bool]:
     """Whether each sighting of a track leaves it doubtful."""
-    window, found = DoubtWindow(), []
+    window, found = DoubtWindow(worst), []
     for i, one in enumerate(sightings):
         window.add(i * step, one)
         found.append(window.is_doubtful)
@@ -53,10 +56,27 @@ def test_no_symptom_ends_a_track_alone(step: float) -> None:
 
 
 def test_true_faces_at_their_worst_are_kept() -> None:
-    # Turned far with a model of one layout; cut by the lower edge while it moves; coming near.
-    assert not any(doubts([sighting(sigma=0.034, presence=0.99)] * 60))
+    # Cut by the lower edge while it moves, and coming near.
     assert not any(doubts([sighting(side, 0.027, 0.995) for side in np.geomspace(100, 125, 60)]))
     assert not any(doubts([sighting(side, 0.02, 0.998) for side in np.geomspace(50, 250, 60)]))
+
+
+@pytest.mark.parametrize("model", shipped())
+def test_the_card_says_how_uncertain_true_faces_are(model: str) -> None:
+    worst = WorstFace(**read_card(card_path(model)).faces)
+    assert not any(doubts([sighting(sigma=1.1 * worst.sigma, presence=worst.presence - 0.03)] * 60, worst=worst))
+    assert all(doubts([sighting(sigma=1.5 * worst.sigma, presence=worst.presence - 0.15)] * 60, worst=worst))
+
+
+def test_a_model_without_a_card_is_judged_like_the_least_certain() -> None:
+    class Own:
+        name = "own"
+
+    assert WorstFace.of(Own()) == WorstFace()  # type: ignore[arg-type]
+    rht = WorstFace(**read_card(card_path("rht")).faces)
+    assert (WorstFace().sigma, WorstFace().presence) == pytest.approx((rht.sigma, rht.presence), abs=0.01)
+    # A driver who turns, seen by `rht`.
+    assert not any(doubts([sighting(sigma=0.041, presence=0.836)] * 60, worst=WorstFace()))
 
 
 def test_a_torso_is_no_face() -> None:
@@ -73,7 +93,7 @@ def test_a_mask_that_slides_off_ends_within_a_second() -> None:
 
 
 def test_only_the_last_second_counts() -> None:
-    window = DoubtWindow()
+    window = DoubtWindow(FAST)
     for i in range(2 * RATE):
         window.add(i / RATE, sighting(sigma=BAD, presence=0.7))
     assert window.is_doubtful
@@ -83,7 +103,7 @@ def test_only_the_last_second_counts() -> None:
 
 
 def test_tracks_end_and_do_not_start_in_doubt() -> None:
-    tracks = Tracks()
+    tracks = Tracks(worst=FAST)
     assert tracks.start([Detection(sighting(sigma=BAD, presence=0.7), 0.99)], 0.0) == []
     assert tracks.live == []
     (started,) = tracks.start([Detection(sighting(), 0.99)], 0.0)
@@ -94,7 +114,7 @@ def test_tracks_end_and_do_not_start_in_doubt() -> None:
 
 
 def test_what_was_before_the_first_sighting_is_judged_too() -> None:
-    one = Track(1.0)
+    one = Track(1.0, FAST)
     one.add(1.0, sighting())
     one.prepend([(0.5 + i / RATE, sighting(sigma=BAD, presence=0.7)) for i in range(14)])
     assert one.is_doubtful
