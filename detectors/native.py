@@ -73,9 +73,11 @@ class NativeDetector(Detector):
         ModelError: The card or its weights cannot be read, or the card is not a detector's.
 
     Example:
-        >>> detector = NativeDetector(size=1280)
-        >>> [detections] = detector.detect([frame])
-        >>> detections.boxes  # (faces, 4) x, y, w, h
+        >>> import vtrack
+        >>> detector = NativeDetector(size=320)
+        >>> detections = detector.detect(list(vtrack.open_source("samples/sample.mp4", stop=0.1)))
+        >>> detections[0].boxes.shape  # x, y, w, h of each face
+        (1, 4)
     """
 
     name = "native"

@@ -132,9 +132,12 @@ class Kalman:
         patience: Outliers in a row after which the point has jumped.
 
     Example:
+        >>> import numpy as np
         >>> kalman = Kalman(tracks=1, points=2)
+        >>> positions = np.array([[[10.0, 20.0], [30.0, 40.0]]])  # (tracks, points, 2)
         >>> step = kalman.step(positions, variance=0.25, density=100.0, dt=0.04)
-        >>> step.mean[..., 0, :]  # (tracks, points, 2) filtered positions
+        >>> step.mean[..., 0, :].shape  # filtered positions
+        (1, 2, 2)
     """
 
     def __init__(

@@ -51,9 +51,11 @@ def load_dataset(spec: str, split: str = "all") -> Dataset:
         DataError: The name, the file or the split does not exist, or the file cannot be read.
 
     Example:
-        >>> data = load_dataset("w68:data/w68.zip", "val")
-        >>> data.points  # (faces, 68, 2) in pixels
-        >>> data.image(0)  # (H, W, 3) RGB
+        >>> data = load_dataset("frl189:tests/data/london/labels.csv", "val")
+        >>> data.points.shape  # in pixels
+        (6, 189, 2)
+        >>> data.image(0).shape  # RGB
+        (352, 352, 3)
     """
     name, colon, place = spec.partition(":")
     if not colon or not place:

@@ -64,8 +64,11 @@ def evaluate(
         DataError: The boxes do not fit the data set, or a photograph cannot be decoded.
 
     Example:
-        >>> evaluation = evaluate(load_model("fast"), load_dataset("w68:data/w68.zip", "val"))
-        >>> summary(evaluation)["nme"]  # mean error in % of the eye distance
+        >>> from vtrack.data import load_dataset
+        >>> from vtrack.models import load_model
+        >>> evaluation = evaluate(load_model(), load_dataset("frl189:tests/data/london/labels.csv", "val"))
+        >>> summary(evaluation)["nme"] < 5  # mean error in % of the eye distance
+        True
     """
     boxes = data.layout.face_box(data.points) if boxes is None else np.asarray(boxes, np.float64)
     if boxes.shape != (len(data), 4):

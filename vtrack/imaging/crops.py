@@ -21,9 +21,11 @@ class Crops:
     """Locations of a batch of square crops in their frames.
 
     Example:
-        >>> crops = Crops.around(boxes, margin=1.25)
-        >>> images = warp([frame.pixels], [0] * len(crops), crops, 128)
-        >>> points = crops.to_frame(model.predict(images, query).points)
+        >>> crops = Crops.around(np.array([[20.0, 30.0, 100.0, 80.0]]), margin=1.25)
+        >>> crops.sides
+        array([125.])
+        >>> crops.to_frame(np.array([[[0.5, 0.5]]]))  # the middle of the crop
+        array([[[70., 70.]]])
     """
 
     centers: FloatArray
