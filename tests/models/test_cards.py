@@ -90,6 +90,7 @@ def test_a_text_that_is_no_card(tmp_path: Path, text: bytes, message: str) -> No
         (("config", "input_size"), 96, "fast"),
         (("config", "margin"), "x" * 5000, "margin must lie between"),
         (("config", "margin"), ..., "margin must lie between"),
+        (("config", "layout"), 0.5, "layout must be a text, not 0.5"),
         (("taught",), {"left_eye": {"knots": [], "others": []}}, "left_eye has no knots"),
         (("taught",), {"left_eye": {"knots": [0.0, 1.0], "others": []}}, "left_eye needs"),
         (("taught",), {"jaw": {"knots": [0.0, float("nan")], "others": []}}, "jaw needs"),

@@ -198,10 +198,12 @@ def _taught_fault(taught: Mapping[str, Any]) -> str:
 
 
 def _crop_fault(config: Mapping[str, Any]) -> str:
-    """What is wrong with the crops of a landmark model, or nothing. Engines that run a graph need no other option."""
+    """What is wrong with the crops and the layout of a landmark model, or nothing. Graphs need no other options."""
     size, margin = config.get("input_size"), config.get("margin")
     if not isinstance(size, int) or not _is_within(size, *INPUT_SIZES):
         return f"input_size must be a whole number from {INPUT_SIZES[0]} to {INPUT_SIZES[1]}, not {_shown(size)}"
+    if not isinstance(config.get("layout", ""), str):
+        return f"layout must be a text, not {_shown(config['layout'])}"
     if not _is_within(margin, *MARGINS):
         return f"margin must lie between {MARGINS[0]:g} and {MARGINS[1]:g}, not {_shown(margin)}"
     return ""
