@@ -23,7 +23,7 @@ from vtrack.detectors import load_detector
 from vtrack.detectors.own import own_detector
 from vtrack.errors import SinkError
 from vtrack.models import card_path, load_model
-from vtrack.models.card import Card, check_parts, read_card
+from vtrack.models.card import Card, check_parts, read_landmark_card
 from vtrack.models.own import own_model
 from vtrack.pipelines.outputs.base import Sink
 from vtrack.pipelines.outputs.group import SinkGroup
@@ -152,7 +152,7 @@ def check_parts_known(settings: Settings) -> None:
         UsageError: The model knows none of the parts.
     """
     model = settings.model
-    card = read_card(card_path(model)) if isinstance(model, str) else getattr(model, "card", None)
+    card = read_landmark_card(card_path(model)) if isinstance(model, str) else getattr(model, "card", None)
     if isinstance(card, Card):
         check_parts(card, settings.query)
 

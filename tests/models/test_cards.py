@@ -111,6 +111,15 @@ def test_values_that_cannot_be(card: Path, keys: tuple[str, ...], value: Any, me
     assert len(str(raised.value)) < 400
 
 
+def test_a_run_refuses_a_card_in_one_line(card: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sample = Path(__file__).parents[2] / "samples" / "sample.mp4"
+    change(card, "config", "layout", value=0.5)
+    assert main(["run", str(sample), "--model", str(card), "-o", str(card.parent / "out")]) == 1
+    assert capsys.readouterr().err.count("\n") == 1
+    assert main(["run", str(sample), "--model", str(NATIVE_CARD), "-o", str(card.parent / "out")]) == 1
+    assert "give it as --detector-model" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("option", "value"),
     [
