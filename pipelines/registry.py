@@ -67,6 +67,8 @@ class OutputEntry(SinkEntry):
     """Whether it can be written to stdout, frame by frame."""
     pixels: bool = False
     """Whether it needs the pixels of the frames."""
+    folder: bool = False
+    """Whether it is a folder of files."""
 
     @property
     def suffix(self) -> str:
@@ -120,6 +122,15 @@ OUTPUTS: Mapping[str, OutputEntry] = {
         table=False,
         pixels=True,
     ),
+    "pictures": OutputEntry(
+        "vtrack.pipelines.outputs.pictures:PictureFolder",
+        "annotated pictures, a file for each photograph or frame",
+        ("draw",),
+        suffixes=(".pictures",),
+        table=False,
+        pixels=True,
+        folder=True,
+    ),
 }
 
 
@@ -141,7 +152,7 @@ DRAWINGS = {
     "boxes": "a box around each face",
     "ids": "the number of each face",
 }
-"""What an annotated video shows; `vtrack.pipelines.outputs.drawing` draws it."""
+"""What annotated videos and pictures show; `vtrack.pipelines.outputs.drawing` draws it."""
 CODECS = ("h264", "hevc")
 """How a video is compressed; `vtrack.pipelines.outputs.codecs` says with what."""
 PRESETS = ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow")

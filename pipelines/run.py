@@ -11,9 +11,10 @@ from vtrack.pipelines.outputs.base import check_outputs, write_sidecar
 from vtrack.pipelines.outputs.files import remove_stale
 from vtrack.pipelines.outputs.open import make_sinks, needs_pixels
 from vtrack.pipelines.outputs.paths import make_folder, output_paths
+from vtrack.pipelines.outputs.pictures import check_picture_folder
 from vtrack.pipelines.outputs.stdout import STDOUT
 from vtrack.pipelines.pipeline import LostOutputError, Pipeline, Summary, send
-from vtrack.pipelines.registry import CSV_FORMATS
+from vtrack.pipelines.registry import CSV_FORMATS, OUTPUTS
 from vtrack.pipelines.settings import InputSettings, OutputSettings, Settings, plain
 from vtrack.pipelines.sources.base import Source
 from vtrack.pipelines.sources.open import Readable
@@ -33,6 +34,7 @@ def run(
     jsonl: Output = None,
     parquet: Output = None,
     video: Output = None,
+    pictures: Output = None,
     outputs: Mapping[str, Output] | None = None,
     output: str | Path | None = None,
     overwrite: bool = False,
@@ -79,11 +81,12 @@ def run(
         parquet: Path of a Parquet table; True for `<source>.vtrack.parquet`.
         video: Path of an annotated video with the source's sound; True for `<source>.vtrack.mp4`.
         outputs: The same by name, also for kinds of output that have no argument of their own: `{"csv": "eyes.csv"}`.
+        pictures: Folder of annotated pictures, an image file for each photograph or frame; True for `<source>.vtrack.pictures`.
         output: Folder for outputs without a path; made if absent.
         overwrite: Replace outputs that exist.
         format: Form of the CSV table: `wide`, `long`, `openface`, `dlc`. With `openface` the default `parts` are its 68 points.
         columns: Groups of extra columns: `raw`, `inside`, `measures`.
-        draw: What the video shows: `points`, `curves`, `boxes`, `ids`.
+        draw: What video and pictures show: `points`, `curves`, `boxes`, `ids`.
         codec: Of the video: `h264`, `hevc`.
         crf: Quality of the video, 0 (best) to 51 (smallest).
         preset: Effort of the video encoder, `ultrafast` to `veryslow`.
@@ -149,7 +152,7 @@ def run(
         strengths=strengths,
         measures="measures" in columns,
     )
-    arguments = {"csv": csv, "jsonl": jsonl, "parquet": parquet, "video": video}
+    arguments = {"csv": csv, "jsonl": jsonl, "parquet": parquet, "video": video, "pictures": pictures}
     given = {**arguments, **(outputs or {})}
     if twice := [name for name in outputs or () if arguments.get(name) not in (None, False)]:
         raise UsageError(f"{twice[0]} is given twice, by itself and in outputs; give one of them")
@@ -220,7 +223,10 @@ def record(
     sinks = make_sinks(paths, look, settings.query, source, max_faces=settings.max_faces, overwrite=overwrite)
     if folder is not None:
         make_folder(folder)
-    check_outputs(list(paths.values()), source=source.info.path or None, overwrite=overwrite)
+    files = [path for name, path in paths.items() if not OUTPUTS[name].folder]
+    check_outputs(files, source=source.info.path or None, overwrite=overwrite)
+    for pictures in (path for name, path in paths.items() if OUTPUTS[name].folder):
+        check_picture_folder(pictures, source, overwrite=overwrite)
     for place in {path.parent for path in paths.values() if path != STDOUT}:
         remove_stale(place)
     pipeline, saved, failure = Pipeline(settings), list(paths.values()), None

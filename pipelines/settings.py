@@ -236,7 +236,7 @@ class ViewSettings(Checked):
 
     draw: Sequence[str] = option(
         ("points", "curves"),
-        "what the video shows",
+        "what video and pictures show",
         choices=tuple(DRAWINGS),
         noun="kind of drawing",
         none=True,

@@ -94,7 +94,7 @@ class Schedule:
 
 def _first_job(video: Video, share: float, workers: int, split: float | None) -> VideoJob:
     """First job of a video; `share` is its share of the size of all videos."""
-    if split == 0 or not video.is_file:
+    if split == 0 or not video.is_file or video.images:
         return VideoJob(video)
     if split is not None:
         return VideoJob(video, split, max_pieces=10**6)

@@ -9,6 +9,8 @@ from __future__ import annotations
 import glob
 import hashlib
 import json
+import shutil
+import stat
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -25,6 +27,7 @@ from vtrack.pipelines.batch.store import RemoteStore
 from vtrack.pipelines.outputs.base import sidecar_path, write_sidecar
 from vtrack.pipelines.registry import OUTPUTS
 from vtrack.pipelines.settings import InputSettings, OutputSettings, Settings, plain
+from vtrack.pipelines.sources.images.files import printable
 
 Status = Literal["waiting", "working", "done", "failed"]
 
@@ -141,7 +144,7 @@ class BatchState:
             for name in map(on_disk, counts.get("files", {})):
                 # A manipulated sidecar must not name files outside the folder or of another video.
                 if Path(name).name == name and name.startswith(video.outputs.name + "."):
-                    video.outputs.with_name(name).unlink(missing_ok=True)
+                    _remove(video.outputs.with_name(name))
                     if self._store:
                         self._store.remove(video.outputs.with_name(name))
 
@@ -201,28 +204,36 @@ def source_facts(video: Video, alive: Callable[[], object] = lambda: None) -> di
     """
     if not video.is_file:
         return {}
-    path, digest = Path(video.source), hashlib.sha256()
-    try:
-        status = path.stat()
-        if path.is_file():
+    facts, digest = status_facts(video), hashlib.sha256()
+    for path in video.files:
+        try:
+            if not stat.S_ISREG(path.stat().st_mode):
+                continue
             with path.open("rb") as file:
                 while chunk := file.read(_CHUNK):
                     digest.update(chunk)
                     alive()
-    except FileNotFoundError as error:
-        raise SourceError(f"{video.source}: no such file or folder") from error
-    except OSError as error:
-        raise SourceError(f"{video.source}: cannot be read: {error.strerror}") from error
-    return {"size": status.st_size, "mtime_ns": status.st_mtime_ns, "sha256": digest.hexdigest()}
+        except FileNotFoundError as error:
+            raise SourceError(f"{path}: no such file or folder") from error
+        except OSError as error:
+            raise SourceError(f"{path}: cannot be read: {error.strerror}") from error
+    return {**facts, "sha256": digest.hexdigest()}
 
 
 def status_facts(video: Video) -> dict[str, Any]:
-    """Size and modification time of a file; empty if it does not exist, and for an address."""
+    """Size and modification time of a file, of images together and with their names; empty if one is missing, and for an
+    address."""
     try:
-        status = Path(video.source).stat() if video.is_file else None
+        statuses = [path.stat() for path in video.files]
     except OSError:
-        status = None
-    return {} if status is None else {"size": status.st_size, "mtime_ns": status.st_mtime_ns}
+        statuses = []
+    if not statuses:
+        return {}
+    facts = {
+        "size": sum(status.st_size for status in statuses),
+        "mtime_ns": max(status.st_mtime_ns for status in statuses),
+    }
+    return {**facts, "images": [printable(name) for name in video.images]} if video.images else facts
 
 
 def unchanged(video: Video, facts: Mapping[str, Any]) -> bool:
@@ -234,7 +245,8 @@ def _same_source(video: Video, facts: Mapping[str, Any]) -> bool:
     """Whether a source is the same as before; a file that was only touched or copied has the same SHA-256."""
     if unchanged(video, facts):
         return True
-    if _size(Path(video.source)) != facts.get("size"):
+    now = status_facts(video)
+    if any(now.get(name) != facts.get(name) for name in ("size", "images")):
         return False
     return source_facts(video)["sha256"] == facts.get("sha256")
 
@@ -249,10 +261,21 @@ def _read(video: Video) -> dict[str, Any]:
 
 
 def _size(path: Path) -> int | None:
+    """Bytes of a file, or of the files of a folder; None if it is absent."""
     try:
+        if path.is_dir():
+            return sum(each.stat().st_size for each in path.rglob("*") if each.is_file())
         return path.stat().st_size
     except OSError:
         return None
+
+
+def _remove(path: Path) -> None:
+    """Remove an output, a file or a folder of files."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _detector_digest(settings: Settings) -> str | None:

@@ -22,7 +22,8 @@ def check_fit(outputs: Iterable[str], settings: OutputSettings, source: Source) 
     films = [name for name in outputs if not OUTPUTS[name].photographs]
     if films:
         raise UsageError(
-            f"{spelled(films[0])} applies to videos and numbered images only; {source.info.name} is photographs"
+            f"{spelled(films[0])} applies to videos and numbered images only; {source.info.name} is photographs: use "
+            f"{spelled('pictures', 'DIR')}"
         )
     if not CSV_FORMATS[settings.format].photographs:
         able = words([name for name, entry in CSV_FORMATS.items() if entry.photographs])

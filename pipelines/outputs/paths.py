@@ -47,7 +47,7 @@ def checked_path(name: str, given: str | Path, others: Collection[str] = OUTPUTS
             able = words([spelled(other, "-") for other in others if OUTPUTS[other].stdout])
             raise UsageError(f"{spelled(name, '-')}: {entry.help} cannot be written to stdout; use {able}")
         return STDOUT
-    ending = path.suffix.lower()
+    ending = "" if entry.folder else path.suffix.lower()
     if ending and ending not in entry.suffixes:
         right = [other for other in others if ending in OUTPUTS[other].suffixes]
         what = f"use {spelled(right[0], str(path))}" if right else f"end its name in {words(entry.suffixes)}"

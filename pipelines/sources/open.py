@@ -89,7 +89,9 @@ def open_source(
         Frame(index=7, time=0.233333, size=640x480)
     """
     selection = Selection(start=start, stop=stop, every=every)
-    options = InputSettings(fps=fps, hwaccel=hwaccel, images=images, max_pixels=max_pixels)
+    options = InputSettings(
+        start=start, stop=stop, every=every, fps=fps, hwaccel=hwaccel, images=images, max_pixels=max_pixels
+    )
     if isinstance(source, Source):
         if selection != Selection() or times is not None or fps != InputSettings.fps:
             raise UsageError("a source has its own start, stop, every and times; give them where it is made")
@@ -111,13 +113,13 @@ def _open_path(source: str | Path, selection: Selection, options: InputSettings,
         return VideoFile(str(source), selection, timeout, options.hwaccel, options.max_pixels)
     path = Path(source)
     if path.is_dir():
-        return _pictures(path, _folder_images(path), selection, options)
+        return open_images(path, _folder_images(path), options)
     if path.is_file():
         if path.suffix.lower() in IMAGE_SUFFIXES | {".gif"}:
             return _open_image(path, selection, options, timeout)
         return VideoFile(path, selection, timeout, options.hwaccel, options.max_pixels)
     if any(mark in str(path) for mark in "*?["):
-        return _pictures(path, _matching_images(path), selection, options)
+        return open_images(path, _matching_images(path), options)
     if path.exists():
         raise SourceError(f"{path}: not a file or folder")
     raise SourceError(f"{path}: no such file or folder")
@@ -130,7 +132,7 @@ def _open_image(path: Path, selection: Selection, options: InputSettings, timeou
     except OSError as error:
         raise SourceError(f"{path}: cannot be read: {error.strerror or error}") from error
     if path.suffix.lower() != ".gif" and (header is None or not header.is_animated):
-        return _pictures(path, [path], selection, options)
+        return open_images(path, [path], options)
     if header is not None:
         check_size(path, header.width, header.height, options.max_pixels)
     with path.open("rb") as file:
@@ -139,8 +141,19 @@ def _open_image(path: Path, selection: Selection, options: InputSettings, timeou
     return VideoFile(path, selection, timeout, options.hwaccel, options.max_pixels)
 
 
-def _pictures(name: str | Path, paths: Sequence[Path], selection: Selection, options: InputSettings) -> Source:
-    """Open image files: the frames of a film, or photographs."""
+def open_images(name: Path, paths: Sequence[Path], options: InputSettings) -> Source:
+    """Open image files: the frames of a film, or photographs.
+
+    Args:
+        name: Their folder, their pattern, or the one file.
+        paths: The files, in order.
+        options: Which of them are read, and how.
+
+    Raises:
+        UsageError: A setting does not apply.
+        SourceError: None of them can be read.
+    """
+    selection = options.selection
     if options.images == "sequence" or (options.images == "auto" and are_frames_of_a_film(paths)):
         return ImageSequence(name, paths, selection, options.fps, max_pixels=options.max_pixels)
     return PhotographSet(name, paths, selection, options.max_pixels)

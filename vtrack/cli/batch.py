@@ -31,6 +31,7 @@ EXAMPLES = """examples:
   vtrack batch 'talks/**/*.mp4' -o out --parts lips:40 --video --merge out/all.parquet
   vtrack batch list.txt -o out --workers 4 --timeout 600
   vtrack batch /shared/videos -o /shared/out --cluster ray
+  vtrack batch photographs -o out --pictures         a table for each folder of images, and annotated pictures
   (the same command again does only what is left, changed or, with --retry-failed, failed)
 """
 
@@ -39,13 +40,17 @@ def add_parser(commands: Any) -> None:
     """Add the command to the parser of `vtrack`."""
     parser = commands.add_parser(
         "batch",
-        help="track faces through folders of videos",
-        description="Track faces through many videos, several at a time, each in a process of its own.",
+        help="track faces through folders of videos and images",
+        description="Track faces through many videos, several at a time, each in a process of its own. The images of a folder "
+        "count as one video, with one table.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "inputs", nargs="+", metavar="INPUT", help="folder, quoted pattern, video, or list (.txt) of paths or addresses"
+        "inputs",
+        nargs="+",
+        metavar="INPUT",
+        help="folder, quoted pattern, video, image, or list (.txt) of paths or addresses",
     )
     parser.add_argument(
         "-o",
@@ -83,7 +88,7 @@ def add_parser(commands: Any) -> None:
     group.add_argument("--merge", type=Path, metavar="PATH", help="also one .parquet or .csv table of all videos")
     group.add_argument("--overwrite", action="store_true", help="do all again, and replace files made by others")
     group.add_argument("--quiet", action="store_true", help="no progress and no summary")
-    add_options(parser, Settings, InputSettings, OutputSettings, but=("fps",), groups={"outputs": group})
+    add_options(parser, Settings, InputSettings, OutputSettings, groups={"outputs": group})
     parser.set_defaults(run=run)
 
 
@@ -135,6 +140,8 @@ def _destination(args: argparse.Namespace, ends: ExitStack) -> tuple[Path, Remot
             raise UsageError(
                 f"--merge reads the tables in a folder, and {args.output} is an address; merge a local copy"
             )
+        if args.pictures:
+            raise UsageError(f"--pictures needs a folder, and {args.output} is an address")
         if args.split != 0:
             raise UsageError(f"--split needs a folder that all workers share; {args.output} is an address")
         folder = ends.enter_context(TemporaryDirectory(prefix="vtrack-", ignore_cleanup_errors=True))

@@ -15,7 +15,7 @@ from vtrack.pipelines.settings import InputSettings, OutputSettings, Settings
 
 if TYPE_CHECKING:
     from vtrack.pipelines.pipeline import Summary
-    from vtrack.pipelines.sources.base import Source, SourceInfo
+    from vtrack.pipelines.sources.base import Source
     from vtrack.types import FrameResult
 
 EXAMPLES = """examples:
@@ -24,6 +24,7 @@ EXAMPLES = """examples:
   vtrack run input.mp4 --parts lips:40,pupils -o out --parquet
   vtrack run talk.mkv --start 1:30 --stop 2:00 --max-faces 1 --smooth.lips 0.2
   ffmpeg ... -f matroska - | vtrack run - --csv - | head
+  vtrack run photographs --parts eyes --pictures marked
   vtrack run rtsp://host/door --stop 60 --csv door.csv --detector mediapipe
 """
 
@@ -50,7 +51,8 @@ def add_parser(commands: Any) -> None:
     group = parser.add_argument_group("outputs", "A table beside the input, INPUT.vtrack.csv, unless told otherwise.")
     for name, entry in OUTPUTS.items():
         or_stdout = "; - for stdout" if entry.stdout else ""
-        group.add_argument(f"--{name}", nargs="?", const=BESIDE, metavar="PATH", help=f"write {entry.help}{or_stdout}")
+        path = "DIR" if entry.folder else "PATH"
+        group.add_argument(f"--{name}", nargs="?", const=BESIDE, metavar=path, help=f"write {entry.help}{or_stdout}")
     group.add_argument(
         "-o", "--output", type=Path, metavar="DIR", help="folder for outputs without a path; made if absent"
     )
@@ -94,7 +96,9 @@ def run(args: argparse.Namespace) -> int:
                 progress=progress,
             )
     if not args.quiet:
-        print(describe(source.info, summary, outputs, pipeline.detector.name), file=sys.stderr)
+        single = source.info.photographs
+        said = describe(source.info.name, summary, outputs, pipeline.detector.name, photographs=single)
+        print(said, file=sys.stderr)
     if summary.interrupted:
         raise KeyboardInterrupt
     return FAILED if source.info.photographs and summary.damaged else OK
@@ -115,11 +119,11 @@ def run_values(args: argparse.Namespace) -> dict[str, Any]:
     return values
 
 
-def describe(info: SourceInfo, summary: Summary, outputs: dict[str, Path], detector: str) -> str:
+def describe(name: str, summary: Summary, outputs: dict[str, Path], detector: str, *, photographs: bool = False) -> str:
     """What a run did, in a line or two."""
     from vtrack.pipelines.outputs.stdout import named
 
-    frame, track, damaged = ("photograph", "face", "file") if info.photographs else ("frame", "track", "damaged part")
+    frame, track, damaged = ("photograph", "face", "file") if photographs else ("frame", "track", "damaged part")
     facts = [
         _count(summary.frames, frame),
         f"{summary.frames_with_faces} with faces",
@@ -132,7 +136,7 @@ def describe(info: SourceInfo, summary: Summary, outputs: dict[str, Path], detec
         facts.append(f"{_count(summary.damaged, damaged)} skipped")
     if summary.absurd:
         facts.append(f"{_count(summary.absurd, 'absurd point')} replaced")
-    return f"{info.name}: {', '.join(facts)}\nwrote {', '.join(map(named, outputs.values()))}"
+    return f"{name}: {', '.join(facts)}\nwrote {', '.join(map(named, outputs.values()))}"
 
 
 def _count(number: int, what: str) -> str:

@@ -19,12 +19,15 @@ from vtrack.pipelines.batch.jobs import Job, PieceJob, VideoJob
 from vtrack.pipelines.batch.state import BatchState, Recipe, VideoOutcome, fail, source_facts, unchanged
 from vtrack.pipelines.batch.store import RemoteStore
 from vtrack.pipelines.batch.workers.dispatch import Report
+from vtrack.pipelines.registry import OUTPUTS
 from vtrack.pipelines.sources.images.files import printable
 
 if TYPE_CHECKING:
     from vtrack.pipelines.batch.splitting.recording import PieceRecording
     from vtrack.pipelines.batch.workers.model_server import Address
     from vtrack.pipelines.pipeline import Pipeline, ResultMaker
+    from vtrack.pipelines.settings import InputSettings
+    from vtrack.pipelines.sources.base import Source
 
 log = logging.getLogger(__name__)
 
@@ -161,7 +164,10 @@ class TrackingWork:
                 self._claim(state, video)
                 outcome = self._write_outputs(tracker, video, facts, report)
             except (UsageError, MissingExtraError) as error:
-                return error
+                if not video.images or isinstance(error, MissingExtraError):
+                    return error
+                # What does not apply to photographs may be of use for the videos of the batch.
+                outcome = fail(VideoOutcome("failed"), printable(str(error)))
             except SinkError as error:
                 # For example a full disk: not recorded, so that the next run tries again.
                 return fail(VideoOutcome("failed"), printable(str(error)))
@@ -188,10 +194,15 @@ class TrackingWork:
             video.outputs.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise SinkError(f"cannot create the folder {video.outputs.parent}: {error.strerror or error}") from error
-        outputs = list(self.recipe.outputs(video.outputs).values())
-        check_outputs(outputs, source=video.source, overwrite=self.overwrite or state.owns(video))
+        outputs = self.recipe.outputs(video.outputs)
+        files = [path for name, path in outputs.items() if not OUTPUTS[name].folder]
+        allowed = self.overwrite or state.owns(video)
+        check_outputs(files, source=video.source, overwrite=allowed)
+        for path in outputs.values():
+            if path not in files and path.exists() and not allowed:
+                raise SinkError(f"{path} exists already; add --overwrite")
         if self.store and not (self.overwrite or state.owns(video)):
-            for path in outputs:
+            for path in files:
                 if self.store.size(path) is not None:
                     raise SinkError(f"{path.name} exists already at {self.store.address}; add --overwrite")
         state.begin(video)
@@ -201,13 +212,11 @@ class TrackingWork:
         # Imported late; see the module's docstring.
         from vtrack.pipelines.outputs.open import make_sinks, needs_pixels
         from vtrack.pipelines.pipeline import send
-        from vtrack.pipelines.sources.open import open_source
 
         recipe, settings = self.recipe, self.recipe.settings
         facts.update(source_facts(video, lambda: report(0, None)))
         outputs = recipe.outputs(video.outputs)
-        path = Path(video.source) if video.is_file else video.source
-        with open_source(path, **vars(recipe.input)) as source:
+        with _open_video(video, recipe.input) as source:
             facts.update({**asdict(source.info), "name": video.name, "path": printable(source.info.path)})
             frames = 0
 
@@ -230,6 +239,16 @@ class TrackingWork:
             round(seconds, 3),
             round(summary.frames / seconds, 1),
         )
+
+
+def _open_video(video: Video, inputs: InputSettings) -> Source:
+    """Open a video, or the images of a folder."""
+    # Imported late; see the module's docstring.
+    from vtrack.pipelines.sources.open import open_images, open_source
+
+    if not video.images:
+        return open_source(Path(video.source) if video.is_file else video.source, **vars(inputs))
+    return open_images(Path(video.source), video.files, inputs)
 
 
 @contextmanager

@@ -13,7 +13,7 @@ import numpy as np
 
 from vtrack.errors import DataError, MissingExtraError, UsageError
 from vtrack.pipelines.outputs.base import sidecar_path
-from vtrack.pipelines.outputs.tables.columns import EXTRAS, HEAD, MEASURED, Columns
+from vtrack.pipelines.outputs.tables.columns import EXTRAS, HEAD, MEASURED, Columns, RawTable
 from vtrack.pipelines.outputs.tables.table import Table
 from vtrack.pipelines.registry import OUTPUTS, load
 from vtrack.query import parse_query
@@ -52,7 +52,7 @@ def read_table(path: str | Path) -> Table:
     if path.suffix.lower() not in readers:
         raise DataError(f"{path}: read_table reads {', '.join(readers)} files")
     try:
-        header, cells, files = load(readers[path.suffix.lower()])(path)
+        header, cells, files = RawTable(*load(readers[path.suffix.lower()])(path))
     except DataError:
         raise
     except OSError as error:

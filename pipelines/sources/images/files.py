@@ -99,6 +99,12 @@ def are_frames_of_a_film(paths: Sequence[Path]) -> bool:
     return True
 
 
+def is_animated(path: Path) -> bool:
+    """Whether an image file is an animation, by its header."""
+    header = _header(path) if path.suffix.lower() in (".png", ".webp") else None
+    return header is not None and header.is_animated
+
+
 def _header(path: Path) -> PictureHeader | None:
     try:
         return read_header(path)

@@ -126,7 +126,7 @@ def test_a_fifo_is_no_video(tree: Path) -> None:
 
 
 def test_nothing_found(tree: Path, tmp_path: Path) -> None:
-    with pytest.raises(SourceError, match=r"no videos in .* \(looked for \*\.xyz\)"):
+    with pytest.raises(SourceError, match=r"no videos and no images in .* \(looked for \*\.xyz\)"):
         found([tree], tree / "out", include=("*.xyz",))
     with pytest.raises(SourceError, match="no such file or folder, and not a pattern"):
         found([tmp_path / "nowhere"], tmp_path / "out")
@@ -136,3 +136,39 @@ def test_nothing_found(tree: Path, tmp_path: Path) -> None:
 
 def test_an_address_is_no_file() -> None:
     assert not Video("rtsp://host/a", "host/a", Path("a")).is_file
+
+
+def test_images_of_a_folder_are_one_job(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for name in (
+        "b10.jpg",
+        "b2.jpg",
+        "anna/x.PNG",
+        "anna/y.tif",
+        "v1.2/z.webp",
+        "anna.mp4",
+        "anna/out.vtrack.pictures/x.PNG",
+    ):
+        path = tmp_path / "photos" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(name.encode())
+    out = tmp_path / "out"
+
+    def found(*inputs: str | Path, include: tuple[str, ...] = ()) -> dict[str, tuple[str, tuple[str, ...]]]:
+        videos = find_videos([str(each) for each in inputs], out, FilePatterns(include))
+        assert all(path.is_file() for video in videos for path in video.files)
+        return {video.name: (video.outputs.relative_to(out).as_posix(), video.images) for video in videos}
+
+    # In a folder of videos images may be thumbnails.
+    of_anna = ("anna.vtrack", ("x.PNG", "y.tif"))
+    of_version = ("v1.2.vtrack", ("z.webp",))
+    assert found(tmp_path / "photos") == {"anna": of_anna, "anna.mp4": ("anna.mp4.vtrack", ()), "v1.2": of_version}
+    assert "2 images in folders of videos are left out, such as " in caplog.text and "('*.jpg')" in caplog.text
+    assert found(tmp_path / "photos", include=("*.jpg",)) == {"photos": ("photos.vtrack", ("b2.jpg", "b10.jpg"))}
+    assert found(tmp_path / "photos" / "*.jpg") == {"photos": ("photos.vtrack", ("b2.jpg", "b10.jpg"))}
+    (tmp_path / "photos" / "anna.mp4").unlink()
+    whole = {"anna": of_anna, "photos": ("photos.vtrack", ("b2.jpg", "b10.jpg")), "v1.2": of_version}
+    assert found(tmp_path / "photos") == whole
+    assert found(*(tmp_path / "photos" / name for name in ("b2.jpg", "anna/y.tif"))) == {
+        "anna": ("anna.vtrack", ("y.tif",)),
+        "photos": ("photos.vtrack", ("b2.jpg",)),
+    }
