@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vtrack.errors import MissingExtraError, SinkError, SourceError, UsageError, VTrackError
+from vtrack.errors import MissingExtraError, SinkError, SourceError, UsageError, VTrackError, settings_as_flags
 from vtrack.pipelines.batch.files import Video
 from vtrack.pipelines.batch.jobs import Job, PieceJob, VideoJob
 from vtrack.pipelines.batch.state import BatchState, Recipe, VideoOutcome, fail, source_facts, unchanged
@@ -73,7 +73,12 @@ class TrackingWork:
             settings = replace(settings, model=ModelClient(self.model_server), device="cpu")
         pipeline = Pipeline(settings)
         state = BatchState(self.recipe, self.store)
-        return lambda job, report: self._do_job(pipeline, state, job, report)
+
+        def do(job: Job, report: Report) -> Result:
+            with settings_as_flags():  # batches are run from the command line, and read by its users
+                return self._do_job(pipeline, state, job, report)
+
+        return do
 
     def _do_job(self, pipeline: Pipeline, state: BatchState, job: Job, report: Report) -> Result:
         if isinstance(job, PieceJob):

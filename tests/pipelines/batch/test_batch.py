@@ -181,7 +181,7 @@ def test_invalid_settings_end_the_batch(folder: Path, tmp_path: Path) -> None:
         batch(folder, tmp_path / "out", recipe(format="excel")).run()
     with pytest.raises(UsageError, match="max_faces must be at least 1"):
         batch(folder, tmp_path / "out", recipe(max_faces=0)).run()
-    with pytest.raises(UsageError, match="add --csv"):
+    with pytest.raises(UsageError, match="add csv=True"):
         recipe(("parquet",), format="long")
     for options, message in [({"workers": 0}, "workers must be"), ({"timeout": 0}, "timeout must be")]:
         with pytest.raises(UsageError, match=message):
