@@ -17,11 +17,20 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import gamma
 
-from vtrack.filters.motion import bounded_step, continuous_noise, discrete_noise, flat_transition, transition
+from vtrack.filters.motion import (
+    LONGEST_STEP,
+    bounded_step,
+    continuous_noise,
+    discrete_noise,
+    flat_transition,
+    transition,
+)
 from vtrack.types import BoolArray, FloatArray
 
 FASTEST = 100.0
 """Highest speed of a point, in standard deviations of the speed of a point that starts."""
+_STRETCH = 3.0
+"""How many times as long as the last step a speed is trusted: motion within a tick says little of the next half a second."""
 _LEAST_VARIANCE = 1e-20
 """Smallest variance of a measurement: a perfect one, of a point that is known perfectly, would have no weight."""
 
@@ -166,6 +175,7 @@ class Kalman:
         self.agility = np.zeros((tracks, points))
         """(tracks, points) additional noise density of the motion."""
         self._refused = np.zeros((tracks, points), np.intp)  # measurements refused in a row
+        self._last_step = LONGEST_STEP
 
     def copy(self) -> Kalman:
         """An independent copy of the filter and its state."""
@@ -185,6 +195,13 @@ class Kalman:
         """Forget these tracks: their points start anew with their next measurement."""
         self.alive = self.alive.copy()
         self.alive[tracks] = False
+
+    def predicted(self, dt: float) -> FloatArray:
+        """Positions (tracks, points, 2) after `dt` seconds, or after as many as the speed is trusted."""
+        ahead: FloatArray = (
+            self.mean[..., 0, :] + min(bounded_step(dt), _STRETCH * self._last_step) * self.mean[..., 1, :]
+        )
+        return ahead
 
     def step(
         self,
@@ -222,7 +239,11 @@ class Kalman:
                 room = np.maximum(np.square(fastest) - covariance[..., 1, 1], 0.0)
                 covariance += self._motion_noise(self.groups, squared, expected, used, dt, agility, fastest, room)
                 expected = covariance[..., 0, 0] + variance
-            used, jumped = self._gated(used, squared > self.gate**2 * expected)
+            doubt = max(dt - _STRETCH * self._last_step, 0.0)
+            allowed = self.gate**2 * expected
+            if doubt:
+                allowed += np.square(doubt * mean[..., 1, :]).sum(-1)
+            used, jumped = self._gated(used, squared > allowed)
             covariance[..., 0, 0] += squared * jumped
             expected = covariance[..., 0, 0] + variance
         row = covariance[..., 0]  # (tracks, points, order)
@@ -239,7 +260,7 @@ class Kalman:
         )
         if not continued.all():
             self._start(step, measured & ~continued, positions, variance, spread)
-        self.mean, self.covariance, self.alive = step.mean, step.covariance, step.alive
+        self.mean, self.covariance, self.alive, self._last_step = step.mean, step.covariance, step.alive, dt
         return step
 
     def _predicted(self, density: FloatArray | float, dt: float) -> tuple[FloatArray, FloatArray]:

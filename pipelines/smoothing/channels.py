@@ -9,7 +9,6 @@ import numpy as np
 import numpy.typing as npt
 
 from vtrack.filters.kalman import Groups, Kalman, Step
-from vtrack.filters.motion import bounded_step
 from vtrack.filters.one_euro import OneEuro
 from vtrack.filters.rigid import ComplexArray, to_complex
 from vtrack.filters.rts import Smoothed
@@ -141,8 +140,7 @@ class KalmanChannels:
 
     def predicted(self, dt: float) -> ComplexArray:
         """Return the predicted channels (tracks, channels) after `dt` seconds; NaN for tracks without any."""
-        mean, dt = self._kalman.mean, bounded_step(dt)
-        return np.where(self._kalman.alive, to_complex(mean[..., 0, :] + dt * mean[..., 1, :]), np.nan)
+        return np.where(self._kalman.alive, to_complex(self._kalman.predicted(dt)), np.nan)
 
     def step(self, channels: FloatArray, noise: FloatArray, unit: FloatArray, dt: float) -> list[ChannelState]:
         """Filter the next frame; see `ChannelFilter.step`."""

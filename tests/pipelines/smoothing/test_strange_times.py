@@ -68,7 +68,7 @@ def test_smoothed_points_stay_near_measured_ones(mode: str, name: str) -> None:
     assert np.isfinite([face.points for face in faces]).all()
     measured = [face for face in faces if face.measured]
     off = max(np.abs(face.points - face.raw).max() for face in measured)
-    assert off < 0.6 * SIDE and max(face.sigma.max() for face in measured) < SIDE
+    assert off < 0.25 * SIDE and max(face.sigma.max() for face in measured) < 0.1 * SIDE
 
 
 @pytest.mark.parametrize("mode", MODES)
