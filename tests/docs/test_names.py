@@ -17,7 +17,7 @@ _FOLDER = re.compile(r"`((?:vtrack|detectors|filters|pipelines|samples|tests|doc
 _DOTTED = re.compile(r"(?<![\w/.-])vtrack((?:\.\w+)+)")
 _LINK = re.compile(r"\]\((?!https?:)([^)#\s]+)")
 # Outputs and addresses that look like a module.
-_OUTPUTS = ("vtrack.csv", "vtrack.mp4", "vtrack.meta", "vtrack.jsonl", "vtrack.parquet", "vtrack.zip")
+_OUTPUTS = ("vtrack.csv", "vtrack.json", "vtrack.mp4", "vtrack.meta", "vtrack.jsonl", "vtrack.parquet", "vtrack.zip")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
