@@ -293,11 +293,15 @@ class Kalman:
         # No point is expected to move faster than the fastest, except that a measured one has moved as far as it has.
         self.agility = np.minimum(agile, np.square(fastest) / groups.hold)
         added = agile[..., None, None] * noise
-        limits = np.stack([np.maximum(np.square(fastest * dt), np.where(used, squared, 0.0)), room], -1)
-        variances = added[..., (0, 1), (0, 1)]
-        share = np.ones((*variances.shape[:2], self.order))
-        np.sqrt(np.divide(limits, variances, out=share[..., :2], where=variances > limits), out=share[..., :2])
-        return added * share[..., :, None] * share[..., None, :]
+        far = np.maximum(np.square(fastest * dt), squared * used)
+        too_far, too_fast = added[..., 0, 0] > far, added[..., 1, 1] > room
+        if too_far.any() or too_fast.any():
+            share = np.ones((*squared.shape, self.order))
+            np.divide(far, added[..., 0, 0], out=share[..., 0], where=too_far)
+            np.divide(room, added[..., 1, 1], out=share[..., 1], where=too_fast)
+            share = np.sqrt(share)
+            added *= share[..., :, None] * share[..., None, :]
+        return added
 
     def _gated(self, used: BoolArray, outlying: BoolArray) -> tuple[BoolArray, BoolArray]:
         """Which measurements are used, and which points have jumped."""
@@ -344,6 +348,7 @@ def _updated(covariance: FloatArray, gain: FloatArray, kept: FloatArray, used: B
     updated = covariance - gain[..., None] * row[..., None, :]
     kept = np.where(used, kept, 1.0)[..., None]
     updated[..., 0] = updated[..., 0, :] = row * kept
-    places = np.arange(1, covariance.shape[-1])
-    updated[..., places, places] = np.maximum(updated[..., places, places], covariance[..., places, places] * kept)
+    for place in range(1, covariance.shape[-1]):
+        variance = updated[..., place, place]
+        np.maximum(variance, covariance[..., place, place] * kept[..., 0], out=variance)
     return updated

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import combinations, pairwise
 
 import numpy as np
 
@@ -96,12 +96,13 @@ def _inverse(matrices: FloatArray) -> FloatArray:
 
 def _sound(covariances: FloatArray) -> FloatArray:
     """Make (..., order, order) symmetric, variances not negative and correlations at most 1: rounding breaks all of this."""
-    variances = np.maximum(np.diagonal(covariances, axis1=-2, axis2=-1), 0.0)
-    deviations = np.sqrt(variances)
-    limits = deviations[..., :, None] * deviations[..., None, :]
-    sound = np.clip((covariances + covariances.swapaxes(-1, -2)) / 2, -limits, limits)
-    places = np.arange(covariances.shape[-1])
-    sound[..., places, places] = variances
+    sound = (covariances + covariances.swapaxes(-1, -2)) / 2
+    order = covariances.shape[-1]
+    for place in range(order):
+        np.maximum(sound[..., place, place], 0.0, out=sound[..., place, place])
+    for row, column in combinations(range(order), 2):
+        limit = np.sqrt(sound[..., row, row] * sound[..., column, column])
+        sound[..., row, column] = sound[..., column, row] = np.clip(sound[..., row, column], -limit, limit)
     return sound
 
 
