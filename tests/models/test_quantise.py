@@ -15,6 +15,7 @@ from vtrack.imaging.warp import warp
 from vtrack.layouts import load_layout
 from vtrack.models import load_model
 from vtrack.models.card import WEIGHTS
+from vtrack.models.checksums import add_checksums
 from vtrack.models.engines.base import int8_is_faster
 from vtrack.models.engines.onnx import OnnxEngine
 from vtrack.models.engines.registry import INT8
@@ -42,7 +43,9 @@ def twin(tmp_path_factory: pytest.TempPathFactory, faces: np.ndarray) -> Path:
     folder = tmp_path_factory.mktemp("int8")
     for file in WEIGHTS.glob("fast.*"):
         shutil.copy(file, folder)
-    return quantise(folder / "fast.onnx", faces, QUERY)
+    graph = quantise(folder / "fast.onnx", faces, QUERY)
+    add_checksums(folder / "fast.json")
+    return graph
 
 
 def test_the_twin_says_nearly_the_same(twin: Path, faces: np.ndarray, caplog: pytest.LogCaptureFixture) -> None:

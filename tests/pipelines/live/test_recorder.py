@@ -93,7 +93,9 @@ def test_a_recording_of_which_nothing_is_readable_is_removed(tmp_path: Path) -> 
     with full_disk(100), recording(tmp_path, ".mp4", messages.append) as recorder:
         for result in results(60):
             recorder.write(result)
-    assert messages == recorder.failures and len(messages) == 2 and "nothing of it could be kept" in recorder.failures[0]
+    assert (
+        messages == recorder.failures and len(messages) == 2 and "nothing of it could be kept" in recorder.failures[0]
+    )
     assert not list(tmp_path.iterdir())
 
 

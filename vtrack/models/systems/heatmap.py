@@ -48,8 +48,6 @@ class HeatmapConfig(LayoutConfig):
             )
         if not 2 <= self.kernel <= self.resolution:
             raise ModelError(f"the window of anchors must be 2 to {self.resolution} cells wide, not {self.kernel}")
-        if self.sigma <= 0:
-            raise ModelError(f"sigma must be positive, not {self.sigma}")
 
 
 @dataclass(frozen=True)

@@ -86,8 +86,8 @@ class RhtConfig(LayoutConfig):
             raise ModelError(
                 f"the encoder's width must be a multiple of 4 and of heads, not {encoded} with {self.heads}"
             )
-        if self.references < 1 or self.coarse_reference < 1 or self.patch % 2 == 0:
-            raise ModelError("references and coarse_reference must be at least 1, and patch must be odd")
+        if self.patch % 2 == 0:
+            raise ModelError(f"patch must be odd, not {self.patch}")
 
 
 @dataclass(frozen=True)
