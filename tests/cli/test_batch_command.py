@@ -104,7 +104,7 @@ def test_a_failure_shows_in_the_exit_code(folder: Path, tmp_path: Path, capsys: 
         (["--merge", "all.xlsx"], USAGE, "must end in .csv or .parquet"),
         (["--merge", "all.csv", "--format", "dlc"], USAGE, "cannot be merged"),
         (["--parquet", "--format", "long"], USAGE, "add --csv"),
-        (["--include", "*.xyz"], FAILED, "no videos in"),
+        (["--include", "*.xyz"], FAILED, "no videos and no images in"),
         (["--model", "huge"], USAGE, "there is no model 'huge'"),
     ],
 )
