@@ -2,7 +2,7 @@
 
 import math
 import shutil
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import cv2
@@ -22,6 +22,7 @@ from vtrack.models.decoding.interpolation import taught_positions
 from vtrack.models.systems.losses import landmark_loss, place_loss, spread_loss, wing
 from vtrack.models.systems.output import Output
 from vtrack.models.systems.udfld import Udfld, UdfldConfig
+from vtrack.pipelines.tracking.doubt import WorstFace
 from vtrack.training.common.checkpoint import load_run, load_weights
 from vtrack.training.landmarks import loop
 from vtrack.training.landmarks.augment import make_augmentation
@@ -178,6 +179,9 @@ def test_a_run_learns_resumes_to_the_step_and_becomes_a_model(faces_dir: Path, t
     card = publish(tmp_path / "whole", "tiny", "a test", tmp_path / "models")
     assert read_card(card).scores["frl189"]["errors_within_sigma_percent"] == pytest.approx(68, abs=1)
     assert read_card(card).checksums == checksums_of(card)
+    worst = WorstFace.of(load_model(str(card), device="cpu"))
+    assert 0.001 <= worst.sigma <= 1 and 0 < worst.presence <= 1
+    assert asdict(worst) == read_card(card).faces
     images = np.random.default_rng(0).integers(0, 256, (3, 3, 64, 64), dtype=np.uint8)
     query = open_stores(recipe.data, "val", tmp_path / "cache")[0].layout.query
     by_torch = load_model(str(card), device="cpu", engine="torch").predict(images, query)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from vtrack.anchors import ANCHORS
 from vtrack.data.store import FaceStore, plain_batches, plain_faces
 from vtrack.errors import ModelError
 from vtrack.layouts.middles import SUFFIX
@@ -81,6 +82,7 @@ def publish(run: Path, name: str, summary: str, out: Path) -> Path:
         recipe=_card_recipe(whole_recipe(state)),
         data={name: TERMS.get(name.removesuffix(SUFFIX), "the user's own") for name in _names(recipe)},
         scores=_scores(predictions, scale),
+        faces=_worst_faces(engine, stores, scale),
     )
     graph = export_onnx(load_network(card, weights), engine.input_size, weights)
     if not _publish_int8(card, graph, open_stores(recipe["data"][:1], "train", cache)[0], stores[0]):
@@ -126,6 +128,20 @@ def _calibration(offsets: FloatArray, sigmas: FloatArray) -> float:
             f"sigma cannot be calibrated (factor {scale}): the run has learned nothing yet; train it for longer"
         )
     return scale
+
+
+def _worst_faces(engine: LandmarkModel, stores: Sequence[FaceStore], scale: float) -> dict[str, float]:
+    """Sigma and presence of the worst 1 % of validation faces, see `Card.faces`."""
+    sigmas, presences = [], []
+    for store in stores:
+        for images, _, _ in plain_batches(store, engine.input_size, engine.margin, 64):
+            prediction = engine.predict(images, ANCHORS)
+            sigmas.append(prediction.sigma.mean(-1) * scale * engine.margin)  # in sides of the box
+            presences.append(prediction.presence)
+    return {
+        "sigma": round(float(np.quantile(np.concatenate(sigmas), 0.99).clip(0.001, 1.0)), 3),
+        "presence": round(float(np.quantile(np.concatenate(presences), 0.01)), 3),
+    }
 
 
 def _scores(predictions: Mapping[str, tuple[FloatArray, FloatArray, FloatArray]], scale: float) -> dict[str, Any]:
