@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 
 from vtrack.errors import SourceError, UsageError, spelled
 from vtrack.pipelines.settings import InputSettings, Selection
-from vtrack.pipelines.sources.base import Source, SourceInfo
-from vtrack.pipelines.sources.images.files import names_of, read_picture
+from vtrack.pipelines.sources.base import SourceInfo
+from vtrack.pipelines.sources.images.base import ImageFileSource
+from vtrack.pipelines.sources.images.files import read_picture
 from vtrack.pipelines.sources.images.sequence import check_image
 from vtrack.types import Frame, ImageArray
 
 log = logging.getLogger(__name__)
 
 
-class PhotographSet(Source):
+class PhotographSet(ImageFileSource):
     """Photographs as a source: image files, (H, W, 3) `uint8` RGB arrays, or both.
 
     Frames have their own sizes and no time (`Frame.time` is 0). A file that cannot be decoded is named in a warning, and its
@@ -41,16 +42,14 @@ class PhotographSet(Source):
         selection: Selection,
         max_pixels: int = InputSettings.max_pixels,
     ) -> None:
-        super().__init__(selection)
+        chosen = list(enumerate(pictures))[:: selection.every]
+        super().__init__(selection, [Path(each) for _, each in chosen if isinstance(each, str | Path)], max_pixels)
         if selection.start is not None or selection.stop is not None:
             raise UsageError(
                 f"{name}: photographs have no times for {spelled('start')} and {spelled('stop')}; "
                 f"{spelled('images', 'sequence')} makes a film of them"
             )
-        self._name, self._max_pixels, self._damaged = name, max_pixels, 0
-        self._pictures = list(enumerate(pictures))[:: selection.every]
-        self._files = names_of([Path(each) for _, each in self._pictures if isinstance(each, str | Path)])
-        self._names = {path: name for name, path in self._files.items()}
+        self._name, self._pictures = name, chosen
         self._remaining = iter(self._pictures)
         self._first = self._next()
         if self._first is None:
@@ -69,16 +68,6 @@ class PhotographSet(Source):
     def expected(self) -> int | None:
         """Number of photographs that will be read."""
         return len(self._pictures)
-
-    @property
-    def damaged(self) -> int:
-        """Number of files that could not be decoded so far."""
-        return self._damaged
-
-    @property
-    def files(self) -> Mapping[str, Path]:
-        """The image files by their names in tables."""
-        return self._files
 
     def _next(self) -> Frame | None:
         """Return the next photograph that can be decoded."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -15,8 +15,9 @@ import numpy as np
 
 from vtrack.errors import SourceError, UsageError
 from vtrack.pipelines.settings import InputSettings, Selection
-from vtrack.pipelines.sources.base import Source, SourceInfo
-from vtrack.pipelines.sources.images.files import names_of, read_picture
+from vtrack.pipelines.sources.base import SourceInfo
+from vtrack.pipelines.sources.images.base import ImageFileSource
+from vtrack.pipelines.sources.images.files import read_picture
 from vtrack.types import Frame, ImageArray, in_seconds
 
 log = logging.getLogger(__name__)
@@ -25,7 +26,7 @@ _MICROSECONDS = Fraction(1, 1_000_000)
 """Time base of images whose times are given."""
 
 
-class ImageSequence(Source):
+class ImageSequence(ImageFileSource):
     """Images as a source, each of them one frame.
 
     Frame i is displayed at i / fps seconds, or at the i-th of `times`. A file that cannot be decoded leaves a gap in the
@@ -54,18 +55,15 @@ class ImageSequence(Source):
         times: Iterable[float] | None = None,
         max_pixels: int = InputSettings.max_pixels,
     ) -> None:
-        super().__init__(selection)
+        is_known = isinstance(images, Sequence)  # a generator is not read ahead
+        paths = [Path(image) for image in images if isinstance(image, str | Path)] if is_known else []
+        super().__init__(selection, paths, max_pixels)
         if not (fps > 0 and math.isfinite(fps)):
             raise UsageError(f"fps must be above 0, got {fps:g}")
         rate = Fraction(fps).limit_denominator(1001) if times is None else None
         self._time_base = 1 / rate if rate else _MICROSECONDS
-        self._max_pixels, self._damaged, self._warned = max_pixels, 0, False
+        self._warned = False
         self._failure: SourceError | None = None
-        paths = (
-            [Path(image) for image in images if isinstance(image, str | Path)] if isinstance(images, Sequence) else []
-        )
-        self._files = names_of(paths)
-        self._names = {path: name for name, path in self._files.items()}
         count = len(images) if isinstance(images, Sequence | np.ndarray) else None
         if times is not None and count is not None:
             times = list(times)
@@ -103,16 +101,6 @@ class ImageSequence(Source):
     def expected(self) -> int | None:
         """Number of images that will be read; None where it is unknown."""
         return self._expected
-
-    @property
-    def damaged(self) -> int:
-        """Number of images that could not be decoded so far."""
-        return self._damaged
-
-    @property
-    def files(self) -> Mapping[str, Path]:
-        """The image files by their names in tables."""
-        return self._files
 
     def _selected(
         self, images: Iterable[Any], times: Iterable[float] | None
