@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -26,6 +27,8 @@ _WIDTH, _HEIGHT = 1500, 1560
 # Where the middle between the eyes lies, and how many pixels their outer corners are apart.
 _MIDDLE, _EYES, _UNIT = _WIDTH / 2, 690, 390
 _MARGIN, _TOP, _BOTTOM, _GAP = 270, 210, 210, 46
+# The groups below the face: size of their letters, and width of a column.
+_GROUP_SCALE, _COLUMN = 0.62, 480
 # Drawn larger and averaged down, so that lines and letters are smooth.
 _FINE = 3
 _BACK, _INK, _MUTED, _SKIN = (255, 255, 255), (33, 37, 41), (134, 142, 150), (250, 246, 242)
@@ -190,12 +193,30 @@ def _draw_labels(canvas: ImageArray, labels: Sequence[_Label], counts: Mapping[s
 def _draw_groups(canvas: ImageArray, shown: set[str]) -> None:
     """What the groups stand for, below the face."""
     named = [(name, parts) for name, parts in GROUPS.items() if name not in ("all", "face") and set(parts) <= shown]
-    texts = [f"{name} = {', '.join(parts)}" for name, parts in named]
+    texts = [f"{name} = {_pairs_joined(parts)}" for name, parts in named]
     if set(GROUPS["face"]) <= shown:
         texts.append("face = jaw, brows, eyes, nose, lips, pupils")
-    for i, text in enumerate(texts):
-        at = (44 + 490 * (i % 3), _HEIGHT - 98 + 34 * (i // 3))
-        _write(canvas, text, at, 0.62, _MUTED)
+    for text, at in zip(texts, _flowed(texts), strict=True):
+        _write(canvas, text, at, _GROUP_SCALE, _MUTED)
+
+
+def _pairs_joined(parts: Sequence[str]) -> str:
+    """Parts with `left/right_ear` for the two ears."""
+    bases = {part: part.removeprefix("left_").removeprefix("right_") for part in parts}
+    both = {base for base in bases.values() if {f"left_{base}", f"right_{base}"} <= set(parts)}
+    return ", ".join(dict.fromkeys(f"left/right_{base}" if base in both else part for part, base in bases.items()))
+
+
+def _flowed(texts: Sequence[str]) -> list[tuple[float, float]]:
+    """Where each text of the foot begins, in three columns; a long one takes more than one."""
+    cells, column, row = [], 0, 0
+    for text in texts:
+        span = math.ceil((_text_width(text, _GROUP_SCALE) + 20) / _COLUMN)
+        if column + span > 3:
+            column, row = 0, row + 1
+        cells.append((column, row))
+        column += span
+    return [(44 + _COLUMN * column, _HEIGHT - 30 - 34 * (row - line)) for column, line in cells]
 
 
 def _spread_out(wanted: Sequence[float]) -> FloatArray:

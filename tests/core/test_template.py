@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from vtrack import facemap
 from vtrack.data import load_dataset
 from vtrack.data.shapes import aligned, mean_shape
 from vtrack.errors import DataError, QueryError
 from vtrack.facemap import draw_map
 from vtrack.layouts import Layout, load_layout
-from vtrack.parts import PARTS, is_of_mesh
+from vtrack.parts import GROUPS, PARTS, is_of_mesh
 from vtrack.query import parse_query
 from vtrack.template import Union, load_template, unite, write_template
-from vtrack.types import FloatArray
+from vtrack.types import FloatArray, ImageArray
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -123,6 +125,23 @@ def test_what_cannot_be_united() -> None:
         unite({"helen29": (layout, shape)})
     with pytest.raises(QueryError, match="not on the face template"):
         load_template().locate(parse_query("jaw").__class__(("tongue",), (0.5,)))
+
+
+def test_the_groups_below_the_map_do_not_overlap(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines: dict[float, list[tuple[float, float]]] = {}
+    write = facemap._write
+
+    def noted(canvas: ImageArray, text: str, at: tuple[float, float], scale: float, *rest: Any, **options: Any) -> None:
+        if " = " in text:
+            lines.setdefault(at[1], []).append((at[0], at[0] + facemap._text_width(text, scale)))
+        write(canvas, text, at, scale, *rest, **options)
+
+    monkeypatch.setattr(facemap, "_write", noted)
+    height, width, _ = draw_map().shape
+    assert sum(len(line) for line in lines.values()) == len(GROUPS) - 1 and max(lines) < height
+    for line in lines.values():
+        edges = [edge for span in sorted(line) for edge in span]
+        assert edges == sorted(edges) and edges[-1] < width
 
 
 def test_the_map_shows_what_is_asked() -> None:
