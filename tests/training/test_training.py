@@ -180,7 +180,7 @@ def test_a_run_learns_resumes_to_the_step_and_becomes_a_model(faces_dir: Path, t
     assert read_card(card).scores["frl189"]["errors_within_sigma_percent"] == pytest.approx(68, abs=1)
     assert read_card(card).checksums == checksums_of(card)
     worst = WorstFace.of(load_model(str(card), device="cpu"))
-    assert 0.001 <= worst.sigma <= 1 and 0 < worst.presence <= 1
+    assert 0.001 <= worst.sigma <= 1 and 0 <= worst.presence <= 1  # eight steps may leave a presence that rounds to 0
     assert asdict(worst) == read_card(card).faces
     images = np.random.default_rng(0).integers(0, 256, (3, 3, 64, 64), dtype=np.uint8)
     query = open_stores(recipe.data, "val", tmp_path / "cache")[0].layout.query
