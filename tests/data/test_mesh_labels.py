@@ -10,7 +10,8 @@ import pytest
 
 from tests.faces import dataset, template_faces
 from vtrack.data import load_dataset
-from vtrack.data.mesh_labels import CURVES, VERTICES, Mesh, pseudo_labels, training_sets, write_labels
+from vtrack.data.formats.archives import write_zip
+from vtrack.data.mesh_labels import CURVES, VERTICES, Mesh, labelled, pseudo_labels, training_sets
 from vtrack.errors import DataError
 from vtrack.layouts import load_layout
 from vtrack.parts import GROUPS, is_of_mesh
@@ -82,7 +83,7 @@ def test_only_training_photographs_are_labelled_and_none_twice(data_dir: Path) -
 def test_mediapipe_labels_photographs(faces_dir: Path, tmp_path: Path) -> None:
     pytest.importorskip("mediapipe.python.solutions.face_mesh")
     data = load_dataset(f"frl189:{faces_dir / 'frl189.zip'}", "train")[:4]
-    write_labels([data], tmp_path / "mesh.zip")
+    write_zip(labelled([data]), tmp_path / "mesh.zip")
     made = load_dataset(f"mesh:{tmp_path / 'mesh.zip'}", "train")
     assert made.groups == tuple(f"frl189/{group}" for group in data.groups)
     assert made.read(made.files[0]) == data.read(data.files[0])

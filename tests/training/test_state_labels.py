@@ -9,11 +9,12 @@ import pytest
 
 from tests.faces import STATES, Template, state_zip, template_faces
 from vtrack.data import load_dataset
+from vtrack.data.formats.archives import write_zip
 from vtrack.data.lids import OPEN, SHUT, LidMap, eye_points, narrowed, opening, share_left
 from vtrack.data.states import read_states
 from vtrack.errors import DataError, EmptySplitError
 from vtrack.layouts import load_layout
-from vtrack.training.landmarks.state_labels import SIDES, with_lids, write_states
+from vtrack.training.landmarks.state_labels import SIDES, labelled, with_lids
 from vtrack.types import FloatArray
 
 MESH, PEOPLE = load_layout("mesh"), load_layout("300w")
@@ -102,7 +103,7 @@ def test_lids_follow_the_state(tmp_path: Path) -> None:
 
 def test_the_data_set_has_68_points_and_its_photographs(tmp_path: Path) -> None:
     faces = read_states(state_zip(tmp_path / "some478.zip"), "train")
-    write_states([faces], identity(), Template(), tmp_path / "states.zip")
+    write_zip(labelled([faces], identity(), Template()), tmp_path / "states.zip")
     data = load_dataset(f"states68:{tmp_path / 'states.zip'}", "train")
     assert len(data) == 3 and data.layout is PEOPLE
     assert data.groups == ("some478/cew:1", "some478/wink:2", "some478/lfw:3")

@@ -9,11 +9,8 @@ Runs in an environment with mediapipe 0.10.21 (NumPy below 2), separate from the
 
 from __future__ import annotations
 
-import csv
-import io
 import logging
 import sys
-import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vtrack.data.dataset import Dataset
+from vtrack.data.formats.archives import LabelledFace, write_zip
 from vtrack.data.solutions import solution
 from vtrack.data.sources import load_dataset
 from vtrack.errors import UsageError
@@ -67,7 +65,8 @@ CURVES: Mapping[str, tuple[int, ...]] = {
 }
 VERTICES = np.array([vertex for curve in CURVES.values() for vertex in curve])
 
-_SIDE, _MARGIN = 384, 2.0
+_ALL_VERTICES = 478
+SIDE, MARGIN = 384, 2.0
 """Side of the mesh's input in pixels, and in units of the face box's longer side."""
 _CORNERS = (("left_eye", 0.0), ("left_eye", 0.5), ("right_eye", 0.0), ("right_eye", 0.5))
 _CHECKED = (*_CORNERS, ("outer_lip", 0.0), ("outer_lip", 0.5), ("jaw", 0.5))
@@ -90,10 +89,14 @@ class Mesh:
 
     def predict(self, picture: ImageArray) -> FloatArray:
         """(points, 2) of the layout `mesh`, 0 to 1 over a square image; NaN if no face is found."""
+        return self.vertices(picture)[VERTICES, :2]
+
+    def vertices(self, picture: ImageArray) -> FloatArray:
+        """(478, 3) all vertices with irises and their depth, 0 to 1 over a square image; NaN if no face is found."""
         faces = self._model.process(np.ascontiguousarray(picture)).multi_face_landmarks
         if not faces:
-            return np.full((len(VERTICES), 2), np.nan)
-        return np.array([(point.x, point.y) for point in faces[0].landmark])[VERTICES]
+            return np.full((_ALL_VERTICES, 3), np.nan)
+        return np.array([(point.x, point.y, point.z) for point in faces[0].landmark])
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -125,10 +128,10 @@ class PseudoLabels:
 def label(data: Dataset, mesh: Mesh) -> PseudoLabels:
     """Run the mesh on every face of a data set, and on its mirror image."""
     layout = load_layout("mesh")
-    crops = Crops.around(data.layout.face_box(data.points), _MARGIN)
+    crops = Crops.around(data.layout.face_box(data.points), MARGIN)
     meshes = np.empty((2, len(data), len(layout), 2))
     for i in range(len(data)):
-        picture = warp([data.image(i)], [0], crops[i : i + 1], _SIDE)[0].transpose(1, 2, 0)
+        picture = warp([data.image(i)], [0], crops[i : i + 1], SIDE)[0].transpose(1, 2, 0)
         meshes[:, i] = mesh.predict(picture), mesh.predict(picture[:, ::-1])
     original, mirrored = crops.to_frame(meshes[0]), crops.to_frame((meshes[1] * (-1, 1) + (1, 0))[:, layout.mirror])
     return pseudo_labels(original, mirrored, data)
@@ -161,25 +164,15 @@ def _mean_length(offsets: FloatArray) -> FloatArray:
     return np.asarray(np.linalg.norm(offsets, axis=-1).mean(-1))
 
 
-def write_labels(sets: Iterable[Dataset], out: Path) -> None:
-    """Write a zip of the faces whose mesh is accepted; photographs are copied unchanged."""
+def labelled(sets: Iterable[Dataset]) -> Iterator[LabelledFace]:
+    """Yield the faces whose mesh is accepted; photographs are unchanged."""
     mesh = Mesh()
-    table = io.StringIO()
-    rows = csv.writer(table, lineterminator="\n")
-    rows.writerow(["file", "split", "group", *(f"{axis}{i}" for i in range(1, len(VERTICES) + 1) for axis in "xy")])
-    out.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = out.with_suffix(".part")
-    with zipfile.ZipFile(unfinished, "w", zipfile.ZIP_STORED) as archive:
-        for data in sets:
-            labels = label(data, mesh)
-            for i in np.flatnonzero(labels.accepted):
-                name = f"images/{data.name}-{Path(data.files[i]).name}"
-                archive.writestr(name, data.read(data.files[i]))
-                numbers = (f"{value:.2f}" for value in labels.points[i].ravel())
-                rows.writerow([name, "train", f"{data.name}/{data.groups[i]}", *numbers])
-            log.info("%s: %s", data.name, labels.summary())
-        archive.writestr("labels.csv", table.getvalue())
-    unfinished.replace(out)
+    for data in sets:
+        labels = label(data, mesh)
+        for i in np.flatnonzero(labels.accepted):
+            name, group = f"{data.name}-{Path(data.files[i]).name}", f"{data.name}/{data.groups[i]}"
+            yield LabelledFace(name, data.read(data.files[i]), "train", group, labels.points[i])
+        log.info("%s: %s", data.name, labels.summary())
 
 
 def training_sets(folder: Path) -> Iterator[Dataset]:
@@ -198,4 +191,4 @@ if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     if len(sys.argv) != 3:
         raise UsageError("usage: python -m vtrack.data.mesh_labels DATA OUT.zip")
-    write_labels(training_sets(Path(sys.argv[1])), Path(sys.argv[2]))
+    write_zip(labelled(training_sets(Path(sys.argv[1]))), Path(sys.argv[2]))

@@ -24,7 +24,7 @@ from vtrack.parts import nearest
 SPLITS = ("train", "val", "test", "all")
 
 # Data sets that share the layout of another.
-_LAYOUT_OF = {"w68": "300w", "ytf68": "300w", "cofw68": "300w", "states68": "300w", "fgnet68": "xm2vts68"}
+_LAYOUT_OF = dict.fromkeys(("w68", "ytf68", "cofw68", "states68", "turned68"), "300w") | {"fgnet68": "xm2vts68"}
 # Readers of data sets as downloaded; zips, CSV and JSON are recognised by their suffix.
 _READERS: dict[str, Callable[[str, Layout, Path, str], Dataset]] = {
     "300w": read_pts_tree,

@@ -1,17 +1,22 @@
-"""Zips of `images/` and a `labels.csv` as in `tables`, with all three leading columns."""
+"""Zips of `images/` and a `labels.csv` as in `tables`, with all three leading columns: read and written."""
 
 from __future__ import annotations
 
+import csv
+import io
 import lzma
 import struct
 import zipfile
 import zlib
+from collections.abc import Iterable
 from pathlib import Path
+from typing import NamedTuple
 
 from vtrack.data.dataset import Dataset
 from vtrack.data.formats.tables import LARGEST_TABLE, parse_table
 from vtrack.errors import DataError
 from vtrack.layouts import Layout
+from vtrack.types import FloatArray
 
 _LABELS = "labels.csv"
 LARGEST_PICTURE = 256 << 20
@@ -53,6 +58,45 @@ def read_zip(name: str, layout: Layout | None, path: Path, split: str) -> Datase
             raise
         raise DataError(f"{path}: not a readable zip of annotated pictures: {error}") from error
     return labels.dataset(name, content.__getitem__)
+
+
+class LabelledFace(NamedTuple):
+    """One row of a zip that is written, and its picture."""
+
+    name: str
+    """Name of the picture, without folder."""
+    content: bytes
+    """The encoded picture."""
+    split: str
+    group: str
+    points: FloatArray
+    """(points, 2) in pixels."""
+
+
+def write_zip(faces: Iterable[LabelledFace], out: Path) -> int:
+    """Write a zip that `read_zip` reads; an unfinished one has another name.
+
+    Args:
+        faces: The faces; all have the same number of points.
+        out: The zip, which is replaced if it exists.
+
+    Returns:
+        The number of faces.
+    """
+    out.parent.mkdir(parents=True, exist_ok=True)
+    unfinished, table, count = out.with_suffix(".part"), io.StringIO(), 0
+    rows = csv.writer(table, lineterminator="\n")
+    with zipfile.ZipFile(unfinished, "w", zipfile.ZIP_STORED) as archive:
+        for count, face in enumerate(faces, 1):
+            if count == 1:
+                columns = (f"{axis}{i}" for i in range(1, len(face.points) + 1) for axis in "xy")
+                rows.writerow(["file", "split", "group", *columns])
+            file = f"images/{face.name}"
+            archive.writestr(file, face.content)
+            rows.writerow([file, face.split, face.group, *(f"{value:.2f}" for value in face.points.ravel())])
+        archive.writestr(_LABELS, table.getvalue())
+    unfinished.replace(out)
+    return count
 
 
 def _read(archive: zipfile.ZipFile, path: Path, member: str, most: int) -> bytes:

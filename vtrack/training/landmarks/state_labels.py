@@ -11,16 +11,14 @@ learned on faces that have both (`vtrack.data.lids`), and lids are brought toget
 from __future__ import annotations
 
 import argparse
-import csv
-import io
 import logging
-import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 
 from vtrack.data.dataset import Dataset
+from vtrack.data.formats.archives import LabelledFace, write_zip
 from vtrack.data.lids import LidMap, eye_points, narrowed, opening, share_left
 from vtrack.data.sources import load_dataset
 from vtrack.data.states import StateFaces, read_states
@@ -91,24 +89,14 @@ def with_lids(faces: StateFaces, points: FloatArray, maps: dict[str, LidMap]) ->
     return out
 
 
-def write_states(sets: Iterable[StateFaces], maps: dict[str, LidMap], model: LandmarkModel, out: Path) -> None:
-    """Write a zip of the faces with their 68 points; photographs are copied unchanged."""
-    table = io.StringIO()
-    rows = csv.writer(table, lineterminator="\n")
-    count = len(load_layout("300w"))
-    rows.writerow(["file", "split", "group", *(f"{axis}{i}" for i in range(1, count + 1) for axis in "xy")])
-    unfinished = out.with_suffix(".part")
-    with zipfile.ZipFile(unfinished, "w", zipfile.ZIP_STORED) as archive:
-        for faces in sets:
-            data = faces.data
-            points = with_lids(faces, predicted(model, data), maps)
-            for file, group, face in zip(data.files, data.groups, points, strict=True):
-                name = f"images/{data.name}-{Path(file).name}"
-                archive.writestr(name, data.read(file))
-                rows.writerow([name, "train", f"{data.name}/{group}", *(f"{value:.2f}" for value in face.ravel())])
-            log.info("%s: %d faces", data.name, len(data))
-        archive.writestr("labels.csv", table.getvalue())
-    unfinished.replace(out)
+def labelled(sets: Iterable[StateFaces], maps: dict[str, LidMap], model: LandmarkModel) -> Iterator[LabelledFace]:
+    """Yield the faces with their 68 points; photographs are unchanged."""
+    for faces in sets:
+        data = faces.data
+        points = with_lids(faces, predicted(model, data), maps)
+        for file, group, face in zip(data.files, data.groups, points, strict=True):
+            yield LabelledFace(f"{data.name}-{Path(file).name}", data.read(file), "train", f"{data.name}/{group}", face)
+        log.info("%s: %d faces", data.name, len(data))
 
 
 def main() -> None:
@@ -126,7 +114,7 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     maps = learn_maps(load_dataset(f"w68:{args.data / 'w68.zip'}", "train"), load_dataset(f"mesh:{args.mesh}", "train"))
     sets = (read_states(args.data / f"{name}.zip", "train") for name in SETS)
-    write_states(sets, maps, load_model(args.model), args.out)
+    write_zip(labelled(sets, maps, load_model(args.model)), args.out)
 
 
 if __name__ == "__main__":
