@@ -13,11 +13,12 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from vtrack.errors import MissingExtraError, VTrackError
+from vtrack.errors import MissingExtraError, UsageError, VTrackError
 
 _FACEMESH = Path(__file__).with_name("facemesh.py")
 _ROOT = Path(__file__).parents[3]
@@ -33,6 +34,8 @@ class Program:
     """Command line; its last line of output is the JSON that `measurement.print_measurement` prints."""
     measures: str
     """What is included in the time, in words."""
+    root: Path = _ROOT
+    """Folder that holds the package `vtrack` that it imports."""
 
 
 @dataclass(frozen=True)
@@ -100,14 +103,34 @@ class ProgramResult:
         }
 
 
-def vtrack_program(video: str, parts: str, device: str, faces: int, hwaccel: str, *, annotate: bool = False) -> Program:
-    """vtrack writing a table and, with `annotate`, an annotated video."""
+def vtrack_program(
+    video: str, parts: str, device: str, faces: int, hwaccel: str, *, annotate: bool = False, root: Path | None = None
+) -> Program:
+    """vtrack writing a table and, with `annotate`, an annotated video.
+
+    Args:
+        video: Path of the video.
+        parts: What to track.
+        device: What the models run on.
+        faces: Largest number of faces to track.
+        hwaccel: What decodes the video.
+        annotate: Whether an annotated video is written, too.
+        root: The checkout of another version of vtrack to run; None for this one.
+
+    Raises:
+        UsageError: `root` is no checkout of vtrack.
+    """
+    if root is not None and not (root / "vtrack" / "__init__.py").exists():
+        raise UsageError(f"--against: {root} is neither mediapipe nor a folder with a checkout of vtrack")
     arguments = ["--parts", parts, "--device", device, "--faces", str(faces), "--hwaccel", hwaccel]
     arguments += ["--video"] if annotate else []
     measures = "decode, detect, track, smooth with zero lag, write a table"
     measures += " and an annotated video" if annotate else ""
     name = "vtrack --video" if annotate else "vtrack"
-    return Program(name, [sys.executable, "-m", "vtrack.pipelines.bench.pipeline", video, *arguments], measures)
+    name += f" in {root}" if root is not None else ""
+    # -P: the current folder may be a checkout of another version.
+    command = [sys.executable, "-P", "-m", "vtrack.pipelines.bench.pipeline", video, *arguments]
+    return Program(name, command, measures, root.resolve() if root is not None else _ROOT)
 
 
 def decoder_program(video: str, hwaccel: str) -> Program:
@@ -133,6 +156,14 @@ def facemesh_program(video: str, faces: int, python: str | None) -> Program:
         MissingExtraError: The interpreter does not run, or has no mediapipe with `mp.solutions`.
     """
     interpreter = python or sys.executable
+    _check_mediapipe(interpreter)
+    measures = "decode with OpenCV, FaceMesh in video mode with refined landmarks, write a table of 68 points"
+    return Program("mediapipe", [interpreter, str(_FACEMESH), video, str(faces)], measures)
+
+
+@cache
+def _check_mediapipe(interpreter: str) -> None:
+    """Raise `MissingExtraError` unless this Python runs and has mediapipe with `mp.solutions`."""
     probe = "import mediapipe, cv2, sys; sys.exit(0 if hasattr(mediapipe, 'solutions') else 3)"
     try:
         # Captured, because mediapipe and TensorFlow print messages of their own on import.
@@ -147,8 +178,6 @@ def facemesh_program(video: str, faces: int, python: str | None) -> Program:
         raise MissingExtraError(
             f"{interpreter} cannot import mediapipe and OpenCV; name a Python that can: --against-python PATH"
         )
-    measures = "decode with OpenCV, FaceMesh in video mode with refined landmarks, write a table of 68 points"
-    return Program("mediapipe", [interpreter, str(_FACEMESH), video, str(faces)], measures)
 
 
 def run_programs(
@@ -176,7 +205,7 @@ def run_programs(
 
 
 def _run(program: Program) -> ProgramRun:
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(_ROOT), os.environ.get("PYTHONPATH", "")])}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(program.root), os.environ.get("PYTHONPATH", "")])}
     start = time.perf_counter()
     process = subprocess.run(program.command, env=environment, capture_output=True, text=True, check=False)
     seconds = time.perf_counter() - start
@@ -184,6 +213,8 @@ def _run(program: Program) -> ProgramRun:
         reason = process.stderr.strip().rpartition("\n")[2]
         raise VTrackError(f"{program.name} failed: {reason}")
     measurement = json.loads(process.stdout.strip().rpartition("\n")[2])
+    if not measurement["frames"]:
+        raise VTrackError(f"{program.name} failed: it reads no frame of the video")
     return ProgramRun(**measurement, process_seconds=seconds)
 
 

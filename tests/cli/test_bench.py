@@ -63,6 +63,20 @@ def test_a_video_with_and_without_film(clip: Path, tmp_path: Path, capsys: pytes
     assert "queue of decoded frames" in text
 
 
+def test_a_suite_over_a_folder(clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["bench", "--suite", "--clips", str(clip.parent), "--rounds", "1", "--parts", "eyes", "--device", "cpu"]
+    assert main([*command, "--seconds", "0.5", "--against", str(ROOT), "--json"]) == 0
+    output = json.loads(capsys.readouterr().out)
+    assert output["rounds"] == 1
+    (figures,) = output["clips"]
+    ours, theirs, decoder = figures["programs"]
+    assert [ours["name"], theirs["name"], decoder["name"]] == ["vtrack", f"vtrack in {ROOT}", "decoder alone"]
+    assert ours["frames"] == theirs["frames"] == decoder["frames"] < 30
+    assert ours["faces_per_frame"] == theirs["faces_per_frame"] == 1.0
+    assert figures["ratio"] == pytest.approx(ours["fps"] / theirs["fps"], abs=2e-3)
+    assert output["worst"] == {"clip": "second", "ratio": figures["ratio"]}
+
+
 @pytest.mark.skipif(importlib.util.find_spec("mediapipe") is not None, reason="mediapipe is here")
 def test_mediapipe_that_is_not_here(clip: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["bench", str(clip), "--against", "mediapipe"]) == 1
@@ -77,8 +91,18 @@ def test_mediapipe_that_is_not_here(clip: Path, capsys: pytest.CaptureFixture[st
         (["clip.mp4"], 1, "no such file"),
         (["--model", "--plot", "x.png"], 2, "not those of --model"),
         (["--model", "fats"], 2, "no model 'fats'"),
+        (["CLIP", "--suite"], 2, "one thing at a time"),
+        (["--suite", "--video"], 2, "--video applies to a VIDEO only"),
+        (["--suite", "--faces", "2"], 2, "--faces applies to --clips only"),
+        (["--suite", "--clips", "no", "--keep", "x"], 2, "--keep applies to made clips only"),
+        (["--suite", "--clips", "no/such"], 1, "holds no videos"),
+        (["--suite", "--seconds", "0.1"], 2, "at least 0.5"),
+        (["--suite", "--only", "crowds"], 2, "no clip 'crowds'"),
+        (["CLIP", "--clips", "no"], 2, "--clips applies to --suite only"),
+        (["--smooth", "--rounds", "2"], 2, "--rounds applies to a VIDEO or --suite only"),
+        (["CLIP", "--against", "no/such"], 2, "neither mediapipe nor a folder"),
         (["CLIP", "--rounds", "0"], 2, "must be at least 1"),
-        (["CLIP", "--against-python", "python3"], 2, "add --against mediapipe"),
+        (["CLIP", "--against-python", "python3"], 2, "--against mediapipe only"),
         (["CLIP", "--against", "mediapipe", "--against-python", "no/python"], 1, "no/python cannot be run"),
         (["CLIP", "--parts", "nostrils"], 2, "no part"),
     ],
