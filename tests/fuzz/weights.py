@@ -49,17 +49,18 @@ def _weights(rng: np.random.Generator, folder: Path) -> Outcome:
 
 
 def _weights_of_an_old_card(rng: np.random.Generator, folder: Path) -> Outcome:
-    """A card without checksums: torch's weights alone, since onnxruntime cannot be kept from crashing on what it is given."""
+    """A card without checksums."""
     _copy(WEIGHTS / "fast", folder)
     card = json.loads((WEIGHTS / "fast.json").read_text(encoding="utf-8"))
     del card["checksums"]
     _write(folder / "fast.json", card, None)
-    spoilt = folder / "fast.safetensors"
+    engine, ending = (("torch", ".safetensors"), ("onnx", ".onnx"), ("int8", ".int8.onnx"))[rng.integers(3)]
+    spoilt = folder / f"fast{ending}"
     content = spoilt.read_bytes()
-    # The header, whose damage a reader has to notice: numbers of tensors may have any value.
-    head = 8 + int.from_bytes(content[:8], "little")
+    # Of weights the header, whose damage a reader has to notice: numbers of tensors may have any value.
+    head = 8 + int.from_bytes(content[:8], "little") if engine == "torch" else len(content)
     spoilt.write_bytes(damaged(content[:head], rng) + content[head:])
-    return _run(folder / "fast.json", "torch")
+    return _run(folder / "fast.json", engine)
 
 
 def _detector(rng: np.random.Generator, folder: Path) -> Outcome:

@@ -15,10 +15,13 @@ from vtrack.detectors.native import NATIVE_CARD, NativeDetector
 from vtrack.detectors.network import load_facenet
 from vtrack.errors import ModelError
 from vtrack.models import card_path, load_model, shipped
+from vtrack.models.backbones.pretrained import init_backbone
 from vtrack.models.card import WEIGHTS, read_card, read_landmark_card
 from vtrack.models.checksums import add_checksums, check_files
+from vtrack.models.engines import trial
 from vtrack.models.networks import build_network, load_network
 from vtrack.models.systems.registry import RANGES, SYSTEMS
+from vtrack.training.common.checkpoint import load_weights
 
 ENGINES = {"torch": ".safetensors", "onnx": ".safetensors", "int8": ".int8.onnx"}
 """Engines that need no extra, and a file that each reads."""
@@ -265,6 +268,46 @@ def test_cards_of_earlier_versions_are_used_with_one_warning(card: Path, caplog:
         f"{card} has no checksums, so its weights are not checked; vtrack models {card} --add-checksums"
     ]
     assert add_checksums(card) == read_card(card) == read_card(WEIGHTS / "fast.json")
+
+
+def test_training_starts_from_the_weights_that_their_card_describes(card: Path) -> None:
+    weights, network = card.with_suffix(".safetensors"), build_network(read_card(card))
+    assert load_weights(weights).keys() == network.state_dict().keys()
+    altered = bytearray(weights.read_bytes())
+    altered[-1] ^= 1
+    weights.write_bytes(altered)
+    for start in (load_weights, lambda path: init_backbone(network.backbone, path)):
+        with pytest.raises(ModelError, match="this is not the file that the card of fast describes"):
+            start(weights)
+    for content in ("{}", None):  # of another program, and none
+        card.write_text(content) if content else card.unlink()
+        load_weights(weights)
+
+
+@pytest.mark.parametrize("engine, ending", [("onnx", ".onnx"), ("int8", ".int8.onnx")])
+def test_a_damaged_graph_without_a_checksum_is_one_line(card: Path, engine: str, ending: str) -> None:
+    change(card, "checksums", value=...)
+    graph = card.with_suffix(ending)
+    graph.write_bytes(graph.read_bytes()[: graph.stat().st_size // 2])
+    with pytest.raises(ModelError, match=rf"fast{ending}: not a model that onnxruntime can run: ") as raised:
+        load_model(str(card), device="cpu", engine=engine)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "end, message",
+    [
+        ("import os; os.abort()", r"the graph is damaged: onnx crashes on it \(SIGABRT\)"),
+        ("print(1 / 0)", "the graph is damaged: onnx cannot run it: ZeroDivisionError: division by zero"),
+    ],
+)
+def test_a_graph_that_crashes_the_library_does_not_end_the_process(
+    card: Path, monkeypatch: pytest.MonkeyPatch, end: str, message: str
+) -> None:
+    change(card, "checksums", value=...)
+    monkeypatch.setattr(trial, "_COMMAND", end)
+    with pytest.raises(ModelError, match=rf"fast\.onnx: {message}"):
+        load_model(str(card), device="cpu", engine="onnx")
 
 
 def test_the_command_checks_and_adds(card: Path, capsys: pytest.CaptureFixture[str]) -> None:

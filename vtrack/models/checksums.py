@@ -63,6 +63,22 @@ def check_file(card: Card, path: Path) -> None:
         )
 
 
+def check_weights(path: Path) -> None:
+    """Compare weights with the card beside them. Weights without a card, as those of other projects, pass.
+
+    Raises:
+        ModelError: The file is another than the card names, or the card does not name it.
+    """
+    beside = path.with_suffix(".json")
+    if path.suffix != ".safetensors" or not beside.is_file():
+        return
+    try:
+        card = read_card(beside)
+    except ModelError:  # a file of another program
+        return
+    check_file(card, path)
+
+
 def check_files(card: Card, path: Path) -> list[str]:
     """What is wrong with the files beside a card: absent, unnamed, or not those that it describes; empty if nothing is.
 

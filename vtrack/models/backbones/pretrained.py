@@ -20,6 +20,7 @@ from torch import Tensor
 
 from vtrack.errors import ModelError
 from vtrack.models.backbones.blocks import MEAN, SPREAD, Backbone
+from vtrack.models.checksums import check_weights
 
 log = logging.getLogger(__name__)
 
@@ -50,8 +51,10 @@ def init_backbone(backbone: Backbone, file: Path) -> list[str]:
     """Load published weights into a backbone.
 
     `.safetensors` is read as such. Everything else is read by `torch.load(weights_only=True)`: published `.pth` files
-    are pickles, which could run code, and this way of loading admits nothing but tensors and plain containers.
+    are pickles, which could run code, and this way of loading admits nothing but tensors and plain containers. Weights of
+    our own are compared with the checksum on the card beside them.
     """
+    check_weights(file)
     published = _renamed(_read(file))
     wanted = backbone.state_dict()
     for name, tensor in published.items():

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from vtrack.errors import ModelError
 from vtrack.models.card import read_card
+from vtrack.models.checksums import check_weights
 
 
 def save_run(path: Path, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
@@ -38,7 +39,8 @@ def load_run(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def load_weights(path: Path) -> dict[str, Tensor]:
-    """The running mean of a run, or the weights of a published model."""
+    """The running mean of a run, or the weights of a published model, whose card has their checksum."""
+    check_weights(path)
     tensors, metadata = _read(path, "the weights cannot be read")
     return without_prefix("mean", tensors) if "state" in metadata else tensors
 
