@@ -122,6 +122,11 @@ class BatchRun:
         """Number of videos that failed."""
         return sum(outcome.status == "failed" for outcome in self.outcomes.values())
 
+    @property
+    def incomplete(self) -> int:
+        """Number of folders of images of which some could not be read. A video's damaged packets are a warning only."""
+        return sum(bool(video.images and outcome.damaged) for video, outcome in self.outcomes.items())
+
     def _remaining(self, state: BatchState, sizes: Mapping[Path, int] | None) -> list[Video]:
         """The videos that have work to do."""
         remaining = []

@@ -20,7 +20,7 @@ from vtrack._version import __version__
 from vtrack.detectors.native import NATIVE_CARD
 from vtrack.errors import SourceError
 from vtrack.models import card_path
-from vtrack.models.card import read_card
+from vtrack.models.card import read_landmark_card
 from vtrack.pipelines.batch.files import Video, on_disk
 from vtrack.pipelines.batch.jobs import PieceJob
 from vtrack.pipelines.batch.store import RemoteStore
@@ -45,6 +45,8 @@ class VideoOutcome:
     tracks: int = 0
     seconds: float = 0.0
     fps: float = 0.0
+    damaged: int = 0
+    """Packets of a video, or images, that could not be decoded and were skipped."""
     warnings: str = ""
     error: str = ""
 
@@ -71,7 +73,7 @@ class Recipe:
     def model(self) -> dict[str, Any]:
         """What the results depend on beside them: the landmark model, the points, the detector's file."""
         model, query = self.settings.model, self.settings.query
-        reference = read_card(card_path(model)).reference if isinstance(model, str) else {"name": model.name}
+        reference = read_landmark_card(card_path(model)).reference if isinstance(model, str) else {"name": model.name}
         points = zip(query.names, query.parts, query.positions, strict=True)
         return {
             **reference,
@@ -112,7 +114,8 @@ class BatchState:
             return None
         names = [field.name for field in fields(VideoOutcome)]
         try:
-            return VideoOutcome(**{name: counts[name] for name in names})
+            # Sidecars of earlier versions do not count the damage.
+            return VideoOutcome(**{name: counts[name] for name in names if name != "damaged" or name in counts})
         except KeyError:
             return None
 

@@ -38,5 +38,7 @@ def format_totals(outcomes: Mapping[Video, VideoOutcome], done_before: int, seco
     if done_before:
         facts[0] += f" ({done_before} of them before)"
     facts += [f"{counts[status]} {status}" for status in ("failed", "waiting") if counts[status]]
+    damaged = sum(outcome.damaged > 0 for outcome in outcomes.values())
+    facts += [f"{damaged} with damage"] * bool(damaged)
     word = "video" if len(outcomes) == 1 else "videos"
     return f"{len(outcomes)} {word}: {', '.join(facts)}; {frames} frames; {seconds:.1f} s"

@@ -128,7 +128,7 @@ def run(args: argparse.Namespace) -> int:
             done = [video for video, outcome in batch.outcomes.items() if outcome.status == "done"]
             if done and merge_tables(args.merge, done, recipe, overwrite=args.overwrite) and not args.quiet:
                 print(f"merged: {args.merge}", file=sys.stderr)
-    return FAILED if batch.failed else OK
+    return FAILED if batch.failed or batch.incomplete else OK
 
 
 def _destination(args: argparse.Namespace, ends: ExitStack) -> tuple[Path, RemoteStore | None]:

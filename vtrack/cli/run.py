@@ -101,7 +101,7 @@ def run(args: argparse.Namespace) -> int:
         print(said, file=sys.stderr)
     if summary.interrupted:
         raise KeyboardInterrupt
-    return FAILED if source.info.photographs and summary.damaged else OK
+    return FAILED if source.files and summary.damaged else OK
 
 
 def run_values(args: argparse.Namespace) -> dict[str, Any]:

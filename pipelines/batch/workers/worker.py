@@ -243,6 +243,7 @@ class TrackingWork:
             summary.tracks,
             round(seconds, 3),
             round(summary.frames / seconds, 1),
+            summary.damaged,
         )
 
 

@@ -19,11 +19,13 @@ import pytest
 
 from tests.clips import damage, truncate, write_clip, write_sound
 from tests.pipelines.batch.batching import batch, recipe, summary, tables, write_toys
-from vtrack.errors import SinkError, UsageError
+from vtrack.detectors.native import NATIVE_CARD
+from vtrack.errors import ModelError, SinkError, UsageError
 from vtrack.pipelines.batch.lock import lock_folder
 from vtrack.pipelines.batch.merge import merge_tables
-from vtrack.pipelines.batch.state import VideoOutcome
+from vtrack.pipelines.batch.state import Recipe, VideoOutcome
 from vtrack.pipelines.batch.workers.dispatch import Finished, Started
+from vtrack.pipelines.settings import Settings
 
 ROOT = Path(__file__).parents[3]
 
@@ -70,7 +72,7 @@ def test_each_kind_of_file_has_its_outcome(unusual_files: Path, done: Path) -> N
         assert BAD.get(name, "") in row["error"]
     for name in ("good.mp4", "below/silent.mkv", "caf\\xe9.mp4", "twin.mov", "really.avi"):
         assert (rows[name]["frames"], rows[name]["frames_with_faces"], rows[name]["tracks"]) == ("30", "30", "1")
-    assert "damage" in rows["damaged.mp4"]["warnings"]
+    assert "damage" in rows["damaged.mp4"]["warnings"] and rows["damaged.mp4"]["damaged"] == "2"
     assert float(rows["good.mp4"]["fps"]) > 0
     files = {path.relative_to(done).as_posix() for path in done.rglob("*")}
     for stem in ("good", "below/rotated", "twin.mp4", "twin.mov"):
@@ -290,6 +292,11 @@ def test_tables_are_merged(folder: Path, tmp_path: Path) -> None:
         merge_tables(tmp_path / "mine.csv", job.videos, what)
 
 
+def test_the_card_of_a_detector_is_no_landmark_model() -> None:
+    with pytest.raises(ModelError, match="this is the card of a face detector, not of a landmark model"):
+        Recipe(Settings("eyes", model=str(NATIVE_CARD))).model()
+
+
 @pytest.fixture(scope="module")
 def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Enough videos for a run to be killed at any moment of it."""
@@ -345,7 +352,7 @@ def is_done(sidecar: Path) -> bool:
     return json.loads(sidecar.read_text())["counts"]["status"] == "done"
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_one_interrupt_finishes_what_runs(many: Path, tmp_path: Path, number: signal.Signals) -> None:
     out = tmp_path / "out"
     process = start(many, out)

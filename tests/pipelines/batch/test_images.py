@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import json
+import shutil
 from pathlib import Path
 
 import cv2
@@ -11,7 +13,7 @@ import pytest
 import vtrack
 from tests.pipelines.batch.batching import batch, recipe, summary, write_toys
 from tests.pipelines.toys import ToyFace, painter
-from vtrack.cli.main import USAGE, main
+from vtrack.cli.main import FAILED, USAGE, main
 from vtrack.pipelines.batch.merge import merge_tables
 from vtrack.types import ImageArray
 
@@ -80,6 +82,7 @@ def test_what_photographs_cannot_be_fails_them_alone(folder: Path, tmp_path: Pat
     (folder / "film" / "3.png").write_bytes(b"no image")
     batch(folder, out, recipe(("csv", "video"))).run()
     rows = summary(out)
+    assert [rows[name]["damaged"] for name in ("clip.mp4", "film", "photos")] == ["0", "1", "0"]
     assert [rows[name]["status"] for name in ("clip.mp4", "film", "photos")] == ["done", "done", "failed"]
     assert "video applies to videos and numbered images only" in rows["photos"]["error"]
     assert "skipped damaged data in 1 place" in rows["film"]["warnings"]
@@ -92,3 +95,29 @@ def test_what_photographs_cannot_be_fails_them_alone(folder: Path, tmp_path: Pat
 def test_pictures_at_an_address(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["batch", str(folder), "-o", "s3://bucket/out", "--pictures"]) == USAGE
     assert "--pictures needs a folder, and s3://bucket/out is an address" in capsys.readouterr().err
+
+
+def test_a_broken_image_is_counted_and_fails_the_command(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.rmtree(folder / "film")
+    (folder / "clip.mp4").unlink()
+    (folder / "photos" / "a.png").write_bytes(b"no image")
+    command = ["batch", str(folder), "-o", str(tmp_path / "out"), "--parts", "eyes", "--workers", "1"]
+    for _ in range(2):  # the second run does nothing, and says the same
+        assert main(command) == FAILED
+        assert "1 video: 1 done" in (said := capsys.readouterr().err) and ", 1 with damage; 2 frames" in said
+    (row,) = summary(tmp_path / "out").values()
+    assert (row["status"], row["frames"], row["damaged"]) == ("done", "2", "1")
+
+
+def test_damage_that_an_earlier_version_did_not_count(folder: Path, tmp_path: Path) -> None:
+    run = batch(folder / "photos", tmp_path / "out", recipe())
+    run.run()
+    (sidecar,) = (tmp_path / "out").glob("*.meta.json")
+    facts = json.loads(sidecar.read_text())
+    assert facts["counts"].pop("damaged") == 0
+    sidecar.write_text(json.dumps(facts))
+    again = batch(folder / "photos", tmp_path / "out", recipe())
+    again.run()
+    assert again.done_before == 1 and again.incomplete == 0
