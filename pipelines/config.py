@@ -37,7 +37,7 @@ def read_config(path: str | Path, *kinds: type[Checked]) -> dict[str, Any]:
         The values by name, checked: `Settings(**values)` for one class.
 
     Raises:
-        UsageError: The file cannot be read, or has an unknown key or an invalid value.
+        UsageError: The file cannot be read, holds no settings, or has an unknown key or an invalid value.
     """
     path = Path(path)
     text, content = _content(path)
@@ -84,6 +84,6 @@ def _content(path: Path) -> tuple[str, dict[str, Any]]:
     except ValueError as error:
         raise UsageError(f"{path}: not UTF-8 text") from error
     options = content.get("options") if "vtrack" in content else content
-    if not isinstance(options, dict) or (facts and not options):
+    if not isinstance(options, dict) or not options:
         raise UsageError(f"{path}: holds no settings; give a .toml file, or an output's .meta.json")
     return text, options

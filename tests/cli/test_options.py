@@ -225,6 +225,8 @@ def test_settings_in_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
         ("parts eyes", "my.toml, line 1: not TOML: Expected '='"),
         ("smooth = 'rts'\nparts = eyes", "my.toml, line 2: not TOML"),
         ('{"parts": \n eyes}', "my.toml, line 2: not JSON"),
+        ("", "my.toml: holds no settings; give a .toml file, or an output's .meta.json"),
+        ("# nothing yet\n", "my.toml: holds no settings"),
         ("{}", "my.toml: holds no settings"),
         ('{"vtrack": "1", "options": {}}', "my.toml: holds no settings"),
         ('{"vtrack": "1"}', "my.toml: holds no settings"),
