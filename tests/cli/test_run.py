@@ -180,7 +180,7 @@ def long_clip(path: Path, frames: int) -> Path:
     return write_clip(path, frames, (320, 240), draw=lambda i, *_: images[i % len(images)])
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interrupt_keeps_what_is_done(tmp_path: Path, number: signal.Signals) -> None:
     clip = long_clip(tmp_path / "long.mp4", 3000)
     command = [sys.executable, "-m", "vtrack", "run", str(clip), "--parts", "eyes", "--video"]

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -157,3 +159,50 @@ def test_first_interrupt_sets_the_event_and_the_second_raises(sigint: None) -> N
             os.kill(os.getpid(), signal.SIGINT)
             time.sleep(1)
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGHUP")
+def test_a_closed_terminal_ends_a_run_once() -> None:
+    with interruptible() as stop:
+        os.kill(os.getpid(), signal.SIGHUP)
+        assert stop.wait(2)
+        os.kill(os.getpid(), signal.SIGHUP)  # shells send one more
+        time.sleep(0.05)
+    assert signal.getsignal(signal.SIGHUP) is signal.SIG_DFL
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGHUP")
+def test_nohup_is_respected() -> None:
+    previous = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with interruptible() as stop:
+            os.kill(os.getpid(), signal.SIGHUP)
+            time.sleep(0.05)
+            assert not stop.is_set()
+    finally:
+        signal.signal(signal.SIGHUP, previous)
+
+
+PATIENT = """
+import sys
+from vtrack.runtime.threads import interruptible
+with interruptible() as stop:
+    print("ready", flush=True)
+    stop.wait(20)
+    for stream in (sys.stdout, sys.stderr):
+        print("the terminal is gone", file=stream, flush=True)
+open(sys.argv[1], "w").write(str(stop.is_set()))
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no terminals of this kind")
+def test_a_terminal_that_is_gone_can_still_be_written_to(tmp_path: Path) -> None:
+    import pty  # absent on Windows
+
+    child, terminal = pty.fork()
+    if child == 0:
+        os.execv(sys.executable, [sys.executable, "-c", PATIENT, str(tmp_path / "set.txt")])
+    assert b"ready" in os.read(terminal, 100)
+    os.close(terminal)
+    assert os.waitpid(child, 0)[1] == 0
+    assert (tmp_path / "set.txt").read_text() == "True"

@@ -1,9 +1,11 @@
-"""Standard streams that were closed before the program began, as by `2>&-`."""
+"""Standard streams that were closed before the program began, as by `2>&-`, or whose terminal is closed meanwhile."""
 
 from __future__ import annotations
 
 import os
+import stat
 import sys
+from contextlib import suppress
 
 _MODES = (os.O_WRONLY, os.O_RDONLY, os.O_WRONLY)
 """How the null device stands for stdin, stdout and stderr: messages vanish, but reading and writing of data fail."""
@@ -25,3 +27,13 @@ def fill_closed_streams() -> None:
                 os.close(opened)
     if sys.stderr is None:
         sys.stderr = os.fdopen(2, "w", closefd=False)
+
+
+def leave_terminal() -> None:
+    """Open the null device in the place of standard streams that are terminals: writing to one that was closed fails."""
+    for descriptor in range(len(_MODES)):
+        with suppress(OSError):
+            if stat.S_ISCHR(os.fstat(descriptor).st_mode):
+                opened = os.open(os.devnull, os.O_RDWR)
+                os.dup2(opened, descriptor)
+                os.close(opened)

@@ -15,8 +15,13 @@ from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Generic, Self, TypeVar
 
+from vtrack.runtime.streams import leave_terminal
+
 T = TypeVar("T")
 
+_HANGUP: signal.Signals | None = getattr(signal, "SIGHUP", None)
+ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, *((_HANGUP,) if _HANGUP is not None else ()))
+"""What asks a process to end; Windows has no SIGHUP."""
 _POLL = 0.1
 """Seconds between two checks of the stop event while waiting."""
 
@@ -226,21 +231,27 @@ class WriteBehind(Generic[T]):
 
 @contextmanager
 def interruptible() -> Iterator[threading.Event]:
-    """Yield an event that the first Ctrl-C or SIGTERM sets, so that a run can end cleanly; the second one interrupts at once.
+    """Yield an event that the first Ctrl-C, SIGTERM or SIGHUP sets, so that a run can end cleanly; the next Ctrl-C or SIGTERM
+    interrupts at once.
 
-    `timeout`, systemd, Docker and Slurm end a process with SIGTERM. Python handles signals in the main thread only; in other
-    threads the event is never set.
+    `timeout`, systemd, Docker and Slurm end a process with SIGTERM; a terminal that is closed sends SIGHUP, often more than
+    once, unless `nohup` has the process ignore it. Python handles signals in the main thread only; in other threads the event
+    is never set.
     """
     stop = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield stop
         return
-    previous = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    previous = {number: signal.getsignal(number) for number in ENDING_SIGNALS}
+    if _HANGUP is not None and previous[_HANGUP] == signal.SIG_IGN:
+        del previous[_HANGUP]
 
     def set_stop(number: int, frame: FrameType | None) -> None:
+        if number == _HANGUP:
+            leave_terminal()
+        elif stop.is_set():
+            raise KeyboardInterrupt
         stop.set()
-        signal.signal(signal.SIGINT, previous[signal.SIGINT])
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
 
     for number in previous:
         signal.signal(number, set_stop)

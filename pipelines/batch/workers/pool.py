@@ -32,6 +32,7 @@ from vtrack.pipelines.batch.workers.dispatch import (
     WorkerPool,
     stalled,
 )
+from vtrack.runtime.threads import ENDING_SIGNALS
 
 _REPORT_INTERVAL = 0.2
 """Seconds between two progress messages of a worker, at least."""
@@ -188,11 +189,11 @@ def _exit_with_parent() -> None:
 
 @contextmanager
 def ignoring_interrupts() -> Iterator[None]:
-    """Start processes that ignore Ctrl-C and SIGTERM, which terminals and systemd send to all; their parent ends them."""
+    """Start processes that ignore `ENDING_SIGNALS`, which terminals and systemd send to all; their parent ends them."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
-    previous = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    previous = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING_SIGNALS)
     try:
         yield
     finally:
