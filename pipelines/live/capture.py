@@ -65,6 +65,7 @@ class Capture:
         self._latest: Latest[Frame] = Latest()
         self._stop = stop or threading.Event()
         self._stop_camera = threading.Event()
+        self._opened = threading.Event()
         self._start = time.perf_counter()
         self._error: Exception | None = None
         self._captured = 0
@@ -91,6 +92,13 @@ class Capture:
         """Switch to another camera."""
         self._opener = opener
         self._stop_camera.set()
+
+    def wait_until_open(self) -> bool:
+        """Wait for the camera; False if it could not be opened, or the frames were ended before."""
+        while not self._opened.wait(_POLL):
+            if self._latest.closed or self._stop.is_set():
+                return False
+        return True
 
     def stop(self) -> None:
         """End the frames."""
@@ -137,8 +145,7 @@ class Capture:
             ended = self._capture(opener)
             if self._captured > captured:
                 delay = self._retry_delay
-            # A camera that never worked is an error of the user: it is raised, not retried.
-            if ended or (self._captured == 0 and self._error is not None and opener is self._opener):
+            if ended or self._never_worked(opener):
                 return
             if opener is self._opener and not self._stop_camera.wait(delay):
                 delay = min(2 * delay, _MAX_RETRY_DELAY)
@@ -148,6 +155,7 @@ class Capture:
         name = self.status.camera
         try:
             with closing(opener()) as camera:
+                self._opened.set()
                 name = camera.name
                 self.status = CameraStatus("connecting", name)
                 for image in camera.images(self._stop_camera):
@@ -159,8 +167,13 @@ class Capture:
         except SourceError as error:
             self._error = error if self._captured == 0 else None
             self.status = CameraStatus("lost", name, str(error))
-        log.warning("%s; retrying", self.status)
+        if not self._never_worked(opener):
+            log.warning("%s; retrying", self.status)
         return False
+
+    def _never_worked(self, opener: CameraOpener) -> bool:
+        """Whether a camera never gave an image: an error of the user, which is raised; nothing is retried."""
+        return self._captured == 0 and self._error is not None and opener is self._opener
 
     def _put(self, image: ImageArray, camera: Camera) -> None:
         pts = max(round(self.now / TIME_BASE), self._last_pts + 1)

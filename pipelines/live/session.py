@@ -12,6 +12,7 @@ from typing import Self
 
 import numpy as np
 
+from vtrack.models.card import Card, parts_warning
 from vtrack.pipelines.live.capture import Capture
 from vtrack.pipelines.live.latest import Latest
 from vtrack.pipelines.online import OnlineTracker
@@ -50,7 +51,7 @@ class LiveSession:
         self._shown, self._recorded = pipeline.settings.query, Query((), ())
         self._strength = pipeline.settings.strength
         self._changed = False
-        self.notice = ""
+        self.notice = self._parts_warning = ""
 
     def report(self, notice: str) -> None:
         """Tell the user in the view and in the log."""
@@ -68,7 +69,19 @@ class LiveSession:
         return self._recorded
 
     def show(self, query: Query) -> None:
-        """Show these points from the next frame on."""
+        """Show these points from the next frame on; reports parts that the model does not know.
+
+        Raises:
+            UsageError: It knows none of the parts.
+        """
+        card = getattr(self.pipeline.model, "card", None)
+        warning = parts_warning(card, query) if isinstance(card, Card) else ""
+        if warning != self._parts_warning:
+            if warning:
+                self.report(warning)
+            elif self.notice == self._parts_warning:
+                self.notice = ""
+            self._parts_warning = warning
         self._shown, self._changed = query, True
 
     def record(self, query: Query) -> None:

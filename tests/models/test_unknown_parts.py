@@ -11,7 +11,10 @@ from vtrack.cli.main import main
 from vtrack.errors import UsageError
 from vtrack.models import card_path, load_model
 from vtrack.models.card import read_card
-from vtrack.pipelines.pipeline import check_parts_known
+from vtrack.pipelines.live.camera import NoCamera
+from vtrack.pipelines.live.capture import Capture
+from vtrack.pipelines.live.session import LiveSession
+from vtrack.pipelines.pipeline import Pipeline, check_parts_known
 from vtrack.pipelines.settings import Settings
 from vtrack.pipelines.track import track
 from vtrack.query import parse_query
@@ -48,3 +51,18 @@ def test_a_model_that_knows_no_part_is_refused(capsys: pytest.CaptureFixture[str
     loaded = load_model("gcn", engine="onnx", device="cpu")
     with pytest.raises(UsageError, match="knows none"):
         check_parts_known(Settings("ears", model=loaded))
+
+
+def test_parts_that_are_shown_later_are_named_too(caplog: pytest.LogCaptureFixture) -> None:
+    session = LiveSession(Pipeline(Settings("eyes", model="gcn", engine="onnx", smooth="kalman")), Capture(NoCamera))
+    with caplog.at_level(logging.WARNING):
+        for parts in ("eyes,irises", "eyes:40,irises:20"):  # named once, however densely
+            session.show(parse_query(parts))
+    warning = "the model gcn does not know left_iris, right_iris: their points are guessed from other parts"
+    assert [record.message for record in caplog.records] == [f"{warning}; use --model fast"]
+    assert session.notice.startswith(warning)
+    with pytest.raises(UsageError, match="knows none of left_iris, right_iris"):
+        session.show(parse_query("irises"))
+    assert "left_iris" in session.shown_query.parts and "left_eye" in session.shown_query.parts
+    session.show(parse_query("lips"))
+    assert session.notice == ""

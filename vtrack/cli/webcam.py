@@ -126,7 +126,7 @@ def run(args: argparse.Namespace) -> int:
         with on_demand, LiveThread(session, record) as worker:
             if view == "window":
                 Window(session, draw, mirror=not args.no_mirror).run(worker.latest, _say)
-            elif view == "browser":
+            elif view == "browser" and capture.wait_until_open():
                 server = BrowserServer(session, worker.latest, draw, on_demand, access, mirror=not args.no_mirror)
                 asyncio.run(server.run(lambda address: _say(f"open {address}")))
             else:

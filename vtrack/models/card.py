@@ -100,15 +100,23 @@ def check_parts(card: Card, query: Query) -> None:
     Raises:
         UsageError: It knows none of the parts.
     """
+    if warning := parts_warning(card, query):
+        log.warning("%s", warning)
+
+
+def parts_warning(card: Card, query: Query) -> str:
+    """The line that names the parts that a model of one layout does not know; empty if it knows all.
+
+    Raises:
+        UsageError: It knows none of the parts.
+    """
     unknown = card.unknown_parts(query)
     if not unknown:
-        return
+        return ""
     names = ", ".join(unknown)
     if len(unknown) == len(set(query.parts)):
         raise UsageError(f"the model {card.name} knows none of {names}; use another model, such as fast")
-    log.warning(
-        "the model %s does not know %s: their points are guessed from other parts; use --model fast", card.name, names
-    )
+    return f"the model {card.name} does not know {names}: their points are guessed from other parts; use --model fast"
 
 
 def _one_line(found: re.Match[str]) -> str:

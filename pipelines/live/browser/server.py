@@ -67,6 +67,35 @@ class _MalformedRequests(logging.Filter):
 log.addFilter(_MalformedRequests())
 
 
+class _Handler(web.RequestHandler):
+    """One connection. What aiohttp itself answers, as to requests that are no HTTP, has the headers of every response."""
+
+    __slots__ = ()
+
+    def handle_error(self, *args: Any, **options: Any) -> web.StreamResponse:
+        response = super().handle_error(*args, **options)
+        response.headers.update(_HEADERS)
+        return response
+
+
+class _Server(web.Server):
+    """Makes the connections."""
+
+    def __call__(self) -> web.RequestHandler:
+        return _Handler(self, loop=self._loop, **self._kwargs)
+
+
+class _Runner(web.AppRunner):
+    """Runs the application on a server of ours; aiohttp has no option for it."""
+
+    __slots__ = ()
+
+    async def _make_server(self) -> web.Server:
+        server = await super()._make_server()
+        server.__class__ = _Server
+        return server
+
+
 class BrowserServer:
     """Serves the results of one live session.
 
@@ -114,7 +143,7 @@ class BrowserServer:
         app = web.Application(middlewares=[self._check_request])
         app.on_response_prepare.append(_add_headers)
         app.add_routes([web.get("/", self._page), web.get("/ws", self._socket), web.static("/web", WEB)])
-        runner = web.AppRunner(app, access_log=None, logger=log, shutdown_timeout=1)
+        runner = _Runner(app, access_log=None, logger=log, shutdown_timeout=1)
         await runner.setup()
         try:
             site = web.TCPSite(runner, self.access.host, self.access.port, ssl_context=self.access.ssl_context())

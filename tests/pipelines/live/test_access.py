@@ -178,6 +178,8 @@ def test_the_log_holds_no_token(address: str, caplog: pytest.LogCaptureFixture) 
             reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
             writer.write(request.encode())
             assert b"400" in await reader.readline()
+            headers = (await reader.readuntil(b"\r\n\r\n")).decode()
+            assert "X-Content-Type-Options: nosniff" in headers and "frame-ancestors 'none'" in headers
             writer.close()
         await asyncio.sleep(0.1)
 

@@ -368,3 +368,16 @@ def test_a_camera_that_is_not_there_is_one_line(capfd: pytest.CaptureFixture[str
     ):
         DeviceCamera("97")
     assert capfd.readouterr() == ("", "")  # OpenCV itself says nothing
+
+
+@pytest.mark.parametrize("view", ["none", "browser"])
+def test_the_command_says_once_that_there_is_no_camera(
+    view: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    boxes = tmp_path / "boxes.csv"
+    boxes.write_text("frame,x,y,w,h\n")
+    options = ["--camera", "97", "--view", view, "--detector", "boxes", "--detector-model", str(boxes)]
+    assert main(["webcam", *options]) == FAILED
+    said = capsys.readouterr().err
+    assert said == "vtrack: camera 97 cannot be opened: it does not exist or another program uses it\n"
+    assert not caplog.records
