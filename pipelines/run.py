@@ -28,7 +28,7 @@ Output = str | Path | bool | None
 
 def run(
     source: Readable,
-    parts: Parts = Settings.parts,
+    parts: Parts | None = None,
     *,
     csv: Output = None,
     jsonl: Output = None,
@@ -74,7 +74,7 @@ def run(
 
     Args:
         source: What to read; see `track`. A camera has no end: use `track` for it.
-        parts: Points to track; see `track`.
+        parts: Points to track; see `track`. By default the whole face, or with `format="openface"` its 68 points.
         csv: Path of a CSV table; True for `<source>.vtrack.csv` beside the source; `-` for stdout. It is written unless
             there is another table.
         jsonl: Path of JSON lines, one frame a line; True for `<source>.vtrack.jsonl`; `-` for stdout.
@@ -84,7 +84,7 @@ def run(
         pictures: Folder of annotated pictures, an image file for each photograph or frame; True for `<source>.vtrack.pictures`.
         output: Folder for outputs without a path; made if absent.
         overwrite: Replace outputs that exist.
-        format: Form of the CSV table: `wide`, `long`, `openface`, `dlc`. With `openface` the default `parts` are its 68 points.
+        format: Form of the CSV table: `wide`, `long`, `openface`, `dlc`.
         columns: Groups of extra columns: `raw`, `inside`, `measures`.
         draw: What video and pictures show: `points`, `curves`, `boxes`, `ids`.
         codec: Of the video: `h264`, `hevc`.
@@ -132,8 +132,9 @@ def run(
         >>> vtrack.read_table("eyes.csv").to_numpy().shape
         (15, 1, 16, 2)
     """
-    if parts == Settings.parts and isinstance(format, str) and format in CSV_FORMATS:
-        parts = CSV_FORMATS[format].parts or parts
+    if parts is None:
+        table = CSV_FORMATS.get(format) if isinstance(format, str) else None
+        parts = (table and table.parts) or Settings.parts
     columns = (*([columns] if isinstance(columns, str) else columns), *(("measures",) if measures else ()))
     settings = checked(
         parts,

@@ -14,7 +14,7 @@ from tests.clips import write_clip
 from tests.pipelines.test_pipeline import QUERY, scene
 from tests.pipelines.test_results import COUNT, images
 from tests.pipelines.toys import ToyDetector, ToyModel, painter
-from vtrack.cli.main import main
+from vtrack.cli.main import USAGE, main
 from vtrack.errors import SinkError, SourceError, UsageError
 from vtrack.pipelines.outputs.tables.read import read_table
 from vtrack.pipelines.pipeline import Summary
@@ -145,7 +145,9 @@ def test_a_table_for_openface_implies_its_points(tmp_path: Path) -> None:
     table = (tmp_path / "mine.csv").read_text()
     assert table == (tmp_path / "theirs.csv").read_text()
     assert len(table.splitlines()[0].split(", ")) == 5 + 2 * 68
-    with pytest.raises(UsageError, match="needs its 68 points"):
-        run(SAMPLE, "eyes", format="openface", stop=0.1, csv=tmp_path / "other.csv")
+    for parts in ("eyes", "face"):  # the default's name, too, where it was chosen
+        with pytest.raises(UsageError, match="needs its 68 points"):
+            run(SAMPLE, parts, format="openface", stop=0.1, csv=tmp_path / "other.csv")
+    assert main(["run", str(SAMPLE), "--parts", "face", *options, "--csv", str(tmp_path / "other.csv")]) == USAGE
     with pytest.raises(SinkError, match="exists already; add overwrite=True or choose another path"):
         run(SAMPLE, format="openface", stop=0.1, csv=tmp_path / "mine.csv")
