@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import random
-import shutil
 import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -18,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.clips import damage, truncate, write_clip, write_sound
-from tests.pipelines.batch.batching import batch, recipe, summary, tables, write_toys
+from tests.pipelines.batch.batching import batch, recipe, summary, write_toys
 from vtrack.detectors.native import NATIVE_CARD
 from vtrack.errors import ModelError, SinkError, UsageError
 from vtrack.pipelines.batch.lock import lock_folder
@@ -26,8 +22,6 @@ from vtrack.pipelines.batch.merge import merge_tables
 from vtrack.pipelines.batch.state import Recipe, VideoOutcome
 from vtrack.pipelines.batch.workers.dispatch import Finished, Started
 from vtrack.pipelines.settings import Settings
-
-ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(scope="module")
@@ -295,104 +289,6 @@ def test_tables_are_merged(folder: Path, tmp_path: Path) -> None:
 def test_the_card_of_a_detector_is_no_landmark_model() -> None:
     with pytest.raises(ModelError, match="this is the card of a face detector, not of a landmark model"):
         Recipe(Settings("eyes", model=str(NATIVE_CARD))).model()
-
-
-@pytest.fixture(scope="module")
-def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Enough videos for a run to be killed at any moment of it."""
-    many = tmp_path_factory.mktemp("many")
-    for i in range(6):
-        write_toys(many / f"{i}.mp4", 40 + 10 * i)
-    (many / "bad.mp4").write_bytes(b"nonsense" * 100)
-    return many
-
-
-@pytest.fixture(scope="module")
-def undisturbed(many: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, float]:
-    """The outputs of a run that nobody killed, and the seconds it took."""
-    out = tmp_path_factory.mktemp("undisturbed") / "out"
-    began = time.perf_counter()
-    assert start(many, out).wait() == 1
-    return out, time.perf_counter() - began
-
-
-def start(folder: Path, out: Path) -> subprocess.Popen[bytes]:
-    """A batch in a process of its own."""
-    command = [sys.executable, "-m", "tests.pipelines.batch.batching", str(folder), str(out)]
-    # Unbuffered: `communicate` would not see lines that were read ahead by `wait_for`.
-    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0)
-
-
-@pytest.mark.timeout(3600)
-@pytest.mark.parametrize("kills", [10, pytest.param(100, marks=pytest.mark.slow)])
-def test_kill_9_loses_nothing_and_changes_nothing(
-    many: Path, undisturbed: tuple[Path, float], tmp_path: Path, kills: int
-) -> None:
-    whole, seconds = undisturbed
-    out, moments, lost = tmp_path / "out", random.Random(kills), 0
-    for _ in range(kills):
-        finished = {path: path.read_bytes() for path in out.glob("*.meta.json") if is_done(path)}
-        process = start(many, out)
-        time.sleep(moments.uniform(0, 1.1 * seconds))
-        process.kill()
-        process.communicate()
-        lost += process.returncode == -signal.SIGKILL
-        # What was finished before is there still, untouched.
-        assert {path: path.read_bytes() for path in finished} == finished
-        if process.returncode == 1:
-            assert tables(out) == tables(whole)
-            shutil.rmtree(out)
-    assert lost > kills / 3
-    process = start(many, out)
-    assert process.wait() == 1, process.communicate()
-    assert tables(out) == tables(whole)
-
-
-def is_done(sidecar: Path) -> bool:
-    return json.loads(sidecar.read_text())["counts"]["status"] == "done"
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_one_interrupt_finishes_what_runs(many: Path, tmp_path: Path, number: signal.Signals) -> None:
-    out = tmp_path / "out"
-    process = start(many, out)
-    begun = wait_for(process, b"Started")
-    process.send_signal(number)
-    words = begun + process.communicate()[0]
-    assert process.returncode == 130
-    rows = summary(out)
-    assert words.count(b"Finished(") == words.count(b"Started(") == sum(r["status"] != "waiting" for r in rows.values())
-    assert {row["status"] for row in rows.values()} >= {"done", "waiting"}
-
-
-def test_ctrl_c_twice_ends_at_once_and_loses_nothing(
-    many: Path, undisturbed: tuple[Path, float], tmp_path: Path
-) -> None:
-    out = tmp_path / "out"
-    process = start(many, out)
-    wait_for(process, b"Finished")
-    # As a terminal does it: to everyone. Workers must not mind.
-    process.send_signal(signal.SIGINT)
-    time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
-    process.communicate()
-    assert process.returncode != 0
-    rows = summary(out)
-    assert {row["status"] for row in rows.values()} >= {"done"}
-    assert not list(out.rglob("*.part"))
-    assert start(many, out).wait() == 1
-    assert tables(out) == tables(undisturbed[0])
-
-
-def wait_for(process: subprocess.Popen[bytes], word: bytes) -> bytes:
-    """Read until a line has the word."""
-    assert process.stdout is not None
-    words = b""
-    while word not in words:
-        line = process.stdout.readline()
-        assert line, process.communicate()
-        words += line
-    return words
 
 
 def test_outcomes_are_reported_as_events(folder: Path, tmp_path: Path) -> None:
