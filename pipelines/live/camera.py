@@ -11,7 +11,6 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -20,6 +19,7 @@ import cv2
 import numpy as np
 
 from vtrack.errors import MissingExtraError, SourceError, spelled
+from vtrack.imaging.messages import opencv_silent
 from vtrack.pipelines.live.latest import Latest
 from vtrack.pipelines.sources.base import Source
 from vtrack.pipelines.sources.open import is_address, open_source
@@ -61,23 +61,12 @@ class Camera(ABC):
 CameraOpener = Callable[[], Camera]
 
 
-@contextmanager
-def _opencv_silent() -> Iterator[None]:
-    """Keep OpenCV from printing its own dozen lines about a camera that is not there."""
-    level = cv2.utils.logging.getLogLevel()
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
-    try:
-        yield
-    finally:
-        cv2.utils.logging.setLogLevel(level)
-
-
 class DeviceCamera(Camera):
     """A camera of this machine, given by its number or its `/dev/video` file."""
 
     def __init__(self, device: str) -> None:
         self.device, self.name = device, f"camera {device}"
-        with _opencv_silent():
+        with opencv_silent():  # it has a dozen lines for a camera that is not there
             self._capture = cv2.VideoCapture(int(device) if device.isdecimal() else device)
         if not self._capture.isOpened():
             raise SourceError(f"{self.name} cannot be opened: it does not exist or another program uses it")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -11,8 +12,11 @@ import numpy as np
 import numpy.typing as npt
 
 from vtrack.errors import DataError
+from vtrack.imaging.messages import decoding
 from vtrack.layouts import Layout
 from vtrack.types import FloatArray, ImageArray
+
+log = logging.getLogger(__name__)
 
 # A face may be cut by the picture's edge, but at least this share of the points of a matching annotation lies inside.
 _LEAST_INSIDE = 0.2
@@ -74,9 +78,12 @@ class Dataset:
         file = self.files[place]
         flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
         content = np.frombuffer(self.read(file), np.uint8)
-        decoded = cv2.imdecode(content, flags) if content.size else None
+        with decoding() as damage:
+            decoded = cv2.imdecode(content, flags) if content.size else None
         if decoded is None:
             raise DataError(f"{self.name}: {file} cannot be decoded as an image")
+        if damage:
+            log.warning("%s: %s is a damaged image: %s", self.name, file, damage[0])
         image: ImageArray = decoded.astype(np.uint8, copy=False)
         self._check_fit(place, image)
         return image

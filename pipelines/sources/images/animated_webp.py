@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vtrack.errors import SourceError
+from vtrack.imaging.messages import decoding
 from vtrack.pipelines.settings import InputSettings, Selection
 from vtrack.pipelines.sources.base import Source, SourceInfo
 from vtrack.pipelines.sources.images.files import check_size
@@ -165,7 +166,8 @@ def _decode(drawing: _Drawing) -> npt.NDArray[np.uint8] | None:
         data = b"VP8X" + struct.pack("<I", 10) + flags + size + data
     file = b"RIFF" + struct.pack("<I", 4 + len(data)) + b"WEBP" + data
     try:
-        image = cv2.imdecode(np.frombuffer(file, np.uint8), cv2.IMREAD_UNCHANGED)
+        with decoding():
+            image = cv2.imdecode(np.frombuffer(file, np.uint8), cv2.IMREAD_UNCHANGED)
     except cv2.error:
         return None
     return None if image is None or image.ndim != 3 else image.astype(np.uint8, copy=False)

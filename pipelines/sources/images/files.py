@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import sys
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from math import gcd
 from pathlib import Path
 
@@ -15,20 +14,19 @@ import cv2
 import numpy as np
 
 from vtrack.errors import SourceError, spelled
+from vtrack.imaging.messages import decoding
 from vtrack.pipelines.settings import InputSettings
 from vtrack.pipelines.sources.images.headers import PictureHeader, read_header
 from vtrack.types import ImageArray
 
 _MAX_MISSING = 0.1
 """Largest share of the numbers of a film's frames that may be missing."""
-_LOG_SILENT = 0
-"""OpenCV's log level of nothing at all."""
-_LOG_LOCK = threading.Lock()
-"""The level is one for all threads."""
+
+log = logging.getLogger(__name__)
 
 
 def read_picture(path: Path, max_pixels: int = InputSettings.max_pixels) -> ImageArray:
-    """Read an image file as (H, W, 3) RGB, upright by its EXIF orientation.
+    """Read an image file as (H, W, 3) RGB, upright by its EXIF orientation. A warning names one that is damaged in part.
 
     Args:
         path: The file.
@@ -52,12 +50,14 @@ def read_picture(path: Path, max_pixels: int = InputSettings.max_pixels) -> Imag
     if header.is_animated:
         raise SourceError(f"{path}: an animation, not a photograph; track it by itself, as a video")
     try:
-        with _silenced():
+        with decoding() as damage:
             image = cv2.imdecode(data, cv2.IMREAD_COLOR_RGB)
     except cv2.error:
         image = None
     if image is None:
         raise SourceError(f"{path}: a damaged or unusual image, which cannot be decoded")
+    if damage:
+        log.warning("%s: a damaged image, parts of which may be wrong: %s", path, damage[0])
     return image.astype(np.uint8, copy=False)
 
 
@@ -68,17 +68,6 @@ def check_size(name: str | Path, width: int, height: int, max_pixels: int) -> No
             f"{name}: {width}x{height} pixels are more than {spelled('max_pixels', max_pixels)} allows; raise it if memory "
             "suffices"
         )
-
-
-@contextmanager
-def _silenced() -> Iterator[None]:
-    """Keep OpenCV's own messages about damaged images off the terminal."""
-    with _LOG_LOCK:
-        level = cv2.utils.logging.setLogLevel(_LOG_SILENT)
-        try:
-            yield
-        finally:
-            cv2.utils.logging.setLogLevel(level)
 
 
 def are_frames_of_a_film(paths: Sequence[Path]) -> bool:

@@ -1,0 +1,60 @@
+"""Libraries that decode images write nothing to stderr, and what others write there meanwhile is not lost."""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from tests.conftest import LONDON
+from vtrack.errors import SourceError
+from vtrack.imaging.messages import decoding
+from vtrack.pipelines.sources.images.files import read_picture
+
+
+def test_a_damaged_jpeg_is_named_in_a_line_of_ours(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    content = bytearray(next(iter(sorted((LONDON / "images").glob("*.jpg")))).read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + 40] = b"\xff\xd0" * 20
+    (tmp_path / "a.jpg").write_bytes(content)
+    with caplog.at_level(logging.WARNING):
+        assert read_picture(tmp_path / "a.jpg").ndim == 3
+    (line,) = [record.getMessage() for record in caplog.records]
+    damage = "Corrupt JPEG data: premature end of data segment"
+    assert line == f"{tmp_path / 'a.jpg'}: a damaged image, parts of which may be wrong: {damage}"
+    assert "\nCorrupt" not in (said := capfd.readouterr().err) and not said.startswith("Corrupt")
+
+
+def test_a_damaged_png_is_an_error_and_nothing_else(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    image = (np.arange(300 * 300 * 3) * 7 % 256).astype(np.uint8).reshape(300, 300, 3)
+    content = bytearray(cv2.imencode(".png", image)[1].tobytes())
+    content[len(content) // 2] ^= 255
+    (tmp_path / "a.png").write_bytes(content)
+    with pytest.raises(SourceError, match="a damaged or unusual image, which cannot be decoded"):
+        read_picture(tmp_path / "a.png")
+    assert capfd.readouterr().err == ""
+
+
+def test_lines_of_others_arrive(capfd: pytest.CaptureFixture[str]) -> None:
+    with decoding() as damage:
+        os.write(
+            2, b"vtrack: one\nlibpng warning: iCCP: known incorrect sRGB profile\nlibpng error: bad CRC\nall: 50%|"
+        )
+        assert not damage
+    assert capfd.readouterr().err == "vtrack: one\nall: 50%|"
+    assert damage == ["libpng error: bad CRC"]
+    os.write(2, b"later")
+    assert capfd.readouterr().err == "later"
+
+
+def test_the_log_level_of_opencv_comes_back() -> None:
+    before = cv2.utils.logging.getLogLevel()
+    with decoding():
+        assert cv2.utils.logging.getLogLevel() == 0
+    assert cv2.utils.logging.getLogLevel() == before
