@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 import time
 
@@ -18,7 +19,9 @@ TARGETS = {"videos": 8, "files": 3, "weights": 3, "zips": 3, "tables": 3, "messa
 def main() -> int:
     """Run cases until the time is over; 1 if any ended badly."""
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
-    parser.add_argument("--minutes", type=float, default=2.0)
+    length = parser.add_mutually_exclusive_group()
+    length.add_argument("--minutes", type=float, default=2.0)
+    length.add_argument("--cases", type=int, help="number of cases, however long they take")
     parser.add_argument("--seed", type=int, default=0, help="number of the first case")
     parser.add_argument("--only", choices=TARGETS, help="one target alone")
     parser.add_argument("--case", help="one case again, by its name in a report: videos:17")
@@ -28,9 +31,10 @@ def main() -> int:
         cases = iter([args.case.split(":")[:2]])
     else:
         names = [args.only] if args.only else [name for name, weight in TARGETS.items() for _ in range(weight)]
-        order = np.random.default_rng(args.seed).permuted(names * 1000).tolist()
+        rounds = -(-(args.cases or 0) // len(names)) or 1000
+        order = np.random.default_rng(args.seed).permuted(names * rounds).tolist()[: args.cases]
         cases = ([name, str(args.seed * 1_000_000 + number)] for number, name in enumerate(order))
-    worker, end = Worker(), time.monotonic() + args.minutes * 60
+    worker, end = Worker(), math.inf if args.cases else time.monotonic() + args.minutes * 60
     for target, number in cases:
         outcome = worker.run(target, int(number))
         tally.add(target, int(number), outcome)

@@ -74,3 +74,22 @@ def test_a_finding_ends_the_command_with_1(monkeypatch: pytest.MonkeyPatch, caps
         monkeypatch.setattr(sys, "argv", ["fuzz", "--case", case])
         assert fuzz.main() == code
     assert "zips:5: leftover: a.part" in capsys.readouterr().out
+
+
+def test_a_number_of_cases(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    numbers: list[int] = []
+
+    class Worker:
+        def run(self, target: str, number: int) -> Outcome:
+            assert target == "videos"
+            numbers.append(number)
+            return Outcome("done")
+
+        def close(self) -> None:
+            pass
+
+    monkeypatch.setattr(fuzz, "Worker", Worker)
+    monkeypatch.setattr(sys, "argv", ["fuzz", "--only", "videos", "--cases", "2500", "--seed", "3"])
+    assert fuzz.main() == 0
+    assert numbers == list(range(3_000_000, 3_002_500))
+    assert "videos" in capsys.readouterr().out
