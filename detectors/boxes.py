@@ -37,7 +37,7 @@ class BoxesDetector(Detector):
     """
 
     name = "boxes"
-    sure = 0.0
+    min_score = 0.0
 
     def __init__(self, model_path: Path, threshold: float = 0.0) -> None:
         rows = defaultdict(list)

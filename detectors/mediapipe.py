@@ -57,7 +57,7 @@ class MediapipeDetector(Detector):
     """
 
     name = "mediapipe"
-    sure = 0.5
+    min_score = 0.5
 
     def __init__(self, model_path: Path | None = None, threshold: float = 0.5, small_faces: bool = False) -> None:
         try:

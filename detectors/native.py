@@ -81,7 +81,7 @@ class NativeDetector(Detector):
     """
 
     name = "native"
-    sure = 0.95
+    min_score = 0.95
 
     def __init__(
         self,

@@ -26,7 +26,7 @@ def own_detector(detector: Any) -> Detector:
     if isinstance(detector, type):
         raise UsageError(f"detector is the class {detector.__name__}; give an object of it: {detector.__name__}()")
     if callable(getattr(detector, "detect", None)):
-        missing = [name for name in ("name", "sure") if not hasattr(detector, name)]
+        missing = [name for name in ("name", "min_score") if not hasattr(detector, name)]
         if missing:
             raise UsageError(
                 f"the detector {type(detector).__name__} lacks {missing[0]}; derive it from vtrack.Detector"

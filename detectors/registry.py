@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 class DetectorEntry:
     """A detector that is loaded by name."""
 
-    home: str
+    import_path: str
     """`module:Class`, imported when it is asked for."""
     help: str
     takes: tuple[str, ...]
@@ -127,7 +127,7 @@ def load_detector(
     options = {"model_path": path, "size": size, "threshold": threshold, "small_faces": small_faces}
     entry = check_detector(name, options, "model_path")
     given = {option: value for option, value in {**options, "device": device, "threads": threads}.items() if value}
-    module, _, kind = entry.home.partition(":")
+    module, _, kind = entry.import_path.partition(":")
     made = getattr(importlib.import_module(module), kind)
     detector: Detector = made(**{option: value for option, value in given.items() if option in entry.takes})
     if name == "auto":

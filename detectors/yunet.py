@@ -45,7 +45,7 @@ class YunetDetector(Detector):
     """
 
     name = "yunet"
-    sure = 0.8
+    min_score = 0.8
 
     def __init__(self, model_path: Path, size: int = 640, threshold: float = 0.6) -> None:
         if not model_path.is_file():

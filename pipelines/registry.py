@@ -16,9 +16,9 @@ _TABLES = "vtrack.pipelines.outputs.tables"
 _CHANNELS = "vtrack.pipelines.smoothing.channels"
 
 
-def load(home: str) -> Any:
+def load(import_path: str) -> Any:
     """The object that `module:name` stands for."""
-    module, _, name = home.partition(":")
+    module, _, name = import_path.partition(":")
     return getattr(importlib.import_module(module), name)
 
 
@@ -26,7 +26,7 @@ def load(home: str) -> Any:
 class SinkEntry:
     """A sink that is opened by name as `sink(path, query, **options)`."""
 
-    home: str
+    import_path: str
     """`module:name` of the class or function, imported when it is asked for."""
     help: str
     takes: tuple[str, ...] = ()
@@ -37,7 +37,7 @@ class SinkEntry:
 
     def load(self) -> Any:
         """What opens the sink."""
-        return load(self.home)
+        return load(self.import_path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,18 +170,18 @@ class Method:
     """Whether it gives each frame back at once, as a live picture needs it; else it looks ahead."""
     predicts: bool = False
     """Whether a face that is missing for a moment is predicted before anybody knows if it comes back."""
-    home: str = ""
+    import_path: str = ""
     """`module:name` of its filter of channels, opened as `filter(traits, lag)`; empty for no filter."""
 
     def load(self) -> Any:
         """What makes the filter."""
-        return load(self.home)
+        return load(self.import_path)
 
 
 METHODS = {
-    "rts": Method("no lag, looks ahead", online=False, home=f"{_CHANNELS}:KalmanChannels"),
-    "kalman": Method("at once", online=True, predicts=True, home=f"{_CHANNELS}:KalmanChannels"),
-    "one-euro": Method("at once, plainer", online=True, home=f"{_CHANNELS}:OneEuroChannels"),
+    "rts": Method("no lag, looks ahead", online=False, import_path=f"{_CHANNELS}:KalmanChannels"),
+    "kalman": Method("at once", online=True, predicts=True, import_path=f"{_CHANNELS}:KalmanChannels"),
+    "one-euro": Method("at once, plainer", online=True, import_path=f"{_CHANNELS}:OneEuroChannels"),
     "none": Method("points as the model gives them", online=True),
 }
 ONLINE = tuple(name for name, method in METHODS.items() if method.online)

@@ -155,7 +155,7 @@ class Detector(Protocol):
 
     name: str = "own"
     """Short name, for messages and the facts beside a table."""
-    sure: float = 0.5
+    min_score: float = 0.5
     """Score from which a face is believed that nobody knew of before; a face already followed may score less."""
 
     def __repr__(self) -> str:
@@ -259,8 +259,8 @@ class LandmarkModel(Protocol):
     """Locates points on square face crops. The base class of landmark models of your own.
 
     A model is asked for the user's points and for the anchors of `vtrack.anchors`, by which faces are followed, each by its
-    part and position. It may also have a `card` and the name of its `engine`; a `device` ("cpu", "cuda"); `callers`, how
-    many threads may ask it at once; `grain`, a number of crops that it computes together, of which batches are best
+    part and position. It may also have a `card` and the name of its `engine`; a `device` ("cpu", "cuda"); `concurrency`, how
+    many threads may ask it at once; `batch_multiple`, a number of crops that it computes together, of which batches are best
     multiples; and `prepare(query)`, called before the first crops come.
 
     Examples:

@@ -79,7 +79,7 @@ class MotionFilter:
         count = len(query)
         kinds = [_kind(part) for part in query.parts]
         method = METHODS[settings.mode]
-        if not method.home:
+        if not method.import_path:
             raise ValueError(f"smoothing {settings.mode!r} has no filter")
         self._causal = method.online
         self._body = Body(0, anchors)

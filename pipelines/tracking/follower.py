@@ -55,7 +55,7 @@ class Follower:
         self.prefetcher = Prefetcher(self._detect)
         self._detector = detector
         self.landmarker = landmarker
-        min_score = detector.sure if confidence is None else confidence
+        min_score = detector.min_score if confidence is None else confidence
         self.tracks = Tracks(max_faces, min_score=min_score, worst=WorstFace.of(landmarker.model))
         self._min_score = 0.0 if confidence is None else confidence
         self._new_presence = PRESENCE_THRESHOLD if confidence is None else confidence

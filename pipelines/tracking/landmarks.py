@@ -128,9 +128,9 @@ class Landmarker:
         self.device: str | None = getattr(model, "device", None)
         # Larger batches do not help a CPU, and each crop takes megabytes on its way through a network.
         self.batch = batch or (_CPU_BATCH if self.device in (None, "cpu") else _GPU_BATCH)
-        self._callers: int = getattr(model, "callers", 1)
-        self._grain: int = getattr(model, "grain", 1)
-        self._threads = ThreadPoolExecutor(self._callers, "vtrack-model")
+        self._concurrency: int = getattr(model, "concurrency", 1)
+        self._batch_multiple: int = getattr(model, "batch_multiple", 1)
+        self._threads = ThreadPoolExecutor(self._concurrency, "vtrack-model")
 
     def close(self) -> None:
         """End its threads; it cannot be used any more."""
@@ -196,8 +196,8 @@ class Landmarker:
         crops = Crops.around(boxes, self.model.margin, angles)
         futures: list[Future[Prediction]] = []
         for batch in self._batches(len(crops)):
-            if len(futures) >= 2 * self._callers:  # the crops of a crowd take too much memory to wait all at once
-                futures[-2 * self._callers].result()
+            if len(futures) >= 2 * self._concurrency:  # the crops of a crowd take too much memory to wait all at once
+                futures[-2 * self._concurrency].result()
             # Warped here, not in the threads: short calls from many threads would make each other wait for the lock.
             with self.watch("crop"):
                 images = warp(pixels, indices[batch], crops[batch], self.model.input_size, self.device)
@@ -219,9 +219,9 @@ class Landmarker:
 
     def _batches(self, count: int) -> list[slice]:
         """Split `count` crops into batches: one for each thread where there are enough crops for all."""
-        shares = max(min(self._callers, count // max(self._grain, 2)), 1)
+        shares = max(min(self._concurrency, count // max(self._batch_multiple, 2)), 1)
         share = -(-count // shares)
-        size = min(self.batch, round(share / self._grain) * self._grain if shares > 1 else count)
+        size = min(self.batch, round(share / self._batch_multiple) * self._batch_multiple if shares > 1 else count)
         return [slice(start, start + size) for start in range(0, count, size)]
 
 

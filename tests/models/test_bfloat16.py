@@ -183,7 +183,7 @@ def test_several_threads_may_ask_a_shared_one(monkeypatch: pytest.MonkeyPatch) -
     single = load_model("fast", device="cpu", engine="bf16", shared=True)
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
     shared = load_model("fast", device="cpu", engine="bf16", shared=True)
-    assert (single.callers, shared.callers, shared.grain) == (1, 3, 8)  # type: ignore[attr-defined]
+    assert (single.concurrency, shared.concurrency, shared.batch_multiple) == (1, 3, 8)  # type: ignore[attr-defined]
     images = noise(shared, 30)
     parts = [slice(start, start + 1 + start % 4) for start in range(27)]
     with ThreadPoolExecutor(3) as callers:

@@ -115,7 +115,7 @@ def test_cards_that_are_none(copy: Path) -> None:
 def test_a_shared_engine_takes_several_callers_and_says_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
     alone, shared = (load_model("fast", device="cpu", engine="onnx", shared=shared) for shared in (False, True))
-    assert (alone.callers, shared.callers) == (1, 3)  # type: ignore[attr-defined]
+    assert (alone.concurrency, shared.concurrency) == (1, 3)  # type: ignore[attr-defined]
     images = noise(alone, 7)
     one = alone.predict(images, QUERY)
     with ThreadPoolExecutor(3) as callers:

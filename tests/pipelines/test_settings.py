@@ -193,6 +193,6 @@ def test_registries_and_what_they_name_agree() -> None:
     for entry in (*OUTPUTS.values(), *CSV_FORMATS.values()):
         assert callable(entry.load())
     for detector in DETECTORS.values():
-        module, _, name = detector.home.partition(":")
+        module, _, name = detector.import_path.partition(":")
         parameters = inspect.signature(getattr(importlib.import_module(module), name)).parameters
         assert set(detector.takes) == set(parameters)

@@ -94,7 +94,7 @@ class ToyDetector:
     """Detects toy faces by their blue, largest first."""
 
     name: str = "toy"
-    sure: float = 0.0
+    min_score: float = 0.0
     score: float = 0.95
     calls: list[int] = field(default_factory=list)
     """Index of every frame it was called with."""
@@ -121,7 +121,7 @@ class ToyModel:
     """Locates the points of a toy face in a crop by its red and green halves."""
 
     name: str = "toy"
-    sure: float = 0.0
+    min_score: float = 0.0
     input_size: int = 64
     margin: float = 1.6
     calls: list[int] = field(default_factory=list)

@@ -40,8 +40,8 @@ class MediapipeMesh:
     engine = "mediapipe"
     input_size, margin = _SIZE, _MARGIN
     device = "cpu"
-    callers = 1
-    grain = 1
+    concurrency = 1
+    batch_multiple = 1
 
     def __init__(self) -> None:
         self._mesh = solution("face_mesh").FaceMesh(

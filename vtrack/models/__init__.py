@@ -160,5 +160,5 @@ def _fastest(card: Path) -> str:
 
 
 def _made(entry: engines.EngineEntry, *given: Any, **options: Any) -> LandmarkModel:
-    model: LandmarkModel = engines.load(entry.home)(*given, **options)
+    model: LandmarkModel = engines.load(entry.import_path)(*given, **options)
     return model

@@ -24,7 +24,7 @@ from vtrack.types import Face, Frame, FrameResult, Query
 QUERY = Query(("left_eye", "left_eye", "jaw"), (0.25, 0.75, 0.5)) + ANCHORS
 SIDE = 80
 FRAMES = 160
-MODES = [name for name, method in METHODS.items() if method.home]
+MODES = [name for name, method in METHODS.items() if method.import_path]
 STEPS = {
     "repeats": lambda rng: np.where(np.arange(FRAMES) % 12, 0.0, 0.4),
     "backward": lambda rng: rng.choice([1 / 30, -2 / 30, 0.1], FRAMES),

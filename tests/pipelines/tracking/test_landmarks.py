@@ -79,7 +79,7 @@ def test_batches_have_the_size_that_is_set() -> None:
 @pytest.mark.parametrize(("faces", "parts"), [(3, [3]), (7, [3, 3, 1]), (100, [32, 32, 32, 4])])
 def test_crops_are_split_between_the_threads_of_the_model(faces: int, parts: list[int]) -> None:
     class ThreadedModel(ToyModel):
-        callers = 3
+        concurrency = 3
 
     model = ThreadedModel()
     landmarker = Landmarker(model, QUERY)

@@ -65,12 +65,12 @@ class GraphEngine(Engine, ABC):
     """
 
     device = "cpu"
-    grain = 1
+    batch_multiple = 1
     """Crops per computation; batches are fastest in multiples of it."""
 
     def __init__(self, card: Card, *, shared: bool = False) -> None:
         super().__init__(card)
-        self.callers = cores() if shared else 1
+        self.concurrency = cores() if shared else 1
         self._threads = 1 if shared else cores()
         """Threads of one call."""
 

@@ -63,7 +63,7 @@ class Bfloat16Engine(GraphEngine):
     """
 
     engine = "bf16"
-    grain = _SIZES[-1]
+    batch_multiple = _SIZES[-1]
 
     def __init__(self, card: Card, path: Path, *, shared: bool = False) -> None:
         super().__init__(card, shared=shared)
@@ -87,10 +87,10 @@ class Bfloat16Engine(GraphEngine):
         """Compile the graphs that a query will need most, before the first crops come."""
         points = len(plan_query(query, self._taught).network_query)
         with self._lock, ThreadPoolExecutor(2) as both:
-            list(both.map(self._get, (1, self.grain), (points, points)))
+            list(both.map(self._get, (1, self.batch_multiple), (points, points)))
 
     def _run(self, crops: ImageArray, query: Query) -> Sequence[FloatArray]:
-        pieces = [crops[start : start + self.grain] for start in range(0, len(crops), self.grain)]
+        pieces = [crops[start : start + self.batch_multiple] for start in range(0, len(crops), self.batch_multiple)]
         outputs = [self._graph_for(len(piece), len(query))(piece, query) for piece in pieces]
         return outputs[0] if len(outputs) == 1 else [np.concatenate(arrays) for arrays in zip(*outputs, strict=True)]
 
@@ -116,7 +116,7 @@ class Bfloat16Engine(GraphEngine):
 
     def _compile(self, size: int, points: int) -> _CompiledGraph:
         # Small batches hardly ever come concurrently, and each stream takes memory.
-        streams = self.callers if size == self.grain else 1
+        streams = self.concurrency if size == self.batch_multiple else 1
         options = {
             "INFERENCE_PRECISION_HINT": "bf16",
             "INFERENCE_NUM_THREADS": self._threads * streams,

@@ -15,7 +15,7 @@ INT8 = ".int8.onnx"
 class EngineEntry:
     """An engine that is loaded by name."""
 
-    home: str
+    import_path: str
     """`module:Class`, imported on first use."""
     help: str
     graph: str = ""
@@ -55,8 +55,8 @@ ENGINES: dict[str, EngineEntry] = {
 NAMES = ("auto", *reversed(ENGINES))
 
 
-def load(home: str) -> Callable[..., Any]:
+def load(import_path: str) -> Callable[..., Any]:
     """Import the object at `module:name`."""
-    module, _, name = home.partition(":")
+    module, _, name = import_path.partition(":")
     found: Callable[..., Any] = getattr(importlib.import_module(module), name)
     return found

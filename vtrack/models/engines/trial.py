@@ -59,7 +59,7 @@ def main(engine: str, card: str) -> None:
     path = Path(card)
     entry = ENGINES[engine]
     try:
-        model = load(entry.home)(read_landmark_card(path), path.with_suffix(entry.graph), shared=True)
+        model = load(entry.import_path)(read_landmark_card(path), path.with_suffix(entry.graph), shared=True)
         model.predict(np.zeros((1, 3, model.input_size, model.input_size), np.uint8), ANCHORS)
     except VTrackError:
         return

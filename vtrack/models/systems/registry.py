@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 class SystemEntry:
     """A landmark system, imported on first use."""
 
-    home: str
+    import_path: str
     """`module:Class` of its network; its config is `ClassConfig` beside it."""
     help: str
 
@@ -35,7 +35,7 @@ class SystemEntry:
         return self._at("Config")
 
     def _at(self, ending: str) -> type[Any]:
-        module, _, name = self.home.partition(":")
+        module, _, name = self.import_path.partition(":")
         kind: type[Any] = getattr(importlib.import_module(f"vtrack.models.systems.{module}"), name + ending)
         return kind
 
