@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import save_file
+from torch.nn import functional
 
 from tests.models import published
 from vtrack.errors import ModelError
@@ -184,3 +185,21 @@ def test_efficientnet_lite_grows() -> None:
     assert sizes[0] < sizes[1] < sizes[2]
     with pytest.raises(ModelError, match="from stride 4 on"):
         build_backbone("efficientnet-lite0", stride=8)
+
+
+def test_clip_sees_pictures_as_its_published_weights_did(tmp_path: Path) -> None:
+    """CLIP's mean and spread are not ImageNet's, by which `normalise` scales all pictures."""
+    tensors = published.tensors(published.clip())
+    torch.save(tensors, tmp_path / "farl.pth")
+    ours = build_backbone("vit-b16-clip").eval()
+    init_backbone(ours, tmp_path / "farl.pth")
+    pixels = torch.randint(0, 255, (1, 3, 224, 224), generator=torch.Generator().manual_seed(0)).float()
+    mean = torch.tensor([0.48145466, 0.4578275, 0.40821073]).view(1, 3, 1, 1)
+    spread = torch.tensor([0.26862954, 0.26130258, 0.27577711]).view(1, 3, 1, 1)
+    places = tensors["visual.positional_embedding"].float()
+    with torch.no_grad():
+        theirs = functional.conv2d((pixels / 255 - mean) / spread, tensors["visual.conv1.weight"].float(), stride=16)
+        found = ours.patch_embed(normalise(pixels))  # type: ignore[operator]
+    tokens = theirs.flatten(2).transpose(1, 2) + places[1:]
+    torch.testing.assert_close(found.flatten(2).transpose(1, 2) + ours.pos_embed[:, 1:], tokens, atol=1e-3, rtol=1e-3)
+    assert torch.equal(ours.pos_embed[0, 0], places[0])  # type: ignore[index]

@@ -33,6 +33,9 @@ _OPTIONAL = re.compile(r"^stage4\.2\.fuse_layers\.[123]\.")
 
 _LITE_MEAN, _LITE_SPREAD = 127.0, 128.0
 
+_CLIP_MEAN, _CLIP_SPREAD = (122.771, 116.746, 104.094), (68.501, 66.632, 70.323)
+"""CLIP's and FaRL's, of each colour."""
+
 _CLIP = (
     (r"^class_embedding$", "cls_token"),
     (r"^positional_embedding$", "pos_embed"),
@@ -108,7 +111,7 @@ def _renamed(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     if "class_embedding" not in tensors:
         return dict(tensors)
     renamed = {}
-    for name, tensor in tensors.items():
+    for name, tensor in _clip_rescaled(tensors).items():
         for pattern, replacement in _CLIP:
             new, changed = re.subn(pattern, replacement, name)
             if changed:
@@ -127,6 +130,19 @@ def _rescaled(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         "_bn0.running_mean": tensors["_bn0.running_mean"] - shift,
     }
     return {**tensors, **changed}
+
+
+def _clip_rescaled(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """CLIP's tensors for pictures as `normalise` makes them.
+
+    The projection of the patches has no bias: what differs in the mean goes to the position of every patch.
+    """
+    middle, spread, their_middle, their_spread = (
+        torch.tensor(values).view(1, 3, 1, 1) for values in (MEAN, SPREAD, _CLIP_MEAN, _CLIP_SPREAD)
+    )
+    kernel, places = tensors["conv1.weight"].float(), tensors["positional_embedding"].float().clone()
+    places[..., 1:, :] += (kernel * (middle - their_middle) / their_spread).sum((1, 2, 3))
+    return {**tensors, "conv1.weight": kernel * spread / their_spread, "positional_embedding": places}
 
 
 def _fitted(name: str, tensor: Tensor, wanted: Tensor) -> Tensor:
