@@ -127,6 +127,18 @@ def test_a_perfect_model_has_no_error(layout: str) -> None:
     assert outcome.sigma[0, 0] == pytest.approx(0.01 * boxes[0, 2:].max() * 1.25, rel=1e-5)
 
 
+def test_points_outside_the_crop_are_counted() -> None:
+    data = dataset("300w")
+    boxes = data.layout.face_box(data.points)
+    assert "outside" not in summary(evaluate(Template(), data, boxes))  # crops are 1.25 times as large
+    small = evaluate(Template(), data, disturbed(boxes, shift=0.0, shrink=0.3, seed=0))
+    figures, errors = summary(small), small.errors("inter_ocular")
+    assert small.outside is not None
+    assert figures["outside"]["points_percent"] == pytest.approx(small.outside.mean() * 100, abs=1e-3)
+    assert figures["outside"]["nme"] == pytest.approx(errors[small.outside].mean() * 100, abs=1e-3)
+    assert 5 < figures["outside"]["points_percent"] < 50
+
+
 def test_a_known_error_is_measured() -> None:
     data = dataset()
     outcome = evaluate(Template(offset=(0.03, 0.04)), data)

@@ -222,6 +222,11 @@ def _text(report: dict[str, Any]) -> str:
         lines.append(
             "  also         " + "  ".join(f"{kind.replace('_', '-')} {nme:.2f}" for kind, nme in others.items())
         )
+        if "outside" in report:
+            outside = report["outside"]
+            lines.append(
+                f"  outside      NME {outside['nme']:.2f} of the {outside['points_percent']:.1f} % of points outside the crop"
+            )
         sigma = report["sigma"]
         lines.append(
             f"  sigma        {sigma['within_1_percent']:.1f} % of coordinates within 1 sigma (68.3 if calibrated), "

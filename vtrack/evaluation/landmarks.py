@@ -32,6 +32,8 @@ class LandmarkEvaluation:
     """(faces, points) in pixels."""
     presence: FloatArray
     """(faces,) probability that this is a face."""
+    outside: npt.NDArray[np.bool_] | None = None
+    """(faces, points) bool: whether the true point lies outside the crop that the model saw; None if that is not known."""
 
     @property
     def found(self) -> npt.NDArray[np.bool_]:
@@ -76,6 +78,7 @@ def evaluate(
     query = data.layout.query
     points = np.full((len(data), len(query), 2), np.nan)
     sigma, presence = np.full(points.shape[:2], np.nan), np.full(len(data), np.nan)
+    outside = np.zeros(points.shape[:2], bool)
     for places, images in _batches(data, np.flatnonzero(np.isfinite(boxes).all(1)), batch):
         crops = Crops.around(boxes[places], model.margin)
         cut = warp(images, range(len(images)), crops, model.input_size)
@@ -83,9 +86,11 @@ def evaluate(
         points[places] = crops.to_frame(prediction.points)
         sigma[places] = prediction.sigma * crops.sides[:, None]
         presence[places] = prediction.presence
+        truth = crops.to_crop(data.points[places])
+        outside[places] = ((truth < 0) | (truth > 1)).any(-1)
         if progress:
             progress(len(places))
-    return LandmarkEvaluation(data, points, sigma, presence)
+    return LandmarkEvaluation(data, points, sigma, presence, outside)
 
 
 def _batches(
@@ -123,6 +128,12 @@ def summary(evaluation: LandmarkEvaluation, kind: str | None = None) -> dict[str
         else {},
         "subsets": {name: _figures(faces[member]) for name, member in data.subsets.items()},
     }
+    if evaluation.outside is not None and evaluation.outside.any():
+        outside = evaluation.outside
+        figures["outside"] = {
+            "points_percent": _percent(outside[found].mean()),
+            "nme": _percent(errors[outside].mean()),
+        }
     if found.any():
         offsets = (evaluation.points - data.points)[found]
         figures["sigma"] = {
