@@ -35,14 +35,28 @@ def test_biased_labels_are_those_of_the_nearest_cell() -> None:
     assert float(unbiased[0, 20]) == pytest.approx(3.0 + math.exp(-(0.3**2) / 8))
 
 
-def test_bands_average_with_zeros_beyond_the_edge() -> None:
+def test_bands_average_the_cells_that_exist() -> None:
     heatmap = torch.arange(16.0).view(1, 1, 4, 4)
     columns, rows = [6.0, 7.0, 8.0, 9.0], [1.5, 5.5, 9.5, 13.5]  # means over rows and over columns
     assert vectors.band_pool(heatmap, (1,))[0, 0].tolist() == [columns, rows]
     wide = vectors.band_pool(heatmap, (3,))[0, 0]
-    assert wide[0].tolist() == pytest.approx([13 / 3, 7.0, 8.0, 17 / 3])
+    assert wide[0].tolist() == pytest.approx([6.5, 7.0, 8.0, 8.5])
+    padded = vectors.band_pool(heatmap, (3,), count_padding=True)[0, 0]
+    assert padded[0].tolist() == pytest.approx([13 / 3, 7.0, 8.0, 17 / 3])
     mixed = vectors.band_pool(heatmap, (1, 3), alpha=0.25)[0, 0]
     assert torch.allclose(mixed, 0.25 * vectors.band_pool(heatmap, (1,))[0, 0] + 0.75 * wide)
+
+
+def test_padding_with_zeros_hides_points_beyond_the_box() -> None:
+    # A map whose mean over rows is the Gaussian of a point one cell to the left of the crop.
+    line = torch.arange(32.0)
+    heatmap = (torch.exp(-((line + 1) ** 2) / 8) * 2).expand(1, 1, 32, 32)
+    counted, uncounted = (
+        vectors.band_pool(heatmap, (3, 5), count_padding=counts)[0, 0, 0].argmax().item() for counts in (True, False)
+    )
+    assert (counted, uncounted) == (1, 0)
+    vector = vectors.band_pool(heatmap, (3, 5))
+    assert float(vectors.beyond_box(vectors.decode(vector), vector)[0, 0, 0]) < 0.0
 
 
 def test_plain_decoding_moves_a_quarter_cell_to_the_higher_neighbour() -> None:

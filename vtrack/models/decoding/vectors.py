@@ -32,14 +32,18 @@ def encode(points: Tensor, size: int, sigma: float = 2.0, theta: float = 3.0, *,
     return bell + theta * (line == cells.round())
 
 
-def band_pool(heatmaps: Tensor, widths: Sequence[int] = (3, 5), alpha: float = 0.5) -> Tensor:
+def band_pool(
+    heatmaps: Tensor, widths: Sequence[int] = (3, 5), alpha: float = 0.5, *, count_padding: bool = False
+) -> Tensor:
     """Vectors (B, L, 2, n) as means over bands that slide over the maps: equations 4 and 5.
 
-    One width, or two of which the first has the weight `alpha`.
+    One width, or two of which the first has the weight `alpha`. A band at the rim reaches beyond the map. Its mean is over the
+    cells that exist; with `count_padding` the missing ones count as zeros, and then the first and the last element, which
+    `beyond_box` reads, can hardly be the highest.
     """
     lines = torch.stack([heatmaps.mean(-2), heatmaps.mean(-1)], 2)  # (B, L, 2, n)
     flat = lines.flatten(0, 1)
-    pooled = [functional.avg_pool1d(flat, width, 1, width // 2) for width in widths]
+    pooled = [functional.avg_pool1d(flat, width, 1, width // 2, count_include_pad=count_padding) for width in widths]
     mixed = pooled[0] if len(pooled) == 1 else alpha * pooled[0] + (1 - alpha) * pooled[1]
     return mixed.unflatten(0, lines.shape[:2])
 

@@ -25,6 +25,8 @@ class GvConfig(LayoutConfig):
     """The paper's network, with the options of its ablations."""
 
     backbone: str = "hrnet-w32"
+    margin: float = 1.0
+    """The paper's on 300W; it has 1.25 on WFLW and 1.1 on COFW."""
     resolution: int = 64
     neck: str = "pyramid"
     dim: int = 128
@@ -35,6 +37,9 @@ class GvConfig(LayoutConfig):
     """One bandwidth, or two whose vectors are added: table 8."""
     alpha: float = 0.5
     """Weight of the first of two bandwidths."""
+    padding: str = "uncounted"
+    """What a band's mean counts beyond the rim of the map: nothing (`uncounted`), or `zeros`, which
+    hide points beyond the box."""
     encoding: str = "biased"
     beyond: bool = True
     """Beyond Box decoding."""
@@ -46,6 +51,7 @@ class GvConfig(LayoutConfig):
         object.__setattr__(self, "bandwidths", tuple(self.bandwidths))  # JSON knows lists only
         self.check_choice("neck", *NECKS)
         self.check_choice("encoding", "biased", "unbiased")
+        self.check_choice("padding", "uncounted", "zeros")
         if not 1 <= len(self.bandwidths) <= 2 or any(width < 1 or width % 2 == 0 for width in self.bandwidths):
             raise ModelError(f"bandwidths are one or two odd numbers, not {self.bandwidths}")
         if not 0 < self.alpha < 1 or self.theta < 0 or min(self.sigma, self.tau, self.beyond_sigma) <= 0:
@@ -86,7 +92,8 @@ class Gv(LayoutSystem):
         maps = self.backbone(normalise(crops).contiguous(memory_format=torch.channels_last))
         # The mean of a band of mostly empty cells is small. The factor brings it to the scale of the labels.
         heatmaps = in_full_precision(self.out, self.neck(maps)) * config.resolution
-        return GvFeatures(gv.band_pool(heatmaps, config.bandwidths, config.alpha), self.presence(maps[-1]))
+        vectors = gv.band_pool(heatmaps, config.bandwidths, config.alpha, count_padding=config.padding == "zeros")
+        return GvFeatures(vectors, self.presence(maps[-1]))
 
     def decode(self, features: GvFeatures) -> Output:
         config = self.config
