@@ -154,6 +154,7 @@ def test_keyposs_has_nearly_the_papers_size_on_tiny_maps(resolution: int, parame
 def test_the_papers_defaults() -> None:
     gv, keyposs, graph, reference = (make_config(name, {}) for name in ("gv", "keyposs", "gcn", "rht"))
     assert (gv.theta, gv.sigma, gv.bandwidths, gv.alpha, gv.tau, gv.beyond_sigma) == (3, 2, (3, 5), 0.5, 2, 2)
+    assert (gv.margin, keyposs.margin) == (1.0, 1.25)  # 300W
     assert (keyposs.backbone, keyposs.kernel, keyposs.encoding) == ("hrnet-w18", 2, "unbiased")
     assert (graph.backbone, graph.hidden, graph.alpha, graph.beta) == ("hrnet-w18", (64, 16, 2), 2, 4)
     assert (graph.heatmap_weight, graph.graph_weight, graph.backbone_rate) == (1, 1, 0.1)
@@ -334,6 +335,7 @@ def test_knobs_from_words() -> None:
         ("keyposs", {"kernel": "40", "resolution": "32"}, "must be 2 to 32 cells wide, not 40"),
         ("keyposs", {"sigma": "0"}, "sigma must lie between 0.1 and 64, not 0"),
         ("gcn", {"hidden": "64,16"}, "hidden must end in 2"),
+        ("gv", {"padding": "ones"}, "padding must be one of uncounted, zeros"),
         ("gcn", {"connectivity": "none"}, "connectivity must be one of learned, shared, parts"),
         ("rht", {"references": "0"}, "references must lie between 1 and 1024, not 0"),
         ("rht", {"patch": "4"}, "patch must be odd"),

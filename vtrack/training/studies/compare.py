@@ -63,7 +63,7 @@ def _word(value: Any) -> str:
     return "-".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
-MAPS = {"neck": "pyramid", "dim": 64}
+MAPS = {"neck": "pyramid", "dim": 64, "margin": 1.25}
 CLEAN_AND_OCCLUDED: dict[str, dict[str, Any]] = {"clean": {}, "occluded": {"occluded": True}}
 
 
@@ -226,7 +226,7 @@ class Comparison:
         weights = load_weights(self._out / row.run / CHECKPOINT)
         options = dict(row.options)
         if system != row.system:  # the heatmap model within
-            options = {option: options[option] for option in (*MAPS, "resolution")}
+            options = {option: options[option] for option in (*MAPS, "resolution") if option in options}
         config = self._config(system, {**options, **changes})
         network = build_system(system, config)
         missing, _ = network.load_state_dict(weights, strict=system == row.system)
