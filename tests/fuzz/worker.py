@@ -13,7 +13,7 @@ import numpy as np
 
 from tests.fuzz.outcomes import Outcome
 
-PATIENCE = {"weights": 120.0, "messages": 60.0, "processes": 300.0}
+PATIENCE = {"weights": 120.0, "messages": 120.0, "processes": 300.0}
 """Seconds after which a case of a target counts as a hang; `USUAL_PATIENCE` for all others."""
 USUAL_PATIENCE = 30.0
 
