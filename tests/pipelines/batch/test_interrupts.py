@@ -46,7 +46,7 @@ def start(folder: Path, out: Path) -> subprocess.Popen[bytes]:
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize(
     ("number", "count"),
-    [pytest.param(number, count, marks=[pytest.mark.slow] * (count == 100))
+    [pytest.param(number, count, id=f"{number.name}-{count}", marks=[pytest.mark.slow] * (count == 100))
      for number, counts in ((signal.SIGKILL, (10, 100)), (signal.SIGTERM, (3, 100))) for count in counts],
 )  # fmt: skip
 def test_a_signal_at_any_moment_loses_nothing_and_changes_nothing(
@@ -79,7 +79,7 @@ def is_done(sidecar: Path) -> bool:
     return json.loads(sidecar.read_text())["counts"]["status"] == "done"
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
 def test_one_interrupt_finishes_what_runs(many: Path, tmp_path: Path, number: signal.Signals) -> None:
     out = tmp_path / "out"
     process = start(many, out)
