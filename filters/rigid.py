@@ -98,18 +98,21 @@ class Body:
         parts = np.full(points.shape, complex(np.nan, np.nan))
         shift = np.full(len(points), complex(np.nan, np.nan))
         turn = shift.copy()
-        measured = np.asarray(np.isfinite(points[:, self.anchors]))
-        predicted = expected[:, self.anchors]
-        rows = np.flatnonzero(np.where(np.isfinite(predicted).any(1), measured.sum(1) >= 2, measured.all(1)))
+        anchors, spread, predicted = points[:, self.anchors], sigma[:, self.anchors], expected[:, self.anchors]
+        measured, known = np.asarray(np.isfinite(anchors)), np.asarray(np.isfinite(predicted))
+        rows = np.flatnonzero(np.where(known.any(1), measured.sum(1) >= 2, measured.all(1)))
         if not len(rows):
             return parts, shift, turn
-        measured, anchors = measured[rows], np.where(measured[rows], points[np.ix_(rows, self.anchors)], 0.0)
-        spread = np.where(measured, sigma[np.ix_(rows, self.anchors)], 1.0)
-        predicted = predicted[rows]
-        new = np.asarray(~np.isfinite(predicted).any(1))
+        if len(rows) < len(points):
+            measured, known, points = measured[rows], known[rows], points[rows]
+            anchors, spread, predicted = anchors[rows], spread[rows], predicted[rows]
+        anchors, spread = np.where(measured, anchors, 0.0), np.where(measured, spread, 1.0)
+        new = np.asarray(~known.any(1))
         weights = measured / spread**2
-        whole = np.where(new[:, None], normalised(anchors, weights), np.where(np.isfinite(predicted), predicted, 0.0))
-        self._shapes[rows[new]] = whole[new]
+        whole = np.where(known, predicted, 0.0)
+        if new.any():
+            whole = np.where(new[:, None], normalised(anchors, weights), whole)
+            self._shapes[rows[new]] = whole[new]
         # Weights that change from frame to frame would cause jitter of the whole once the shape differs from the first one.
         # So doubtful anchors are moved to where the others predict them, and then all have the same weight.
         for _ in range(2):
@@ -120,7 +123,7 @@ class Body:
         blend = measured * trust * np.minimum(1.0, np.square(_typical(spread, measured) / spread))
         agreed = blend * anchors + (1 - blend) * fitted
         shift[rows], turn[rows] = fit(self._shapes[rows], agreed, np.ones(agreed.shape))
-        parts[rows] = (points[rows] - shift[rows, None]) / turn[rows, None]
+        parts[rows] = (points - shift[rows, None]) / turn[rows, None]
         return parts, shift, turn
 
 

@@ -1,7 +1,8 @@
 """Rauch-Tung-Striebel smoothing: each step is corrected by the steps after it, so the result has no lag.
 
 One step backwards is an affine map of the later step's mean and covariance, and such maps can be composed: a hundred steps
-backwards are one map too. So a stream need not repeat the whole backward pass for each step that it returns.
+backwards are one map too. So a stream need not repeat the whole backward pass for each step that it returns. The maps of a
+block of steps are computed, and composed, in a few operations over all steps, tracks and points of the block.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import combinations, pairwise
+from itertools import combinations
 
 import numpy as np
 
@@ -18,6 +19,8 @@ from vtrack.types import BoolArray, FloatArray
 
 _SINGULAR = 1e-10
 """Smallest determinant of a correlation matrix."""
+_RUN = 32
+"""Steps of a recording that are smoothed at once."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -33,90 +36,130 @@ class Smoothed:
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class BackwardMap:
-    """The affine map from a later step back to an earlier one."""
+class _BackwardMaps:
+    """The affine maps from the last of some consecutive steps back to each of the others.
+
+    The axes of the small matrices come first: NumPy is fast along the last axes, and those are long here.
+    """
 
     gain: FloatArray
-    """(tracks, points, order, order) smoother gain; 0 across a start."""
+    """(order, order, steps, tracks, points) product of smoother gains; 0 across a start."""
     mean: FloatArray
-    """(tracks, points, order, 2) constant term of the mean."""
+    """(order, 2, steps, tracks, points) constant term of the mean."""
     covariance: FloatArray
-    """(tracks, points, order, order) constant term of the covariance."""
+    """(order, order, steps, tracks, points) constant term of the covariance."""
     alive: BoolArray
-    """(tracks, points) of the earlier step."""
+    """(steps, tracks, points)."""
 
     @classmethod
-    def between(cls, before: Step, after: Step) -> BackwardMap:
-        """The map of one step."""
-        joined = after.continued[..., None, None]
-        onward = np.where(joined, np.matmul(before.covariance, after.transition.T), 0.0)
-        prior = np.where(joined, after.prior_covariance, np.eye(onward.shape[-1]))
-        gain = np.matmul(onward, _inverse(prior))
-        mean = before.mean - np.matmul(gain, after.prior_mean)
-        remaining = before.covariance - np.matmul(gain, onward.swapaxes(-1, -2))
-        return cls(gain, mean, _sound(remaining), before.alive)
+    def over(cls, steps: Sequence[Step]) -> _BackwardMaps:
+        """The maps from the last of these steps; all steps have the same tracks."""
+        before, after = steps[:-1], steps[1:]
+        covariance = _leading([step.covariance for step in before])
+        joined = np.stack([step.continued for step in after])
+        turned = np.stack([step.transition for step in after]).transpose(2, 1, 0)[..., None, None]
+        onward = np.where(joined, _product(covariance, turned), 0.0)
+        unit = np.eye(len(covariance))[..., None, None, None]
+        gain = _product(onward, _inverse(np.where(joined, _leading([step.prior_covariance for step in after]), unit)))
+        prior, mean = _leading([step.prior_mean for step in after]), _leading([step.mean for step in before])
+        mean -= _product(gain, prior)
+        covariance = _sound(covariance - _product(gain, onward.swapaxes(0, 1)))
+        # Each round doubles the number of steps that a map goes back over: from one step to the next but 2, 4, 8 ...
+        reach = 1
+        while reach < len(before):
+            near, far = slice(None, -reach), slice(reach, None)
+            part = cls(gain[:, :, near], mean[:, :, near], covariance[:, :, near], joined[near])
+            further = part.back(mean[:, :, far], covariance[:, :, far])
+            gain = np.concatenate([_product(part.gain, gain[:, :, far]), gain[:, :, -reach:]], 2)
+            mean, covariance = (
+                np.concatenate([done, rest[:, :, -reach:]], 2)
+                for done, rest in zip(further, (mean, covariance), strict=True)
+            )
+            reach *= 2
+        return cls(gain, mean, covariance, np.stack([step.alive for step in before]))
+
+    def __len__(self) -> int:
+        """Number of steps that there are maps to."""
+        return len(self.alive)
+
+    def __getitem__(self, some: slice) -> _BackwardMaps:
+        """The maps to some of the steps."""
+        return _BackwardMaps(
+            self.gain[:, :, some], self.mean[:, :, some], self.covariance[:, :, some], self.alive[some]
+        )
 
     def back(self, mean: FloatArray, covariance: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """The earlier step's mean and covariance, given the later one's."""
-        spread = np.matmul(np.matmul(self.gain, covariance), self.gain.swapaxes(-1, -2))
-        return self.mean + np.matmul(self.gain, mean), _sound(self.covariance + spread)
+        """Means and covariances of the steps, given those of the last, (order, 2 or order, steps or 1, tracks, points)."""
+        spread = _product(_product(self.gain, covariance), self.gain.swapaxes(0, 1))
+        return self.mean + _product(self.gain, mean), _sound(self.covariance + spread)
 
-    def after(self, later: BackwardMap) -> BackwardMap:
-        """The composition: back over `later`, then over this one."""
-        return BackwardMap(np.matmul(self.gain, later.gain), *self.back(later.mean, later.covariance), self.alive)
-
-    def smoothed(self, later: Smoothed) -> Smoothed:
-        """The earlier step, given the later one."""
-        return Smoothed(*self.back(later.mean, later.covariance), self.alive)
-
-    def grown(self, tracks: int) -> BackwardMap:
-        """The same map with room for `tracks` tracks, the new ones not alive."""
-        room = (0, tracks - len(self.alive))
+    def grown(self, tracks: int) -> _BackwardMaps:
+        """The same maps with room for `tracks` tracks, the new ones not alive."""
+        extra = tracks - self.alive.shape[1]
+        if not extra:
+            return self
+        room = ((0, 0), (0, extra), (0, 0))
         gain, mean, covariance = (
-            np.pad(held, (room, (0, 0), (0, 0), (0, 0))) for held in (self.gain, self.mean, self.covariance)
+            np.pad(held, ((0, 0), (0, 0), *room)) for held in (self.gain, self.mean, self.covariance)
         )
-        return BackwardMap(gain, mean, covariance, np.pad(self.alive, (room, (0, 0))))
+        return _BackwardMaps(gain, mean, covariance, np.pad(self.alive, room))
+
+
+_State = tuple[FloatArray, FloatArray]
+"""Mean (order, 2, 1, tracks, points) and covariance (order, order, 1, tracks, points) of a smoothed step."""
+
+
+def _leading(matrices: Sequence[FloatArray]) -> FloatArray:
+    """Stack (tracks, points, rows, columns) of each step to (rows, columns, steps, tracks, points)."""
+    return np.ascontiguousarray(np.stack(matrices).transpose(3, 4, 0, 1, 2))
+
+
+def _product(left: FloatArray, right: FloatArray) -> FloatArray:
+    """Matrix products: (rows, inner, ...) with (inner, columns, ...) to (rows, columns, ...)."""
+    total: FloatArray = (left[:, :, None] * right[None]).sum(1)
+    return total
 
 
 def _inverse(matrices: FloatArray) -> FloatArray:
-    """Inverse of symmetric (..., order, order): written out for order 2, which is several times faster.
+    """Inverse of symmetric (order, order, ...): written out for order 2, which is several times faster.
 
     A variance of 0 gives a row of zeros, and what is perfectly correlated is inverted as if it nearly were.
     """
-    if matrices.shape[-1] != 2:
-        scale = np.sqrt(np.diagonal(matrices, axis1=-2, axis2=-1))
+    if len(matrices) != 2:
+        last = np.moveaxis(matrices, (0, 1), (-2, -1))
+        scale = np.sqrt(np.diagonal(last, axis1=-2, axis2=-1))
         scale = np.divide(1.0, scale, out=np.zeros(scale.shape), where=scale > 0)
         scales = scale[..., :, None] * scale[..., None, :]
-        return np.linalg.pinv(matrices * scales, rcond=_SINGULAR, hermitian=True) * scales
-    a, b, c = matrices[..., 0, 0], matrices[..., 0, 1], matrices[..., 1, 1]
-    adjugate = np.stack([c, -b, -b, a], -1).reshape(matrices.shape)
+        inverse = np.linalg.pinv(last * scales, rcond=_SINGULAR, hermitian=True) * scales
+        return np.moveaxis(inverse, (-2, -1), (0, 1))
+    a, b, c = matrices[0, 0], matrices[0, 1], matrices[1, 1]
     determinant = np.maximum(a * c - b * b, _SINGULAR * a * c)
-    return adjugate / determinant[..., None, None]
+    return np.stack([c, -b, -b, a]).reshape(matrices.shape) / determinant
 
 
 def _sound(covariances: FloatArray) -> FloatArray:
-    """Make (..., order, order) symmetric, variances not negative and correlations at most 1: rounding breaks all of this."""
-    sound = (covariances + covariances.swapaxes(-1, -2)) / 2
-    order = covariances.shape[-1]
+    """Make (order, order, ...) symmetric, variances not negative and correlations at most 1: rounding breaks all of this."""
+    sound = (covariances + covariances.swapaxes(0, 1)) / 2
+    order = len(covariances)
     for place in range(order):
-        np.maximum(sound[..., place, place], 0.0, out=sound[..., place, place])
+        np.maximum(sound[place, place], 0.0, out=sound[place, place])
     for row, column in combinations(range(order), 2):
-        limit = np.sqrt(sound[..., row, row] * sound[..., column, column])
-        sound[..., row, column] = sound[..., column, row] = np.clip(sound[..., row, column], -limit, limit)
+        limit = np.sqrt(sound[row, row] * sound[column, column])
+        sound[row, column] = sound[column, row] = np.clip(sound[row, column], -limit, limit)
     return sound
 
 
-def _last(step: Step) -> Smoothed:
+def _end(step: Step) -> _State:
     """The last step, which is smoothed already."""
-    return Smoothed(step.mean, step.covariance, step.alive)
+    return _leading([step.mean]), _leading([step.covariance])
 
 
-def _backward(maps: Sequence[BackwardMap], end: Smoothed) -> list[Smoothed]:
-    """The earlier steps of consecutive maps, in order, given the last step."""
-    results = [end]
-    for step_map in reversed(maps):
-        results.append(step_map.smoothed(results[-1]))
-    return results[:0:-1]
+def _backward(maps: _BackwardMaps, end: _State) -> tuple[list[Smoothed], _State]:
+    """The steps of the maps, in order, and the first of them as the end of what comes before."""
+    mean, covariance = maps.back(*end)
+    means, covariances = (states.transpose(2, 3, 4, 0, 1) for states in (mean, covariance))
+    smoothed = [Smoothed(*states) for states in zip(means, covariances, maps.alive, strict=True)]
+    return smoothed, (mean[:, :, :1], covariance[:, :, :1])
 
 
 def smooth(steps: Sequence[Step]) -> list[Smoothed]:
@@ -127,9 +170,11 @@ def smooth(steps: Sequence[Step]) -> list[Smoothed]:
     """
     if not steps:
         return []
-    maps = [BackwardMap.between(before, after) for before, after in pairwise(steps)]
-    end = _last(steps[-1])
-    return [*_backward(maps, end), end]
+    end, results = _end(steps[-1]), [Smoothed(steps[-1].mean, steps[-1].covariance, steps[-1].alive)]
+    for stop in range(len(steps) - 1, 0, -_RUN):
+        earlier, end = _backward(_BackwardMaps.over(steps[max(stop - _RUN, 0) : stop + 1]), end)
+        results = earlier + results
+    return results
 
 
 class FixedLag:
@@ -145,50 +190,58 @@ class FixedLag:
             raise ValueError(f"lag must be 0 or more steps and block 1 or more, got {lag} and {block}")
         self.lag = lag
         self.block = block
-        self._step: Step | None = None
-        """The latest step."""
-        self._maps: deque[BackwardMap] = deque()
-        """Maps between neighbouring held steps."""
-        self._chains: deque[BackwardMap] = deque()
-        """Compositions of `block` maps each, the last perhaps of fewer."""
+        self._steps: list[Step] = []
+        """The last step that there are maps from, and the steps after it."""
+        self._maps: deque[_BackwardMaps] = deque()
+        """Maps over the held steps before, a run of steps each."""
+        self._run = self._first_run
+
+    @property
+    def _first_run(self) -> int:
+        """Steps of the first run: such that a run is complete whenever steps are returned."""
+        return (self.lag - 1) % self.block or self.block
 
     def push(self, step: Step) -> list[Smoothed]:
         """Add a step; return those at least `lag` steps old, oldest first, once they fill a block."""
-        if self._step is not None:
-            self._append(BackwardMap.between(self._grown(self._step, len(step.alive)), step))
-        self._step = step
-        if len(self._maps) + 1 < self.lag + self.block:
-            return []
+        self._steps.append(step)
         if not self.lag:
-            return self.flush()
-        end = _last(step)
-        for chain in list(self._chains)[:0:-1]:
-            end = chain.smoothed(end)
-        self._chains.popleft()
-        return _backward([self._maps.popleft() for _ in range(self.block)], end)
+            return self.flush() if len(self._steps) == self.block else []
+        if len(self._steps) <= self._run:
+            return []
+        self._finish_run()
+        if sum(map(len, self._maps)) + 1 < self.lag + self.block:
+            return []
+        end, missing, ends = _end(step), self.block, []
+        for maps in [*self._maps][:0:-1]:
+            ends.append(end)
+            end = maps[:1].back(*end)
+        ends.append(end)
+        results: list[Smoothed] = []
+        while missing:
+            maps = self._maps.popleft()
+            results += _backward(maps[:missing], ends.pop())[0]
+            if missing < len(maps):
+                self._maps.appendleft(maps[missing:])
+            missing -= min(missing, len(maps))
+        return results
 
     def flush(self) -> list[Smoothed]:
         """Return all steps still held, oldest first."""
-        if self._step is None:
+        if not self._steps:
             return []
-        end = _last(self._step)
-        rest = [*_backward(self._maps, end), end]
-        self._step = None
-        self._maps.clear()
-        self._chains.clear()
-        return rest
+        if len(self._steps) > 1:
+            self._finish_run()
+        last = self._steps[-1]
+        end, results = _end(last), [Smoothed(last.mean, last.covariance, last.alive)]
+        while self._maps:
+            earlier, end = _backward(self._maps.pop(), end)
+            results = earlier + results
+        self._steps, self._run = [], self._first_run
+        return results
 
-    def _append(self, step_map: BackwardMap) -> None:
-        if len(self._maps) % self.block:
-            self._chains[-1] = self._chains[-1].after(step_map)
-        else:
-            self._chains.append(step_map)
-        self._maps.append(step_map)
-
-    def _grown(self, step: Step, tracks: int) -> Step:
-        """Make room for new tracks in all held steps; returns the given step with room."""
-        if tracks == len(step.alive):
-            return step
-        self._maps = deque(step_map.grown(tracks) for step_map in self._maps)
-        self._chains = deque(step_map.grown(tracks) for step_map in self._chains)
-        return step.grown(tracks)
+    def _finish_run(self) -> None:
+        """Make the maps over the steps since the last run; all maps get room for the tracks that there are now."""
+        tracks = len(self._steps[-1].alive)
+        run = _BackwardMaps.over([step.grown(tracks) if len(step.alive) < tracks else step for step in self._steps])
+        self._maps = deque([*(maps.grown(tracks) for maps in self._maps), run])
+        self._steps, self._run = self._steps[-1:], self.block

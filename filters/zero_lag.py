@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
+from math import exp
 
 import numpy as np
 import numpy.typing as npt
@@ -30,8 +31,8 @@ class _StepInputs:
     spread: FloatArray
     agility: FloatArray
     """(tracks, points)."""
-    resets: npt.NDArray[np.bool_]
-    """(tracks,) bool: tracks that start again with this step."""
+    resets: npt.NDArray[np.bool_] | None
+    """(tracks,) bool: tracks that start again with this step; None if none does."""
 
 
 class ZeroLag:
@@ -83,7 +84,9 @@ class ZeroLag:
     ) -> list[Smoothed]:
         """Add measurements, as `Kalman.step` does; returns the steps that are ready, oldest first."""
         self.scout.step(positions, variance, density, dt, spread)
-        resets, self._resets = self._resets, np.zeros_like(self._resets)
+        resets = None
+        if self._resets.any():
+            resets, self._resets = self._resets, np.zeros_like(self._resets)
         step = _StepInputs(positions, variance, density, bounded_step(dt), spread, self.scout.agility, resets)
         self._ahead.append(step)
         return self._follow() if len(self._ahead) > self._foresight else []
@@ -100,11 +103,13 @@ class ZeroLag:
         agility = np.zeros(0)
         for after, given in zip([*self._ahead][:0:-1], [*self._ahead][-2::-1], strict=True):
             coming = agility if len(agility) else after.agility
-            coming = np.where(after.resets[:, None], 0.0, coming)[: len(given.agility)]
-            agility = np.maximum(given.agility, coming * np.exp(-after.dt / self._hold))
+            if after.resets is not None:
+                coming = np.where(after.resets[:, None], 0.0, coming)
+            agility = np.maximum(given.agility, coming[: len(given.agility)] * exp(-after.dt / self._hold))
         given = self._ahead.popleft()
         if len(given.agility) > len(self._filter.mean):
             self._filter.grow(len(given.agility))
-        self._filter.reset(given.resets)
+        if given.resets is not None:
+            self._filter.reset(given.resets)
         args = (given.positions, given.variance, given.density, given.dt, given.spread)
         return self._fixed.push(self._filter.step(*args, agility=agility if len(agility) else given.agility))

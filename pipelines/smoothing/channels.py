@@ -145,12 +145,13 @@ class KalmanChannels:
     def step(self, channels: FloatArray, noise: FloatArray, unit: FloatArray, dt: float) -> list[ChannelState]:
         """Filter the next frame; see `ChannelFilter.step`."""
         shape = channels.shape[:2]
+        spread = _SPEED * unit
         arguments = (
             channels,
-            np.broadcast_to(noise, shape),
+            noise if noise.shape == shape else np.broadcast_to(noise, shape),
             self._density * np.square(unit),
             dt,
-            np.broadcast_to(_SPEED * unit, shape),
+            spread if spread.shape == shape else np.broadcast_to(spread, shape),
         )
         states = self._zero_lag.step(*arguments) if self._zero_lag else [self._kalman.step(*arguments)]
         return [_state(one) for one in states]
