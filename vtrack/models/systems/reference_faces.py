@@ -9,7 +9,9 @@ import numpy as np
 import torch
 from scipy.cluster.vq import kmeans2
 from torch import Tensor, nn
+from torch.nn import functional
 
+from vtrack.models.backbones.registry import normalise
 from vtrack.types import FloatArray, ImageArray
 
 CHOICES = ("sift", "worst", "neutral", "random")
@@ -50,15 +52,23 @@ class ReferenceFaces(nn.Module):
         if how == "random":
             return torch.from_numpy(self._random.integers(0, len(self.images), count)).to(crops.device)
         references = self._descriptions()
-        matches = np.array([[_matches(one, other) for other in references] for one in _describe(self._small(crops))])
+        matches = np.array([[_matches(one, other) for other in references] for one in _describe(self._as_large(crops))])
         chosen = matches.argmax(1) if how == "sift" else matches.argmin(1)
         return torch.from_numpy(chosen).to(crops.device)
 
-    def _small(self, crops: Tensor) -> ImageArray:
+    def resized(self, size: int) -> Tensor:
+        """(K, 3, size, size) the faces, normalised, for a network that sees them at another size."""
+        images = normalise(self.images)
+        if images.shape[-1] % size == 0:
+            return functional.avg_pool2d(images, images.shape[-1] // size)
+        return functional.adaptive_avg_pool2d(images, size)
+
+    def _as_large(self, crops: Tensor) -> ImageArray:
         """(B, s, s, 3) the crops at the references' size."""
         size = self.images.shape[-1]
+        how = cv2.INTER_CUBIC if crops.shape[-1] < size else cv2.INTER_AREA
         whole = crops.permute(0, 2, 3, 1).cpu().numpy()
-        return np.stack([cv2.resize(crop, (size, size), interpolation=cv2.INTER_AREA) for crop in whole])
+        return np.stack([cv2.resize(crop, (size, size), interpolation=how) for crop in whole])
 
     def _descriptions(self) -> list[FloatArray]:
         """The references' SIFT features, computed once for the images there are."""

@@ -73,6 +73,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "patch": (1, 15),
     "references": (1, 1024),
     "coarse_reference": (1, 16),
+    "reference_size": (16, 512),
     "sigma": (0.1, 64),
     "beyond_sigma": (0.1, 64),
     "theta": (0, 100),
@@ -80,10 +81,13 @@ RANGES: dict[str, tuple[float, float]] = {
     "alpha": (0, 100),
     "beta": (0, 100),
     "balance": (0, 1000),
+    "guidance": (0, 1000),
+    "deviation": (0, 100),
     "coordinates": (0, 1000),
     "heatmap_weight": (0, 1000),
     "graph_weight": (0, 1000),
     "backbone_rate": (0, 1000),
+    "encoder_rate": (0, 1000),
 }
 """Least and largest value of each number among the options of the systems, whichever has it: wide of everything published,
 and small enough that a card from a stranger can neither fill the memory nor take minutes to build."""

@@ -6,6 +6,10 @@ crop, the reference's heatmap features from the most similar cell, weighted by t
 them as a whole by an affine map. Fusion blocks add both to the crop's features at each scale of the decoder, which gives
 heatmaps of landmarks and of the face's boundaries.
 
+The affine map learns from three losses: that of the heatmaps, equation 8, and the distance of the reference's landmarks from
+those that the map says they are. Equation 8 trains nothing else: values that vanish, or matches without any similarity, would
+make it small as well.
+
 In training another face of the batch is the reference. Afterwards it comes from a small set stored with the weights;
 `reference` says how it is chosen. An exported graph always uses the neutral one, since SIFT cannot be exported.
 """
@@ -23,7 +27,9 @@ from torch.nn import functional
 
 from vtrack.data.store import FaceStore, plain_faces
 from vtrack.errors import ModelError
-from vtrack.models.backbones.blocks import conv_norm
+from vtrack.models.backbones.blocks import constant, conv_norm
+from vtrack.models.backbones.encoder import EncoderLayer, cell_code
+from vtrack.models.backbones.local import LocalFeatures
 from vtrack.models.backbones.registry import build_backbone, normalise
 from vtrack.models.decoding import heatmaps as hm
 from vtrack.models.decoding.outline import Outline
@@ -59,12 +65,23 @@ class RhtConfig(LayoutConfig):
     multiscale: bool = True
     """Fuse at all three scales instead of the coarsest alone."""
     boundaries: bool = True
+    even: bool = True
+    """A boundary weighs as much as a landmark in the loss, however many cells it has; equation 7 (`no`) sums over its cells."""
     balance: float = 0.1
     """Lambda of equation 9: weight of the disagreement of both transformations."""
+    guidance: float = 10.0
+    """Weight of the distance, in cells, between the reference's landmarks and the crop's moved by the affine map. Not in the
+    paper: 0."""
+    deviation: float = 1.0
+    """How far an entry of the affine map can be from that of the identity; 0 for any distance, as in the paper."""
+    rim: str = "nearest"
+    """What the affine map finds outside the reference: its `nearest` cell, or `zeros`."""
     patch: int = 3
     """Side of the compared patches in cells."""
     references: int = 16
     """Number of faces stored with the weights."""
+    reference_size: int = 128
+    """Side in pixels at which they are stored and compared with a crop. On 32 pixels SIFT finds hardly anything to compare."""
     reference: str = "sift"
     coarse_reference: int = 1
     """Factor by which the reference is downsampled (table VII)."""
@@ -77,6 +94,7 @@ class RhtConfig(LayoutConfig):
         object.__setattr__(self, "widths", tuple(self.widths))  # JSON knows lists only
         self.check_choice("reference", *CHOICES)
         self.check_choice("decoder", *DECODERS)
+        self.check_choice("rim", *_PADDING)
         if len(self.widths) != 3 or self.input_size % 16:
             raise ModelError(
                 f"rht needs three widths and crops of a multiple of 16, not {self.widths}, {self.input_size}"
@@ -99,7 +117,9 @@ class RhtFeatures:
     boundaries: Tensor
     """(B, P, n, n) of parts"""
     disagreement: Tensor
-    """Equation 8: between the two transformations."""
+    """Equation 8: between the two transformations, summed over a map's cells; 0 outside training."""
+    distance: Tensor
+    """Between the reference's landmarks and where the affine map finds them, in cells; 0 outside training."""
     presence: Tensor
     """(B,) logit"""
     labels: Tensor | None
@@ -107,8 +127,20 @@ class RhtFeatures:
     references' heatmaps too."""
 
 
+@dataclass(frozen=True)
+class Reference:
+    """Another face for each crop of a batch."""
+
+    images: Tensor
+    """(B, 3, s, s) normalised"""
+    heatmaps: Tensor
+    """(B, L + P, s, s)"""
+    chosen: Tensor
+    """(B,) which of the batch, or of the stored faces."""
+
+
 class Rht(LayoutSystem):
-    """Trained by mean squared error on heatmaps of landmarks and boundaries, and by the transformations' disagreement."""
+    """Trained by mean squared error on heatmaps of landmarks and boundaries, and by the losses of the affine map."""
 
     config: RhtConfig
 
@@ -123,13 +155,13 @@ class Rht(LayoutSystem):
         self.encoder = nn.ModuleList(EncoderLayer(dim, config.heads, config.hidden) for _ in range(layers))
         self.bring = conv_norm(dim, config.widths[0], stride=2) if hrnet else nn.Identity()
         self.outline = Outline(self.layout)
-        self.references = ReferenceFaces(config.references, config.input_size // 2, len(self.layout))
+        self.references = ReferenceFaces(config.references, config.reference_size, len(self.layout))
         count = len(self.layout) + (self.outline.count if config.boundaries else 0)
         if config.soft or config.hard:
             self.image_features = LocalFeatures(3, config.widths)
             self.heatmap_features = LocalFeatures(count, config.widths)
         if config.hard:
-            self.localise = Localisation(2 * config.widths[0])
+            self.localise = Localisation(2 * config.widths[0], deviation=config.deviation)
         sources = config.soft + config.hard
         scales = (3 if config.multiscale else 1) if sources else 0
         self.fusions = nn.ModuleList(Fusion(width, sources) for width in config.widths[:scales])
@@ -142,9 +174,9 @@ class Rht(LayoutSystem):
 
     def prepare(self, stores: Sequence[FaceStore]) -> None:
         super().prepare(stores)
-        store, size = stores[0], self.config.input_size // 2
-        faces = np.array(representatives(store.points, self.config.references))
-        images, points, _ = plain_faces(store, faces, size, self.config.margin)
+        store, config = stores[0], self.config
+        faces = np.array(representatives(store.points, config.references))
+        images, points, _ = plain_faces(store, faces, config.reference_size, config.margin)
         self.references.images.copy_(torch.from_numpy(images))
         self.references.points.copy_(torch.from_numpy(points.astype(np.float32)))
 
@@ -156,7 +188,7 @@ class Rht(LayoutSystem):
             x = self._encoded(x)
         x = self.bring(x)
         labels = None if truth is None else self._drawn(truth.targets)
-        transformed, disagreement = self._transformed(crops, truth, labels)
+        transformed, disagreement, distance = self._transformed(crops, truth, labels)
         for scale in range(3):
             if scale < len(self.fusions):
                 x = self.fusions[scale](x, [source[scale] for source in transformed])
@@ -165,7 +197,7 @@ class Rht(LayoutSystem):
         heatmaps = in_full_precision(self.out, x)
         # Split, not sliced: the gradient of each slice would be a full map of zeros, filled and added.
         landmarks, boundaries = heatmaps.split([len(self.layout), heatmaps.shape[1] - len(self.layout)], 1)
-        return RhtFeatures(landmarks, boundaries, disagreement, self.presence(maps[-1]), labels)
+        return RhtFeatures(landmarks, boundaries, disagreement, distance, self.presence(maps[-1]), labels)
 
     def _drawn(self, points: Tensor) -> Tensor:
         """(B, L + P, n, n) heatmaps of landmarks, and of boundaries if there are any, from points (B, L, 2)."""
@@ -175,39 +207,64 @@ class Rht(LayoutSystem):
 
     def _encoded(self, x: Tensor) -> Tensor:
         rows, columns = x.shape[2:]
-        tokens, places = x.flatten(2).transpose(1, 2), place_code(rows, columns, x.shape[1]).to(x.device)
+        tokens, places = x.flatten(2).transpose(1, 2), cell_code(rows, columns, x.shape[1]).to(x.device)
         for layer in self.encoder:
             tokens = layer(tokens, places)
         return tokens.transpose(1, 2).unflatten(2, (rows, columns))
 
     def _transformed(
         self, crops: Tensor, truth: LabelledBatch | None, labels: Tensor | None
-    ) -> tuple[list[list[Tensor]], Tensor]:
-        """The reference's transformed heatmap features, three scales for each transformation, and their disagreement."""
+    ) -> tuple[list[list[Tensor]], Tensor, Tensor]:
+        """The reference's transformed heatmap features, three scales for each transformation, their disagreement, and the
+        distance of the affine map from the landmarks' own."""
         config = self.config
         nothing = torch.zeros((), device=crops.device)
         if not (config.soft or config.hard):
-            return [], nothing
-        faces, heatmaps = self._reference(crops, truth, labels)
+            return [], nothing, nothing
+        reference = self._reference(crops, truth, labels)
         target = functional.avg_pool2d(normalise(crops), 2)
-        query, key = self.image_features(target)[0], self.image_features(faces)[0]
-        values = self.heatmap_features(heatmaps)
+        query, key = self.image_features(target)[0], self.image_features(reference.images)[0]
+        values = self.heatmap_features(reference.heatmaps)
         matches, similarity = compare(query, key, config.patch)
         soft = [take(value, matches, similarity) for value in values] if config.soft else []
         if not config.hard:
-            return [soft], nothing
-        hard = [move(value, self.localise(torch.cat([query, key], 1))) for value in values]
-        if not config.soft:
-            return [hard], nothing
+            return [soft], nothing, nothing
+        affine = self.localise(torch.cat([query, key], 1))
+        hard = [move(value, affine, config.rim) for value in values]
         with full_precision(crops):
-            gaps = [
-                (by_hard.float() * enlarged(similarity.float(), by_hard.shape[2]) - by_soft.float()).abs().mean()
-                for by_hard, by_soft in zip(hard, soft, strict=True)
-            ]
-        return [soft, hard], torch.stack(gaps).mean()
+            distance = nothing if truth is None else self._distance(affine, truth, reference.chosen)
+            if not config.soft:
+                return [hard], nothing, distance
+            if truth is None:
+                return [soft, hard], nothing, nothing
+            return [soft, hard], self._disagreement(values, soft, similarity, affine, truth.is_face), distance
 
-    def _reference(self, crops: Tensor, truth: LabelledBatch | None, labels: Tensor | None) -> tuple[Tensor, Tensor]:
-        """A face (B, 3, s, s), normalised, and its heatmaps (B, L + P, s, s), for each crop."""
+    def _disagreement(
+        self, values: list[Tensor], soft: list[Tensor], similarity: Tensor, affine: Tensor, is_face: Tensor
+    ) -> Tensor:
+        """Equation 8, which trains the affine map only.
+
+        Summed over the cells of a map as the losses of the heatmaps are, a mean over channels, scales and faces.
+        """
+        fixed, gaps = similarity.detach().float(), []
+        for value, by_soft in zip(values, soft, strict=True):
+            by_hard = move(value.detach(), affine, self.config.rim) * enlarged(fixed, value.shape[2])
+            gaps.append((by_hard - by_soft.detach().float()).abs().mean((1, 2, 3)))
+        away = torch.stack(gaps).mean(0) * is_face  # (B,)
+        return away.sum() / is_face.sum().clamp(min=1) * (self.config.input_size // 2) ** 2
+
+    def _distance(self, affine: Tensor, truth: LabelledBatch, chosen: Tensor) -> Tensor:
+        """Distance, in cells, between the reference's landmarks and those of the crop moved by the affine map."""
+        if not self.training:
+            return torch.zeros((), device=affine.device)
+        points, known = truth.targets * 2 - 1, truth.known & truth.known[chosen]
+        moved = points @ affine[:, :, :2].transpose(1, 2) + affine[:, None, :, 2]
+        away = (moved - points[chosen]).abs().sum(-1) * (self.config.input_size // 4)
+        return (away * known).sum() / known.sum().clamp(min=1)
+
+    def _reference(self, crops: Tensor, truth: LabelledBatch | None, labels: Tensor | None) -> Reference:
+        """A reference face for each crop."""
+        size = self.config.input_size // 2
         if self.training and truth is not None and labels is not None:
             faces = truth.is_face.nonzero()[:, 0]
             shift = int(torch.randint(1, max(len(faces), 2), ()))
@@ -217,14 +274,13 @@ class Rht(LayoutSystem):
             # SIFT cannot be exported.
             how = "neutral" if torch.compiler.is_compiling() else self.config.reference
             chosen = self.references.choose(crops, how)
-            images, heatmaps = normalise(self.references.images[chosen]), self._drawn(self.references.points[chosen])
+            images, heatmaps = self.references.resized(size)[chosen], self._drawn(self.references.points[chosen])
         if self.config.coarse_reference > 1:
-            size = images.shape[-1]
             small = functional.interpolate(
                 images, size=size // self.config.coarse_reference, mode="bicubic", antialias=True
             )
             images = functional.interpolate(small, size=size, mode="bicubic")
-        return images, heatmaps
+        return Reference(images, heatmaps, chosen)
 
     def decode(self, features: RhtFeatures) -> Output:
         config = self.config
@@ -240,28 +296,16 @@ class Rht(LayoutSystem):
         losses = {"heatmap": (squares * known).sum() / known.sum().clamp(min=1)}
         if config.boundaries:
             whole = known.all(1)  # a missing point would bend the boundary
-            gaps = ((features.boundaries - lines) ** 2).sum((-2, -1)).mean(1)
-            losses["boundary"] = (gaps * whole).sum() / whole.sum().clamp(min=1)
-        if config.soft and config.hard:
+            gaps = ((features.boundaries - lines) ** 2).sum((-2, -1))
+            if config.even:
+                of_landmark = math.pi * config.sigma**2  # the sum of the squares of a landmark's label
+                gaps = gaps * of_landmark / (lines**2).sum((-2, -1)).clamp(min=of_landmark)
+            losses["boundary"] = (gaps.mean(1) * whole).sum() / whole.sum().clamp(min=1)
+        if config.soft and config.hard and config.balance:
             losses["agreement"] = config.balance * features.disagreement
+        if config.hard and config.guidance:
+            losses["affine"] = config.guidance * features.distance
         return losses
-
-
-class LocalFeatures(nn.Module):
-    """Features of an image or of heatmaps at a quarter, half and full resolution."""
-
-    def __init__(self, inside: int, widths: Sequence[int]) -> None:
-        super().__init__()
-        coarse, middle, fine = widths
-        self.fine = nn.Sequential(conv_norm(inside, fine), conv_norm(fine, fine))
-        self.middle = nn.Sequential(conv_norm(fine, middle, stride=2), conv_norm(middle, middle))
-        self.coarse = nn.Sequential(conv_norm(middle, coarse, stride=2), conv_norm(coarse, coarse))
-
-    def forward(self, x: Tensor) -> list[Tensor]:
-        """Feature maps, coarsest first."""
-        fine = self.fine(x)
-        middle = self.middle(fine)
-        return [self.coarse(middle), middle, fine]
 
 
 def compare(query: Tensor, key: Tensor, patch: int) -> tuple[Tensor, Tensor]:
@@ -293,8 +337,9 @@ def enlarged(similarity: Tensor, size: int) -> Tensor:
 class Localisation(nn.Module):
     """A spatial transformer's network: six numbers of an affine map (B, 2, 3) from features of both faces."""
 
-    def __init__(self, inside: int, width: int = 64) -> None:
+    def __init__(self, inside: int, width: int = 64, deviation: float = 1.0) -> None:
         super().__init__()
+        self.deviation = deviation
         self.look = nn.Sequential(
             conv_norm(inside, width, stride=2), conv_norm(width, width, stride=2), nn.AdaptiveAvgPool2d(4), nn.Flatten()
         )
@@ -304,14 +349,22 @@ class Localisation(nn.Module):
         last.bias.data = torch.tensor([1.0, 0, 0, 0, 1, 0])  # the identity at first
 
     def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self.tell(self.look(x))
-        return out.float().unflatten(1, (2, 3))
+        out = self.tell(self.look(x)).float()
+        if self.deviation:
+            # Without a bound the map grows until all cells come from outside the reference, where nothing can disturb.
+            identity = constant([1.0, 0.0, 0.0, 0.0, 1.0, 0.0], out.device)
+            out = identity + self.deviation * torch.tanh((out - identity) / self.deviation)
+        affine: Tensor = out.unflatten(1, (2, 3))
+        return affine
 
 
-def move(values: Tensor, affine: Tensor) -> Tensor:
+_PADDING = {"nearest": "border", "zeros": "zeros"}
+
+
+def move(values: Tensor, affine: Tensor, rim: str = "nearest") -> Tensor:
     """Equation 4: values (B, C, h, w) sampled on a regular grid transformed by affine maps (B, 2, 3)."""
     grid = functional.affine_grid(affine, list(values.shape), align_corners=False)
-    return functional.grid_sample(values.float(), grid, align_corners=False)
+    return functional.grid_sample(values.float(), grid, align_corners=False, padding_mode=_PADDING[rim])
 
 
 class Fusion(nn.Module):
@@ -336,33 +389,3 @@ class Upsample(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return functional.relu(self.norm(self.conv(x)))
-
-
-class EncoderLayer(nn.Module):
-    """Self-attention with position codes added to queries and keys, then two linear layers."""
-
-    def __init__(self, dim: int, heads: int, hidden: int) -> None:
-        super().__init__()
-        self.heads = heads
-        self.query, self.key, self.value, self.out = (nn.Linear(dim, dim) for _ in range(4))
-        self.feed_forward = nn.Sequential(nn.Linear(dim, hidden), nn.ReLU(inplace=True), nn.Linear(hidden, dim))
-        self.norm1, self.norm2 = nn.LayerNorm(dim), nn.LayerNorm(dim)
-
-    def forward(self, tokens: Tensor, places: Tensor) -> Tensor:
-        placed = tokens + places
-        query, key, value = (
-            x.unflatten(2, (self.heads, -1)).transpose(1, 2)
-            for x in (self.query(placed), self.key(placed), self.value(tokens))
-        )
-        mixed = functional.scaled_dot_product_attention(query, key, value)
-        tokens = self.norm1(tokens + self.out(mixed.transpose(1, 2).flatten(2)))
-        out: Tensor = self.norm2(tokens + self.feed_forward(tokens))
-        return out
-
-
-def place_code(rows: int, columns: int, dim: int) -> Tensor:
-    """(rows * columns, dim) position code of each token: sines and cosines, half of them for y, half for x."""
-    waves = torch.exp(torch.arange(dim // 4) * (-math.log(10000.0) / (dim // 4)))
-    ys, xs = (torch.arange(count)[:, None] * 2 * math.pi / count * waves for count in (rows, columns))
-    down, across = (torch.cat([angles.sin(), angles.cos()], 1) for angles in (ys, xs))  # (count, dim / 2)
-    return torch.cat([down.repeat_interleave(columns, 0), across.repeat(rows, 1)], 1)
