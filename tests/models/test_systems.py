@@ -213,6 +213,34 @@ def test_edges_are_shares_of_attention_to_others(connectivity: str, batch: Label
     assert torch.equal(edges[0], edges[3]) == (connectivity != "learned")
 
 
+def test_without_edges_a_landmark_moves_by_its_own_features_only(batch: LabelledBatch) -> None:
+    """The controls of the study of the graph: what is gained without any message between landmarks."""
+    for knobs in ({"connectivity": "none"}, {"connectivity": "learned"}):
+        network = tiny("gcn", **knobs).eval()
+        block = network.blocks[0]  # type: ignore[index]
+        nodes, places = torch.randn(1, 68, 10), torch.rand(1, 68, 2)
+        edges = network.connect(torch.rand(1, 68))  # type: ignore[operator]
+        others = nodes.clone()
+        others[:, 1:] += 1.0
+        alone = torch.allclose(block(nodes, places, edges)[:, 0], block(others, places, edges)[:, 0], atol=1e-5)  # type: ignore[operator]
+        assert alone == (knobs["connectivity"] == "none")
+
+
+def test_a_constant_offset_is_the_same_for_every_face(batch: LabelledBatch) -> None:
+    network = tiny("gcn", predicts="constant", frozen=True)
+    teach(network, batch, 3)
+    network.eval()
+    with torch.no_grad():
+        features = network.extract_features(batch.crops)  # type: ignore[operator]
+    moved = features.points - features.first
+    assert float(moved.abs().max()) > 0
+    assert torch.allclose(moved, moved[:1].expand_as(moved), atol=1e-6)
+    assert {name for name, p in network.named_parameters() if p.requires_grad} == {
+        "offsets",
+        *(f"doubt.{name}" for name in ("offset", "slope")),
+    }
+
+
 def test_a_frozen_heatmap_model_stays_as_it_is(batch: LabelledBatch) -> None:
     network = tiny("gcn", frozen=True)
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
@@ -335,8 +363,9 @@ def test_knobs_from_words() -> None:
         ("keyposs", {"kernel": "40", "resolution": "32"}, "must be 2 to 32 cells wide, not 40"),
         ("keyposs", {"sigma": "0"}, "sigma must lie between 0.1 and 64, not 0"),
         ("gcn", {"hidden": "64,16"}, "hidden must end in 2"),
+        ("gcn", {"connectivity": "all"}, "connectivity must be one of learned, shared, parts, none"),
         ("gv", {"padding": "ones"}, "padding must be one of uncounted, zeros"),
-        ("gcn", {"connectivity": "none"}, "connectivity must be one of learned, shared, parts"),
+        ("rht", {"rim": "black"}, "rim must be one of nearest, zeros"),
         ("rht", {"references": "0"}, "references must lie between 1 and 1024, not 0"),
         ("rht", {"patch": "4"}, "patch must be odd"),
         ("rht", {"input_size": "100"}, "multiple of 16"),

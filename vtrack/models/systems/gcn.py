@@ -37,9 +37,11 @@ class GcnConfig(HeatmapConfig):
     """Width of the embedding of a pair of landmark types."""
     connectivity: str = "learned"
     """`learned`: from types and confidences. `shared`: one learned matrix for all faces, as in the work that table 3 compares
-    with. `parts`: fixed, equal weights among the landmarks of a part."""
+    with. `parts`: fixed, equal weights among the landmarks of a part. `none`: a control without a graph, where a landmark has
+    its own features only."""
     predicts: str = "offsets"
-    """Whether the last graph convolution gives `offsets` from the heatmaps' points, or `coordinates`."""
+    """Whether the last graph convolution gives `offsets` from the heatmaps' points, or `coordinates` as the paper says.
+    `constant`: a control without features or a graph, one learned offset for each landmark."""
     alpha: float = 2.0
     beta: float = 4.0
     """Exponents of the focal loss, equation 8."""
@@ -54,8 +56,8 @@ class GcnConfig(HeatmapConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         object.__setattr__(self, "hidden", tuple(self.hidden))  # JSON knows lists only
-        self.check_choice("connectivity", "learned", "shared", "parts")
-        self.check_choice("predicts", "offsets", "coordinates")
+        self.check_choice("connectivity", *_CONNECTIVITY)
+        self.check_choice("predicts", "offsets", "coordinates", "constant")
         if not self.hidden or self.hidden[-1] != 2:
             raise ModelError(
                 f"the last graph convolution gives 2 coordinates, so hidden must end in 2, not {self.hidden}"
@@ -71,7 +73,8 @@ class GcnFeatures:
     first: Tensor
     """(B, L, 2) points decoded from the heatmaps."""
     edges: Tensor
-    """(B, L, L) weight of each other landmark (columns) for a landmark (rows); rows sum to 1."""
+    """(B, L, L) weight of each other landmark (columns) for a landmark (rows); rows sum to 1. Without a graph, a landmark's
+    only neighbour is itself."""
     points: Tensor
     """(B, L, 2) points given by the graph."""
 
@@ -85,10 +88,13 @@ class Gcn(Heatmap):
         super().__init__(config)
         # Few cells hold a landmark: start with a probability of 1 %.
         nn.init.constant_(self.out.bias, -4.6)  # type: ignore[arg-type]
-        self.embed = nn.Sequential(nn.Linear(self.neck.width, config.visual), nn.ReLU(inplace=True))
-        self.connect = _CONNECTIVITY[config.connectivity](self.layout, config.classes)
-        widths = (config.visual + 2, *config.hidden)
-        self.blocks = nn.ModuleList(GraphConvolution(inside, outside) for inside, outside in pairwise(widths))
+        if config.predicts == "constant":
+            self.offsets = nn.Parameter(torch.zeros(len(self.layout), 2))
+        else:
+            self.embed = nn.Sequential(nn.Linear(self.neck.width, config.visual), nn.ReLU(inplace=True))
+            self.connect = _CONNECTIVITY[config.connectivity](self.layout, config.classes)
+            widths = (config.visual + 2, *config.hidden)
+            self.blocks = nn.ModuleList(GraphConvolution(inside, outside) for inside, outside in pairwise(widths))
         if config.predicts == "offsets":
             self.blocks[-1].start_near_zero()  # type: ignore[operator]
         if config.frozen:
@@ -111,6 +117,9 @@ class Gcn(Heatmap):
             responses = features.heatmaps.sigmoid()
             config = self.config
             first = decode(responses, config.decoder, sigma=config.sigma, kernel=config.kernel)
+            if config.predicts == "constant":
+                edges = _to_themselves(len(self.layout), first.device).expand(len(first), -1, -1)
+                return GcnFeatures(features, first, edges, first + self.offsets)
             confidence = responses.flatten(2).amax(-1)
             under = functional.grid_sample(
                 features.maps.float(), first[:, :, None] * 2 - 1, padding_mode="border", align_corners=False
@@ -222,14 +231,30 @@ class PartsConnectivity(nn.Module):
         return self.edges.expand(confidence.shape[0], -1, -1)
 
 
+class NoConnectivity(nn.Module):
+    """Every landmark is connected to itself alone, so that a message has nothing that its own state has not."""
+
+    def __init__(self, layout: Layout, width: int) -> None:
+        super().__init__()
+        self.count = len(layout)
+
+    def forward(self, confidence: Tensor) -> Tensor:
+        return _to_themselves(self.count, confidence.device).expand(confidence.shape[0], -1, -1)
+
+
+def _to_themselves(count: int, device: torch.device) -> Tensor:
+    return torch.eye(count, device=device)
+
+
 def _among_others(edges: Tensor) -> Tensor:
     """Softmax over the other landmarks; a node's own state enters separately."""
     itself = torch.eye(edges.shape[-1], dtype=torch.bool, device=edges.device)
     return edges.masked_fill(itself, -1e9).softmax(-1)
 
 
-_CONNECTIVITY: dict[str, type[LearnedConnectivity | SharedConnectivity | PartsConnectivity]] = {
+_CONNECTIVITY: dict[str, type[LearnedConnectivity | SharedConnectivity | PartsConnectivity | NoConnectivity]] = {
     "learned": LearnedConnectivity,
     "shared": SharedConnectivity,
     "parts": PartsConnectivity,
+    "none": NoConnectivity,
 }
