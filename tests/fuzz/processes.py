@@ -43,7 +43,10 @@ def run_case(rng: np.random.Generator, folder: Path) -> Outcome:
         return Outcome("foreign exception", errors[-300:])
     if number == signal.SIGTERM and (left := _temporary(out)):
         return Outcome("leftover", f"after SIGTERM: {left}")
-    again = subprocess.run([*command, "--overwrite"], capture_output=True, text=True, timeout=PATIENCE * 3, check=False)
+    try:
+        again = subprocess.run([*command, "--overwrite"], capture_output=True, text=True, timeout=3 * PATIENCE, check=False)
+    except subprocess.TimeoutExpired:
+        return Outcome("hang", f"the same command again, after {number.name}: {' '.join(command[3:])}")
     if again.returncode or "Traceback" in again.stderr:
         return Outcome("foreign exception", f"the same command again: {again.returncode}: {again.stderr[-300:]}")
     if left := _temporary(out):
