@@ -109,11 +109,11 @@ def test_examples_run(example: doctest.DocTest, tmp_path: Path, monkeypatch: pyt
     ],
 )
 def test_arguments_are_the_settings(function: object, settings: tuple[type, ...]) -> None:
-    """Every setting is an argument of the same default; None stands for what depends on the source."""
+    """Every setting is an argument of the same default; None stands for what depends on the source or on the format."""
     arguments = inspect.signature(function).parameters  # type: ignore[arg-type]
     assert not any(each.kind is inspect.Parameter.VAR_KEYWORD for each in arguments.values())
     for each in (field for kind in settings for field in fields(kind)):
         default = arguments[each.name].default
-        depends = each.name in ("fps", "strengths", "outputs") or (each.name == "smooth" and function is not vtrack.run)
+        depends = each.name in ("fps", "strengths", "outputs", "parts" if function is vtrack.run else "smooth")
         assert default == (None if depends else each.default), each.name
         assert f"    {each.name}: " in (inspect.getdoc(function) or "") or function is vtrack.Tracker.track

@@ -44,6 +44,9 @@ TERMS = {
     "helen29": "Helen; research",
     "imm73": "IMM-Frontal; free for academic use",
     "mesh": "points by mediapipe 0.10.21's face mesh (Apache-2.0) on the training photographs of the sets above",
+    "states68": "points by mediapipe 0.10.21's face mesh (Apache-2.0) and by `accurate` on Closed Eyes in the Wild, Labeled "
+    "Faces in the Wild, YawDD and generated pictures; research",
+    "turned68": "photographs of w68 turned in depth; research, non-commercial",
 }
 """Terms of use of the data sets that shipped models were trained on."""
 
