@@ -43,10 +43,15 @@ def run_case(rng: np.random.Generator, folder: Path) -> Outcome:
         return Outcome("foreign exception", errors[-300:])
     if number == signal.SIGTERM and (left := _temporary(out)):
         return Outcome("leftover", f"after SIGTERM: {left}")
+    return _again([*command, "--overwrite"], out)
+
+
+def _again(command: list[str], out: Path) -> Outcome:
+    """Run an interrupted command to its end."""
     try:
-        again = subprocess.run([*command, "--overwrite"], capture_output=True, text=True, timeout=3 * PATIENCE, check=False)
+        again = subprocess.run(command, capture_output=True, text=True, timeout=3 * PATIENCE, check=False)
     except subprocess.TimeoutExpired:
-        return Outcome("hang", f"the same command again, after {number.name}: {' '.join(command[3:])}")
+        return Outcome("hang", f"the same command again: {' '.join(command)}")
     if again.returncode or "Traceback" in again.stderr:
         return Outcome("foreign exception", f"the same command again: {again.returncode}: {again.stderr[-300:]}")
     if left := _temporary(out):
