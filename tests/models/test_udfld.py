@@ -93,5 +93,22 @@ def test_learnable_parts_have_rows_of_their_own_by_name(faces_dir: Path, tmp_pat
 
 
 def test_a_table_of_parts_needs_a_size() -> None:
-    with pytest.raises(ModelError, match="learnable with a vocabulary"):
+    with pytest.raises(ModelError, match="learnable or tuned with a vocabulary"):
         UdfldConfig(parts="learnable")
+
+
+def test_tuned_parts_start_as_their_names_and_are_trained_slowly(faces_dir: Path, tmp_path: Path) -> None:
+    store = open_stores([f"frl189:{faces_dir}/frl189.zip"], "train", tmp_path)[0]
+    size = {"input_size": 64, "dim": 32, "heads": 4}
+    tuned = Udfld(UdfldConfig(**size, parts="tuned", vocabulary=40, encoder_rate=0.1)).eval()  # type: ignore[arg-type]
+    plain = Udfld(UdfldConfig(**size)).eval()  # type: ignore[arg-type]
+    tuned.prepare([store])
+    shared = {name: tensor for name, tensor in plain.state_dict().items() if name in tuned.state_dict()}
+    tuned.load_state_dict(shared, strict=False)
+    query = store.layout.query
+    parts, positions = torch.from_numpy(embed(query.parts)), torch.tensor(query.positions, dtype=torch.float32)
+    assert torch.allclose(tuned.encode_queries(parts, positions), plain.encode_queries(parts, positions), atol=1e-2)
+    assert tuned.part_table.weight.requires_grad
+    rates = {name: tuned.rate_of(name) for name in ("part_table.weight", "backbone.conv1.weight", "pyramid.x")}
+    assert list(rates.values()) == [0.1, 0.1, 1.0]
+    assert plain.rate_of("backbone.conv1.weight") == 1.0

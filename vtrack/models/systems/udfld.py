@@ -46,10 +46,14 @@ class UdfldConfig:
     hidden: int = 256
     """Width inside the feed-forward blocks."""
     parts: str = "language"
-    """`language`: a part is encoded by the embedding of its name. `learnable`: by a learned vector, as in earlier work; such
-    a network treats an unknown part as the known one with the most similar name."""
+    """`language`: a part is encoded by the embedding of its name. `learnable`: by a learned vector, as in earlier work.
+    `tuned`: by a vector that starts as the embedding of its name and is trained, as the output of a text encoder that is
+    trained too. The latter two treat an unknown part as the known one with the most similar name."""
     vocabulary: int = 0
-    """Largest number of parts of a `learnable` network."""
+    """Largest number of parts of a `learnable` or `tuned` network."""
+    encoder_rate: float = 1.0
+    """Learning rate of the image encoder, and of `tuned` vectors, as a factor of the run's; 0.1 in the paper, where both come
+    trained."""
     position_waves: int = 0
     """Number of frequencies whose sines and cosines the position MLP gets beside the position itself. With the position alone
     it learns slowly to distinguish positions. 0 is the paper's form."""
@@ -62,9 +66,10 @@ class UdfldConfig:
             raise ModelError(f"levels is 4 or 3, not {self.levels}")
         if self.dim % self.heads:
             raise ModelError(f"dim must be a multiple of heads, not {self.dim} with {self.heads}")
-        if self.parts not in ("language", "learnable") or (self.parts == "learnable") != (self.vocabulary > 0):
+        if self.parts not in ("language", "learnable", "tuned") or (self.parts != "language") != (self.vocabulary > 0):
             raise ModelError(
-                f"parts must be language, or learnable with a vocabulary of at least 1, not {self.parts} with {self.vocabulary}"
+                "parts must be language, or learnable or tuned with a vocabulary of at least 1, not "
+                f"{self.parts} with {self.vocabulary}"
             )
 
 
@@ -81,10 +86,11 @@ class Udfld(System):
         self.backbone = build_backbone(config.backbone, levels=config.levels)
         channels = self.backbone.channels
         self.pyramid = FeaturePyramid(channels, dim)
-        if config.parts == "learnable":
-            self.part_table = nn.Embedding(config.vocabulary, dim)
+        if config.parts != "language":
+            tuned = config.parts == "tuned"
+            self.part_table = nn.Embedding(config.vocabulary, TEXT_DIM if tuned else dim)
             self.register_buffer("known_parts", torch.zeros(config.vocabulary, TEXT_DIM))
-        else:
+        if config.parts != "learnable":
             self.part_projection = Linear(TEXT_DIM, dim)
         self.position_mlp = mlp(1 + 2 * config.position_waves, dim, dim)
         self.query_norm = nn.LayerNorm(dim)
@@ -97,16 +103,15 @@ class Udfld(System):
 
     def encode_queries(self, parts: Tensor, positions: Tensor) -> Tensor:
         """(L, dim) image-agnostic encodings (equation 1) of text vectors (L, 384) and positions (L,)."""
-        if self.config.parts == "learnable":
-            part = self.part_table((parts @ self.known_parts.T).argmax(-1))
-        else:
-            part = self.part_projection(parts)
+        if self.config.parts != "language":
+            parts = self.part_table((parts @ self.known_parts.T).argmax(-1))
+        part = parts if self.config.parts == "learnable" else self.part_projection(parts)
         encoded: Tensor = self.query_norm(self.position_mlp(self._position_code(positions)) + part)
         return encoded
 
     def prepare(self, stores: Sequence[FaceStore]) -> None:
         """Give each part of the training data a row of the table."""
-        if self.config.parts != "learnable":
+        if self.config.parts == "language":
             return
         names = list(dict.fromkeys(part for store in stores for part in store.layout.query.parts))
         if len(names) > self.config.vocabulary:
@@ -114,6 +119,14 @@ class Udfld(System):
                 f"the data has {len(names)} parts; set vocabulary to at least that, not {self.config.vocabulary}"
             )
         self.known_parts[: len(names)] = torch.from_numpy(embed(names))
+        if self.config.parts == "tuned":
+            self.part_table.weight.data[: len(names)] = self.known_parts[: len(names)]
+
+    def rate_of(self, parameter: str) -> float:
+        slow = parameter.startswith("backbone.") or (
+            self.config.parts == "tuned" and parameter.startswith("part_table.")
+        )
+        return self.config.encoder_rate if slow else 1.0
 
     def _position_code(self, positions: Tensor) -> Tensor:
         """(L, 1 + 2 waves) positions, with their sines and cosines."""
