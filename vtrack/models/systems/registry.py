@@ -87,6 +87,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "heatmap_weight": (0, 1000),
     "graph_weight": (0, 1000),
     "backbone_rate": (0, 1000),
+    "encoder_rate": (0, 1000),
 }
 """Least and largest value of each number among the options of the systems, whichever has it: wide of everything published,
 and small enough that a card from a stranger can neither fill the memory nor take minutes to build."""

@@ -1,10 +1,12 @@
 """Compares the published systems: trains them alike, repeats the ablations of their papers, and prints the tables.
 
-    python -m vtrack.training.studies.compare --data w68:data/w68.zip --out runs/compare --steps 4000
+    python -m vtrack.training.studies.compare --data w68:data/w68.zip --first-pixel w68=1 --out runs/compare --steps 4000
 
-Each network is trained once, all with the same backbone, crops, steps, batch size and augmentation. Finished runs are kept in
-the output folder, so the same command resumes an interrupted study. `--only gv` and the like make one table; tables without a
-common network can be made concurrently.
+Each network is trained once for each seed, all with the same backbone, crops, steps, batch size and augmentation. Finished
+runs are kept in the output folder, so the same command resumes an interrupted study. `--only gv` and the like make one table;
+tables without a common network can be made concurrently. Below each table stands what the paper claims of it: the paired
+difference over faces and seeds with its standard error, and whether the claim holds. A difference within two of its standard
+errors is not shown either way.
 """
 
 from __future__ import annotations
@@ -13,8 +15,8 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,152 +25,25 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from vtrack.data import Dataset, load_dataset
-from vtrack.evaluation import evaluate, summary
+from vtrack.errors import UsageError
+from vtrack.evaluation import evaluate
 from vtrack.evaluation.boxes import disturbed
 from vtrack.models.card import Card
 from vtrack.models.engines.base import encode_query
 from vtrack.models.engines.torch import TorchEngine
 from vtrack.models.systems.base import System
-from vtrack.models.systems.registry import build_system, make_config
+from vtrack.models.systems.registry import SYSTEMS, build_system, make_config
 from vtrack.training.common.checkpoint import load_run, load_weights
 from vtrack.training.landmarks.augment import occlude
 from vtrack.training.landmarks.loop import CHECKPOINT, train
 from vtrack.training.landmarks.recipe import TrainingRecipe
 from vtrack.training.studies.markdown import markdown
-from vtrack.types import ImageArray, Prediction, Query
+from vtrack.training.studies.paired import paired
+from vtrack.training.studies.papers import NOT_SHOWABLE, Claim, ComparisonRow, claims, tables
+from vtrack.types import FloatArray, ImageArray, Prediction, Query
 
-
-@dataclass(frozen=True)
-class ComparisonRow:
-    """One row of a table: a network, trained once, evaluated in one or more ways."""
-
-    name: str
-    system: str
-    options: Mapping[str, Any] = field(default_factory=dict)
-    """Options of the system that differ from the defaults."""
-    start: str = ""
-    """The run whose weights it starts from."""
-    columns: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: {"NME": {}})
-    """How each column is evaluated: options that are changed after training, `as` for another system that decodes the network,
-    and `shrink` or `occluded` for the faces."""
-
-    @property
-    def run(self) -> str:
-        """Folder of the run: rows of the same network share it."""
-        options = "_".join(f"{option}-{_word(value)}" for option, value in sorted(self.options.items()))
-        return "_".join(part for part in (self.system, options, f"from-{self.start}" if self.start else "") if part)
-
-
-def _word(value: Any) -> str:
-    return "-".join(map(str, value)) if isinstance(value, tuple) else str(value)
-
-
-MAPS = {"neck": "pyramid", "dim": 64, "margin": 1.25}
-CLEAN_AND_OCCLUDED: dict[str, dict[str, Any]] = {"clean": {}, "occluded": {"occluded": True}}
-
-
-def _with_options(columns: Mapping[str, Mapping[str, Any]], options: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """The columns with these options added to each."""
-    return {name: {**column, **options} for name, column in columns.items()}
-
-
-def tables(size: int) -> dict[str, list[ComparisonRow]]:
-    """Every table, for crops of `size` pixels."""
-    side = size // 4
-    maps = MAPS | {"resolution": side}
-    # As wide at the finest scale as the other systems' maps: with 16 channels for 68 heatmaps the error hardly fell.
-    rht = {"widths": (64, 64, 64), "heads": 4, "hidden": 128}
-    # The paper starts from a trained backbone and gives it a low learning rate; here the backbone starts untrained.
-    gcn = maps | {"backbone_rate": 1.0}
-    graph = ComparisonRow("heatmap model of the graph", "gcn", gcn | {"graph_weight": 0.0})
-    resolutions = [side >> step for step in range(5) if side >> step >= 4]
-    # `keyposs` and the plain heatmap model are one network, and `beyond` only changes decoding, so each is trained once.
-    aware = {"as": "heatmap", "decoder": "distribution-aware"}
-    # Crops are 1.25 times as large as the box: points leave the crop only where boxes are shrunk by more than a fifth.
-    shrunk = {"original box": {}, "shrunk 10 %": {"shrink": 0.1}, "shrunk 30 %": {"shrink": 0.3}}
-    return {
-        "systems": [
-            ComparisonRow("regression", "regression"),
-            ComparisonRow("heatmap, distribution-aware", "keyposs", maps, columns={"NME": aware}),
-            ComparisonRow("gcn", "gcn", gcn),
-            ComparisonRow("rht", "rht", rht),
-            ComparisonRow("keyposs", "keyposs", maps),
-            ComparisonRow("gv", "gv", maps),
-            ComparisonRow("udfld", "udfld"),
-        ],
-        "keyposs": [
-            ComparisonRow(
-                f"{resolution} x {resolution}",
-                "keyposs",
-                MAPS | {"resolution": resolution} | encoding,
-                columns={f"{name} ({encoding.get('encoding', 'unbiased')})": {"decoder": name} for name in names},
-            )
-            for resolution in resolutions
-            for encoding, names in (
-                ({"encoding": "biased"}, ("one-hot", "two-hot", "keyposs")),
-                ({}, ("distribution-aware", "keyposs")),
-            )
-        ],
-        "gv": [
-            ComparisonRow("heatmap", "keyposs", maps, columns=_with_options(shrunk, aware | {"decoder": "two-hot"})),
-            ComparisonRow("gv", "gv", maps, columns=_with_options(shrunk, {"beyond": False})),
-            ComparisonRow("gv, Beyond Box", "gv", maps, columns=shrunk),
-        ],
-        "gv-theta": [
-            ComparisonRow(f"theta {theta}", "gv", maps if theta == 3 else maps | {"theta": float(theta)})
-            for theta in range(5)
-        ],
-        "gv-bandwidths": [
-            ComparisonRow(f"l = {_word(widths)}", "gv", maps if widths == (3, 5) else maps | {"bandwidths": widths})
-            for widths in ((1,), (3,), (5,), (7,), (1, 3), (1, 5), (1, 7), (3, 5), (3, 7), (5, 7))
-        ],
-        "gv-beyond": [
-            ComparisonRow(
-                f"tau {tau}",
-                "gv",
-                maps,
-                columns={
-                    f"sigma {s}": {"tau": tau, "beyond_sigma": s, "shrink": 0.3} for s in (1.0, 1.5, 2.0, 2.5, 3.0)
-                },
-            )
-            for tau in (1.0, 1.5, 2.0, 2.5)
-        ],
-        "gcn": [
-            replace(graph, columns=_with_options(CLEAN_AND_OCCLUDED, {"as": "heatmap", "decoder": "two-hot"})),
-            *(
-                ComparisonRow(
-                    f"{connectivity} connectivity",
-                    "gcn",
-                    maps | {"connectivity": connectivity, "frozen": True},
-                    start=graph.run,
-                    columns=CLEAN_AND_OCCLUDED,
-                )
-                for connectivity in ("parts", "shared", "learned")
-            ),
-            ComparisonRow("learned connectivity, end to end", "gcn", gcn, columns=CLEAN_AND_OCCLUDED),
-        ],
-        "rht-modules": [
-            ComparisonRow("backbone", "rht", rht | {"encoder": False, "soft": False, "hard": False}),
-            ComparisonRow("+ encoder", "rht", rht | {"soft": False, "hard": False}),
-            ComparisonRow("+ soft", "rht", rht | {"hard": False, "multiscale": False}),
-            ComparisonRow("+ soft, multi-scale", "rht", rht | {"hard": False}),
-            ComparisonRow("+ hard, multi-scale", "rht", rht | {"soft": False}),
-            ComparisonRow("+ both, multi-scale (rht)", "rht", rht),
-            ComparisonRow("rht without boundaries", "rht", rht | {"boundaries": False}),
-        ],
-        "rht-references": [
-            ComparisonRow(
-                "rht",
-                "rht",
-                rht,
-                columns={
-                    **{choice: {"reference": choice} for choice in ("sift", "neutral", "random", "worst")},
-                    "sift, half": {"coarse_reference": 2},
-                    "sift, quarter": {"coarse_reference": 4},
-                },
-            )
-        ],
-    }
+FAILURE = 8.0
+"""Mean error of a face, in % of the eye distance, from which it counts as failed."""
 
 
 class Occluded:
@@ -193,48 +68,76 @@ class Comparison:
         shape: Options that all systems share: backbone and size of the crops.
         out: The folder.
         data: Validation faces.
+        seeds: Number of trainings of each network.
     """
 
-    def __init__(self, base: TrainingRecipe, shape: Mapping[str, Any], out: Path, data: Dataset) -> None:
+    def __init__(
+        self, base: TrainingRecipe, shape: Mapping[str, Any], out: Path, data: Dataset, seeds: int = 1
+    ) -> None:
         self._base, self._shape, self._out, self._data = base, shape, out, data
+        self.seeds = range(base.seed, base.seed + seeds)
 
-    def figure(self, row: ComparisonRow, column: str, report: Callable[[str], None]) -> dict[str, float]:
-        """The figures of one cell, measured if the folder does not have them yet."""
-        changes, path = dict(row.columns[column]), self._out / row.run / "figures.json"
-        figures: dict[str, dict[str, float]] = json.loads(path.read_text()) if path.exists() else {}
+    def figures(self, row: ComparisonRow, column: str, report: Callable[[str], None]) -> list[dict[str, Any]]:
+        """The figures of one cell for each seed, measured if the folder does not have them yet."""
+        return [self._figure(row, dict(row.columns[column]), seed, report) for seed in self.seeds]
+
+    def errors(self, row: ComparisonRow, column: str, report: Callable[[str], None]) -> FloatArray:
+        """(seeds, faces) errors of one cell in % of the eye distance; NaN where a face has none of the points."""
+        return np.array([figures["faces"] for figures in self.figures(row, column, report)], np.float64)
+
+    def _figure(
+        self, row: ComparisonRow, changes: dict[str, Any], seed: int, report: Callable[[str], None]
+    ) -> dict[str, Any]:
+        path = self._folder(row.run, seed) / "figures.json"
+        figures: dict[str, dict[str, Any]] = json.loads(path.read_text()) if path.exists() else {}
         key = json.dumps([changes, self._base.steps])
-        if key not in figures:
-            self._train(row, report)
-            figures[key] = self._measure(row, changes)
-            path.write_text(json.dumps(figures, indent=1))
+        if key not in figures or "faces" not in figures[key]:
+            self._train(row, seed, report)
+            figures[key] = self._measure(row, changes, seed)
+            path.write_text(json.dumps(figures))
         return figures[key]
+
+    def _folder(self, run: str, seed: int) -> Path:
+        return self._out / (f"{run}_seed-{seed}" if seed else run)
 
     def _config(self, system: str, options: Mapping[str, Any]) -> Any:
         return make_config(system, {**self._shape, **options})
 
-    def _train(self, row: ComparisonRow, report: Callable[[str], None]) -> None:
-        done = self._out / row.run / CHECKPOINT
+    def _train(self, row: ComparisonRow, seed: int, report: Callable[[str], None]) -> None:
+        folder = self._folder(row.run, seed)
+        done = folder / CHECKPOINT
         if done.exists() and load_run(done)[1]["step"] >= self._base.steps:
             return
-        start = str(self._out / row.start) if row.start else ""
-        recipe = replace(self._base, model=self._config(row.system, row.options), start=start)
-        train(recipe, self._out / row.run, report=lambda line: report(f"{row.name}: {line}"))
+        start = str(self._folder(row.start, seed)) if row.start else ""
+        recipe = replace(self._base, model=self._config(row.system, row.options), start=start, seed=seed)
+        train(recipe, folder, report=lambda line: report(f"{row.name}, seed {seed}: {line}"))
 
-    def _measure(self, row: ComparisonRow, changes: dict[str, Any]) -> dict[str, float]:
+    def _measure(self, row: ComparisonRow, changes: dict[str, Any], seed: int) -> dict[str, Any]:
         shrink, occluded = changes.pop("shrink", 0.0), changes.pop("occluded", False)
-        system = changes.pop("as", row.system)
-        weights = load_weights(self._out / row.run / CHECKPOINT)
+        system, outside = changes.pop("as", row.system), changes.pop("outside", False)
+        weights = load_weights(self._folder(row.run, seed) / CHECKPOINT)
         options = dict(row.options)
         if system != row.system:  # the heatmap model within
-            options = {option: options[option] for option in (*MAPS, "resolution") if option in options}
+            known = {field.name for field in fields(SYSTEMS[system].config)}
+            options = {option: value for option, value in options.items() if option in known}
         config = self._config(system, {**options, **changes})
         network = build_system(system, config)
         missing, _ = network.load_state_dict(weights, strict=system == row.system)
         assert not missing
         engine = TorchEngine(Card(row.name, system, "", asdict(config)), network, self._base.device)
         boxes = disturbed(self._data.layout.face_box(self._data.points), shift=0.0, shrink=shrink, seed=0)
-        figures = summary(evaluate(Occluded(engine) if occluded else engine, self._data, boxes), "inter_ocular")
-        return {"nme": figures["nme"], "failures_8": figures["failures_8"], **size_of(network, engine)}
+        outcome = evaluate(Occluded(engine) if occluded else engine, self._data, boxes)
+        errors = outcome.errors("inter_ocular") * 100
+        if outside and outcome.outside is not None:
+            errors = np.where(outcome.outside, errors, np.nan)
+        counts = np.isfinite(errors).sum(1)
+        faces = np.where(counts, np.nansum(errors, 1) / np.maximum(counts, 1), np.nan)
+        return {
+            "nme": float(np.nanmean(errors)) if counts.any() else float("nan"),
+            "failures_8": float((faces > FAILURE).mean() * 100),
+            "faces": [round(float(face), 5) for face in faces],
+            **size_of(network, engine),
+        }
 
 
 def size_of(network: System, engine: TorchEngine) -> dict[str, float]:
@@ -258,21 +161,61 @@ def size_of(network: System, engine: TorchEngine) -> dict[str, float]:
     }
 
 
-def table(name: str, rows: list[ComparisonRow], comparison: Comparison, report: Callable[[str], None]) -> str:
-    """One table as Markdown. Rows of one name share a line."""
+def table(
+    name: str,
+    rows: Sequence[ComparisonRow],
+    comparison: Comparison,
+    report: Callable[[str], None],
+    claimed: Sequence[Claim] = (),
+) -> str:
+    """One table as Markdown, means over seeds, and what is claimed of it. Rows of one name share a line."""
     cells: dict[str, dict[str, str]] = {}
     for row in rows:
         line = cells.setdefault(row.name, {})
         for column in row.columns:
-            figures = comparison.figure(row, column, report)
-            line[column] = f"{figures['nme']:.2f}"
+            figures = comparison.figures(row, column, report)
+            mean = {key: float(np.mean([one[key] for one in figures])) for key in figures[0] if key != "faces"}
+            line[column] = f"{mean['nme']:.2f}"
             if name == "systems":
-                line["failures at 8 %"] = f"{figures['failures_8']:.2f}"
-                line["parameters"] = f"{figures['parameters']:.2f} M"
-                line["GFLOPs"] = f"{figures['operations']:.2f}"
-                line["ms per face"] = f"{figures['milliseconds']:.1f}"
+                line["failures at 8 %"] = f"{mean['failures_8']:.2f}"
+                line["parameters"] = f"{mean['parameters']:.2f} M"
+                line["GFLOPs"] = f"{mean['operations']:.2f}"
+                line["ms per face"] = f"{mean['milliseconds']:.1f}"
     heads = list(dict.fromkeys(head for line in cells.values() for head in line))
-    return markdown(name, heads, cells)
+    made = markdown(name, heads, cells)
+    if claimed:
+        checked = {claim.text: _checked(claim, rows, comparison, report) for claim in claimed}
+        made += "\n" + markdown(f"claims of {name}", ["paper", "ours", "difference", "verdict"], checked)
+    return made
+
+
+def _checked(
+    claim: Claim, rows: Sequence[ComparisonRow], comparison: Comparison, report: Callable[[str], None]
+) -> dict[str, str]:
+    """A claim's cells: the paper's figures, ours, their paired difference, and whether the claim holds."""
+    better, than = (
+        comparison.errors(next(r for r in rows if r.name == name and column in r.columns), column, report)
+        for name, column in (claim.better, claim.than)
+    )
+    difference = paired(better, than)
+    ours = f"{np.nanmean(than):.2f} → {np.nanmean(better):.2f}"
+    return {"paper": claim.paper, "ours": ours, "difference": str(difference), "verdict": difference.verdict}
+
+
+def first_pixels(words: Sequence[str]) -> dict[str, float]:
+    """`NAME=X` options as numbers by name.
+
+    Raises:
+        UsageError: A word is not of this form.
+    """
+    pixels = {}
+    for given in words:
+        name, _, value = given.partition("=")
+        try:
+            pixels[name] = float(value)
+        except ValueError:
+            raise UsageError(f"--first-pixel needs NAME=X, w68=1 for example, not {given!r}") from None
+    return pixels
 
 
 def main() -> None:
@@ -283,6 +226,9 @@ def main() -> None:
     parser.add_argument("--only", action="append", choices=list(tables(256)), help="make this table; repeat for more")
     parser.add_argument("--backbone", default="resnet18-half", help="(default: %(default)s)")
     parser.add_argument("--size", type=int, default=128, help="side of the crops (default: %(default)s)")
+    parser.add_argument("--first-pixel", action="append", default=[], metavar="NAME=X", help="coordinate that a data set's "
+                        "labels give the centre of the first pixel: 1 for w68")  # fmt: skip
+    parser.add_argument("--seeds", type=int, default=3, help="trainings of each network (default: %(default)s)")
     parser.add_argument("--init", default="", metavar="FILE", help="weights that every backbone starts from")
     parser.add_argument("--steps", type=int, default=4000, help="(default: %(default)s)")
     parser.add_argument("--batch", type=int, default=32, help="(default: %(default)s)")
@@ -292,6 +238,7 @@ def main() -> None:
     args = parser.parse_args()
     base = TrainingRecipe(
         data=(args.data,),
+        first_pixel=first_pixels(args.first_pixel),
         init=args.init,
         steps=args.steps,
         batch=args.batch,
@@ -303,11 +250,18 @@ def main() -> None:
     )
     args.out.mkdir(parents=True, exist_ok=True)
     shape = {"backbone": args.backbone, "input_size": args.size}
-    comparison = Comparison(base, shape, args.out, load_dataset(args.data, "val"))
+    comparison = Comparison(base, shape, args.out, load_dataset(args.data, "val"), args.seeds)
+
+    def report(line: str) -> None:
+        print(line, file=sys.stderr, flush=True)  # noqa: T201
+
     for name in args.only or tables(args.size):
-        made = table(name, tables(args.size)[name], comparison, lambda line: print(line, file=sys.stderr, flush=True))  # noqa: T201
+        made = table(name, tables(args.size)[name], comparison, report, claims(args.size).get(name, ()))
         (args.out / f"{name}.md").write_text(made)
         print(made, flush=True)  # noqa: T201
+    if not args.only:
+        reasons = {what: {"why": reason} for what, reason in NOT_SHOWABLE.items()}
+        print(markdown("not showable here", ["why"], reasons), flush=True)  # noqa: T201
 
 
 if __name__ == "__main__":
