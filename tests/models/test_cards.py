@@ -310,6 +310,15 @@ def test_a_graph_that_crashes_the_library_does_not_end_the_process(
         load_model(str(card), device="cpu", engine="onnx")
 
 
+def test_modules_in_the_current_folder_are_not_imported_by_the_trial(
+    card: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    change(card, "checksums", value=...)
+    (tmp_path / "numpy.py").write_text("raise SystemExit('not the library')")
+    monkeypatch.chdir(tmp_path)
+    assert load_model(str(card), device="cpu", engine="onnx").input_size == 128
+
+
 def test_the_command_checks_and_adds(card: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["models", "--check"]) == 0
     assert capsys.readouterr().out.count("as their card says") == len(shipped()) + 1

@@ -35,7 +35,8 @@ def try_graph(engine: str, card: Path) -> None:
     """
     graph = card.with_suffix(ENGINES[engine].graph)
     paths = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    command = [sys.executable, "-c", _COMMAND, engine, str(card)]
+    # -P: the current folder may hold modules of the user, say a numpy.py.
+    command = [sys.executable, "-P", "-c", _COMMAND, engine, str(card)]
     try:
         tried = subprocess.run(
             command, env=paths, capture_output=True, stdin=subprocess.DEVNULL, timeout=_TIMEOUT, check=False
