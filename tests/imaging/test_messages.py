@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import tempfile
 from pathlib import Path
 
 import cv2
@@ -58,3 +59,31 @@ def test_the_log_level_of_opencv_comes_back() -> None:
     with decoding():
         assert cv2.utils.logging.getLogLevel() == 0
     assert cv2.utils.logging.getLogLevel() == before
+
+
+def open_files() -> int:
+    return len(list(Path("/dev/fd").iterdir()))
+
+
+@pytest.mark.skipif(not Path("/dev/fd").exists(), reason="open files are counted in /dev/fd")
+def test_without_room_for_messages_images_are_read_and_no_file_stays_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", "/no/such/folder")
+    before = open_files()
+    with decoding() as damage:
+        assert open_files() == before
+    assert open_files() == before
+    assert not damage
+
+
+def test_a_reader_of_stderr_that_has_left_is_no_error() -> None:
+    reader, writer = os.pipe()
+    kept = os.dup(2)
+    os.dup2(writer, 2)
+    os.close(writer)
+    os.close(reader)
+    try:
+        with decoding():
+            os.write(2, b"vtrack: a line of another thread\n")
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)

@@ -7,7 +7,7 @@ import re
 import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import cv2
 
@@ -56,8 +56,14 @@ def decoding() -> Iterator[list[str]]:
     damage: list[str] = []
     with opencv_silent(), _stderr_lock:
         try:
-            kept, file = os.dup(_STDERR), tempfile.TemporaryFile()  # noqa: SIM115  (it outlives the block)
-        except OSError:  # stderr is closed, or there is no room
+            kept = os.dup(_STDERR)
+        except OSError:  # stderr is closed
+            yield damage
+            return
+        try:
+            file = tempfile.TemporaryFile()  # noqa: SIM115  (it outlives the block)
+        except OSError:  # there is no room
+            os.close(kept)
             yield damage
             return
         os.dup2(file.fileno(), _STDERR)
@@ -72,5 +78,6 @@ def decoding() -> Iterator[list[str]]:
             lines = [line.decode("utf-8", "replace").strip() for line in _LIBRARY.findall(text)]
             damage += [line for line in lines if not _HARMLESS.match(line)]
             others = _LIBRARY.sub(b"", text)
-            while others:
-                others = others[os.write(_STDERR, others) :]
+            with suppress(OSError):  # nobody reads stderr any more
+                while others:
+                    others = others[os.write(_STDERR, others) :]
