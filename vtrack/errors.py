@@ -7,6 +7,7 @@ only line. Settings are named in messages by `spelled`: as keywords in Python, a
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -42,6 +43,19 @@ def spelled(name: str, value: object = None, *, flag: str = "") -> str:
     if value is None:
         return name
     return f'{name}="{value}"' if isinstance(value, str) else f"{name}={value!r}"
+
+
+@contextmanager
+def errors_in_one_line() -> Iterator[None]:
+    """End a program, as `python -m vtrack.data.mesh_labels`, with one line instead of a traceback.
+
+    Its exit code is 2 for wrong usage and 1 for any other error of ours.
+    """
+    try:
+        yield
+    except VTrackError as error:
+        sys.stderr.write(f"vtrack: {error}\n")
+        raise SystemExit(2 if isinstance(error, UsageError) else 1) from None
 
 
 class VTrackError(Exception):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import cv2
@@ -85,3 +87,21 @@ def test_copies_look_to_the_side_and_become_a_data_set(face: tuple[ImageArray, F
     yaws = np.abs([np.degrees(mean_face().pose(where).yaw) for where in copies.points])
     assert (yaws > SMALLEST_YAW - 6).all() and (yaws < LARGEST_TURN + 10).all()
     assert not (tmp_path / "turned.part").exists()
+
+
+def test_a_wrong_folder_is_one_line_and_leaves_nothing(tmp_path: Path) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "vtrack.training.landmarks.turned_faces",
+        "no/folder",
+        str(tmp_path / "turned.zip"),
+    ]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stderr) == (1, "vtrack: no/folder/w68.zip does not exist\n")
+    assert not list(tmp_path.iterdir())
+
+
+def test_wrong_usage_of_a_program_is_one_line() -> None:
+    ended = subprocess.run([sys.executable, "-m", "vtrack.data.mean_face"], capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stderr) == (2, "vtrack: usage: python -m vtrack.data.mean_face DATA OUT.csv\n")

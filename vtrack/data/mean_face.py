@@ -23,7 +23,7 @@ from scipy.spatial.distance import cdist
 from vtrack.data.dataset import Dataset
 from vtrack.data.mesh_labels import MARGIN, SIDE, Mesh
 from vtrack.data.sources import load_dataset
-from vtrack.errors import UsageError
+from vtrack.errors import UsageError, errors_in_one_line
 from vtrack.imaging.crops import Crops
 from vtrack.imaging.warp import warp
 from vtrack.layouts import load_layout
@@ -216,4 +216,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with errors_in_one_line():
+        main()

@@ -22,7 +22,7 @@ from vtrack.data.dataset import Dataset
 from vtrack.data.formats.archives import LabelledFace, write_zip
 from vtrack.data.solutions import solution
 from vtrack.data.sources import load_dataset
-from vtrack.errors import UsageError
+from vtrack.errors import UsageError, errors_in_one_line
 from vtrack.imaging.crops import Crops
 from vtrack.imaging.warp import warp
 from vtrack.layouts import Layout, load_layout, points_of
@@ -189,6 +189,7 @@ def training_sets(folder: Path) -> Iterator[Dataset]:
 
 if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    if len(sys.argv) != 3:
-        raise UsageError("usage: python -m vtrack.data.mesh_labels DATA OUT.zip")
-    write_zip(labelled(training_sets(Path(sys.argv[1]))), Path(sys.argv[2]))
+    with errors_in_one_line():
+        if len(sys.argv) != 3:
+            raise UsageError("usage: python -m vtrack.data.mesh_labels DATA OUT.zip")
+        write_zip(labelled(training_sets(Path(sys.argv[1]))), Path(sys.argv[2]))

@@ -74,7 +74,7 @@ class LabelledFace(NamedTuple):
 
 
 def write_zip(faces: Iterable[LabelledFace], out: Path) -> int:
-    """Write a zip that `read_zip` reads; an unfinished one has another name.
+    """Write a zip that `read_zip` reads; an unfinished one has another name, and is removed if writing fails.
 
     Args:
         faces: The faces; all have the same number of points.
@@ -86,16 +86,19 @@ def write_zip(faces: Iterable[LabelledFace], out: Path) -> int:
     out.parent.mkdir(parents=True, exist_ok=True)
     unfinished, table, count = out.with_suffix(".part"), io.StringIO(), 0
     rows = csv.writer(table, lineterminator="\n")
-    with zipfile.ZipFile(unfinished, "w", zipfile.ZIP_STORED) as archive:
-        for count, face in enumerate(faces, 1):
-            if count == 1:
-                columns = (f"{axis}{i}" for i in range(1, len(face.points) + 1) for axis in "xy")
-                rows.writerow(["file", "split", "group", *columns])
-            file = f"images/{face.name}"
-            archive.writestr(file, face.content)
-            rows.writerow([file, face.split, face.group, *(f"{value:.2f}" for value in face.points.ravel())])
-        archive.writestr(_LABELS, table.getvalue())
-    unfinished.replace(out)
+    try:
+        with zipfile.ZipFile(unfinished, "w", zipfile.ZIP_STORED) as archive:
+            for count, face in enumerate(faces, 1):
+                if count == 1:
+                    columns = (f"{axis}{i}" for i in range(1, len(face.points) + 1) for axis in "xy")
+                    rows.writerow(["file", "split", "group", *columns])
+                file = f"images/{face.name}"
+                archive.writestr(file, face.content)
+                rows.writerow([file, face.split, face.group, *(f"{value:.2f}" for value in face.points.ravel())])
+            archive.writestr(_LABELS, table.getvalue())
+        unfinished.replace(out)
+    finally:
+        unfinished.unlink(missing_ok=True)
     return count
 
 

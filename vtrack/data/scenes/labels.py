@@ -23,7 +23,7 @@ import cv2
 import numpy as np
 
 from vtrack.data.solutions import solution
-from vtrack.errors import DataError, UsageError
+from vtrack.errors import DataError, UsageError, errors_in_one_line
 from vtrack.imaging.boxes import iou, xywh_to_corners
 from vtrack.types import FloatArray, ImageArray
 
@@ -305,7 +305,8 @@ def _learn(
 
 if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    if len(sys.argv) != 3:
-        raise UsageError("usage: python -m vtrack.data.scenes.labels DATA OUT")
-    Path(sys.argv[2]).mkdir(parents=True, exist_ok=True)
-    label(Path(sys.argv[1]), Path(sys.argv[2]))
+    with errors_in_one_line():
+        if len(sys.argv) != 3:
+            raise UsageError("usage: python -m vtrack.data.scenes.labels DATA OUT")
+        Path(sys.argv[2]).mkdir(parents=True, exist_ok=True)
+        label(Path(sys.argv[1]), Path(sys.argv[2]))

@@ -18,7 +18,7 @@ from vtrack.data.scenes.album import Album
 from vtrack.data.scenes.labels import AGREED, DOUBTFUL, HULL, TRUTH
 from vtrack.detectors.geometry import cell_grid, decode_boxes, suppress
 from vtrack.detectors.network import FaceNet
-from vtrack.errors import UsageError
+from vtrack.errors import UsageError, errors_in_one_line
 from vtrack.imaging.boxes import areas, intersections, iou
 from vtrack.types import FloatArray, ImageArray
 
@@ -128,7 +128,8 @@ def refine(data: Path, cache: Path, weights: Path) -> None:
 
 if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    if len(sys.argv) != 4:
-        raise UsageError("usage: python -m vtrack.training.detector.refine DATA CACHE WEIGHTS")
-    torch.set_num_threads(1)
-    refine(*map(Path, sys.argv[1:]))
+    with errors_in_one_line():
+        if len(sys.argv) != 4:
+            raise UsageError("usage: python -m vtrack.training.detector.refine DATA CACHE WEIGHTS")
+        torch.set_num_threads(1)
+        refine(*map(Path, sys.argv[1:]))

@@ -22,6 +22,7 @@ from vtrack.data.formats.archives import LabelledFace, write_zip
 from vtrack.data.lids import LidMap, eye_points, narrowed, opening, share_left
 from vtrack.data.sources import load_dataset
 from vtrack.data.states import StateFaces, read_states
+from vtrack.errors import errors_in_one_line
 from vtrack.imaging.crops import Crops
 from vtrack.imaging.warp import warp
 from vtrack.layouts import load_layout
@@ -118,4 +119,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with errors_in_one_line():
+        main()

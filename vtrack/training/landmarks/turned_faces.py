@@ -19,6 +19,7 @@ from vtrack.data.formats.archives import LabelledFace, write_zip
 from vtrack.data.mean_face import mean_face
 from vtrack.data.sources import load_dataset
 from vtrack.data.turning import turned
+from vtrack.errors import errors_in_one_line
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +34,7 @@ _QUALITY = 93
 
 
 def turned_copies(data: Dataset, split: str, count: int, seed: int = 0) -> Iterator[LabelledFace]:
-    """Turn each face further to the side to which it looks; faces that look beyond the largest yaw are left out.
+    """Turn each face further to the side to which it looks, to a yaw drawn at random; copies that would not turn are left out.
 
     Args:
         data: Faces in the layout `300w`.
@@ -72,4 +73,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with errors_in_one_line():
+        main()

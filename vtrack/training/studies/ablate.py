@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from vtrack.data import Dataset, load_dataset
+from vtrack.errors import errors_in_one_line
 from vtrack.evaluation.boxes import disturbed
 from vtrack.evaluation.landmarks import evaluate
 from vtrack.models.card import Card
@@ -212,4 +213,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with errors_in_one_line():
+        main()

@@ -25,7 +25,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from vtrack.data import Dataset, load_dataset
-from vtrack.errors import UsageError
+from vtrack.errors import UsageError, errors_in_one_line
 from vtrack.evaluation import evaluate
 from vtrack.evaluation.boxes import disturbed
 from vtrack.models.card import Card
@@ -265,4 +265,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with errors_in_one_line():
+        main()
