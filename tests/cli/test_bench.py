@@ -77,6 +77,14 @@ def test_a_suite_over_a_folder(clip: Path, tmp_path: Path, capsys: pytest.Captur
     assert output["worst"] == {"clip": "second", "ratio": figures["ratio"]}
 
 
+def test_a_suite_in_which_a_clip_fails(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "empty.mp4").touch()
+    command = ["bench", "--suite", "--clips", str(tmp_path), "--against", str(ROOT), "--plot", str(tmp_path / "x.png")]
+    assert main(command) == 1
+    assert capsys.readouterr().out == f"left out: empty ({tmp_path / 'empty.mp4'}: the file is empty (0 bytes))\n"
+    assert not (tmp_path / "x.png").exists()
+
+
 @pytest.mark.skipif(importlib.util.find_spec("mediapipe") is not None, reason="mediapipe is here")
 def test_mediapipe_that_is_not_here(clip: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["bench", str(clip), "--against", "mediapipe"]) == 1
@@ -95,7 +103,9 @@ def test_mediapipe_that_is_not_here(clip: Path, capsys: pytest.CaptureFixture[st
         (["--suite", "--video"], 2, "--video applies to a VIDEO only"),
         (["--suite", "--faces", "2"], 2, "--faces applies to --clips only"),
         (["--suite", "--clips", "no", "--keep", "x"], 2, "--keep applies to made clips only"),
-        (["--suite", "--clips", "no/such"], 1, "holds no videos"),
+        (["--suite", "--clips", "no/such"], 1, "there is no folder no/such"),
+        (["--suite", "--clips", "docs"], 1, "docs holds no videos"),
+        (["--suite", "--plot", "no/such.png"], 2, "--plot: there is no folder no;"),
         (["--suite", "--seconds", "0.1"], 2, "at least 0.5"),
         (["--suite", "--only", "crowds"], 2, "no clip 'crowds'"),
         (["CLIP", "--clips", "no"], 2, "--clips applies to --suite only"),

@@ -105,6 +105,8 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(f"--plot: {args.plot} must end in .png, .svg or .pdf")
     if args.plot is not None and args.model is not None:
         raise UsageError("--plot draws the figures of a VIDEO, of --suite or of --smooth, not those of --model")
+    if args.plot is not None and not args.plot.parent.is_dir():
+        raise UsageError(f"--plot: there is no folder {args.plot.parent}; make it first")
     if args.input is None:
         refuse(args, _OF_VIDEO, "applies to a VIDEO only; name one")
     if args.input is None and not args.suite:
@@ -152,6 +154,7 @@ def _video(args: argparse.Namespace) -> int:
 
 def _suite(args: argparse.Namespace) -> int:
     """Whole programs on clips of many kinds."""
+    from vtrack.cli.main import FAILED, OK
     from vtrack.pipelines.bench.runner import decoder_program, vtrack_program
     from vtrack.pipelines.bench.suite.clips import folder_clips, make_clips
     from vtrack.pipelines.bench.suite.measure import SuiteFigures, measure_suite
@@ -184,10 +187,10 @@ def _suite(args: argparse.Namespace) -> int:
             clips = folder_clips(args.clips, Path(scratch), args.seconds, args.faces, names)
         figures = SuiteFigures(measure_suite(clips, programs, rounds, _tell), rounds, args.seconds)
     _tell("")
+    print(json.dumps(figures.as_json(), indent=2) if args.json else format_suite(figures))
     if args.plot is not None and figures.measured:
         _draw(args.plot, lambda: plot_suite(figures, args.plot))
-    print(json.dumps(figures.as_json(), indent=2) if args.json else format_suite(figures))
-    return 0
+    return OK if len(figures.measured) == len(figures.clips) else FAILED
 
 
 def _checked(args: argparse.Namespace, rounds: int) -> tuple[Settings, str]:

@@ -115,9 +115,11 @@ def folder_clips(
         Each clip, in the order of names.
 
     Raises:
-        SourceError: The folder holds no video.
+        SourceError: There is no such folder, or it holds no video.
         UsageError: There is no clip of this name.
     """
+    if not folder.is_dir():
+        raise SourceError(f"there is no folder {folder}; name one with videos: --clips DIR")
     paths = sorted(path for path in folder.glob("*") if path.suffix.lower() in _SUFFIXES)
     if not paths:
         raise SourceError(f"{folder} holds no videos; name a folder that does: --clips DIR")

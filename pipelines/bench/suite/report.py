@@ -9,8 +9,10 @@ from vtrack.pipelines.bench.suite.measure import ENOUGH_FACES, ClipFigures, Suit
 
 
 def format_suite(figures: SuiteFigures) -> str:
-    """The table: a line for each clip, then means, the worst ratio, and what was left out."""
+    """The table: a line for each clip, then means, the worst ratio, and what was left out; only that where all clips failed."""
     measured = figures.measured
+    if not measured:
+        return "\n".join(_left_out(figures))
     rows = [_heads(measured), *(_cells(one) for one in measured)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = [
@@ -20,8 +22,7 @@ def format_suite(figures: SuiteFigures) -> str:
         ).rstrip()
         for row in rows
     ]
-    lines += ["", *_means(figures)]
-    lines += [f"left out: {one.clip.name} ({one.left_out})" for one in figures.clips if _told(one)]
+    lines += ["", *_means(figures), *_left_out(figures)]
     lines += [
         "",
         *(f"{program['name']}: {program['versions']}: {program['measures']}" for program in _programs(measured)),
@@ -84,7 +85,7 @@ def _count(number: int, noun: str) -> str:
 
 
 def _programs(clips: Sequence[ClipFigures]) -> Sequence[dict[str, object]]:
-    return clips[0].programs if clips else []
+    return clips[0].programs
 
 
 def _heads(clips: Sequence[ClipFigures]) -> list[str]:
@@ -124,6 +125,10 @@ def _means(figures: SuiteFigures) -> list[str]:
     ]
 
 
-def _told(one: ClipFigures) -> bool:
-    """Whether it is worth a line that the clip does not count."""
-    return one.failure is not None or (one.ratio is not None and one.left_out is not None)
+def _left_out(figures: SuiteFigures) -> list[str]:
+    """A line for each clip that failed, or does not count in means."""
+    return [
+        f"left out: {one.clip.name} ({one.left_out})"
+        for one in figures.clips
+        if one.failure is not None or (one.ratio is not None and one.left_out is not None)
+    ]
