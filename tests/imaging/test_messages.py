@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import tempfile
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from tests.conftest import LONDON
 from vtrack.errors import SourceError
 from vtrack.imaging.messages import decoding
 from vtrack.pipelines.sources.images.files import read_picture
+from vtrack.runtime import streams
 
 
 def test_a_damaged_jpeg_is_named_in_a_line_of_ours(
@@ -84,6 +86,22 @@ def test_a_reader_of_stderr_that_has_left_is_no_error() -> None:
     try:
         with decoding():
             os.write(2, b"vtrack: a line of another thread\n")
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no terminals of this kind")
+def test_a_terminal_that_is_closed_meanwhile_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streams, "_terminal_left", False)
+    kept, (terminal, stderr) = os.dup(2), os.openpty()
+    os.dup2(stderr, 2)
+    os.close(stderr)
+    try:
+        with decoding():
+            streams.leave_terminal()  # as SIGHUP does
+            os.close(terminal)
+        os.write(2, b"vtrack: interrupted\n")  # fails on a terminal that is gone
     finally:
         os.dup2(kept, 2)
         os.close(kept)

@@ -11,6 +11,8 @@ from contextlib import contextmanager, suppress
 
 import cv2
 
+from vtrack.runtime.streams import put_back
+
 _SILENT = 0
 """OpenCV's log level of nothing at all."""
 _STDERR = 2
@@ -70,8 +72,7 @@ def decoding() -> Iterator[list[str]]:
         try:
             yield damage
         finally:
-            os.dup2(kept, _STDERR)
-            os.close(kept)
+            put_back(_STDERR, kept)
             with file:
                 file.seek(0)
                 text = file.read()

@@ -29,11 +29,24 @@ def fill_closed_streams() -> None:
         sys.stderr = os.fdopen(2, "w", closefd=False)
 
 
+_terminal_left = False
+
+
 def leave_terminal() -> None:
     """Open the null device in the place of standard streams that are terminals: writing to one that was closed fails."""
+    global _terminal_left  # noqa: PLW0603
+    _terminal_left = True
     for descriptor in range(len(_MODES)):
         with suppress(OSError):
             if stat.S_ISCHR(os.fstat(descriptor).st_mode):
                 opened = os.open(os.devnull, os.O_RDWR)
                 os.dup2(opened, descriptor)
                 os.close(opened)
+
+
+def put_back(descriptor: int, kept: int) -> None:
+    """Put a standard stream back from its duplicate, which is closed; not if its terminal was left meanwhile."""
+    os.dup2(kept, descriptor)
+    os.close(kept)
+    if _terminal_left:
+        leave_terminal()
