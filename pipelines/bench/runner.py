@@ -103,6 +103,11 @@ class ProgramResult:
         }
 
 
+def _python(module: str, *arguments: str) -> list[str]:
+    """The command that runs a module of vtrack. With -P, since the current folder may be a checkout of another version."""
+    return [sys.executable, "-P", "-m", module, *arguments]
+
+
 def vtrack_program(
     video: str, parts: str, device: str, faces: int, hwaccel: str, *, annotate: bool = False, root: Path | None = None
 ) -> Program:
@@ -128,19 +133,18 @@ def vtrack_program(
     measures += " and an annotated video" if annotate else ""
     name = "vtrack --video" if annotate else "vtrack"
     name += f" in {root}" if root is not None else ""
-    # -P: the current folder may be a checkout of another version.
-    command = [sys.executable, "-P", "-m", "vtrack.pipelines.bench.pipeline", video, *arguments]
+    command = _python("vtrack.pipelines.bench.pipeline", video, *arguments)
     return Program(name, command, measures, root.resolve() if root is not None else _ROOT)
 
 
 def decoder_program(video: str, hwaccel: str) -> Program:
     """vtrack's decoder alone; the frames are discarded."""
-    return Program("decoder alone", [sys.executable, "-m", "vtrack.pipelines.bench.decoder", video, hwaccel], "decode")
+    return Program("decoder alone", _python("vtrack.pipelines.bench.decoder", video, hwaccel), "decode")
 
 
 def encoder_program(video: str) -> Program:
     """The encoder of annotated videos alone, on decoded frames."""
-    command = [sys.executable, "-m", "vtrack.pipelines.bench.encoder", video]
+    command = _python("vtrack.pipelines.bench.encoder", video)
     return Program("encoder alone", command, "encode frames that are already decoded")
 
 
@@ -205,7 +209,9 @@ def run_programs(
 
 
 def _run(program: Program) -> ProgramRun:
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(program.root), os.environ.get("PYTHONPATH", "")])}
+    paths = [str(program.root), os.environ.get("PYTHONPATH", "")]
+    # An empty path would be the current folder.
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in paths if path)}
     start = time.perf_counter()
     process = subprocess.run(program.command, env=environment, capture_output=True, text=True, check=False)
     seconds = time.perf_counter() - start

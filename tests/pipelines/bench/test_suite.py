@@ -11,8 +11,9 @@ import av
 import numpy as np
 import pytest
 
+from tests.clips import write_clip
 from vtrack.errors import SourceError, UsageError
-from vtrack.pipelines.bench.runner import Program, vtrack_program
+from vtrack.pipelines.bench.runner import Program, decoder_program, encoder_program, run_programs, vtrack_program
 from vtrack.pipelines.bench.suite.clips import SuiteClip, folder_clips, made_names, make_clips
 from vtrack.pipelines.bench.suite.measure import SuiteFigures, measure_suite
 from vtrack.pipelines.bench.suite.report import format_suite, plot_suite
@@ -131,6 +132,15 @@ def test_another_version_is_a_folder_with_vtrack(tmp_path: Path) -> None:
     assert command.name == f"vtrack in {root}"
     with pytest.raises(UsageError, match="neither mediapipe nor a folder with a checkout"):
         vtrack_program("a.mp4", "eyes", "cpu", 1, "none", root=tmp_path)
+
+
+def test_modules_in_the_current_folder_are_not_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clip = write_clip(tmp_path / "clip.mp4", 5)
+    (tmp_path / "numpy.py").write_text("raise SystemExit('not the library')")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("PYTHONPATH", raising=False)
+    programs = [decoder_program(str(clip), "none"), encoder_program(str(clip))]
+    assert [result.as_json()["frames"] for result in run_programs(programs, 1)] == [5, 5]
 
 
 def test_shortening_keeps_codec_and_times(tmp_path: Path) -> None:
