@@ -64,6 +64,13 @@ def test_no_turn_changes_nothing(face: tuple[ImageArray, FloatArray]) -> None:
     assert np.abs(moved - points)[INNER].max() < 1e-6
 
 
+def test_a_face_can_be_turned_to_the_camera(face: tuple[ImageArray, FloatArray]) -> None:
+    image, points = face
+    moved = turned(image, points, -mean_face().pose(points).yaw)[1]
+    assert abs(np.degrees(mean_face().pose(moved).yaw)) < 3
+    assert np.ptp(moved[:, 0]) == pytest.approx(np.ptp(points[:, 0]), rel=0.1)
+
+
 def test_the_nose_covers_the_far_cheek_and_no_gaps_are_left(face: tuple[ImageArray, FloatArray]) -> None:
     image, points = face
     marked = image.copy()

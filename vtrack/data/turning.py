@@ -165,7 +165,7 @@ def _on_silhouette(points: FloatArray, vertices: FloatArray, pose: Pose, yaw: fl
         yaw: The yaw after the turn.
     """
     down = pose.rotation[:2, 1] / np.linalg.norm(pose.rotation[:2, 1])
-    side = np.sign(yaw)
+    side = 1.0 if yaw >= 0 else -1.0
     frame = np.stack([side * np.array([down[1], -down[0]]), down])  # rows: towards the far side, down
     cheek = side * mean_face().vertices[:, 0] > _CHEEK
     local, surface = points[:, :2] @ frame.T, vertices[cheek, :2] @ frame.T
