@@ -47,7 +47,7 @@ def start(folder: Path, out: Path) -> subprocess.Popen[bytes]:
 @pytest.mark.parametrize(
     ("number", "count"),
     [pytest.param(number, count, id=f"{number.name}-{count}", marks=[pytest.mark.slow] * (count == 100))
-     for number, counts in ((signal.SIGKILL, (10, 100)), (signal.SIGTERM, (3, 100))) for count in counts],
+     for number, counts in ((signal.SIGKILL, (5, 100)), (signal.SIGTERM, (2, 100))) for count in counts],
 )  # fmt: skip
 def test_a_signal_at_any_moment_loses_nothing_and_changes_nothing(
     many: Path, undisturbed: tuple[Path, float], tmp_path: Path, number: signal.Signals, count: int
