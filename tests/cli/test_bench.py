@@ -159,7 +159,7 @@ def test_a_model_by_batch_and_points() -> None:
     assert {"torch", "onnx"} <= set(engines)
     cells = [(1, 68), (2, 68), (1, 1), (1, 8)]
     assert [(row.batch, row.points) for row in rows if row.engine == "onnx"] == cells
-    assert all(0 < row.ms < 1000 for row in rows)
+    assert all(row.ms > 0 for row in rows)
     assert len(model_table("fast", rows).splitlines()) == 6 + 2 * len(engines)
 
 
