@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import signal
 import zipfile
 from pathlib import Path
 
 # OpenCV before PyAV, which other tests import: otherwise `cv2.imshow` hangs. `pipelines/live/__init__.py` says why.
 import cv2  # noqa: F401
 import pytest
+
+if hasattr(signal, "SIGHUP"):
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # `nohup pytest` would hand its deafness on to the commands under test
 
 ROOT = Path(__file__).parents[1]
 LONDON = Path(__file__).parent / "data" / "london"

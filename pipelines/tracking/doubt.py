@@ -2,7 +2,8 @@
 
 A landmark model follows whatever it was led to once: a torso, a hand, the back of the head that a face went behind. It then
 shows three symptoms: points are uncertain for the size of the face, presence is less than certain, and the box grows or
-shrinks. Each also occurs on true faces, so none alone may end a track; together they do.
+shrinks. Each also occurs on true faces, so together they end a track, and none alone, unless points are as uncertain as on no
+face.
 """
 
 from __future__ import annotations
@@ -20,9 +21,9 @@ WINDOW = 1.0
 """Seconds that are judged; younger tracks are judged by what there is of them."""
 
 # Measured over one second on clips, and on made scenes of faces that are covered, blurred, cut by the edge or far away, true
-# faces are hardly worse than the worst 1 % of photographs: with `fast`, sigma up to 0.027 instead of 0.023. Torsos, walls and
-# backs of heads, with boxes forced upon them, have sigma from 0.031, presence from 0.55 to 0.98, and boxes that change by a
-# tenth to a hundredfold.
+# faces are hardly worse than the worst 1 % of photographs: with the `fast` of version 0.1, sigma up to 0.027 instead of 0.023.
+# Torsos, walls and backs of heads, with boxes forced upon them, had sigma from 0.031, presence from 0.55 to 0.98, and boxes
+# that change by a tenth to a hundredfold.
 _VAGUE = 1.5
 """Mean sigma that is a full symptom, as a factor of that of the worst faces."""
 _ABSENT = 0.2
@@ -30,8 +31,11 @@ _ABSENT = 0.2
 _GROWTH = np.log(2.0)
 """Range of the logarithm of the box side that is a full symptom: a box of twice the size. A face that comes near grows as
 much, so this counts twice the missing presence at most."""
+_BLIND = 1.8
+"""Mean sigma, as a factor of that of the worst faces, that no face has: it ends a track alone. With `fast`, a second of a face
+has at most 1.0 in eleven clips, and torsos, hands and backs of heads have 2.1 to 3.0."""
 _SINGLE = 0.8
-"""Most that one symptom counts: none ends a track alone, however large."""
+"""Most that one symptom counts: none ends a track alone, but a sigma beyond `_BLIND`."""
 _LIMIT = 1.0
 """Sum of the symptoms from which a face is none."""
 
@@ -78,10 +82,12 @@ class DoubtWindow:
     def doubt(self) -> float:
         """Sum of the three symptoms, 0 to 2.4."""
         _, sigmas, presences, sides = np.array(self._sightings).T
-        vague = (sigmas.mean() / self._worst.sigma - 1) / (_VAGUE - 1)
+        sigma = sigmas.mean() / self._worst.sigma
+        vague = (sigma - 1) / (_VAGUE - 1)
         absent = (self._worst.presence - presences.mean()) / _ABSENT
         grown = min(np.ptp(sides) / _GROWTH, 2 * absent)
-        return float(np.clip((vague, absent, grown), 0.0, _SINGLE).sum())
+        symptoms = np.clip((vague, absent, grown), 0.0, _SINGLE).sum()
+        return float(max(symptoms, _LIMIT if sigma >= _BLIND else 0.0))
 
     @property
     def is_doubtful(self) -> bool:

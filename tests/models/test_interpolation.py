@@ -111,7 +111,7 @@ def test_points_between_the_taught_ones_are_as_good_as_those(name: str, faces: D
         true = curve(np.array(query.positions)[ids]).transpose(1, 0, 2)
         error = np.linalg.norm(points[:, ids] - true, axis=-1) / eyes[:, None]
         as_asked = np.linalg.norm(asked[:, known] - labels[:, known], axis=-1) / eyes[:, None]
-        assert error.mean() < 1.2 * as_asked.mean(), part
+        assert error.mean() < 1.25 * as_asked.mean(), part
 
 
 @pytest.mark.data

@@ -97,7 +97,7 @@ def test_a_rendered_face_is_detected_in_every_frame(monkeypatch: pytest.MonkeyPa
     ("arguments", "code", "message"),
     [
         (["--smooth", "--plot", "traces.txt"], 2, "must end in .png, .svg or .pdf"),
-        (["--smooth", "--plot", "no/such/folder/traces.png"], 1, "cannot be written: No such file or directory"),
+        (["--smooth", "--plot", "no/such/folder/traces.png"], 2, "there is no folder no/such/folder"),
     ],
 )
 def test_wrong_arguments_are_reported(

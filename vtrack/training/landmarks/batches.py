@@ -69,7 +69,7 @@ def draw_batch(
     chosen = np.flatnonzero(~store.layout.every_second) if hold_out else np.arange(points.shape[1])
     if most_points is not None:
         chosen = chosen[_choose(len(chosen), most_points, rng)]
-    empty = _empty(store, max(count // 8, 1), size, rng)
+    empty = empty_crops(store, max(count // 8, 1), size, rng)
     images = np.concatenate([images, empty])
     if augmentation.picture:
         images = np.stack([degrade(image, augmentation.picture, rng) for image in images])
@@ -93,7 +93,7 @@ def _choose(total: int, most: int, rng: np.random.Generator) -> np.ndarray:
     return np.sort(rng.choice(total, count, replace=False))
 
 
-def _empty(store: FaceStore, count: int, size: int, rng: np.random.Generator) -> ImageArray:
+def empty_crops(store: FaceStore, count: int, size: int, rng: np.random.Generator) -> ImageArray:
     """(count, size, size, 3) crops without a face: from the rims of stored squares, at times noise."""
     sides = rng.uniform(0.12, 0.3, count)  # of the stored square; the face fills its middle half
     along, across = rng.uniform(0, 1, count), sides / 2 * rng.uniform(0.6, 1.0, count)

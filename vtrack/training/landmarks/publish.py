@@ -23,6 +23,7 @@ from vtrack.models.export.onnx import export_onnx
 from vtrack.models.export.quantise import quantise
 from vtrack.models.networks import build_network, load_network, save_weights
 from vtrack.training.common.checkpoint import load_run, whole_recipe, without_prefix
+from vtrack.training.landmarks.batches import empty_crops
 from vtrack.training.landmarks.loop import CHECKPOINT, open_stores
 from vtrack.types import FloatArray, LandmarkModel
 
@@ -31,7 +32,8 @@ log = logging.getLogger(__name__)
 COVERED = 0.68
 """Share of coordinate errors that must be below one sigma."""
 
-CALIBRATION_FACES = 192
+CALIBRATION_FACES, CALIBRATION_EMPTY = 192, 64
+"""Crops with and without a face on which 8-bit graphs are calibrated."""
 WORST_LOSS = 0.02
 """Largest relative increase of the error that an 8-bit graph may have."""
 
@@ -96,11 +98,14 @@ def publish(run: Path, name: str, summary: str, out: Path) -> Path:
 
 
 def _publish_int8(card: Card, graph: Path, train: FaceStore, val: FaceStore) -> bool:
-    """Write the 8-bit graph, calibrated on training faces; False if it cannot be made or its error is too large."""
+    """Write the 8-bit graph, calibrated on training photographs; False if it cannot be made or its error is too large."""
     faces = np.linspace(0, len(train) - 1, min(CALIBRATION_FACES, len(train))).astype(int)
     size, margin = card.config["input_size"], card.config["margin"]
+    # Without crops that show no face the 8 bits do not span their features, and presence is certain everywhere.
+    empty = empty_crops(train, CALIBRATION_EMPTY, size, np.random.default_rng(0)).transpose(0, 3, 1, 2)
+    images = np.concatenate([plain_faces(train, faces, size, margin)[0], empty])
     try:
-        quantised = quantise(graph, plain_faces(train, faces, size, margin)[0], train.layout.query)
+        quantised = quantise(graph, images, train.layout.query)
     except ModelError as error:
         log.warning("%s gets no 8-bit graph: %s", card.name, error)
         return False
