@@ -85,14 +85,14 @@ class MeanFace:
         """The view in which the mean face fits 68 annotated points (68, 2) best, by least squares."""
         weights = np.where(np.arange(len(self.points)) < JAW, _JAW_WEIGHT, 1.0)
         weights /= weights.sum()
-        middle, seen = weights @ self.points, weights @ points
+        middle, center = weights @ self.points, weights @ points
         root = np.sqrt(weights)[:, None]
-        affine = np.linalg.lstsq(root * (self.points - middle), root * (points - seen), rcond=None)[0].T  # (2, 3)
+        affine = np.linalg.lstsq(root * (self.points - middle), root * (points - center), rcond=None)[0].T  # (2, 3)
         left, sizes, right = np.linalg.svd(affine, full_matrices=False)
         rows = left @ right
         rotation = np.stack([*rows, np.cross(*rows)])
         scale = float(sizes.mean())
-        return Pose(scale, rotation, seen - scale * rows @ middle)
+        return Pose(scale, rotation, center - scale * rows @ middle)
 
 
 @cache
@@ -103,9 +103,10 @@ def mean_face() -> MeanFace:
     return MeanFace(rows[:VERTICES], rows[VERTICES:])
 
 
-def triangles(vertices: FloatArray) -> np.ndarray:
-    """(n, 3) indices of triangles between vertices, by a Delaunay triangulation as seen from the front."""
-    return np.asarray(Delaunay(vertices[:, :2]).simplices)
+@cache
+def mean_triangles() -> np.ndarray:
+    """(n, 3) indices of triangles between the vertices of the mean face, by a Delaunay triangulation seen from the front."""
+    return np.asarray(Delaunay(mean_face().vertices[:, :2]).simplices)
 
 
 def fit(meshes: FloatArray, points: FloatArray) -> MeanFace:

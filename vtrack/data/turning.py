@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from scipy.interpolate import LinearNDInterpolator, RBFInterpolator
 
-from vtrack.data.mean_face import JAW, Pose, mean_face, triangles
+from vtrack.data.mean_face import JAW, Pose, mean_face, mean_triangles
 from vtrack.types import FloatArray, ImageArray
 
 # Lengths in units of the distance between the outer corners of the eyes, seen from the front.
@@ -95,10 +95,10 @@ def _surface(size: tuple[int, int], points: FloatArray, pose: Pose) -> _Surface:
     bend = RBFInterpolator(face.points[:, :2], offsets, smoothing=_SMOOTHING)
     vertices = pose.place(face.vertices)
     vertices[:, :2] += bend(face.vertices[:, :2])
-    corners = triangles(face.vertices)
-    seen = np.unique(corners[_area(vertices[corners]) * _area(face.vertices[corners]) > 0])
+    corners = mean_triangles()
+    visible = np.unique(corners[_area(vertices[corners]) * _area(face.vertices[corners]) > 0])
     xs, ys = np.meshgrid(np.arange(size[1]), np.arange(size[0]))
-    depth = LinearNDInterpolator(vertices[seen, :2], vertices[seen, 2])(xs, ys)
+    depth = LinearNDInterpolator(vertices[visible, :2], vertices[visible, 2])(xs, ys)
     inside = np.isfinite(depth)
     apart, nearest = _nearest(inside)
     unit = pose.scale
