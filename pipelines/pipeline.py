@@ -91,9 +91,11 @@ class Pipeline:
 
     @property
     def card(self) -> dict[str, Any]:
-        """Facts about the landmark model for sidecars: reference to its card, and engine; of a user's model its name."""
+        """Facts about the landmark model for sidecars: reference to its card, parts that it guesses, and engine; of a user's
+        model its name.
+        """
         card, engine = getattr(self.model, "card", None), getattr(self.model, "engine", None)
-        facts = {"name": self.model.name} if card is None else card.reference
+        facts = {"name": self.model.name} if card is None else card.describe(self.settings.query)
         return facts if engine is None else {**facts, "engine": engine}
 
     def results(

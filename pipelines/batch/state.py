@@ -73,7 +73,9 @@ class Recipe:
     def model(self) -> dict[str, Any]:
         """What the results depend on beside them: the landmark model, the points, the detector's file."""
         model, query = self.settings.model, self.settings.query
-        reference = read_landmark_card(card_path(model)).reference if isinstance(model, str) else {"name": model.name}
+        reference = (
+            read_landmark_card(card_path(model)).describe(query) if isinstance(model, str) else {"name": model.name}
+        )
         points = zip(query.names, query.parts, query.positions, strict=True)
         return {
             **reference,

@@ -88,6 +88,11 @@ class Card:
         known = load_layout(self.config["layout"]).query.parts
         return tuple(part for part in dict.fromkeys(query.parts) if part not in known)
 
+    def describe(self, query: Query) -> dict[str, Any]:
+        """The reference for the outputs of a query: it names the parts whose points are guessed, if there are such."""
+        unknown = self.unknown_parts(query)
+        return {**self.reference, "guessed_parts": list(unknown)} if unknown else self.reference
+
     def write(self, path: Path) -> None:
         """Save as JSON."""
         text = re.sub(r"\[\n[^\[\]{}]*\]", _one_line, json.dumps(asdict(self), indent=2))

@@ -21,7 +21,7 @@ from torch.nn import functional
 from vtrack._version import __version__
 from vtrack.errors import MissingExtraError, ModelError
 from vtrack.models import card_path
-from vtrack.models.card import Card, read_landmark_card
+from vtrack.models.card import Card, check_parts, read_landmark_card
 from vtrack.models.decoding.interpolation import TaughtPositions, plan_query
 from vtrack.models.engines.base import encode_query
 from vtrack.models.engines.openvino import core, load_openvino
@@ -91,10 +91,12 @@ def export(name: str, query: Query, format: str, out: Path) -> ExportReport:
 
     Raises:
         ModelError: There is no such model, or the file would give other points than torch.
+        UsageError: The model knows none of the parts.
         MissingExtraError: The format needs an extra that is not installed.
     """
     path = card_path(name)
     card = read_landmark_card(path)
+    check_parts(card, query)
     network = (
         FixedQueryNetwork(load_network(card, path.with_suffix(".safetensors")), card, query)
         .eval()
@@ -155,7 +157,7 @@ def _metadata(network: FixedQueryNetwork, query: Query) -> str:
                 "sigma": "(points,) standard deviation of a coordinate, in units of the crop",
                 "presence": "(1,) probability that the crop shows a face",
             },
-            "model": network.card.reference,
+            "model": network.card.describe(query),
             "vtrack": __version__,
         }
     )
