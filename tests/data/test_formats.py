@@ -79,6 +79,27 @@ def test_wflw_lists_have_attributes(tmp_path: Path) -> None:
         load_dataset(f"wflw:{test}", "train")
 
 
+def test_wflw68_is_the_68_points_within_wflw(tmp_path: Path) -> None:
+    """The published correspondence: the same parts, and the same places but on the lids."""
+    faces = template_faces(load_layout("wflw"))
+    path = tmp_path / "list_98pt_rect_attr_test.txt"
+    path.write_text(_wflw_line(faces[0], "0 1 0 0 0 0", "a.png"))
+    (tmp_path / "a.png").write_bytes(picture(400, 400))
+    data = load_dataset(f"wflw68:{path}")
+    layout = data.layout
+    assert (data.name, layout.name, data.points.shape) == ("wflw68", "300w", (1, 68, 2))
+    assert list(data.subsets) == ["expression"] and data.image(0).shape == (400, 400, 3)
+    # The template has every point of 300W where WFLW has it; on an eye the lids have two points instead of three.
+    gaps = np.linalg.norm(data.points - template_faces(layout)[:1], axis=-1)[0] / layout.unit(data.points)[0]
+    lids = [i for i, part in enumerate(layout.query.parts) if part.endswith("_eye")]
+    assert gaps[lids].max() < 0.05 and np.delete(gaps, lids).max() < 1e-3
+    assert data.points[0, [36, 39, 42, 45]] == pytest.approx(faces[0][[60, 64, 68, 72]], abs=1e-2)
+    # Mirror images of 300W are mirror images in WFLW.
+    flipped = load_layout("wflw").flip(faces[:1], 400.0)
+    path.write_text(_wflw_line(flipped[0], "0 0 0 0 0 0", "a.png"))
+    assert load_dataset(f"wflw68:{path}").points == pytest.approx(layout.flip(data.points, 400.0), abs=1e-2)
+
+
 def test_damaged_wflw_lists(tmp_path: Path) -> None:
     path = tmp_path / "list_98pt_test.txt"
     path.write_text("1 2 3 a.png\n")

@@ -24,7 +24,16 @@ from vtrack.parts import nearest
 SPLITS = ("train", "val", "test", "all")
 
 # Data sets that share the layout of another.
-_LAYOUT_OF = dict.fromkeys(("w68", "ytf68", "cofw68", "states68", "turned68"), "300w") | {"fgnet68": "xm2vts68"}
+_LAYOUT_OF = dict.fromkeys(("w68", "ytf68", "cofw68", "wflw68", "states68", "turned68"), "300w") | {
+    "fgnet68": "xm2vts68"
+}
+# The points of WFLW, from 0, that stand for 300W's 68 in the literature ("WFLW68"): every second of the jaw, the upper edges of
+# the brows, six of the eight of an eye, and all of nose and mouth.
+_WFLW68 = (
+    *(*range(0, 33, 2), *range(33, 38), *range(42, 47), *range(51, 60)),
+    *(60, 61, 63, 64, 65, 67, 68, 69, 71, 72, 73, 75),
+    *range(76, 96),
+)
 # Readers of data sets as downloaded; zips, CSV and JSON are recognised by their suffix.
 _READERS: dict[str, Callable[[str, Layout, Path, str], Dataset]] = {
     "300w": read_pts_tree,
@@ -44,7 +53,7 @@ def load_dataset(spec: str, split: str = "all") -> Dataset:
     Args:
         spec: `NAME:PATH`. NAME is a layout, a data set that has one, a layout file of your own (`mine.toml:PATH`), or `csv`
             for a table whose columns are named by part and position. `w68+middles:PATH` adds the middles of eyes, brows and
-            mouth, computed from the points around them.
+            mouth, computed from the points around them. `wflw68:PATH` takes the 68 points of 300W from WFLW.
         split: `train`, `val` (all that is not for training), `test` (the same) or `all`.
 
     Raises:
@@ -62,6 +71,9 @@ def load_dataset(spec: str, split: str = "all") -> Dataset:
         raise DataError(f"{spec!r} is not NAME:PATH, for example 300w:/data/300w; names are {', '.join(known())}")
     if name.endswith(SUFFIX):
         return _with_middles(load_dataset(f"{name.removesuffix(SUFFIX)}:{place}", split))
+    if name == "wflw68":
+        whole = load_dataset(f"wflw:{place}", split)
+        return replace(whole, name=name, layout=layout_of(name), points=whole.points[:, _WFLW68])
     if split not in SPLITS:
         raise DataError(f"there is no split {split!r}; {nearest(split, SPLITS, see='it is train, val or all')}")
     path = Path(place).expanduser()
