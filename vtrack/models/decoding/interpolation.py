@@ -45,6 +45,12 @@ class TaughtPositions:
             {part: tuple(knots) for part, (knots, _) in places.items()},
         )
 
+    def gap(self, part: str, position: float) -> float:
+        """Distance along a part from the nearest position that a data set marks; infinite for a part that none marks."""
+        if part not in self.marked:
+            return float("inf")
+        return float(_gaps(PARTS[part], np.array([position]), self.marked[part]).min())
+
 
 def taught_positions(layouts: Iterable[tuple[Layout, bool]]) -> dict[str, dict[str, list[float]]]:
     """The card's `taught` entry: knots and other trained positions of each part.
