@@ -59,7 +59,7 @@ class OutputEntry(SinkEntry):
     table: bool = True
     """Whether it is a table. A run without a table writes a CSV table, too."""
     reader: str = ""
-    """`module:name` of what reads a file back: from a path to a `RawTable`."""
+    """`module:name` of what reads a file back: from a path to blocks of its rows, each a `RawTable`; at least one."""
     stacker: str = ""
     """`module:name` of what puts tables below each other, if that can be: takes the path to write, the name of the column
     that comes first, and the path of each table by its cell in that column."""
@@ -93,7 +93,7 @@ OUTPUTS: Mapping[str, OutputEntry] = {
         "a CSV table",
         ("format", "columns", "max_faces", "files"),
         suffixes=(".csv", ".txt"),
-        reader=f"{_TABLES}.csv:read_cells",
+        reader=f"{_TABLES}.csv_reader:read_blocks",
         stacker=f"{_TABLES}.csv:stack_tables",
         stdout=True,
     ),
@@ -102,7 +102,7 @@ OUTPUTS: Mapping[str, OutputEntry] = {
         "JSON lines, one frame a line",
         ("columns", "files"),
         suffixes=(".jsonl", ".ndjson"),
-        reader=f"{_TABLES}.jsonl:read_cells",
+        reader=f"{_TABLES}.jsonl:read_blocks",
         stdout=True,
     ),
     "parquet": OutputEntry(
@@ -110,7 +110,7 @@ OUTPUTS: Mapping[str, OutputEntry] = {
         "a Parquet table",
         ("columns", "files"),
         suffixes=(".parquet",),
-        reader=f"{_TABLES}.parquet:read_cells",
+        reader=f"{_TABLES}.parquet:read_blocks",
         stacker=f"{_TABLES}.parquet:stack_tables",
     ),
     "video": OutputEntry(

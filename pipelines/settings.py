@@ -261,7 +261,13 @@ class OutputSettings(ViewSettings):
         group="outputs",
     )
     columns: Sequence[str] = option(
-        (), "extra columns", choices=tuple(COLUMN_GROUPS), noun="column group", metavar="NAMES", group="outputs"
+        (),
+        "extra columns",
+        choices=tuple(COLUMN_GROUPS),
+        noun="column group",
+        none=True,
+        metavar="NAMES",
+        group="outputs",
     )
     codec: str = option("h264", "how the video is compressed", choices=tuple(CODECS), group="outputs")
     crf: int | None = option(

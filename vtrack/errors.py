@@ -148,8 +148,12 @@ class DataError(VTrackError, ValueError):
         ...     vtrack.read_table("samples/sample.mp4")
         ... except vtrack.DataError as error:
         ...     print(error)
-        samples/sample.mp4: read_table reads .csv, .txt, .jsonl, .ndjson, .parquet files
+        samples/sample.mp4: not a table; vtrack reads .csv, .txt, .jsonl, .ndjson, .parquet files
     """
+
+
+class TableError(DataError, UsageError):
+    """A file that is not a table of a known kind, or is damaged: wrong usage, as a mistyped path is."""
 
 
 class EmptySplitError(DataError):

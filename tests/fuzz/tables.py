@@ -33,7 +33,8 @@ ABSURD = (
     b'"',
     b"[" * 5000,
 )
-KINDS = ("wide.csv", "long.csv", "eyes.jsonl", "eyes.parquet")
+KINDS = ("wide.csv", "long.csv", "openface.csv", "dlc.csv", "eyes.jsonl", "eyes.parquet")
+TARGETS = ("wide", "long", "openface", "dlc", "jsonl", "parquet")
 
 
 def run_case(rng: np.random.Generator, folder: Path) -> Outcome:
@@ -48,8 +49,13 @@ def _result(rng: np.random.Generator, folder: Path) -> Outcome:
     path.write_bytes(_spoilt(content, rng) if rng.random() < 0.8 else content)
     sidecar_path(path).write_bytes(_spoilt(meta, rng) if rng.random() < 0.3 else meta)
 
+    if rng.random() < 0.5:
+        target = TARGETS[rng.integers(len(TARGETS))]
+        clock = ["--fps", "30"] if name == "dlc.csv" else []
+        return run_command(["convert", path, "--to", target, *clock, "--quiet"], folder)
+
     def read() -> None:
-        table = vtrack.read_table(path)
+        table = vtrack.read_table(path, fps=30 if name == "dlc.csv" else None)
         table.to_numpy()
         table.to_pandas()
         repr(table)
@@ -91,8 +97,9 @@ def _written(name: str) -> tuple[bytes, bytes]:
     path = scratch() / name
     kind = {".csv": "csv", ".jsonl": "jsonl", ".parquet": "parquet"}[path.suffix]
     with contextlib.redirect_stderr(io.StringIO()):
-        form = "long" if name.startswith("long") else "wide"
-        vtrack.run(SAMPLE, parts="eyes", stop=0.2, format=form, **{kind: path})
+        form = path.stem if path.suffix == ".csv" else "wide"
+        parts = "300w" if form == "openface" else "eyes"
+        vtrack.run(SAMPLE, parts=parts, stop=0.2, format=form, **{kind: path})
     return path.read_bytes(), sidecar_path(path).read_bytes()
 
 

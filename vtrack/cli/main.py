@@ -1,6 +1,6 @@
 """`vtrack`: finds the command, runs it, turns errors into one line and an exit code.
 
-A command is a module of this package with `add_parser(commands)` and `run(args) -> int`. Commands import what is heavy
+A command is a module of `MODULES` with `add_parser(commands)` and `run(args) -> int`. Commands import what is heavy
 inside `run`, so that `vtrack --help` is instant.
 """
 
@@ -23,17 +23,13 @@ from vtrack.options import nearest_of
 from vtrack.parts import nearest
 from vtrack.runtime.streams import fill_closed_streams
 
-COMMANDS = (
-    "run",
-    "batch",
-    "webcam",
-    "parts",
-    "models",
-    "eval",
-    "train",
-    "export",
-    "bench",
-)
+MODULES = {
+    **{name: name for name in ("run", "batch", "webcam", "parts", "models")},
+    "convert": "tables.convert",
+    **{name: name for name in ("eval", "train", "export", "bench")},
+}
+"""The module of each command, below `vtrack.cli`."""
+COMMANDS = tuple(MODULES)
 
 OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 
@@ -73,8 +69,8 @@ def build_parser() -> CommandParser:
     parser = CommandParser(prog="vtrack", description="Track facial landmarks in video.")
     parser.add_argument("--version", action="version", version=f"vtrack {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for name in COMMANDS:
-        importlib.import_module(f"vtrack.cli.{name}").add_parser(commands)
+    for name, module in MODULES.items():
+        importlib.import_module(f"vtrack.cli.{module}").add_parser(commands)
         remember_defaults(commands.choices[name])
     parser.commands = commands.choices
     return parser

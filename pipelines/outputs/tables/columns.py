@@ -38,14 +38,25 @@ class Field:
 
 
 class RawTable(NamedTuple):
-    """A table as it is read back from a file."""
+    """Rows of a table as they are read back from a file, one block after the other."""
 
     columns: list[str]
     """Names of the columns of the wide table, but for that of file names."""
     cells: FloatArray
-    """(rows, columns) NaN where a cell is empty."""
+    """(rows, columns) NaN where a cell is empty; `time_s` is NaN in files that hold no times."""
     file: tuple[str, ...] = ()
     """(rows,) names of files, if there are any."""
+    query: Query | None = None
+    """What the points are, if the file itself tells."""
+
+
+BLOCK_CELLS = 2**19
+"""Number of cells that are read at once: 4 MiB in memory, whatever the number of columns or rows."""
+
+
+def block_rows(columns: int) -> int:
+    """Return how many rows of a table with so many columns are read at once."""
+    return max(BLOCK_CELLS // max(columns, 1), 1)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,23 +7,19 @@ is one `%` operation with a format prepared for the whole row, so that writing i
 
 from __future__ import annotations
 
-import csv
-import itertools
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from vtrack.errors import DataError
 from vtrack.pipelines.outputs.base import Sink
-from vtrack.pipelines.outputs.tables.columns import FILE, HEAD, Columns, RawTable, choose_groups, head_fields
+from vtrack.pipelines.outputs.tables.columns import HEAD, Columns, choose_groups, head_fields
 from vtrack.pipelines.outputs.tables.text import TextSink, csv_line, row_format, without_nan
 from vtrack.pipelines.registry import CSV_FORMATS
 from vtrack.pipelines.settings import OutputSettings
 from vtrack.types import FrameResult, Query
 
-_LABELS = ("part", "position", "point")
+LABELS = ("part", "position", "point")
 """Columns of the long table that say which point a row is about."""
 
 
@@ -119,7 +115,7 @@ class LongTable(TextSink):
 
     def _header(self) -> str:
         names = [field.name for field in self._face_fields]
-        return csv_line([*names, *_LABELS, *(field.name for field in self._point_fields)])
+        return csv_line([*names, *LABELS, *(field.name for field in self._point_fields)])
 
     def _rows(self, result: FrameResult) -> str:
         head = _head(result, self._files)
@@ -132,71 +128,6 @@ class LongTable(TextSink):
             values = np.column_stack([group.values(face, result.frame) for group in self._point_groups]).tolist()
             blocks.append(self._block % tuple(cell for row in values for cell in (prefix, *row)))
         return without_nan("".join(blocks))
-
-
-def read_cells(path: Path) -> RawTable:
-    """Read a wide or long table, as a wide one.
-
-    Raises:
-        DataError: The table is cut off or damaged.
-    """
-    files: list[str] = []
-    with path.open(newline="", encoding="utf-8") as file:
-        rows: Iterator[list[str]] = csv.reader(file)
-        header = next(rows, [])
-        if header[:1] == ["scorer"]:
-            raise DataError(
-                f"{path}: this is a table of DeepLabCut's form; read_table reads vtrack's wide and long tables"
-            )
-        if FILE.name in header:
-            place = header.index(FILE.name)
-            header.pop(place)
-            rows = _without_files(rows, place, files)
-        if all(label in header for label in _LABELS):
-            return _from_long(path, header, list(rows), files)
-        cells = [[_number(cell) for cell in row] for row in rows]
-    _check_rows(path, header, cells)
-    return RawTable(header, np.array(cells).reshape(len(cells), len(header)), tuple(files))
-
-
-def _without_files(rows: Iterable[list[str]], place: int, files: list[str]) -> Iterator[list[str]]:
-    """Yield the rows without the cell of the file's name, which is appended to `files`."""
-    for row in rows:
-        if place < len(row):
-            files.append(row.pop(place))
-        yield row
-
-
-def _check_rows(path: Path, header: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    for i, row in enumerate(rows):
-        if len(row) != len(header):
-            raise DataError(
-                f"{path}, row {i + 1}: {len(row)} cells instead of {len(header)}; the file is cut off or damaged"
-            )
-
-
-def _from_long(path: Path, header: list[str], rows: list[list[str]], files: Sequence[str]) -> RawTable:
-    """The wide table of a long one, whose rows of one face in one frame stand together."""
-    _check_rows(path, header, rows)
-    face, first, point = header.index("face"), header.index("part"), header.index("point")
-    names: list[str] = []
-    wide: list[list[float]] = []
-    places: list[int] = []
-    for _, block in itertools.groupby(range(len(rows)), key=lambda i: (rows[i][0], rows[i][face])):
-        indices = list(block)
-        lines = [rows[i] for i in indices]
-        here = [line[point] for line in lines if line[point]]
-        names = names or here
-        if here and here != names:
-            raise DataError(f"{path}: a face at {lines[0][1]} s has other points than the first; the file is damaged")
-        values = [_number(cell) for line in lines if line[point] for cell in line[point + 1 :]]
-        places.append(indices[0])
-        wide.append([_number(cell) for cell in lines[0][:first]] + values)
-    columns = header[:first] + [f"{name}_{ending}" for name in names for ending in header[point + 1 :]]
-    cells = np.full((len(wide), len(columns)), np.nan)
-    for place, row in zip(cells, wide, strict=True):
-        place[: len(row)] = row
-    return RawTable(columns, cells, tuple(files[i] for i in places) if files else ())
 
 
 def stack_tables(path: Path, column: str, tables: Mapping[str, Path]) -> None:
@@ -226,10 +157,6 @@ def stack_tables(path: Path, column: str, tables: Mapping[str, Path]) -> None:
 def _first_line(path: Path) -> str:
     with path.open(encoding="utf-8", newline="") as lines:
         return next(lines, "")
-
-
-def _number(cell: str | None) -> float:
-    return float(cell) if cell else np.nan
 
 
 def _head(result: FrameResult, files: bool) -> tuple[object, ...]:

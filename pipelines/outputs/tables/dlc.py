@@ -1,16 +1,27 @@
-"""Tables in DeepLabCut's CSV format, for scripts written for DeepLabCut."""
+"""Tables in DeepLabCut's CSV format: written for scripts that expect them, and read back, those of DeepLabCut too."""
 
 from __future__ import annotations
 
+import itertools
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
-from vtrack.errors import UsageError, spelled
-from vtrack.pipelines.outputs.tables.columns import PIXEL_DIGITS, SHARE_DIGITS, Field
-from vtrack.pipelines.outputs.tables.text import TextSink, csv_line, row_format, without_nan
+from vtrack.errors import TableError, UsageError, spelled
+from vtrack.pipelines.outputs.tables.columns import (
+    FACE,
+    HEAD,
+    PIXEL_DIGITS,
+    POINTS,
+    SHARE_DIGITS,
+    Field,
+    RawTable,
+    block_rows,
+)
+from vtrack.pipelines.outputs.tables.text import TextSink, csv_line, numbers, row_format, without_nan
 from vtrack.types import Face, FloatArray, FrameResult, Query
 
 log = logging.getLogger(__name__)
@@ -105,8 +116,98 @@ class Individuals:
 
 
 def likelihood(face: Face) -> FloatArray:
-    """Return the probability (points,) that each point is correct, 0 without a sigma; see `DeepLabCutTable`."""
+    """Return the probability (points,) that each point is correct; see `DeepLabCutTable`.
+
+    It is 0 for a point without a sigma, and presence where no point has one, as in tables of other programs.
+    """
+    if np.isnan(face.sigma).all():
+        return np.where(np.isfinite(face.points).all(1), np.nan_to_num(face.presence), 0.0)
     size = np.sqrt(max(float(face.box[2] * face.box[3]), 0.0))
     ratio = TOLERANCE * size / np.maximum(face.sigma, 1e-6)
     probability: FloatArray = face.presence * (1.0 - np.exp(-0.5 * ratio**2))
     return np.nan_to_num(probability)
+
+
+def is_dlc(header: Sequence[str]) -> bool:
+    """Return whether a table whose first line has these cells is of DeepLabCut's form."""
+    return header[:1] == ["scorer"]
+
+
+def read_dlc(path: Path, header: Sequence[str], rows: Iterator[list[str]]) -> Iterator[RawTable]:
+    """Yield the rows of a table of DeepLabCut's form as those of a wide one.
+
+    It holds no times: `time_s` is NaN. The number of an individual is the id of its face, presence the mean of its points'
+    likelihoods, and the box the tight one around them. There is no sigma.
+
+    Args:
+        path: The file, for messages.
+        header: Its first line.
+        rows: Its other lines.
+
+    Raises:
+        TableError: It is damaged, or holds labels of images.
+    """
+    heads = {header[0]: header[1:]}
+    while "coords" not in heads:
+        line = next(rows, [])
+        if line[:1] not in (["individuals"], ["bodyparts"], ["coords"]) or len(line) != len(header):
+            raise TableError(f"{path}: a table of DeepLabCut's form without its lines bodyparts and coords")
+        heads[line[0]] = line[1:]
+    if "bodyparts" not in heads:
+        raise TableError(f"{path}: a table of DeepLabCut's form without its line bodyparts")
+    names, individuals, places = _places(path, heads)
+    points = (f"{name}_{field.name}" for name in names for field in POINTS.fields(Query((), ())))
+    columns = [*(field.name for field in (*HEAD, *FACE.fields(Query((), ())))), *points]
+    yield RawTable(columns, np.zeros((0, len(columns))))
+    while block := list(itertools.islice(rows, block_rows(max(len(header), individuals * len(columns))))):
+        if wrong := next((row for row in block if len(row) != len(header)), None):
+            raise TableError(
+                f"{path}, frame {wrong[0] if wrong else ''}: {len(wrong)} cells instead of {len(header)}; the file is "
+                "cut off or damaged"
+            )
+        if not block[0][0].isdecimal():
+            raise TableError(f"{path}: its rows are labels of images ({block[0][0][:80]}); give a table of a video")
+        yield RawTable(columns, _faces_of(numbers(block), places, len(columns)))
+
+
+def _places(path: Path, heads: dict[str, Sequence[str]]) -> tuple[list[str], int, npt.NDArray[np.intp]]:
+    """Names of the points, number of individuals, and (individuals, points, 3) the column of each x, y and likelihood; -1
+    for none.
+    """
+    owners = heads.get("individuals", [""] * len(heads["bodyparts"]))
+    names, individuals = list(dict.fromkeys(heads["bodyparts"])), list(dict.fromkeys(owners))
+    coords = ["x", "y", "likelihood"]
+    places = np.full((len(individuals), len(names), len(coords)), -1, np.intp)
+    number = ({name: i for i, name in enumerate(each)} for each in (individuals, names, coords))
+    of_owner, of_name, of_coord = number
+    for column, (owner, name, coord) in enumerate(zip(owners, heads["bodyparts"], heads["coords"], strict=True), 1):
+        if coord not in of_coord:
+            raise TableError(f"{path}: DeepLabCut's coords are x, y and likelihood, got {coord[:80]!r}")
+        place = of_owner[owner], of_name[name], of_coord[coord]
+        if places[place] >= 0:
+            raise TableError(f"{path}: {coord} of {name[:80]!r} stands twice in its header")
+        places[place] = column
+    return names, len(individuals), places
+
+
+def _faces_of(read: FloatArray, places: npt.NDArray[np.intp], columns: int) -> FloatArray:
+    """(faces, columns) the faces of rows; a row without any gives a face of NaN."""
+    # The last column stands for what is not there.
+    values = np.column_stack([read, np.full(len(read), np.nan)])[:, places]  # (rows, individuals, points, 3)
+    known = np.isfinite(values[..., :2]).all(-1)
+    values[~known] = np.nan
+    present = known.any(-1)
+    wanted = present.copy()
+    wanted[:, 0] |= ~present.any(1)
+    row, individual = np.nonzero(wanted)
+    faces, there = values[row, individual], present[row, individual]
+    cells = np.full((len(row), columns), np.nan)
+    cells[:, 0] = read[row, 0]
+    cells[there, 2], cells[there, 4] = individual[there], 1.0
+    likelihoods, rated = faces[there, :, 2], np.isfinite(faces[there, :, 2])
+    count = rated.sum(1)
+    cells[there, 3] = np.where(rated, likelihoods, 0.0).sum(1) / np.where(count, count, np.nan)
+    low, high = np.nanmin(faces[there, :, :2], 1), np.nanmax(faces[there, :, :2], 1)
+    cells[there, 5:9] = np.concatenate([low, high - low], -1)
+    cells[:, 9::3], cells[:, 10::3] = faces[..., 0], faces[..., 1]
+    return cells

@@ -5,14 +5,17 @@ Names and order of the values are those of the wide CSV table's columns.
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from operator import itemgetter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from vtrack.errors import DataError
-from vtrack.pipelines.outputs.tables.columns import FILE, HEAD, Columns, Field, RawTable, head_fields
+from vtrack.errors import TableError
+from vtrack.pipelines.outputs.tables.columns import FILE, HEAD, Columns, Field, RawTable, block_rows, head_fields
 from vtrack.pipelines.outputs.tables.text import TextSink
 from vtrack.types import FrameResult, Query
 
@@ -64,25 +67,38 @@ class JsonLines(TextSink):
         return self._format(result)
 
 
-def read_cells(path: Path) -> RawTable:
-    """Read a table.
+def read_blocks(path: Path) -> Iterator[RawTable]:
+    """Read a table block by block; at least one.
 
     Raises:
-        DataError: It is not vtrack's JSON.
+        TableError: It is not vtrack's JSON.
     """
-    frames = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
     try:
-        rows = [(frame, face) for frame in frames for face in frame["faces"] or [{}]]
-        files = tuple(str(frame[FILE.name]) for frame, _ in rows) if rows and FILE.name in rows[0][0] else ()
-        of_face = list(next((face for _, face in rows if face), {}))
-        cells = [
-            [frame["frame"], frame["time_s"], *(np.nan if face.get(name) is None else face[name] for name in of_face)]
-            for frame, face in rows
-        ]
+        # The first face of the file names the columns.
+        first: dict[str, Any] = next((face for frame in _frames(path) for face in frame["faces"]), {})
+        of_face = list(first)
+        # A single name would give a cell instead of a tuple of them.
+        cells_of = itemgetter(*of_face, *of_face[:1]) if of_face else tuple
+        header = [*(field.name for field in HEAD), *of_face]
+        yield RawTable(header, np.zeros((0, len(header))))
+        rows = ((frame, face) for frame in _frames(path) for face in frame["faces"] or [{}])
+        while block := list(itertools.islice(rows, block_rows(len(header)))):
+            cells = np.full((len(block), len(header)), np.nan)
+            cells[:, : len(HEAD)] = [[frame[field.name] for field in HEAD] for frame, _ in block]
+            places = [place for place, (_, face) in enumerate(block) if face]
+            if places:
+                faces = np.array([cells_of(block[place][1]) for place in places], np.float64)
+                cells[places, len(HEAD) :] = faces[:, : len(of_face)]
+            files = tuple(str(frame[FILE.name]) for frame, _ in block) if FILE.name in block[0][0] else ()
+            yield RawTable(header, cells, files)
     except (KeyError, TypeError, AttributeError) as error:
-        raise DataError(f"{path}: not vtrack's JSON lines: {error!r}") from error
-    header = [*(field.name for field in HEAD), *of_face]
-    return RawTable(header, np.array(cells, np.float64).reshape(len(cells), len(header)), files)
+        raise TableError(f"{path}: not vtrack's JSON lines: {error!r}") from error
+
+
+def _frames(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the frames of a file."""
+    with path.open(encoding="utf-8") as lines:
+        yield from (json.loads(line) for line in lines if line.strip())
 
 
 def _object_format(fields: Collection[Field]) -> str:

@@ -6,7 +6,7 @@ is a boolean.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -14,12 +14,8 @@ import numpy as np
 
 from vtrack.errors import MissingExtraError
 from vtrack.pipelines.outputs.base import FileSink
-from vtrack.pipelines.outputs.tables.columns import FILE, HEAD, Columns, RawTable
+from vtrack.pipelines.outputs.tables.columns import BLOCK_CELLS, FILE, HEAD, Columns, RawTable, block_rows
 from vtrack.types import FrameResult, Query
-
-ROW_GROUP_CELLS = 2**19
-"""Number of cells in a row group: 4 MiB in memory, whatever the number of columns or frames."""
-
 
 _FILE_PLACE = len(HEAD)
 """Position of the column of file names."""
@@ -54,7 +50,7 @@ class ParquetTable(FileSink):
         self._names: list[str] = []
         self._absent = [np.nan] * len(of_face)
         # (rows, columns) of the next row group; NaN for an empty cell.
-        self._cells = np.full((max(ROW_GROUP_CELLS // len(self._schema), 1), len(self._schema)), np.nan)
+        self._cells = np.full((max(BLOCK_CELLS // len(self._schema), 1), len(self._schema)), np.nan)
         self._rows = 0
 
     @property
@@ -101,11 +97,19 @@ class ParquetTable(FileSink):
             self._rows = 0
 
 
-def read_cells(path: Path) -> RawTable:
-    """Read a table."""
+def read_blocks(path: Path) -> Iterator[RawTable]:
+    """Read a table block by block; at least one."""
     pyarrow = _load_arrow()
-    with path.open("rb") as file:
-        table = pyarrow.parquet.read_table(file)
+    with path.open("rb") as stream, pyarrow.parquet.ParquetFile(stream) as file:
+        schema = file.schema_arrow
+        rows = block_rows(len(schema))
+        yield _block(pyarrow, schema.empty_table())
+        for batch in file.iter_batches(batch_size=rows):
+            yield _block(pyarrow, pyarrow.Table.from_batches([batch]))
+
+
+def _block(pyarrow: Any, table: Any) -> RawTable:
+    """Convert rows to numbers, and names of files."""
     files: tuple[str, ...] = ()
     if FILE.name in table.column_names:
         files = tuple(table.column(FILE.name).to_pylist())

@@ -1,36 +1,41 @@
-"""`read_table`: the project's own tables read back, whatever their format."""
+"""Tables read back, whatever their format: `read_table` gives a whole one, `open_blocks` its rows block by block."""
 
 from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from vtrack.errors import DataError, MissingExtraError, UsageError
+from vtrack.errors import MissingExtraError, TableError, UsageError, VTrackError, spelled
+from vtrack.layouts import layout_names, load_layout
 from vtrack.pipelines.outputs.base import sidecar_path
-from vtrack.pipelines.outputs.tables.columns import EXTRAS, HEAD, MEASURED, Columns, RawTable
+from vtrack.pipelines.outputs.tables.columns import EXTRAS, HEAD, MEASURED, Columns, Field, RawTable
 from vtrack.pipelines.outputs.tables.table import Table
+from vtrack.pipelines.outputs.tables.text import LARGEST, check_numbers
 from vtrack.pipelines.registry import OUTPUTS, load
 from vtrack.query import parse_query
 from vtrack.types import FloatArray, Query
 
 _DAMAGE = (ValueError, ArithmeticError, LookupError, NotImplementedError, RecursionError, csv.Error)
 """What readers of files and numbers raise where a table is damaged."""
-_LARGEST = 2.0**53
-"""Frames and seconds beyond it cannot be told from their neighbours."""
+_ROUNDING = 1e-4
+"""Positions in tables have four decimals."""
 
 
-def read_table(path: str | Path) -> Table:
-    """Read a table that vtrack wrote: CSV (wide or long), Parquet or JSON lines.
+def read_table(path: str | Path, *, fps: float | None = None) -> Table:
+    """Read a table: CSV of any form, Parquet or JSON lines, as vtrack writes them, or the CSV of OpenFace and DeepLabCut.
 
     Args:
         path: The file; its ending says what it is (`.csv`, `.parquet`, `.jsonl`). A `.meta.json` beside it is read too and
             tells what the points are.
+        fps: Frames per second of a table without times, which DeepLabCut's is.
 
     Returns:
         The table, with the same `to_pandas`, `to_numpy` and `to_xarray` as the results of `track`.
@@ -48,19 +53,83 @@ def read_table(path: str | Path) -> Table:
         >>> table.meta["counts"]["frames"]
         6
     """
+    table = open_blocks(path, fps=fps)
+    blocks = list(table.blocks)
+    cells = np.concatenate([np.zeros((0, len(HEAD) + len(table.fields))), *(cells for cells, _ in blocks)])
+    files = tuple(name for _, names in blocks for name in names)
+    frame, time = cells[:, 0].astype(np.int64), cells[:, 1]
+    return Table(table.names, table.fields, frame, time, cells[:, 2:], table.query, table.meta, file=files)
+
+
+@dataclass(frozen=True, eq=False)
+class TableBlocks:
+    """A table whose rows are read block by block."""
+
+    path: Path
+    names: tuple[str, ...]
+    """Name of each point."""
+    fields: tuple[Field, ...]
+    """Columns of the blocks after `frame` and `time_s`, in the order in which all tables have them."""
+    query: Query | None
+    """What the points are; None if nothing tells."""
+    meta: dict[str, Any]
+    """The facts beside the table; empty where there are none."""
+    blocks: Iterator[tuple[FloatArray, tuple[str, ...]]]
+    """Cells (rows, columns), `frame` and `time_s` before `fields`, and names of image files. Read once."""
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """Names of the groups of extra columns that it has."""
+        names = {field.name for field in self.fields}
+        return tuple(name for name in EXTRAS if _group_columns(name, self.names) <= names)
+
+
+def open_blocks(path: str | Path, *, fps: float | None = None, parts: str = "") -> TableBlocks:
+    """Open a table, to read it block by block; what is in memory does not grow with it.
+
+    Args:
+        path: The file, as `read_table` takes it.
+        fps: Frames per second of a table without times.
+        parts: What the points are, if the facts beside the table do not tell.
+
+    Raises:
+        TableError: The file cannot be read, is damaged or is not such a table.
+        UsageError: The table has times and needs no `fps`, or has other points than `parts`.
+        MissingExtraError: It is Parquet, and pyarrow is not installed.
+    """
     path, readers = Path(path), _readers()
     if path.suffix.lower() not in readers:
-        raise DataError(f"{path}: read_table reads {', '.join(readers)} files")
+        raise TableError(f"{path}: not a table; vtrack reads {', '.join(readers)} files")
+    raw = _guarded(path, load(readers[path.suffix.lower()])(path))
+    first = next(raw, RawTable([], np.zeros((0, 0))))
+    meta = _meta(path)
+    names, fields, order = _arrangement(path, first.columns, meta)
+    query = _points(path, names, meta, first.query, parts)
+    return TableBlocks(path, names, fields, query, meta, _arranged(path, raw, order, fps))
+
+
+@contextmanager
+def _as_table_error(path: Path) -> Iterator[None]:
+    """Turn what readers raise into an error that names the table."""
     try:
-        header, cells, files = RawTable(*load(readers[path.suffix.lower()])(path))
-    except DataError:
+        yield
+    except VTrackError:
         raise
     except OSError as error:
-        raise DataError(f"{path}: cannot read this table: {error.strerror or _short(error)}") from error
+        raise TableError(f"{path}: cannot read this table: {error.strerror or _short(error)}") from error
     except _DAMAGE as error:
-        raise DataError(f"{path}: damaged table: {_short(error)}") from error
-    meta = _meta(path)
-    return replace(_table(path, header, cells, meta), file=files)
+        raise TableError(f"{path}: damaged table: {_short(error)}") from error
+
+
+def _guarded(path: Path, blocks: Iterator[RawTable]) -> Iterator[RawTable]:
+    """Yield blocks; whatever reading them raises names the table."""
+    while True:
+        with _as_table_error(path):
+            block = next(blocks, None)
+            if block is None:
+                return
+            raw = RawTable(*block)
+        yield raw
 
 
 def _short(error: object) -> str:
@@ -74,35 +143,55 @@ def _readers() -> dict[str, str]:
     return {suffix: entry.reader for entry in OUTPUTS.values() if entry.reader for suffix in entry.suffixes}
 
 
-def _table(path: Path, header: Sequence[str], cells: FloatArray, meta: dict[str, Any]) -> Table:
-    """The table of these columns, in the order in which all tables have them."""
+def _group_columns(group: str, names: Sequence[str]) -> set[str]:
+    """Names of the columns of a group of a table with these points."""
+    fields = EXTRAS[group].fields(Query((), ()))
+    return {f"{names[0]}_{field.name}" if EXTRAS[group].of_points and names else field.name for field in fields}
+
+
+def _arrangement(
+    path: Path, header: Sequence[str], meta: dict[str, Any]
+) -> tuple[tuple[str, ...], tuple[Field, ...], npt.NDArray[np.intp]]:
+    """Names of the points, the columns in the order in which all tables have them, and where each stands in the file; -1
+    for those that no row of the file has.
+    """
     names = tuple(name.removesuffix("_sigma") for name in header if name.endswith("_sigma"))
-    told = _told(meta)
     faceless = list(header) == [field.name for field in HEAD]
-    if faceless and told is not None:
+    if faceless and (told := _told(meta)) is not None:
         names = told.names  # JSON lines without a single face
-    query = told if told is not None and told.names == names else None
+    extras = [name for name in EXTRAS if _group_columns(name, names) <= set(header)]
     # Names alone make the columns; where on their parts the points lie does not matter for that.
-    points = Query(names, (0.0,) * len(names), names)
-    extras = [
-        name for name, group in EXTRAS.items()
-        if {f"{names[0]}_{field.name}" if group.of_points and names else field.name for field in group.fields(points)}
-        <= set(header)
-    ]  # fmt: skip
-    fields = Columns(points, extras).of_face
+    fields = Columns(Query(names, (0.0,) * len(names), names), extras).of_face
     if not faceless and MEASURED.name not in header:
         fields = tuple(field for field in fields if field != MEASURED)
     places = {name: i for i, name in enumerate(header)}
     wanted = [field.name for field in (*HEAD, *fields)]
-    if faceless:
-        cells = np.column_stack([cells, np.full((len(cells), len(fields)), np.nan)])
-        places = {name: i for i, name in enumerate(wanted)}
-    if set(wanted) != set(places) or not (np.abs(cells[:, [places[name.name] for name in HEAD]]) < _LARGEST).all():
+    if not faceless and (set(wanted) != set(places) or len(places) != len(header)):
         unknown = [_short(name) for name in sorted(set(places) ^ set(wanted))[:3]]
-        raise DataError(f"{path}: not a table that read_table knows ({', '.join(unknown) or 'frame or time missing'}); "
-                        "it reads vtrack's wide and long tables")  # fmt: skip
-    cells = cells[:, [places[name] for name in wanted]]
-    return Table(names, fields, cells[:, 0].astype(np.int64), cells[:, 1], cells[:, 2:], query, meta)
+        raise TableError(f"{path}: not a table that vtrack knows ({', '.join(unknown) or 'a column stands twice'}); "
+                         "it reads vtrack's tables, OpenFace's and DeepLabCut's")  # fmt: skip
+    return names, fields, np.array([places.get(name, -1) for name in wanted], np.intp)
+
+
+def _arranged(
+    path: Path, blocks: Iterator[RawTable], order: npt.NDArray[np.intp], fps: float | None
+) -> Iterator[tuple[FloatArray, tuple[str, ...]]]:
+    """Yield the cells of blocks in this order of columns, and names of files."""
+    for block in blocks:
+        cells = np.column_stack([block.cells, np.full(len(block.cells), np.nan)])[:, order]
+        frame, time = cells[:, 0], cells[:, 1]
+        if len(cells) and np.isnan(time).all():
+            if fps is None:
+                raise TableError(f"{path}: a table without times; give its frames per second, {spelled('fps', 25)}")
+            time[:] = frame / fps
+        elif len(cells) and fps is not None:
+            raise UsageError(f"{spelled('fps')} applies to tables without times, and {path} has times; leave it out")
+        # NaN compares false, too.
+        if not ((np.abs(cells[:, :2]) < LARGEST).all() and (frame == np.floor(frame)).all() and (frame >= 0).all()):
+            raise TableError(f"{path}: not a table that vtrack knows (frame or time missing)")
+        with _as_table_error(path):
+            check_numbers(cells)
+        yield cells, block.file
 
 
 def _meta(path: Path) -> dict[str, Any]:
@@ -113,9 +202,9 @@ def _meta(path: Path) -> dict[str, Any]:
         except FileNotFoundError:
             continue
         except (OSError, ValueError, RecursionError) as error:
-            raise DataError(f"{sidecar_path(table)}: cannot be read: {_short(error)}") from error
+            raise TableError(f"{sidecar_path(table)}: cannot be read: {_short(error)}") from error
         if not isinstance(meta, dict):
-            raise DataError(f"{sidecar_path(table)}: cannot be read: it is no JSON object")
+            raise TableError(f"{sidecar_path(table)}: cannot be read: it is no JSON object")
         return meta
     return {}
 
@@ -126,3 +215,26 @@ def _told(meta: dict[str, Any]) -> Query | None:
         return parse_query(meta["options"]["parts"])
     except (KeyError, TypeError, UsageError, MissingExtraError):
         return None
+
+
+def _points(path: Path, names: tuple[str, ...], meta: dict[str, Any], own: Query | None, parts: str) -> Query | None:
+    """What the points of a table are: as it is `parts`, by its facts, by itself, or by the names of a layout's points."""
+    if parts:
+        asked = parse_query(parts)
+        if asked.names != names:
+            here = f"{', '.join(names[:3])}{', …' if len(names) > 3 else ''}"
+            raise UsageError(
+                f"{spelled('parts', parts)}: {path} has {len(names)} other points than these {len(asked)}: {here}"
+            )
+        return asked
+    told = _told(meta)
+    if told is not None and told.names == names:
+        return told
+    layouts = (load_layout(name).query for name in layout_names())
+    same = (query for query in layouts if query.names == names and (own is None or _agree(query, own)))
+    return next(same, own if own is not None and own.names == names else None)
+
+
+def _agree(query: Query, own: Query) -> bool:
+    """Whether positions with four decimals may be those of a query."""
+    return query.parts == own.parts and np.allclose(query.positions, own.positions, rtol=0, atol=_ROUNDING)

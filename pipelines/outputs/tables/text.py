@@ -5,15 +5,19 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TextIO
+
+import numpy as np
 
 from vtrack.pipelines.outputs.base import FileSink
 from vtrack.pipelines.outputs.stdout import STDOUT, StdoutFile
 from vtrack.pipelines.outputs.tables.columns import Field
-from vtrack.types import FrameResult
+from vtrack.types import FloatArray, FrameResult
 
+LARGEST = 2.0**53
+"""Frames, seconds and pixels beyond it cannot be told from their neighbours."""
 _LONGEST_ROWS = 1 << 22
 """Bytes at the end of a table in which a row surely ends."""
 
@@ -68,6 +72,24 @@ class TextSink(FileSink):
 def row_format(fields: Iterable[Field], empty: int = 0, separator: str = ",") -> str:
     """Return the `%` format of one row: the fields' values, then `empty` empty cells."""
     return separator.join([*(field.text for field in fields), *[""] * empty]) + "\n"
+
+
+def numbers(rows: Sequence[Sequence[str]]) -> FloatArray:
+    """Return the cells of rows as numbers (rows, columns), NaN for empty ones.
+
+    Raises:
+        ValueError: A cell is no number, or one that no table holds.
+    """
+    filled = [[cell or "nan" for cell in row] if "" in row else row for row in rows]
+    read = np.array(filled, np.float64).reshape(len(rows), len(rows[0]) if rows else 0)
+    check_numbers(read)
+    return read
+
+
+def check_numbers(cells: FloatArray) -> None:
+    """Raise `ValueError` for numbers that are infinite or cannot be told from their neighbours."""
+    if (np.abs(cells) >= LARGEST).any():
+        raise ValueError("it holds a number that is not finite or too large")
 
 
 def csv_line(cells: Iterable[str]) -> str:

@@ -213,9 +213,9 @@ def test_what_cannot_be_read(tmp_path: Path) -> None:
 
     with pytest.raises(DataError, match="cannot read this table: No such file"):
         read_table(tmp_path / "absent.csv")
-    told("t.xlsx", "", r"read_table reads \.csv, \.txt, \.jsonl")
-    told("t.csv", "", "not a table that read_table knows")
-    told("t.csv", "a,b\n1,2\n", "not a table that read_table knows")
+    told("t.xlsx", "", r"not a table; vtrack reads \.csv, \.txt, \.jsonl")
+    told("t.csv", "", "not a table that vtrack knows")
+    told("t.csv", "a,b\n1,2\n", "not a table that vtrack knows")
     write(WideTable(tmp_path / "good.csv", QUERY), video())
     good = (tmp_path / "good.csv").read_text()
     told("t.csv", good[:-30], "cells instead of 18; the file is cut off or damaged")
@@ -227,15 +227,11 @@ def test_what_cannot_be_read(tmp_path: Path) -> None:
     told("t.jsonl", '{"frame": 0', "damaged table")
     told("t.jsonl", "[" * 100_000, "damaged table")
     told("t.jsonl", f'{{"frame": 0, "time_s": {10**400}, "faces": []}}', "damaged table: int too large")
-    told("t.jsonl", '{"frame": 1e300, "time_s": 0, "faces": []}', "not a table that read_table knows")
-    told("t.csv", f"{'x' * 100_000}\n1\n", "not a table that read_table knows .{,400}$")
+    told("t.jsonl", '{"frame": 1e300, "time_s": 0, "faces": []}', "not a table that vtrack knows")
+    told("t.csv", f"{'x' * 100_000}\n1\n", "not a table that vtrack knows .{,400}$")
     dlc = open_table(tmp_path / "dlc.csv", QUERY, format="dlc")
     write(dlc, video())
-    told(
-        "t.csv",
-        (tmp_path / "dlc.csv").read_text(),
-        "table of DeepLabCut's form; read_table reads vtrack's wide and long",
-    )
+    told("t.csv", (tmp_path / "dlc.csv").read_text(), "a table without times; give its frames per second, fps=25")
     (tmp_path / "good.csv.meta.json").write_text(json.dumps({})[:-1])
     with pytest.raises(DataError, match=r"good\.csv\.meta\.json: cannot be read"):
         read_table(tmp_path / "good.csv")

@@ -34,10 +34,11 @@ class TabTable(WideTable):
         return super()._rows(result).replace(",", "\\t")
 
 
-def read_cells(path):
+def read_blocks(path):
     with path.open(newline="") as file:
         header, *rows = csv.reader(file, delimiter="\\t")
-    return header, np.array([[float(cell or "nan") for cell in row] for row in rows])
+    yield header, np.zeros((0, len(header)))
+    yield header, np.array([[float(cell or "nan") for cell in row] for row in rows])
 
 
 def stack_tables(path, column, tables):
@@ -52,7 +53,7 @@ import sys
 from vtrack.pipelines.registry import OUTPUTS, OutputEntry
 
 OUTPUTS["tabs"] = OutputEntry(
-    "tabs:TabTable", "a table with tabs", ("columns",), suffixes=(".tsv",), reader="tabs:read_cells",
+    "tabs:TabTable", "a table with tabs", ("columns",), suffixes=(".tsv",), reader="tabs:read_blocks",
     stacker="tabs:stack_tables", stdout=True,
 )
 """

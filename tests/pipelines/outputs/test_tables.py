@@ -150,7 +150,9 @@ def test_deeplabcut_likelihood_is_a_probability() -> None:
     draws = np.random.default_rng(0).normal(0, 3.0, (100_000, 2))
     near = (np.hypot(*draws.T) < 0.05 * 60).mean()
     assert likelihood(face) == pytest.approx([0.9, 0.9 * near, 0.0], abs=5e-3)
-    assert likelihood(replace(face, sigma=np.full(3, np.nan))).tolist() == [0, 0, 0]
+    assert likelihood(replace(face, sigma=np.array([0.0, np.nan, np.nan]))).tolist() == [0.9, 0, 0]
+    # Tables of other programs have no sigma at all.
+    assert likelihood(replace(face, sigma=np.full(3, np.nan))).tolist() == [0.9, 0.9, 0.9]
 
 
 def test_deeplabcut_several_animals(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -205,7 +207,7 @@ def test_json_lines(tmp_path: Path) -> None:
 def test_parquet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     parquet = pytest.importorskip("pyarrow.parquet")
     path, wide = tmp_path / "a.parquet", tmp_path / "a.csv"
-    monkeypatch.setattr("vtrack.pipelines.outputs.tables.parquet.ROW_GROUP_CELLS", 42)
+    monkeypatch.setattr("vtrack.pipelines.outputs.tables.parquet.BLOCK_CELLS", 42)
     results = [make_result(i, *([make_face(at=20 + i, measured=i != 3)] if i % 2 else [])) for i in range(7)]
     with ParquetTable(path, QUERY, ["inside"]) as sink:
         for result in results:

@@ -1,0 +1,122 @@
+"""CSV tables of every form, read back block by block as wide ones: what is in memory does not grow with the file.
+
+The header tells the form: wide and long tables, OpenFace's and DeepLabCut's.
+"""
+
+from __future__ import annotations
+
+import csv
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from operator import itemgetter
+from pathlib import Path
+
+import numpy as np
+
+from vtrack.errors import TableError
+from vtrack.pipelines.outputs.tables.columns import FILE, RawTable, block_rows
+from vtrack.pipelines.outputs.tables.csv import LABELS
+from vtrack.pipelines.outputs.tables.dlc import is_dlc, read_dlc
+from vtrack.pipelines.outputs.tables.openface import is_openface, read_openface
+from vtrack.pipelines.outputs.tables.text import numbers
+from vtrack.types import Query
+
+Row = list[str]
+
+
+def read_blocks(path: Path) -> Iterator[RawTable]:
+    """Read a table block by block; at least one.
+
+    Raises:
+        TableError: The table is cut off or damaged.
+    """
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        rows: Iterator[Row] = csv.reader(file, skipinitialspace=True)
+        header = next(rows, [])
+        if is_dlc(header):
+            yield from read_dlc(path, header, rows)
+            return
+        _check_names(path, header)
+        checked = _checked(path, header, rows)
+        if is_openface(header):
+            yield from read_openface(path, header, checked)
+        elif all(label in header for label in LABELS):
+            yield from _long(path, header, checked)
+        else:
+            yield from _wide(header, checked)
+
+
+def _wide(header: Row, rows: Iterator[Row]) -> Iterator[RawTable]:
+    """Yield the rows of a wide table."""
+    place = header.index(FILE.name) if FILE.name in header else None
+    columns = [name for name in header if name != FILE.name]
+    yield RawTable(columns, np.zeros((0, len(columns))))
+    while block := list(itertools.islice(rows, block_rows(len(header)))):
+        files = () if place is None else tuple(row.pop(place) for row in block)
+        yield RawTable(columns, numbers(block), files)
+
+
+def _long(path: Path, header: Row, rows: Iterator[Row]) -> Iterator[RawTable]:
+    """Yield the rows of a long table as those of a wide one; the rows of one face in one frame stand together."""
+    face, first, point = header.index("face"), header.index("part"), header.index("point")
+    query = _long_query(path)
+    names, own = list(query.names), header[point + 1 :]
+    place = header.index(FILE.name) if FILE.name in header else first
+    of_face = [name for name in header[:first] if name != FILE.name]
+    columns = [*of_face, *(f"{name}_{ending}" for name in names for ending in own)]
+    yield RawTable(columns, np.zeros((0, len(columns))), query=query)
+    blocks = _faces(path, rows, names, face, point)
+    while block := list(itertools.islice(blocks, block_rows(len(names) * len(header)))):
+        heads = [[*lines[0][:place], *lines[0][place + 1 : first]] for lines in block]
+        cells = np.full((len(block), len(columns)), np.nan)
+        cells[:, : len(of_face)] = numbers(heads)
+        there = np.array([bool(lines[0][point]) for lines in block])
+        of_points = [line[point + 1 :] for lines in block if lines[0][point] for line in lines]
+        if of_points:
+            cells[there, len(of_face) :] = numbers(of_points).reshape(int(there.sum()), -1)
+        files = tuple(lines[0][place] for lines in block) if place != first else ()
+        yield RawTable(columns, cells, files, query)
+
+
+def _faces(path: Path, rows: Iterator[Row], names: Sequence[str], face: int, point: int) -> Iterator[list[Row]]:
+    """Yield the rows of each face, and the one row of each frame without a face."""
+    own, key = itemgetter(point), itemgetter(0, face)
+    for row in rows:
+        if not row[point]:
+            yield [row]
+            continue
+        lines = [row, *itertools.islice(rows, len(names) - 1)]
+        if list(map(own, lines)) != names or len(set(map(key, lines))) != 1:
+            raise TableError(f"{path}: a face at {row[1]} s has other points than the first; the file is damaged")
+        yield lines
+
+
+def _long_query(path: Path) -> Query:
+    """The points of the first face of a long table."""
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        rows: Iterator[Row] = csv.reader(file, skipinitialspace=True)
+        header = next(rows)
+        part, position, point, face = (header.index(name) for name in (*LABELS, "face"))
+        there = (row for row in _checked(path, header, rows) if row[point])
+        for _, lines in itertools.groupby(there, key=lambda row: (row[0], row[face])):
+            points = [(row[part], float(row[position] or 0), row[point]) for row in lines]
+            parts, positions, names = zip(*points, strict=True)
+            _check_names(path, names)
+            return Query(parts, positions, names)
+    return Query((), ())
+
+
+def _checked(path: Path, header: Sequence[str], rows: Iterable[Row]) -> Iterator[Row]:
+    """Yield the rows, all of them as long as the header."""
+    for number, row in enumerate(rows, 1):
+        if len(row) != len(header):
+            raise TableError(
+                f"{path}, row {number}: {len(row)} cells instead of {len(header)}; the file is cut off or damaged"
+            )
+        yield row
+
+
+def _check_names(path: Path, names: Sequence[str]) -> None:
+    if len(set(names)) != len(names):
+        twice = next(name for i, name in enumerate(names) if name in names[:i])
+        raise TableError(f"{path}: {twice[:80]!r} stands twice in its header; every column needs a name of its own")

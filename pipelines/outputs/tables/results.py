@@ -1,0 +1,126 @@
+"""Tables read back as results, frame by frame: what the pipeline made, without pictures and models."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fractions import Fraction
+from itertools import groupby
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from vtrack.errors import TableError
+from vtrack.measures import Measures
+from vtrack.parts import PARTS
+from vtrack.pipelines.measures.points import MEASURES
+from vtrack.pipelines.outputs.tables.columns import BOX, HEAD
+from vtrack.pipelines.outputs.tables.read import TableBlocks, open_blocks
+from vtrack.types import Face, FloatArray, Frame, FrameResult, ImageArray, Query
+
+
+class _TableRow(NamedTuple):
+    """One row of a table."""
+
+    frame: int
+    time: float
+    file: str
+    face: Face | None
+
+
+class TableResults(Iterator[FrameResult]):
+    """The results that a table holds, read while they are asked for, each frame once and in order.
+
+    Frames are black pictures that take no memory, of the size that the facts beside the table tell. Times are those of the
+    table to the last bit. Points that the table has no `raw`, `sigma` or `presence` of have NaN there.
+
+    Args:
+        path: The table, as `read_table` takes it.
+        fps: Frames per second of a table without times.
+        parts: What the points are, if the facts beside the table do not tell.
+
+    Raises:
+        TableError: The file cannot be read, is damaged or is not a table; also while it is read.
+        UsageError: The table has times and needs no `fps`, or has other points than `parts`.
+
+    Example:
+        for result in TableResults("eyes.csv"):
+            print(result.time, [face.id for face in result.faces])
+    """
+
+    def __init__(self, path: str | Path, *, fps: float | None = None, parts: str = "") -> None:
+        self.table: TableBlocks = open_blocks(path, fps=fps, parts=parts)
+        self.query = self.table.query or _likely_query(self.table.names)
+        """What the points are. Where nothing tells, positions are even along each part."""
+        self.size = _size(self.table)
+        """Width and height of the frames in pixels; None if nothing tells."""
+        width, height = self.size or (1, 1)
+        self._pixels: ImageArray = np.broadcast_to(np.uint8(0), (height, width, 3))
+        self._results = self._frames()
+
+    def __next__(self) -> FrameResult:
+        return next(self._results)
+
+    def _frames(self) -> Iterator[FrameResult]:
+        """Yield the frames."""
+        last = -1
+        for (index, file), rows in groupby(self._rows(), key=lambda row: (row.frame, row.file)):
+            group = list(rows)
+            faces = tuple(row.face for row in group if row.face is not None)
+            if index <= last:
+                raise TableError(
+                    f"{self.table.path}: frame {index} after frame {last}; it reads tables of one video, in order"
+                )
+            if len({face.id for face in faces}) != len(faces):
+                raise TableError(f"{self.table.path}: frame {index} has the same face twice")
+            ticks, per_second = group[0].time.as_integer_ratio()
+            yield FrameResult(Frame(self._pixels, index, ticks, Fraction(1, per_second), file=file), faces, self.query)
+            last = index
+
+    def _rows(self) -> Iterator[_TableRow]:
+        """Yield the rows."""
+        count, places = len(self.query), {field.name: i for i, field in enumerate(self.table.fields, len(HEAD))}
+        groups = self.table.groups
+
+        def of_points(cells: FloatArray, *endings: str) -> FloatArray:
+            columns = [places[f"{name}_{ending}"] for name in self.query.names for ending in endings]
+            return cells[:, columns].reshape(len(cells), count, len(endings))
+
+        for cells, files in self.table.blocks:
+            points, sigma = of_points(cells, "x", "y"), of_points(cells, "sigma")[..., 0]
+            raw = of_points(cells, "raw_x", "raw_y") if "raw" in groups else np.full(points.shape, np.nan)
+            boxes, presence = cells[:, [places[side.name] for side in BOX]], cells[:, places["presence"]]
+            measured = cells[:, places["measured"]] != 0 if "measured" in places else np.ones(len(cells), bool)
+            measures = cells[:, [places[name] for name in MEASURES]] if "measures" in groups else None
+            ids = cells[:, places["face"]]
+            for i, (frame, time) in enumerate(cells[:, :2].tolist()):
+                face = None
+                if not np.isnan(ids[i]):
+                    face = Face(
+                        id=int(ids[i]),
+                        box=boxes[i],
+                        presence=float(presence[i]),
+                        points=points[i],
+                        sigma=sigma[i],
+                        raw=raw[i],
+                        query=self.query,
+                        measured=bool(measured[i]),
+                        measures=Measures.none() if measures is None else Measures(MEASURES, measures[i]),
+                    )
+                yield _TableRow(int(frame), time, files[i] if files else "", face)
+
+
+def _likely_query(names: tuple[str, ...]) -> Query:
+    """Points with positions that are even along each part; a name that is no part's is a part of one point."""
+    parts = [stem if (stem := name.rpartition("_")[0]) in PARTS else name for name in names]
+    positions = {part: iter(PARTS[part].positions(parts.count(part))) for part in set(parts) & set(PARTS)}
+    return Query(tuple(parts), tuple(next(positions[part]) if part in positions else 0.0 for part in parts), names)
+
+
+def _size(table: TableBlocks) -> tuple[int, int] | None:
+    """The size of the frames, by the facts beside a table."""
+    source = table.meta.get("source")
+    width, height = (source.get(side) for side in ("width", "height")) if isinstance(source, dict) else (None, None)
+    if isinstance(width, int) and isinstance(height, int) and 0 < width < 2**20 and 0 < height < 2**20:
+        return width, height
+    return None

@@ -1,0 +1,1 @@
+"""Work on tables that were written before, without a model: converting them to other formats."""

@@ -1,0 +1,200 @@
+"""`convert_table`: a table in another format, with the same times, faces and points."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vtrack.errors import UsageError, spelled
+from vtrack.layouts.layout import points_of
+from vtrack.options import nearest_of, words
+from vtrack.pipelines.outputs.base import write_sidecar
+from vtrack.pipelines.outputs.stdout import STDOUT
+from vtrack.pipelines.outputs.tables.results import TableResults
+from vtrack.pipelines.registry import CSV_FORMATS, OUTPUTS
+from vtrack.pipelines.settings import InputSettings, OutputSettings, Settings
+from vtrack.pipelines.tables.targets import check_target
+from vtrack.query import parse_query, query_text
+from vtrack.runtime.threads import interruptible
+
+_CSV = "csv"
+"""The output that has forms."""
+_POSITIONS = "long"
+"""The form whose rows tell positions."""
+
+
+def table_formats() -> tuple[str, ...]:
+    """What a table can be converted to: the forms of the CSV table, and the other kinds of tables."""
+    return (*CSV_FORMATS, *(name for name, entry in OUTPUTS.items() if entry.table and name != _CSV))
+
+
+@dataclass(frozen=True, slots=True)
+class ConvertedTable:
+    """What was converted."""
+
+    path: Path
+    """The new table; `STDOUT` for stdout."""
+    frames: int
+    tracks: int
+    """Faces, counted by their ids."""
+
+
+def convert_table(
+    table: str | Path,
+    to: str | None = None,
+    output: str | Path | None = None,
+    *,
+    columns: Collection[str] | None = None,
+    parts: str = "",
+    fps: float | None = None,
+    max_faces: int | None = None,
+    overwrite: bool = False,
+) -> ConvertedTable:
+    """Write a table in another format, and the facts beside it.
+
+    Args:
+        table: The table, as `read_table` takes it.
+        to: Name of the format, see `table_formats`; None for that of the ending of `output`.
+        output: File to write; `-` for stdout; None for one beside the table, named after the format.
+        columns: Groups of extra columns; None for those that the table has.
+        parts: What the points are, if the facts beside the table do not tell.
+        fps: Frames per second of a table without times.
+        max_faces: Number of faces for formats with a fixed number of columns; None for the most that a frame has.
+        overwrite: Whether a file that exists is replaced.
+
+    Returns:
+        What was written.
+
+    Raises:
+        UsageError: The table or an argument is invalid, or the file exists already.
+        SinkError: The file cannot be written.
+
+    Example:
+        convert_table("talk.vtrack.csv", "dlc").path  # talk.vtrack.dlc.csv
+    """
+    if fps is not None:
+        InputSettings(fps=fps)  # checks its range
+    kind, format, path = _target(Path(table), to, output)
+    results = TableResults(table, fps=fps, parts=parts)
+    chosen = _columns(results, format, columns)
+    _check_fit(results, format)
+    check_target(path, table, overwrite=overwrite)
+    first = list(itertools.islice(results, 1))
+    files = any(result.frame.file for result in first)
+    entry = CSV_FORMATS.get(format, OUTPUTS[kind])
+    if files and not entry.photographs:
+        raise UsageError(f"{spelled('to', format)} applies to films only, and {table} is of photographs")
+    options: dict[str, Any] = {"format": format, "columns": chosen, "files": files, "max_faces": None}
+    if "max_faces" in entry.takes:
+        options["max_faces"] = Settings(max_faces=max_faces).max_faces or _most_faces(table, fps)
+    elif max_faces is not None:
+        raise UsageError(f"{spelled('max_faces')} applies to {words(_with_fixed_columns())} only")
+    sink = OUTPUTS[kind].load()(path, results.query, **{name: options[name] for name in OUTPUTS[kind].takes})
+    sink.file.overwrite = overwrite
+    frames, ids = 0, set[int]()
+    with interruptible() as stop, sink:
+        for result in itertools.chain(first, results):
+            if stop.is_set():
+                raise KeyboardInterrupt
+            sink.write(result)
+            frames += 1
+            ids.update(face.id for face in result.faces)
+    converted = ConvertedTable(path, frames, len(ids))
+    if path != STDOUT:
+        _write_facts(results, kind, format, chosen, converted)
+    return converted
+
+
+def _target(table: Path, to: str | None, output: str | Path | None) -> tuple[str, str, Path]:
+    """The kind of output, the format and the path of the new table."""
+    formats = table_formats()
+    if to is not None and to not in formats:
+        raise UsageError(f"there is no table format {to!r}; {nearest_of(to, formats)}")
+    kind = None if to is None else _CSV if to in CSV_FORMATS else to
+    if output is None:
+        if to is None or kind is None:
+            raise UsageError(
+                f"{spelled('to', 'FORMAT', flag='--to')} or {spelled('output', 'FILE', flag='-o')} is missing; formats are "
+                f"{', '.join(formats)}"
+            )
+        form = f".{to}" if kind == _CSV else ""
+        return kind, to, table.with_name(f"{table.stem}{form}{OUTPUTS[kind].suffix}")
+    path = Path(output)
+    if path == STDOUT and str(output) == str(STDOUT):
+        kind = kind or _CSV
+        if not OUTPUTS[kind].stdout:
+            raise UsageError(f"{OUTPUTS[kind].help} cannot be written to stdout; give the path of a file")
+        return kind, to or OutputSettings.format, STDOUT
+    endings = {suffix: name for name, entry in OUTPUTS.items() if entry.table for suffix in entry.suffixes}
+    kind = kind or endings.get(path.suffix.lower())
+    if kind is None or path.suffix.lower() not in OUTPUTS[kind].suffixes:
+        right = endings if kind is None else OUTPUTS[kind].suffixes
+        what = "a table" if kind is None else OUTPUTS[kind].help
+        raise UsageError(
+            f"{path}: {path.suffix or 'no ending'} is not an ending of {what}; end its name in {words([*right])}"
+        )
+    form = OutputSettings.format if kind == _CSV else kind
+    return kind, to or form, path.absolute() if path == STDOUT else path
+
+
+def _columns(results: TableResults, format: str, columns: Collection[str] | None) -> tuple[str, ...]:
+    """Groups of columns of the new table."""
+    takes = CSV_FORMATS[format].takes if format in CSV_FORMATS else OUTPUTS[format].takes
+    there = results.table.groups
+    if columns is None:
+        chosen = there if "columns" in takes else ()
+    else:
+        form = format if format in CSV_FORMATS else OutputSettings.format
+        chosen = tuple(OutputSettings(format=form, columns=tuple(columns)).columns)
+        computed = ("inside",) * (results.size is not None)
+        if missing := [name for name in chosen if name not in (*there, *computed)]:
+            raise UsageError(
+                f"{results.table.path} has no columns {missing[0]}; choose from {', '.join(there) or 'none'}"
+            )
+    if "inside" in chosen and results.size is None:
+        others = ",".join(name for name in chosen if name != "inside") or "none"
+        raise UsageError(
+            f"{results.table.path}: whether points lie inside the frame needs its size, which its .meta.json tells; keep "
+            f"that file beside the table, or leave the column out by {spelled('columns', others)}"
+        )
+    return chosen
+
+
+def _check_fit(results: TableResults, format: str) -> None:
+    """Raise `UsageError` if the points of a table do not fit a format."""
+    path, known = results.table.path, results.table.query
+    if format == _POSITIONS and known is None:
+        raise UsageError(
+            f"{path} does not tell where on their parts its points lie, as {spelled('to', format)} needs; keep its "
+            f".meta.json beside it, or add {spelled('parts', 'QUERY')} as it was tracked"
+        )
+    needed = CSV_FORMATS[format].parts if format in CSV_FORMATS else ""
+    if needed and not set(points_of(parse_query(needed))) <= set(points_of(known or results.query)):
+        raise UsageError(f"{spelled('to', format)} needs the points of {needed}, which {path} has not")
+
+
+def _with_fixed_columns() -> list[str]:
+    return [name for name, entry in CSV_FORMATS.items() if "max_faces" in entry.takes]
+
+
+def _most_faces(table: str | Path, fps: float | None) -> int:
+    """Largest number of faces in a frame of a table, at least 1."""
+    return max((len(result.faces) for result in TableResults(table, fps=fps)), default=1) or 1
+
+
+def _write_facts(
+    results: TableResults, kind: str, format: str, columns: tuple[str, ...], converted: ConvertedTable
+) -> None:
+    """Write the facts of a table beside the new one; those of a table without any are what its points are."""
+    meta, query = results.table.meta, results.table.query
+    if not meta and query is None:
+        return
+    options = meta.get("options") if isinstance(meta.get("options"), dict) else None
+    changed = {"outputs": [kind], "format": format if kind == _CSV else OutputSettings.format, "columns": list(columns)}
+    told = {"parts": query_text(query)} if query is not None else {}
+    facts = {name: each if isinstance(each := meta.get(name), dict) else {} for name in ("model", "source")}
+    counts = {"frames": converted.frames, "tracks": converted.tracks}
+    write_sidecar(converted.path, options={**(options or {}), **told, **changed}, counts=counts, **facts)

@@ -1,0 +1,70 @@
+"""`vtrack convert`: a table in another format."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from vtrack.cli.options import add_options
+from vtrack.cli.tables.options import add_table_options
+from vtrack.pipelines.settings import OutputSettings
+
+EXAMPLES = """examples:
+  vtrack convert talk.vtrack.csv --to parquet          talk.vtrack.parquet
+  vtrack convert talk.vtrack.parquet -o talk.csv       and back
+  vtrack convert talk.vtrack.csv --to long             talk.vtrack.long.csv, a row for each point
+  vtrack convert talk.vtrack.csv --to dlc -o - | head  as DeepLabCut writes it
+  vtrack convert openface.csv --to wide                a table of OpenFace
+  vtrack convert clipDLC_resnet50.csv -o clip.jsonl --fps 25
+"""
+
+
+def add_parser(commands: Any) -> None:
+    """Add the command to the parser of `vtrack`."""
+    parser = commands.add_parser(
+        "convert",
+        help="write a table in another format",
+        description="Write a table in another format: times, faces and points stay the same. It reads the tables that vtrack "
+        "writes, and the CSV files of OpenFace and DeepLabCut.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add_table_options(parser)
+    parser.add_argument(
+        "--to",
+        metavar="FORMAT",
+        help="wide, long, openface, dlc (forms of CSV), jsonl or parquet (default: by -o's ending)",
+    )
+    parser.add_argument(
+        "-o", "--output", metavar="FILE", help="file to write, beside the table by default; - for stdout"
+    )
+    add_options(parser, OutputSettings, only=("columns",), groups={"outputs": parser})
+    parser.add_argument(
+        "--max-faces", type=int, metavar="N", help="faces that --to dlc has columns for (default: the most of a frame)"
+    )
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Convert, and say what was written."""
+    from vtrack.cli.main import OK
+    from vtrack.pipelines.outputs.stdout import named
+    from vtrack.pipelines.tables.convert import convert_table
+
+    done = convert_table(
+        args.table,
+        args.to,
+        args.output,
+        columns=getattr(args, "columns", None),
+        parts=args.parts or "",
+        fps=args.fps,
+        max_faces=args.max_faces,
+        overwrite=args.overwrite,
+    )
+    if not args.quiet:
+        tracks = "1 track" if done.tracks == 1 else f"{done.tracks} tracks"
+        frames = "1 frame" if done.frames == 1 else f"{done.frames} frames"
+        print(f"{Path(args.table).name}: {frames}, {tracks}\nwrote {named(done.path)}", file=sys.stderr)
+    return OK

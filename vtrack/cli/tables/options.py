@@ -1,0 +1,18 @@
+"""Options that all commands on tables have."""
+
+from __future__ import annotations
+
+import argparse
+
+
+def add_table_options(parser: argparse.ArgumentParser) -> None:
+    """Add the table, and what it may not tell itself."""
+    parser.add_argument("table", metavar="TABLE", help="table to read: .csv, .jsonl or .parquet")
+    parser.add_argument(
+        "--parts", metavar="QUERY", help="what its points are, if no .meta.json beside it tells: as they were tracked"
+    )
+    parser.add_argument(
+        "--fps", type=float, metavar="RATE", help="frames per second of a table without times, as DeepLabCut's"
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace an output that exists")
+    parser.add_argument("--quiet", action="store_true", help="no progress and no summary")
