@@ -207,9 +207,9 @@ def test_wrong_options_are_one_line(table: Path, tmp_path: Path, capsys: pytest.
 def test_a_table_that_breaks_off_leaves_nothing(
     table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    long = "".join(
-        f"{i},{i / 30:.6f}{',' * (len(table.read_text().splitlines()[0].split(',')) - 2)}\n" for i in range(4, 40_000)
-    )
-    table.write_text(table.read_text() + long + "40000,1333.3")
-    assert "row 40001: 2 cells instead of" in fails(capsys, table, "--to", "jsonl")
+    header, *rows = table.read_text().splitlines(keepends=True)
+    empty = "," * header.count(",")
+    rows += [f"{i},{i / 30:.6f}{empty[1:]}\n" for i in range(4, 40_000)]
+    table.write_text("".join([header, *rows, "40000,1333.3"]))
+    assert f"row {len(rows) + 1}: 2 cells instead of" in fails(capsys, table, "--to", "jsonl")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["t.csv", "t.csv.meta.json"]
