@@ -273,14 +273,18 @@ class Decoder:
         holds, so a video that was cut off would lose its last ones.
         """
         damaged = self.damaged
-        with open_container(self.path) as container:
-            stream = next(stream for stream in container.streams.video if stream.index == self.stream.index)
-            stream.thread_type = "SLICE"
-            container.seek(after, stream=stream)
-            for frame, _ in self._decode(container, stream):
-                if frame is not None and frame.pts is not None and frame.pts > after:
-                    expected -= 1
-                    yield frame
+        try:
+            with open_container(self.path) as container:
+                stream = next(stream for stream in container.streams.video if stream.index == self.stream.index)
+                stream.thread_type = "SLICE"
+                container.seek(after, stream=stream)
+                for frame, _ in self._decode(container, stream):
+                    if frame is not None and frame.pts is not None and frame.pts > after:
+                        expected -= 1
+                        yield frame
+        except av.FFmpegError as error:  # its index is damaged, too, or the file was removed
+            log.debug("%s: cannot read its end again (%s)", self.label, error)
+            self.damaged += 1
         # Damage before the tail is counted already.
         self.damaged = damaged + (max(expected, 0) if self.damaged > damaged else 0)
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tests.fuzz import __main__ as fuzz
-from tests.fuzz import tables, weights, zips
+from tests.fuzz import tables, videos, weights, zips
 from tests.fuzz.commands import run_call
 from tests.fuzz.mutations import damaged
 from tests.fuzz.outcomes import GOOD, Outcome, Tally
@@ -59,6 +59,17 @@ def test_some_cases_of_each_target(target: object, tmp_path: Path) -> None:
         folder.mkdir()
         outcome = target.run_case(np.random.default_rng(number), folder)  # type: ignore[attr-defined]
         assert outcome.kind in GOOD, outcome
+
+
+@pytest.mark.parametrize(
+    "number",
+    [
+        20_007_566,  # a damaged end in an MP4 whose index cannot be searched
+    ],
+)
+def test_videos_that_once_ended_badly(number: int, tmp_path: Path) -> None:
+    outcome = videos.run_case(np.random.default_rng([number, *b"videos"]), tmp_path)
+    assert outcome.kind in GOOD, outcome
 
 
 def test_a_finding_ends_the_command_with_1(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
