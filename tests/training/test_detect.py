@@ -306,7 +306,9 @@ def test_calibration_rises_and_tells_the_truth() -> None:
 def scene(*boxes: tuple[float, ...], ignored: int = 0) -> EvalScene:
     skip = np.arange(len(boxes)) >= len(boxes) - ignored
     table = np.array(boxes, float).reshape(-1, 4)
-    return EvalScene(frame(np.zeros((480, 640, 3), np.uint8)), "size", table, np.zeros(len(boxes)), skip)
+    return EvalScene(
+        frame(np.zeros((480, 640, 3), np.uint8)), "size", table, np.zeros(len(boxes)), skip, np.full(len(boxes), np.nan)
+    )
 
 
 def found(*rows: tuple[float, ...]) -> Detections:
@@ -327,7 +329,7 @@ def test_the_report_counts_by_size() -> None:
     assert (lines["40-80 px"].recall, lines["40-80 px"].precision) == (1, 0.5)
     assert lines["20-40 px"].precision == 0
     # Found, but below the threshold that it is used with.
-    assert (lines["over 80 px"].recall, lines["over 80 px"].recall_at) == (0, 1)
+    assert (lines["over 80 px"].recall, lines["over 80 px"].recall_at) == (0, (1, 1))
     assert lines["all"].faces == 3
     assert outcome.average_precision == pytest.approx(1 / 3 + 1 / 3 * 0.5)
     assert "toy: AP 0.500" in outcome.table()
@@ -353,3 +355,17 @@ def test_evaluation_scenes_and_a_perfect_detector(data: Path) -> None:
     assert outcome.average_precision == pytest.approx(1)
     cut = next(entry for entry in scenes if entry.kind == "cut")
     assert (cut.boxes.min() < 0) or (cut.boxes[:, 2:] > (640, 480)).any()
+
+
+def test_faces_turned_in_depth_are_scenes_of_their_own(data: Path, tmp_path: Path) -> None:
+    before = list(eval_scenes(validation_pictures(data)))
+    folder = Path(shutil.copytree(data, tmp_path / "photographs"))
+    shutil.copy(folder / "w68.zip", folder / "turned68.zip")
+    scenes = list(eval_scenes(validation_pictures(folder)))
+    assert [entry.kind for entry in scenes] == [entry.kind for entry in before] + ["turned"]
+    for one, other in zip(before, scenes, strict=False):
+        np.testing.assert_array_equal(one.frame.image, other.frame.image)
+    assert abs(scenes[-1].yaws[0]) < 15  # the portrait looks into the camera
+    outcome = report("blind", scenes, [found() for _ in scenes], 0.5, 1.0)
+    counts = {line.name: line.faces for line in outcome.lines if line.name.startswith("yaw")}
+    assert counts == {"yaw 0-45": 1, "yaw 45-60": 0, "yaw 60-90": 0}

@@ -8,14 +8,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vtrack.data.scenes.validation import HEIGHT, SMALLEST, WIDTH, EvalScene
+from vtrack.data.scenes.validation import HEIGHT, SMALLEST, TURNED_SCENE, WIDTH, EvalScene
 from vtrack.imaging.boxes import intersections, iou, xywh_to_corners
 from vtrack.types import Detections, Detector, FloatArray
 
 SIZES = ((SMALLEST, 20), (20, 40), (40, 80), (80, 10_000))
-ROLLS = ((0, 15), (15, 45), (45, 100))
-PRECISION = 0.95
-"""Recalls are compared at this precision."""
+ROLLS = ((15, 45), (45, 100))
+YAWS = ((0, 45), (45, 60), (60, 90))
+PRECISIONS = (0.95, 0.99)
+"""Recalls are compared at these precisions."""
 SAME = 0.5
 """IoU from which a detection is a true positive."""
 
@@ -31,8 +32,8 @@ class FaceClassScore:
     """Recall at the detector's threshold."""
     precision: float
     """Precision at the detector's threshold."""
-    recall_at: float
-    """Recall at the threshold where this class has a precision of `PRECISION`."""
+    recall_at: tuple[float, ...]
+    """Recalls at the thresholds where this class has the precisions `PRECISIONS`."""
 
 
 @dataclass(frozen=True)
@@ -50,9 +51,11 @@ class DetectorReport:
         head = (
             f"{self.detector}: AP {self.average_precision:.3f}, {self.milliseconds:.1f} ms a frame of {WIDTH}x{HEIGHT}"
         )
-        rows = [f"{'faces':<14}{'count':>7}{'recall':>9}{'precision':>11}{f'recall at P={PRECISION}':>18}"]
+        at = "".join(f"{f'recall at P={precision}':>18}" for precision in PRECISIONS)
+        rows = [f"{'faces':<14}{'count':>7}{'recall':>9}{'precision':>11}{at}"]
         rows += [
-            f"{line.name:<14}{line.faces:>7}{line.recall:>9.3f}{line.precision:>11.3f}{line.recall_at:>18.3f}"
+            f"{line.name:<14}{line.faces:>7}{line.recall:>9.3f}{line.precision:>11.3f}"
+            + "".join(f"{recall:>18.3f}" for recall in line.recall_at)
             for line in self.lines
         ]
         return "\n".join([head, *rows])
@@ -97,14 +100,14 @@ def report(
         strong = score >= threshold
         order = np.argsort(-score, kind="stable")
         precise = hit[order].cumsum() / np.arange(1, len(hit) + 1)
-        enough = np.flatnonzero(precise >= PRECISION)
-        limit = score[order][enough[-1]] if len(enough) else np.inf
+        enough = [np.flatnonzero(precise >= precision) for precision in PRECISIONS]
+        limits = [score[order][places[-1]] if len(places) else np.inf for places in enough]
         return FaceClassScore(
             label,
             int(theirs.sum()),
             float((hit_face & (best >= threshold)).sum() / count),
             float(hit[strong].mean()) if strong.any() else 1.0,
-            float((hit_face & (best >= limit)).sum() / count),
+            tuple(float((hit_face & (best >= limit)).sum() / count) for limit in limits),
         )
 
     lines = []
@@ -115,17 +118,19 @@ def report(
             face_of_size & (faces["longest"] >= low) & (faces["longest"] < high),
         )
         lines.append(line(label, mine, theirs))
-    turned = faces["kind"] == "roll"
-    for low, high in ROLLS[1:]:
-        theirs = turned & (faces["roll"] >= low) & (faces["roll"] < high)
-        lines.append(line(f"roll {low}-{high}", found["kind"] == "roll", theirs))
+    # The precision of faces that are turned in depth is that of photographs as they are.
+    for angle, kind, alarms, classes in (("roll", "roll", "roll", ROLLS), ("yaw", TURNED_SCENE, "photo", YAWS)):
+        for low, high in classes if (faces["kind"] == kind).any() else ():
+            theirs = (faces["kind"] == kind) & (faces[angle] >= low) & (faces[angle] < high)
+            lines.append(line(f"{angle} {low}-{high}", found["kind"] == alarms, theirs))
     for label, kind in (("cut", "cut"), ("photographs", "photo")):
         lines.append(line(label, found["kind"] == kind, faces["kind"] == kind))
-    lines.append(line("all", np.ones(len(longest), bool), np.ones(len(faces["score"]), bool)))
+    listed, all_faces = found["kind"] != TURNED_SCENE, faces["kind"] != TURNED_SCENE
+    lines.append(line("all", listed, all_faces))
 
-    order = np.argsort(-found["score"], kind="stable")
-    hits = found["hit"][order]
-    recall = hits.cumsum() / max(len(faces["score"]), 1)
+    order = np.argsort(-found["score"][listed], kind="stable")
+    hits = found["hit"][listed][order]
+    recall = hits.cumsum() / max(int(all_faces.sum()), 1)
     precision = np.maximum.accumulate((hits.cumsum() / np.arange(1, len(hits) + 1))[::-1])[::-1]
     area = float((np.diff(recall, prepend=0.0) * precision).sum())
     return DetectorReport(name, tuple(lines), area, milliseconds)
@@ -141,7 +146,7 @@ def matched(
         matching detection, 0 for none).
     """
     found: dict[str, list[object]] = {"kind": [], "hit": [], "score": [], "longest": []}
-    faces: dict[str, list[object]] = {"kind": [], "roll": [], "score": [], "longest": []}
+    faces: dict[str, list[object]] = {"kind": [], "roll": [], "yaw": [], "score": [], "longest": []}
     for scene, scene_detections in zip(scenes, detections, strict=True):
         boxes = xywh_to_corners(scene_detections.boxes)
         shared = iou(boxes, scene.boxes)
@@ -164,6 +169,7 @@ def matched(
         for place in np.flatnonzero(~scene.ignored).tolist():
             faces["kind"].append(scene.kind)
             faces["roll"].append(abs(scene.rolls[place]))
+            faces["yaw"].append(abs(scene.yaws[place]))
             faces["score"].append(best[place])
             faces["longest"].append((scene.boxes[place, 2:] - scene.boxes[place, :2]).max())
     return {key: np.array(value) for key, value in found.items()}, {

@@ -35,6 +35,8 @@ class AlbumPicture:
     """(faces,) TRUTH, AGREED or DOUBTFUL."""
     collection: int
     """Index in `COLLECTIONS`."""
+    yaw: float = np.nan
+    """Yaw of the annotated face in degrees, to the right of the image; NaN where it is not computed."""
 
 
 class Album:

@@ -75,7 +75,15 @@ class Composer:
     def __init__(self, album: Album, size: int) -> None:
         self.album, self.size = album, size
         # In-the-wild photographs resemble video most, so studio portraits and scans are drawn less often.
-        share = {"w68": 0.5, "ytf68": 0.2, "fgnet68": 0.12, "imm73": 0.02, "frl189": 0.05, "scut86": 0.11}
+        share = {
+            "w68": 0.5,
+            "ytf68": 0.2,
+            "fgnet68": 0.12,
+            "imm73": 0.02,
+            "frl189": 0.05,
+            "scut86": 0.11,
+            "turned68": 0.4,
+        }
         weights = np.zeros(len(album.pictures))
         for place, collection in enumerate(COLLECTIONS):
             members = album.collections == place

@@ -43,6 +43,8 @@ class Photographs:
     """Points whose mean is the left eye, and those whose mean is the right eye, as seen in the image."""
     mouth: tuple[int, int]
     """The corners of the mouth."""
+    optional: bool = False
+    """Whether it may be absent."""
 
 
 _EYES_68 = (tuple(range(37, 43)), tuple(range(43, 49)))
@@ -55,6 +57,8 @@ COLLECTIONS = (
     Photographs("imm73", (1,), ((1, 73),), ((33,), (34,)), (47, 53)),
     Photographs("frl189", (1,), ((1, 115), (126, 134)), ((1,), (2,)), (88, 94)),
     Photographs("scut86", (1,), ((5, 18), (23, 86)), ((59,), (60,)), (80, 74)),
+    # Made of w68 by vtrack.training.landmarks.turned_faces.
+    Photographs("turned68", (1, 2), ((1, 68),), _EYES_68, (49, 55), optional=True),
 )
 
 
@@ -75,6 +79,8 @@ def read_photographs(data: Path, collection: Photographs, split: str | None = No
     """Read the photographs of one zip, or of one split of it, in the order of its table."""
     path = data / f"{collection.name}.zip"
     if not path.is_file():
+        if collection.optional:
+            return
         raise DataError(f"{path} is not there; give the folder that holds the photograph zips")
     chosen = np.concatenate([np.arange(first - 1, last) for first, last in collection.core])
     with zipfile.ZipFile(path) as archive:

@@ -2,7 +2,7 @@
 
 Validation photographs, unchanged and composed to frames of 640 x 480 in a fixed way: single, in grids down to faces of ten
 pixels, rolled, and cut by the edge of the frame. Each photograph has one annotated face; further faces are listed in
-`faces.csv`, each checked by eye.
+`faces.csv`, each checked by eye. If the folder holds `turned68.zip`, its faces, which are turned in depth, are scenes too.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from vtrack.data.mean_face import mean_face
 from vtrack.data.scenes.album import AlbumPicture, draw, halved, moved
 from vtrack.data.scenes.labels import AGREED, COLLECTIONS, DOUBTFUL, TRUTH, hull_of, read_photographs, upright
 from vtrack.types import FloatArray, Frame, ImageArray
@@ -24,6 +25,12 @@ from vtrack.types import FloatArray, Frame, ImageArray
 WIDTH, HEIGHT = 640, 480
 WILD = ("w68", "ytf68", "fgnet68")
 """Collections used in scenes; on studio portraits all detectors are equally good."""
+TURNED = "turned68"
+"""The collection of faces turned in depth, which are scenes as they are."""
+TURNED_SCENE = "turned"
+"""Kind of their scenes. Other faces in them are on no list: they say which faces are found, not how many finds are false."""
+_KNOWN_YAW = ("w68", "ytf68", TURNED)
+"""Collections in the layout `300w`, whose points give the yaw of a face."""
 FACES = Path(__file__).parent / "faces.csv"
 """Faces beside the annotated ones: all detections of mediapipe's full-range model (in tiles) and of the native detector with a
 score of at least 0.3, checked by eye. A detector must find those marked `face`; those marked `unclear` count neither way."""
@@ -39,13 +46,15 @@ class EvalScene:
 
     frame: Frame
     kind: str
-    """What the scene measures: `size`, `roll`, `cut` or `photo`."""
+    """What the scene measures: `size`, `roll`, `cut`, `photo` or `turned`."""
     boxes: FloatArray
     """(faces, 4) x0, y0, x1, y1; may leave the frame."""
     rolls: FloatArray
     """(faces,) degrees."""
     ignored: np.ndarray
     """(faces,) bool: whether the face counts neither way."""
+    yaws: FloatArray
+    """(faces,) degrees; NaN where unknown."""
 
 
 def validation_pictures(data: Path) -> list[AlbumPicture]:
@@ -56,11 +65,14 @@ def validation_pictures(data: Path) -> list[AlbumPicture]:
             listed[row["collection"], row["file"]].append(row)
     pictures = []
     for place, collection in enumerate(COLLECTIONS):
-        for photograph in read_photographs(data, collection, "val") if collection.name in WILD else ():
+        for photograph in read_photographs(data, collection, "val") if collection.name in (*WILD, TURNED) else ():
             faces = [(hull_of(photograph.points), photograph.anchors, TRUTH)]
             faces += [_listed_face(row) for row in listed[collection.name, photograph.file]]
             hulls, anchors, kinds = (np.array(column) for column in zip(*faces, strict=True))
-            pictures.append(AlbumPicture(halved(photograph.image), hulls, anchors, kinds, place))
+            yaw = mean_face().pose(photograph.points).yaw if collection.name in _KNOWN_YAW else np.nan
+            pictures.append(
+                AlbumPicture(halved(photograph.image), hulls, anchors, kinds, place, float(np.degrees(yaw)))
+            )
     return pictures
 
 
@@ -77,6 +89,8 @@ def _listed_face(row: dict[str, str]) -> tuple[FloatArray, FloatArray, int]:
 
 def eval_scenes(wild: Sequence[AlbumPicture]) -> Iterator[EvalScene]:
     """Compose all scenes; they are the same at every call."""
+    turned = [picture for picture in wild if COLLECTIONS[picture.collection].name == TURNED]
+    wild = [picture for picture in wild if COLLECTIONS[picture.collection].name != TURNED]
     order = np.random.default_rng(0).permutation(len(wild))
     pictures = [wild[i] for i in order]
     large = [picture for picture in pictures if COLLECTIONS[picture.collection].name == "w68"]
@@ -91,11 +105,12 @@ def eval_scenes(wild: Sequence[AlbumPicture]) -> Iterator[EvalScene]:
                 number, kind, chosen, columns, rows, [turns[(start + i) % len(turns)] for i in range(len(chosen))]
             )
             number += 1
-    for picture in pictures:
+    for picture in [*pictures, *turned]:
         image = picture.levels[0]
         height, width = image.shape[:2]
         whole = np.concatenate([np.eye(2), np.zeros((2, 1))], 1)
-        yield _scene(number, "photo", image, [(picture, whole, (0, 0, width, height))])
+        kind = TURNED_SCENE if COLLECTIONS[picture.collection].name == TURNED else "photo"
+        yield _scene(number, kind, image, [(picture, whole, (0, 0, width, height))])
         number += 1
 
 
@@ -119,9 +134,9 @@ def _scene(
     shown: Sequence[tuple[AlbumPicture, FloatArray, tuple[int, int, int, int]]],
 ) -> EvalScene:
     """A scene with the faces of pictures that were drawn by matrices in regions x0, y0, x1, y1 of an image."""
-    boxes, rolls, ignored = [], [], []
+    boxes, rolls, ignored, yaws = [], [], [], []
     for picture, matrix, (x0, y0, x1, y1) in shown:
-        for hull, anchors, sort in zip(picture.hulls, picture.anchors, picture.kinds, strict=True):
+        for place, (hull, anchors, sort) in enumerate(zip(picture.hulls, picture.anchors, picture.kinds, strict=True)):
             points, eyes = moved(matrix, hull, anchors)
             box = np.concatenate([points.min(0), points.max(0)])
             seen = np.clip(np.minimum(box[2:], (x1, y1)) - np.maximum(box[:2], (x0, y0)), 0, None).prod()
@@ -130,8 +145,10 @@ def _scene(
                 boxes.append(box)
                 rolls.append(np.degrees(upright(eyes)))
                 ignored.append(sort == DOUBTFUL or share < 0.5 or (box[2:] - box[:2]).max() < SMALLEST)
+                yaws.append(np.nan if place else picture.yaw)
     frame = Frame(image, number, number, Fraction(1, 25))
-    return EvalScene(frame, kind, np.array(boxes).reshape(-1, 4), np.array(rolls), np.array(ignored, bool))
+    columns = np.array(rolls), np.array(ignored, bool), np.array(yaws)
+    return EvalScene(frame, kind, np.array(boxes).reshape(-1, 4), *columns)
 
 
 def _fit(picture: AlbumPicture, turn: int, cell: tuple[int, int, int, int]) -> FloatArray:

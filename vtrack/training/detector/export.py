@@ -14,10 +14,10 @@ from safetensors.torch import load_file
 from scipy.optimize import isotonic_regression
 
 from vtrack.data.scenes.labels import COLLECTIONS
-from vtrack.data.scenes.validation import eval_scenes, validation_pictures
+from vtrack.data.scenes.validation import TURNED_SCENE, eval_scenes, validation_pictures
 from vtrack.detectors.network import FaceNet, FaceNetGraph
 from vtrack.errors import MissingExtraError, ModelError
-from vtrack.evaluation.detector import PRECISION, DetectorReport, matched, report, timed_detections
+from vtrack.evaluation.detector import PRECISIONS, DetectorReport, matched, report, timed_detections
 from vtrack.models.card import Card
 from vtrack.models.checksums import checksums_of
 from vtrack.models.export.onnx_tools import exporter_silent, strip_metadata
@@ -107,6 +107,7 @@ def ship(run: Path, card: Path, load: Callable[[Path], Detector], threshold: flo
     net.load_state_dict(load_file(run / WEIGHTS))
     shutil.copyfile(run / WEIGHTS, card.with_suffix(".safetensors"))
     export_onnx(net, card.with_suffix(".onnx"))
+    data = Path(options["data"])
     content = Card(
         card.stem,
         "detector",
@@ -117,27 +118,29 @@ def ship(run: Path, card: Path, load: Callable[[Path], Detector], threshold: flo
             "threshold": threshold,
         },
         recipe={**RECIPE, "steps": options["step"], "size": options["size"]},
-        data={collection.name: TERMS[collection.name] for collection in COLLECTIONS},
+        data={entry.name: TERMS[entry.name] for entry in COLLECTIONS if (data / f"{entry.name}.zip").is_file()},
         checksums=checksums_of(card),
     )
     content.write(card)
-    scenes = list(eval_scenes(validation_pictures(Path(options["data"]))))
+    scenes = list(eval_scenes(validation_pictures(data)))
     detections, milliseconds = timed_detections(scenes, load(card))
     columns, _ = matched(scenes, detections)
-    if not len(columns["score"]) or not columns["hit"].any():
+    listed = columns["kind"] != TURNED_SCENE  # a face that is on no list would count as a false alarm
+    scores, hits = columns["score"][listed], columns["hit"][listed]
+    if not hits.any():
         raise ModelError("scores cannot be calibrated: the run finds no face yet; train it for longer")
-    curve = calibrate(columns["score"], columns["hit"])
+    curve = calibrate(scores, hits)
     calibrated = [
         Detections(each.boxes, np.interp(each.scores, curve["score"], curve["share"]), each.angles)
         for each in detections
     ]
     figures = report(card.stem, scenes, calibrated, threshold, milliseconds)
-    scores = {
+    results = {
         "average_precision": round(figures.average_precision, 4),
-        "precision": PRECISION,
-        "recall_at_precision": {line.name: round(line.recall_at, 4) for line in figures.lines},
+        "precision": PRECISIONS[0],
+        "recall_at_precision": {line.name: round(line.recall_at[0], 4) for line in figures.lines},
         "recall_at_threshold": {line.name: round(line.recall, 4) for line in figures.lines},
         "precision_at_threshold": {line.name: round(line.precision, 4) for line in figures.lines},
     }
-    replace(content, config={**content.config, "calibration": curve}, scores=scores).write(card)
+    replace(content, config={**content.config, "calibration": curve}, scores=results).write(card)
     return figures

@@ -274,7 +274,8 @@ def check_scenes(album: Album, size: int, count: int = 160) -> list[EvalScene]:
     for number in range(count):
         scene = composer.scene(rng)
         frame = Frame(np.ascontiguousarray(scene.image), number, number, Fraction(1, 25))
-        scenes.append(EvalScene(frame, "size", xywh_to_corners(scene.boxes), np.degrees(scene.angles), scene.doubtful))
+        boxes, yaws = xywh_to_corners(scene.boxes), np.full(len(scene.boxes), np.nan)
+        scenes.append(EvalScene(frame, "size", boxes, np.degrees(scene.angles), scene.doubtful, yaws))
     return scenes
 
 
