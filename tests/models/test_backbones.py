@@ -20,7 +20,7 @@ def millions(name: str, without: tuple[str, ...] = ("-",), levels: int = 4) -> f
     return sum(p.numel() for name, p in network.named_parameters() if not name.startswith(without)) / 1e6
 
 
-@pytest.mark.parametrize("name", ["resnet18-half", "resnet50", "hrnet-w18", "vit-b16-clip"])
+@pytest.mark.parametrize("name", ["resnet18-half", "resnet50", "hrnet-w18", "hourglass4", "vit-b16-clip"])
 def test_maps_have_the_sizes_they_claim(name: str) -> None:
     backbone = build_backbone(name).eval()
     with torch.no_grad():
@@ -35,13 +35,13 @@ def test_maps_have_the_sizes_they_claim(name: str) -> None:
     assert [x.shape[1] for x in pyramid] == [24] * 4
 
 
-@pytest.mark.parametrize("name", ["resnet18-half", "hrnet-w18"])
+@pytest.mark.parametrize("name", ["resnet18-half", "hrnet-w18", "hourglass"])
 @pytest.mark.parametrize("stride", [4, 8, 16, 32, 64])
 def test_early_downsampling(name: str, stride: int) -> None:
     backbone = build_backbone(name, stride=stride).eval()
     with torch.no_grad():
         maps = backbone(torch.zeros(1, 3, 256, 256))
-    # Branches of HRNet never get smaller than one cell.
+    # Branches of HRNet and maps of hourglasses never get smaller than one cell.
     assert [x.shape[2] for x in maps] == [max(256 // s, 1) for s in backbone.strides]
 
 
@@ -63,6 +63,14 @@ def test_hrnets_have_the_published_number_of_parameters(width: int, count: float
     # The published figures are of the pose networks: one map out of the last stage, and a layer to 17 heatmaps.
     coarse = tuple(f"stage4.2.fuse_layers.{branch}." for branch in (1, 2, 3))
     assert millions(f"hrnet-w{width}", coarse) + 17 * (width + 1) / 1e6 == pytest.approx(count, abs=0.01)
+
+
+def test_hourglasses_have_the_published_number_of_parameters() -> None:
+    """Eight of the pose networks have 25.59 million and two 6.73, with heads to 16 heatmaps and back after each."""
+    heads = (256 * 16 + 16 + 16 * 256 + 256) / 1e6
+    each = (millions("hourglass4") - millions("hourglass")) / 3
+    assert each + heads == pytest.approx((25.59 - 6.73) / 6, abs=0.005)
+    assert build_backbone("hourglass", levels=3).channels == (256, 256, 256)
 
 
 def test_vit_has_the_published_number_of_parameters() -> None:

@@ -55,6 +55,18 @@ def drawn(store: Store, seed: int, size: int = 64, count: int = 12) -> LabelledB
     )
 
 
+def test_hourglasses_give_their_finest_map_to_the_encoder(store: Store) -> None:
+    """RHT-HG: the encoder works at a quarter of the crop's resolution, as with an HRNet."""
+    network = network_of(backbone="hourglass", encoder=True, encoder_layers=1, heads=1, hidden=8).train()
+    batch = drawn(store, 0, count=2)
+    cells = []
+    network.encoder[0].register_forward_hook(lambda layer, given, out: cells.append(out.shape))
+    loss, _ = network.loss(batch)
+    loss.backward()
+    assert [tuple(shape[1:]) for shape in cells] == [(16 * 16, 8)]
+    assert all(parameter.grad is not None for parameter in network.backbone.parameters())
+
+
 def test_equation_8_trains_the_affine_map_and_not_the_values(store: Store) -> None:
     network = network_of().train()
     batch = drawn(store, 0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from zipfile import ZipFile
 
 import numpy as np
 import pytest
@@ -13,10 +14,13 @@ from vtrack.evaluation.graphs import graph_sheet
 from vtrack.models.card import Card
 from vtrack.models.engines.torch import TorchEngine
 from vtrack.models.systems.registry import build_system, make_config
+from vtrack.training.common.checkpoint import recipe_of
+from vtrack.training.landmarks.loop import CHECKPOINT
 from vtrack.training.landmarks.recipe import TrainingRecipe
+from vtrack.training.studies.claims import Claim, claims
 from vtrack.training.studies.compare import Comparison, first_pixels, table
 from vtrack.training.studies.paired import paired
-from vtrack.training.studies.papers import CONFIG_KEYS, Claim, ComparisonRow, claims, tables
+from vtrack.training.studies.papers import CONFIG_KEYS, ComparisonRow, tables
 
 MAPS = {"resolution": 16, "neck": "pyramid", "dim": 16, "visual": 8, "classes": 8}
 
@@ -72,6 +76,33 @@ def test_a_table_is_made_once(faces_dir: Path, tmp_path: Path) -> None:
     lines.clear()
     assert table("gcn", rows, Comparison(base, shape, tmp_path, data, seeds=2), lines.append, claimed) == made
     assert not lines
+
+
+def test_reference_faces_come_from_another_set(faces_dir: Path, tmp_path: Path) -> None:
+    """Table VI of rht: the same network, other references; and weights of one backbone do not start another."""
+    own, other = f"frl189:{faces_dir}/frl189.zip", tmp_path / "other.zip"
+    with ZipFile(faces_dir / "frl189.zip") as source, ZipFile(other, "w") as target:
+        for name in source.namelist():
+            content = source.read(name)
+            if name.endswith("labels.csv"):  # the faces for validation are for training here
+                content = content.replace(b",train,", b",spare,").replace(b",val,", b",train,")
+            target.writestr(name, content)
+    base = TrainingRecipe((own,), steps=2, batch=4, init=str(tmp_path / "none.safetensors"))
+    shape = {"backbone": "resnet50", "input_size": 64, "layout": "frl189"}
+    options = {"backbone": "resnet18-half", "widths": (16, 8, 8), "encoder": False, "heads": 2, "references": 3}
+    row = ComparisonRow("rht", "rht", options, columns={"own": {}, "other": {"references": True}})
+    comparison = Comparison(
+        base,
+        shape,
+        tmp_path / "out",
+        load_dataset(own, "val"),
+        schedules={"rht": "cosine:0.1"},
+        references=f"frl189:{other}",
+    )
+    figures = {column: comparison.figures(row, column, str)[0]["faces"] for column in row.columns}
+    assert figures["own"] != figures["other"]
+    (run,) = (tmp_path / "out").glob("rht*")
+    assert recipe_of(run / CHECKPOINT)["schedule"] == "cosine:0.1"
 
 
 def test_a_difference_within_its_error_is_not_shown() -> None:

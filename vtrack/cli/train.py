@@ -38,6 +38,7 @@ _OF_LANDMARKS = (
     "only",
     "points",
     "gaps",
+    "schedule",
     "in_memory",
     "augment",
 )
@@ -106,6 +107,9 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="weight of the distances from lid to lid and "
         "from lip to lip beside that of the points, 0.3 for example; of udfld alone (default: %(default)s)")  # fmt: skip
     parser.add_argument("--rate", type=float, help=f"highest learning rate {_defaults('rate')}")
+    parser.add_argument("--schedule", metavar="KIND", help="how the rate falls: cosine or linear, to nothing or to a share "
+        "of itself (cosine:0.1), or steps, after each of which a tenth is left: steps:0.78 of the training "
+        f"(default: {TrainingRecipe.schedule})")  # fmt: skip
     parser.add_argument("--every", type=int, help=f"steps between validations {_defaults('every')}")
     parser.add_argument(
         "--seed", type=int, default=TrainingRecipe.seed, help="seed of all random numbers (default: %(default)s)"
@@ -198,7 +202,7 @@ def _landmarks(args: argparse.Namespace) -> Path:
         device=args.device,
         loaders=args.loaders,
         in_memory=args.in_memory,
-        **_given(args, "steps", "batch", "rate", "every"),
+        **_given(args, "steps", "batch", "rate", "schedule", "every"),
     )
     return train(recipe, args.out, report=lambda line: print(line, flush=True))
 

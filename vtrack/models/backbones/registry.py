@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from vtrack.errors import ModelError
 from vtrack.models.backbones.blocks import MEAN, SPREAD, Backbone, BasicBlock, Bottleneck, constant
 from vtrack.models.backbones.efficientnet import EfficientNetLite
+from vtrack.models.backbones.hourglass import StackedHourglass
 from vtrack.models.backbones.hrnet import HRNet
 from vtrack.models.backbones.resnet import ResNet
 from vtrack.models.backbones.vit import ViT
@@ -32,6 +33,8 @@ BACKBONES: dict[str, Callable[..., Backbone]] = {
     "hrnet-w18": partial(HRNet, 18),
     "hrnet-w32": partial(HRNet, 32),
     "hrnet-w48": partial(HRNet, 48),
+    "hourglass": partial(StackedHourglass, 1),
+    "hourglass4": partial(StackedHourglass, 4),
     "efficientnet-lite0": EfficientNetLite,
     "efficientnet-lite1": partial(EfficientNetLite, depth=1.1),
     "efficientnet-lite2": partial(EfficientNetLite, width=1.1, depth=1.2),

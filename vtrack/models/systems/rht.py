@@ -48,7 +48,8 @@ from vtrack.models.systems.reference_faces import CHOICES, ReferenceFaces, repre
 
 @dataclass(frozen=True)
 class RhtConfig(LayoutConfig):
-    """The paper's RHT-R, with the options of its ablations. RHT-H has the backbone hrnet-w48 and heads 1."""
+    """The paper's RHT-R, with the options of its ablations. RHT-H has the backbone hrnet-w48 and heads 1,
+    RHT-HG hourglass and heads 1, RHT-4HG hourglass4."""
 
     backbone: str = "resnet50"
     widths: tuple[int, ...] = (256, 128, 64)
@@ -99,13 +100,18 @@ class RhtConfig(LayoutConfig):
             raise ModelError(
                 f"rht needs three widths and crops of a multiple of 16, not {self.widths}, {self.input_size}"
             )
-        encoded = self.widths[2 if self.backbone.startswith("hrnet") else 0]
+        encoded = self.widths[2 if self.fine else 0]
         if self.encoder and (encoded % 4 or encoded % self.heads):
             raise ModelError(
                 f"the encoder's width must be a multiple of 4 and of heads, not {encoded} with {self.heads}"
             )
         if self.patch % 2 == 0:
             raise ModelError(f"patch must be odd, not {self.patch}")
+
+    @property
+    def fine(self) -> bool:
+        """Whether the encoder works on the backbone's finest map, as in TransPose-H, and not on one of half its size."""
+        return self.backbone.startswith(("hrnet", "hourglass"))
 
 
 @dataclass(frozen=True)
@@ -145,15 +151,15 @@ class Rht(LayoutSystem):
     config: RhtConfig
 
     def __init__(self, config: RhtConfig) -> None:
-        # As in TransPose: a ResNet's maps down to an eighth, an HRNet's first three stages.
-        hrnet = config.backbone.startswith("hrnet")
-        super().__init__(config, build_backbone(config.backbone, levels=3 if hrnet else 2))
-        taken, dim = (0, config.widths[2]) if hrnet else (1, config.widths[0])
+        # As in TransPose: a ResNet's maps down to an eighth, an HRNet's first three stages, an hourglass's finest map.
+        fine = config.fine
+        super().__init__(config, build_backbone(config.backbone, levels=3 if fine else 2))
+        taken, dim = (0, config.widths[2]) if fine else (1, config.widths[0])
         self.taken = taken
         self.reduce = nn.Conv2d(self.backbone.channels[taken], dim, 1)
         layers = config.encoder_layers if config.encoder else 0
         self.encoder = nn.ModuleList(EncoderLayer(dim, config.heads, config.hidden) for _ in range(layers))
-        self.bring = conv_norm(dim, config.widths[0], stride=2) if hrnet else nn.Identity()
+        self.bring = conv_norm(dim, config.widths[0], stride=2) if fine else nn.Identity()
         self.outline = Outline(self.layout)
         self.references = ReferenceFaces(config.references, config.reference_size, len(self.layout))
         count = len(self.layout) + (self.outline.count if config.boundaries else 0)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import logging
-import math
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -42,6 +41,7 @@ from vtrack.training.common.checkpoint import (
 )
 from vtrack.training.common.precision import autocast
 from vtrack.training.common.running_mean import update_mean
+from vtrack.training.common.schedule import parse_schedule
 from vtrack.training.common.team import Team
 from vtrack.training.landmarks.batches import TrainingBatch, draw_batch
 from vtrack.training.landmarks.feed import batches_ahead
@@ -157,6 +157,7 @@ class Run:
     ) -> None:
         self.recipe, self.path, self.step = recipe, out / CHECKPOINT, 0
         self.team = team or Team(recipe.device)
+        self._schedule = parse_schedule(recipe.schedule)
         self.system, self.device = system_of(recipe.model), self.team.device
         self.model, self.mean = self._fresh(), self._fresh()
         if recipe.hold_out and not self.model.any_points:
@@ -226,12 +227,8 @@ class Run:
             raise UsageError(f"{path}: its data had other parts, or in another order; give the same --data")
 
     def rate(self) -> float:
-        """Learning rate of the next step: a short linear warm-up, then a cosine down to nearly 0."""
-        done = self.step / self.recipe.steps
-        rise = 0.05
-        if done < rise:
-            return self.recipe.rate * (0.04 + 0.96 * done / rise)
-        return self.recipe.rate * (0.5 + 0.5 * math.cos(math.pi * (done - rise) / (1 - rise))) + 1e-7
+        """Learning rate of the next step."""
+        return self.recipe.rate * self._schedule.factor(self.step / self.recipe.steps) + 1e-7
 
     def learn(self, batch: TrainingBatch) -> dict[str, Tensor]:
         """Make one step; returns the terms of its loss."""

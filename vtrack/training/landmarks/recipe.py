@@ -8,6 +8,7 @@ from typing import Any
 
 from vtrack.errors import UsageError
 from vtrack.models.systems.registry import make_config
+from vtrack.training.common.schedule import parse_schedule
 
 SYSTEM = "udfld"
 """The system that is trained unless another is named."""
@@ -76,6 +77,9 @@ class TrainingRecipe:
     most_points: int = 68
     """Largest number of points of a face in one step, for systems that learn from any points."""
     rate: float = 1e-3
+    """The highest learning rate."""
+    schedule: str = "cosine"
+    """How the rate falls from there, see `vtrack.training.common.schedule`."""
     decay: float = 0.05
     average: float = 0.999
     """Decay of the running mean of the weights, which is what is evaluated and published."""
@@ -88,6 +92,9 @@ class TrainingRecipe:
     """Processes that make batches; 0 for a thread."""
     in_memory: bool = False
     """Read all cropped faces into memory at the start (0.3 MB each) instead of mapping their file."""
+
+    def __post_init__(self) -> None:
+        parse_schedule(self.schedule)
 
     def check_names(self, names: Sequence[str]) -> None:
         """Raise `UsageError` if an option names a data set that is not among these."""

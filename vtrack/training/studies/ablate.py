@@ -230,6 +230,8 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=7000, help="of the network of all sets (default: %(default)s)")
     parser.add_argument("--batch", type=int, default=32, help="(default: %(default)s)")
     parser.add_argument("--rate", type=float, default=3e-3, help="(default: %(default)s)")
+    parser.add_argument("--schedule", default=TrainingRecipe.schedule, metavar="KIND", help="how the rate falls, as in vtrack "
+                        "train; steps:0.78 in the paper (default: %(default)s)")  # fmt: skip
     parser.add_argument("--first-pixel", action="append", default=[], metavar="NAME=X", help="coordinate that a data set's "
                         "labels give the centre of the first pixel: 1 for w68")  # fmt: skip
     parser.add_argument("--init", default="", metavar="FILE", help="weights that every image encoder starts from")
@@ -249,6 +251,7 @@ def main() -> None:
         steps=args.steps,
         batch=args.batch,
         rate=args.rate,
+        schedule=args.schedule,
         every=min(args.steps, 1000),
         threads=args.threads,
         device=args.device,

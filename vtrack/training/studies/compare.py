@@ -35,13 +35,16 @@ from vtrack.models.systems.base import System
 from vtrack.models.systems.registry import SYSTEMS, build_system, make_config
 from vtrack.training.common.checkpoint import load_run, load_weights
 from vtrack.training.landmarks.augment import occlude
-from vtrack.training.landmarks.loop import CHECKPOINT, train
+from vtrack.training.landmarks.loop import CHECKPOINT, open_stores, train
 from vtrack.training.landmarks.recipe import TrainingRecipe
+from vtrack.training.studies.claims import Claim, claims
 from vtrack.training.studies.markdown import markdown
 from vtrack.training.studies.paired import paired
-from vtrack.training.studies.papers import NOT_SHOWABLE, Claim, ComparisonRow, claims, tables
+from vtrack.training.studies.papers import CROSS_DATA, NOT_SHOWABLE, SCHEDULES, ComparisonRow, tables
 from vtrack.types import FloatArray, ImageArray, Prediction, Query
 
+OF_PAPERS = "papers"
+"""A schedule for each system."""
 FAILURE = 8.0
 """Mean error of a face, in % of the eye distance, from which it counts as failed."""
 
@@ -69,12 +72,23 @@ class Comparison:
         out: The folder.
         data: Validation faces.
         seeds: Number of trainings of each network.
+        schedules: How the rate falls of a system, where not as in `base`.
+        references: `NAME:PATH` of the set whose training faces the columns with `references` take as reference faces.
     """
 
     def __init__(
-        self, base: TrainingRecipe, shape: Mapping[str, Any], out: Path, data: Dataset, seeds: int = 1
+        self,
+        base: TrainingRecipe,
+        shape: Mapping[str, Any],
+        out: Path,
+        data: Dataset,
+        seeds: int = 1,
+        *,
+        schedules: Mapping[str, str] | None = None,
+        references: str = "",
     ) -> None:
         self._base, self._shape, self._out, self._data = base, shape, out, data
+        self._schedules, self._references = schedules or {}, references
         self.seeds = range(base.seed, base.seed + seeds)
 
     def figures(self, row: ComparisonRow, column: str, report: Callable[[str], None]) -> list[dict[str, Any]]:
@@ -90,7 +104,7 @@ class Comparison:
     ) -> dict[str, Any]:
         path = self._folder(row.run, seed) / "figures.json"
         figures: dict[str, dict[str, Any]] = json.loads(path.read_text()) if path.exists() else {}
-        key = json.dumps([changes, self._base.steps])
+        key = json.dumps([changes, self._base.steps, *([self._references] if "references" in changes else [])])
         if key not in figures or "faces" not in figures[key]:
             self._train(row, seed, report)
             figures[key] = self._measure(row, changes, seed)
@@ -109,12 +123,21 @@ class Comparison:
         if done.exists() and load_run(done)[1]["step"] >= self._base.steps:
             return
         start = str(self._folder(row.start, seed)) if row.start else ""
-        recipe = replace(self._base, model=self._config(row.system, row.options), start=start, seed=seed)
+        recipe = replace(
+            self._base,
+            model=self._config(row.system, row.options),
+            # Weights of one backbone do not fit another.
+            init="" if "backbone" in row.options else self._base.init,
+            start=start,
+            seed=seed,
+            schedule=self._schedules.get(row.system, self._base.schedule),
+        )
         train(recipe, folder, report=lambda line: report(f"{row.name}, seed {seed}: {line}"))
 
     def _measure(self, row: ComparisonRow, changes: dict[str, Any], seed: int) -> dict[str, Any]:
         shrink, occluded = changes.pop("shrink", 0.0), changes.pop("occluded", False)
         system, outside = changes.pop("as", row.system), changes.pop("outside", False)
+        foreign = changes.pop("references", False)
         weights = load_weights(self._folder(row.run, seed) / CHECKPOINT)
         options = dict(row.options)
         if system != row.system:  # the heatmap model within
@@ -124,6 +147,8 @@ class Comparison:
         network = build_system(system, config)
         missing, _ = network.load_state_dict(weights, strict=system == row.system)
         assert not missing
+        if foreign:
+            network.prepare(open_stores([self._references], "train", self._out / "references"))
         engine = TorchEngine(Card(row.name, system, "", asdict(config)), network, self._base.device)
         boxes = disturbed(self._data.layout.face_box(self._data.points), shift=0.0, shrink=shrink, seed=0)
         outcome = evaluate(Occluded(engine) if occluded else engine, self._data, boxes)
@@ -228,11 +253,15 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=128, help="side of the crops (default: %(default)s)")
     parser.add_argument("--first-pixel", action="append", default=[], metavar="NAME=X", help="coordinate that a data set's "
                         "labels give the centre of the first pixel: 1 for w68")  # fmt: skip
+    parser.add_argument("--references", default="", metavar="NAME:PATH", help="another set of the same layout, whose training "
+                        f"faces are reference faces of rht in the table {CROSS_DATA}")  # fmt: skip
     parser.add_argument("--seeds", type=int, default=3, help="trainings of each network (default: %(default)s)")
     parser.add_argument("--init", default="", metavar="FILE", help="weights that every backbone starts from")
     parser.add_argument("--steps", type=int, default=4000, help="(default: %(default)s)")
     parser.add_argument("--batch", type=int, default=32, help="(default: %(default)s)")
     parser.add_argument("--rate", type=float, default=1e-3, help="(default: %(default)s)")
+    parser.add_argument("--schedule", default=TrainingRecipe.schedule, metavar="KIND", help="how the rate falls, as in vtrack "
+                        f"train, or {OF_PAPERS}: for each system as its paper says (default: %(default)s)")  # fmt: skip
     parser.add_argument("--threads", type=int, default=1, help="(default: %(default)s)")
     parser.add_argument("--device", default="cpu", help="(default: %(default)s)")
     args = parser.parse_args()
@@ -243,6 +272,7 @@ def main() -> None:
         steps=args.steps,
         batch=args.batch,
         rate=args.rate,
+        schedule=TrainingRecipe.schedule if args.schedule == OF_PAPERS else args.schedule,
         every=min(args.steps, 1000),
         threads=args.threads,
         in_memory=True,
@@ -250,12 +280,23 @@ def main() -> None:
     )
     args.out.mkdir(parents=True, exist_ok=True)
     shape = {"backbone": args.backbone, "input_size": args.size}
-    comparison = Comparison(base, shape, args.out, load_dataset(args.data, "val"), args.seeds)
+    comparison = Comparison(
+        base,
+        shape,
+        args.out,
+        load_dataset(args.data, "val"),
+        args.seeds,
+        schedules=SCHEDULES if args.schedule == OF_PAPERS else None,
+        references=args.references,
+    )
+    if CROSS_DATA in (args.only or ()) and not args.references:
+        raise UsageError(f"--only {CROSS_DATA} needs --references NAME:PATH, a set of the same layout")
+    chosen = args.only or [name for name in tables(args.size) if name != CROSS_DATA or args.references]
 
     def report(line: str) -> None:
         print(line, file=sys.stderr, flush=True)  # noqa: T201
 
-    for name in args.only or tables(args.size):
+    for name in chosen:
         made = table(name, tables(args.size)[name], comparison, report, claims(args.size).get(name, ()))
         (args.out / f"{name}.md").write_text(made)
         print(made, flush=True)  # noqa: T201
