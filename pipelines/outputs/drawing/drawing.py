@@ -96,14 +96,19 @@ class Drawing:
         return np.concatenate(extent)
 
     def _draw_curves(self, overlay: Overlay, splines: Splines, face: Face, opacity: FloatArray) -> None:
-        lines, levels = overlay.to_fixed(splines.evaluate(face.points)), _levels(splines.interpolate(opacity))
+        samples = splines.evaluate(face.points)
+        lines, levels = overlay.to_fixed(samples), _levels(splines.interpolate(opacity))
+        # Where a point is not there, neither is the line beside it.
+        levels[~np.isfinite(samples).all(1)] = 0
         # A line is split where its opacity level changes; each piece overlaps the next by one sample.
         cuts = np.union1d(splines.starts, np.flatnonzero(np.diff(levels)) + 1)
         ends = splines.starts[np.searchsorted(splines.starts, cuts[:-1], side="right")]
         strokes: dict[tuple[int, int], list[FixedPoints]] = defaultdict(list)
         for start, stop, end in zip(cuts[:-1].tolist(), cuts[1:].tolist(), ends.tolist(), strict=True):
+            if not levels[start]:
+                continue
             color = int(self._color_of[splines.neighbours[start, 1]])
-            strokes[color, int(levels[start])].append(lines[start : min(stop + 1, end)])
+            strokes[color, int(levels[start])].append(lines[start : stop + (stop < end and levels[stop] > 0)])
         for (color, level), pieces in strokes.items():
             overlay.stroke(pieces, _PEN, self._colors[color], level / LEVELS)
 
@@ -133,7 +138,9 @@ class Drawing:
 def _opacity(face: Face, size: float) -> FloatArray:
     """Return the opacity of each point (points,)."""
     blur = np.clip((face.sigma / size - SHARP) / (BLURRED - SHARP), 0.0, 1.0)
-    opacity: FloatArray = 1.0 - (1.0 - FAINTEST) * np.nan_to_num(blur, nan=1.0)
+    # A point without a sigma among others was placed absurdly; tables of other programs have no sigma at all.
+    unknown = 0.0 if np.isnan(blur).all() else 1.0
+    opacity: FloatArray = 1.0 - (1.0 - FAINTEST) * np.nan_to_num(blur, nan=unknown)
     return opacity if face.measured else opacity * PREDICTED
 
 

@@ -41,9 +41,9 @@ class RawTable(NamedTuple):
     """Rows of a table as they are read back from a file, one block after the other."""
 
     columns: list[str]
-    """Names of the columns of the wide table, but for that of file names."""
+    """Names of the columns of the wide table, but for that of file names; without `time_s` in files that hold no times."""
     cells: FloatArray
-    """(rows, columns) NaN where a cell is empty; `time_s` is NaN in files that hold no times."""
+    """(rows, columns) NaN where a cell is empty."""
     file: tuple[str, ...] = ()
     """(rows,) names of files, if there are any."""
     query: Query | None = None

@@ -136,7 +136,7 @@ def is_dlc(header: Sequence[str]) -> bool:
 def read_dlc(path: Path, header: Sequence[str], rows: Iterator[list[str]]) -> Iterator[RawTable]:
     """Yield the rows of a table of DeepLabCut's form as those of a wide one.
 
-    It holds no times: `time_s` is NaN. The number of an individual is the id of its face, presence the mean of its points'
+    It holds no times. The number of an individual is the id of its face, presence the mean of its points'
     likelihoods, and the box the tight one around them. There is no sigma.
 
     Args:
@@ -157,7 +157,7 @@ def read_dlc(path: Path, header: Sequence[str], rows: Iterator[list[str]]) -> It
         raise TableError(f"{path}: a table of DeepLabCut's form without its line bodyparts")
     names, individuals, places = _places(path, heads)
     points = (f"{name}_{field.name}" for name in names for field in POINTS.fields(Query((), ())))
-    columns = [*(field.name for field in (*HEAD, *FACE.fields(Query((), ())))), *points]
+    columns = [HEAD[0].name, *(field.name for field in FACE.fields(Query((), ()))), *points]
     yield RawTable(columns, np.zeros((0, len(columns))))
     while block := list(itertools.islice(rows, block_rows(max(len(header), individuals * len(columns))))):
         if wrong := next((row for row in block if len(row) != len(header)), None):
@@ -203,11 +203,11 @@ def _faces_of(read: FloatArray, places: npt.NDArray[np.intp], columns: int) -> F
     faces, there = values[row, individual], present[row, individual]
     cells = np.full((len(row), columns), np.nan)
     cells[:, 0] = read[row, 0]
-    cells[there, 2], cells[there, 4] = individual[there], 1.0
+    cells[there, 1], cells[there, 3] = individual[there], 1.0
     likelihoods, rated = faces[there, :, 2], np.isfinite(faces[there, :, 2])
     count = rated.sum(1)
-    cells[there, 3] = np.where(rated, likelihoods, 0.0).sum(1) / np.where(count, count, np.nan)
+    cells[there, 2] = np.where(rated, likelihoods, 0.0).sum(1) / np.where(count, count, np.nan)
     low, high = np.nanmin(faces[there, :, :2], 1), np.nanmax(faces[there, :, :2], 1)
-    cells[there, 5:9] = np.concatenate([low, high - low], -1)
-    cells[:, 9::3], cells[:, 10::3] = faces[..., 0], faces[..., 1]
+    cells[there, 4:8] = np.concatenate([low, high - low], -1)
+    cells[:, 8::3], cells[:, 9::3] = faces[..., 0], faces[..., 1]
     return cells

@@ -74,6 +74,8 @@ class TableBlocks:
     """What the points are; None if nothing tells."""
     meta: dict[str, Any]
     """The facts beside the table; empty where there are none."""
+    timed: bool
+    """Whether the file holds times."""
     blocks: Iterator[tuple[FloatArray, tuple[str, ...]]]
     """Cells (rows, columns), `frame` and `time_s` before `fields`, and names of image files. Read once."""
 
@@ -84,13 +86,14 @@ class TableBlocks:
         return tuple(name for name in EXTRAS if _group_columns(name, self.names) <= names)
 
 
-def open_blocks(path: str | Path, *, fps: float | None = None, parts: str = "") -> TableBlocks:
+def open_blocks(path: str | Path, *, fps: float | None = None, parts: str = "", untimed: bool = False) -> TableBlocks:
     """Open a table, to read it block by block; what is in memory does not grow with it.
 
     Args:
         path: The file, as `read_table` takes it.
         fps: Frames per second of a table without times.
         parts: What the points are, if the facts beside the table do not tell.
+        untimed: Whether a table without times is taken without `fps`, too; the times of its frames are their numbers then.
 
     Raises:
         TableError: The file cannot be read, is damaged or is not such a table.
@@ -103,9 +106,15 @@ def open_blocks(path: str | Path, *, fps: float | None = None, parts: str = "") 
     raw = _guarded(path, load(readers[path.suffix.lower()])(path))
     first = next(raw, RawTable([], np.zeros((0, 0))))
     meta = _meta(path)
-    names, fields, order = _arrangement(path, first.columns, meta)
+    timed = HEAD[1].name in first.columns
+    names, fields, order = _arrangement(path, [*([] if timed else [HEAD[1].name]), *first.columns], meta)
     query = _points(path, names, meta, first.query, parts)
-    return TableBlocks(path, names, fields, query, meta, _arranged(path, raw, order, fps))
+    if timed and fps is not None:
+        raise UsageError(f"{spelled('fps')} applies to tables without times, and {path} has times; leave it out")
+    if not timed and fps is None and not untimed:
+        raise TableError(f"{path}: a table without times; give its frames per second, {spelled('fps', 25)}")
+    rate = None if timed else fps or 1.0
+    return TableBlocks(path, names, fields, query, meta, timed, _arranged(path, raw, order, rate))
 
 
 @contextmanager
@@ -174,18 +183,15 @@ def _arrangement(
 
 
 def _arranged(
-    path: Path, blocks: Iterator[RawTable], order: npt.NDArray[np.intp], fps: float | None
+    path: Path, blocks: Iterator[RawTable], order: npt.NDArray[np.intp], rate: float | None
 ) -> Iterator[tuple[FloatArray, tuple[str, ...]]]:
-    """Yield the cells of blocks in this order of columns, and names of files."""
+    """Yield the cells of blocks in this order of columns, and names of files; `rate` makes times of numbers of frames."""
     for block in blocks:
-        cells = np.column_stack([block.cells, np.full(len(block.cells), np.nan)])[:, order]
-        frame, time = cells[:, 0], cells[:, 1]
-        if len(cells) and np.isnan(time).all():
-            if fps is None:
-                raise TableError(f"{path}: a table without times; give its frames per second, {spelled('fps', 25)}")
-            time[:] = frame / fps
-        elif len(cells) and fps is not None:
-            raise UsageError(f"{spelled('fps')} applies to tables without times, and {path} has times; leave it out")
+        empty = [np.full(len(block.cells), np.nan)]
+        cells = np.column_stack([*empty * (rate is not None), block.cells, *empty])[:, order]
+        frame = cells[:, 0]
+        if rate is not None:
+            cells[:, 1] = frame / rate
         # NaN compares false, too.
         if not ((np.abs(cells[:, :2]) < LARGEST).all() and (frame == np.floor(frame)).all() and (frame >= 0).all()):
             raise TableError(f"{path}: not a table that vtrack knows (frame or time missing)")

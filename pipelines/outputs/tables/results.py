@@ -38,6 +38,7 @@ class TableResults(Iterator[FrameResult]):
         path: The table, as `read_table` takes it.
         fps: Frames per second of a table without times.
         parts: What the points are, if the facts beside the table do not tell.
+        untimed: Whether a table without times is taken without `fps`, too; the times of its frames are their numbers then.
 
     Raises:
         TableError: The file cannot be read, is damaged or is not a table; also while it is read.
@@ -48,8 +49,8 @@ class TableResults(Iterator[FrameResult]):
             print(result.time, [face.id for face in result.faces])
     """
 
-    def __init__(self, path: str | Path, *, fps: float | None = None, parts: str = "") -> None:
-        self.table: TableBlocks = open_blocks(path, fps=fps, parts=parts)
+    def __init__(self, path: str | Path, *, fps: float | None = None, parts: str = "", untimed: bool = False) -> None:
+        self.table: TableBlocks = open_blocks(path, fps=fps, parts=parts, untimed=untimed)
         self.query = self.table.query or _likely_query(self.table.names)
         """What the points are. Where nothing tells, positions are even along each part."""
         self.size = _size(self.table)

@@ -229,6 +229,17 @@ def test_a_missing_point_affects_only_its_neighbours() -> None:
     whole = changed(draw(circle_face(query)))
     assert difference[240:, :].sum() > 0.8 * whole[240:, :].sum()
     assert difference[0:20, 0:20].max() == 0
+    # No line runs from the neighbours to the place of the missing one.
+    assert not difference[whole == 0].any()
+
+
+def test_points_without_any_sigma_are_drawn_in_full() -> None:
+    query = even("jaw", 17)
+    sure, unknown = (draw(circle_face(query, sigma=np.full(17, sigma))) for sigma in (0.01, np.nan))
+    np.testing.assert_array_equal(sure, unknown)
+    one = np.full(17, np.nan)
+    one[0] = 0.01
+    assert changed(draw(circle_face(query, sigma=one))).sum() < 0.5 * changed(sure).sum()
 
 
 @pytest.mark.parametrize("shape", [(240, 320), (2160, 3840)])

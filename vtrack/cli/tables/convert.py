@@ -42,6 +42,9 @@ def add_parser(commands: Any) -> None:
     )
     add_options(parser, OutputSettings, only=("columns",), groups={"outputs": parser})
     parser.add_argument(
+        "--fps", type=float, metavar="RATE", help="frames per second of a table without times, as DeepLabCut's"
+    )
+    parser.add_argument(
         "--max-faces", type=int, metavar="N", help="faces that --to dlc has columns for (default: the most of a frame)"
     )
     parser.set_defaults(run=run)

@@ -11,8 +11,5 @@ def add_table_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--parts", metavar="QUERY", help="what its points are, if no .meta.json beside it tells: as they were tracked"
     )
-    parser.add_argument(
-        "--fps", type=float, metavar="RATE", help="frames per second of a table without times, as DeepLabCut's"
-    )
     parser.add_argument("--overwrite", action="store_true", help="replace an output that exists")
     parser.add_argument("--quiet", action="store_true", help="no progress and no summary")

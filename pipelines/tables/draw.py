@@ -1,0 +1,158 @@
+"""`draw_table`: the faces of a table on the frames of its video, as `run --video` draws them, without a model."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from vtrack.errors import UsageError
+from vtrack.options import words
+from vtrack.pipelines.outputs.stdout import STDOUT
+from vtrack.pipelines.outputs.tables.results import TableResults
+from vtrack.pipelines.pipeline import Summary, queue_size, send
+from vtrack.pipelines.registry import OUTPUTS
+from vtrack.pipelines.settings import InputSettings, OutputSettings, Selection
+from vtrack.pipelines.sources.base import Source
+from vtrack.pipelines.sources.open import open_source
+from vtrack.pipelines.tables.targets import check_target
+from vtrack.runtime.stopwatch import Stopwatch
+from vtrack.runtime.threads import ReadAhead, interruptible
+from vtrack.types import Face, FrameResult
+
+_VIDEO = "video"
+_TOLERANCE = 1e-3
+"""Seconds by which the times of a table may differ from those of its video: tables of OpenFace have three decimals."""
+
+
+class TablePlayer:
+    """Gives the frames of a video the faces of a table: a maker of results in the place of a pipeline.
+
+    Args:
+        table: The table, not yet read.
+    """
+
+    spent = 0.0
+
+    def __init__(self, table: TableResults) -> None:
+        self._table = table
+
+    def results(
+        self,
+        source: Source,
+        *,
+        stop: threading.Event | None = None,
+        pixels: bool = True,
+        watch: Stopwatch | None = None,
+    ) -> Iterator[FrameResult]:
+        """Yield one result for each frame of a source; frames that the table has no row for have no faces.
+
+        Raises:
+            TableError: The table is damaged.
+            UsageError: It is not of this video.
+        """
+        watch = watch or Stopwatch()
+        path, selection, query = self._table.table.path, source.selection, self._table.query
+        wanted = next(self._table, None)
+        last = -1
+        with ReadAhead(watch.time_items("decode", iter(source)), queue_size(source), stop, source.abandon) as frames:
+            for frame in frames:
+                while wanted is not None and wanted.index < frame.index:
+                    if selection.every == 1 and (selection.start is None or wanted.time >= selection.start):
+                        raise _misfit(path, source, f"the video has no frame {wanted.index}")
+                    wanted = next(self._table, None)
+                faces: tuple[Face, ...] = ()
+                if wanted is not None and wanted.index == frame.index:
+                    if self._table.table.timed and abs(wanted.time - frame.time) > _TOLERANCE:
+                        raise _misfit(
+                            path,
+                            source,
+                            f"frame {frame.index} is at {wanted.time:.3f} s in the table, at {frame.time:.3f} s in the video",
+                        )
+                    faces = wanted.faces
+                    wanted = next(self._table, None)
+                last = frame.index
+                yield FrameResult(frame if pixels else frame.without_pixels(), faces, query)
+        stopped = selection.stop is not None or (stop is not None and stop.is_set())
+        if wanted is not None and not stopped and wanted.index >= last + selection.every:
+            raise _misfit(path, source, f"the table has a frame {wanted.index}, and the video ends with {last}")
+
+
+def draw_table(
+    table: str | Path,
+    video: str,
+    output: str | Path | None = None,
+    *,
+    look: OutputSettings | None = None,
+    selection: dict[str, Any] | None = None,
+    parts: str = "",
+    overwrite: bool = False,
+    progress: Callable[[Source], Callable[[FrameResult], object]] | None = None,
+) -> tuple[Path, Summary]:
+    """Draw the faces of a table on its video.
+
+    Args:
+        table: The table, as `read_table` takes it.
+        video: What it was made of: a video file, address or folder of numbered images.
+        output: Video to write; None for one beside the table.
+        look: What is drawn, and how the video is compressed.
+        selection: Fields of `Selection` that differ from those of the run that made the table.
+        parts: What the points are, if the facts beside the table do not tell.
+        overwrite: Whether a file that exists is replaced.
+        progress: Makes of the opened source what is called with each result.
+
+    Returns:
+        The video's path and what was done.
+
+    Raises:
+        UsageError: An argument is invalid, the file exists already, or the table is not of this video.
+        SourceError: The video cannot be read.
+        SinkError: The new video cannot be written.
+    """
+    look, path = look or OutputSettings(), _target(Path(table), output)
+    results = TableResults(table, parts=parts, untimed=True)
+    chosen = replace(_selection_of(results), **(selection or {}))
+    check_target(path, table, overwrite=overwrite)
+    with open_source(video, **vars(InputSettings(**vars(chosen)))) as source:
+        if source.info.photographs:
+            raise UsageError(f"draw makes a video, and {video} is photographs")
+        if results.size is not None and results.size != source.info.size:
+            size, other = ("x".join(map(str, each)) for each in (results.size, source.info.size))
+            raise _misfit(results.table.path, source, f"its frames have {size} pixels, those of the video {other}")
+        check_target(path, source.info.path or table, overwrite=overwrite)
+        entry = OUTPUTS[_VIDEO]
+        options = {**vars(look), "source": source}
+        sink = entry.load()(path, results.query, **{name: options[name] for name in entry.takes})
+        sink.file.overwrite = overwrite
+        with interruptible() as stop:
+            told = progress(source) if progress is not None else lambda result: None
+            summary = send(TablePlayer(results), source, [sink], stop=stop, progress=told)
+    return path, summary
+
+
+def _misfit(table: Path, source: Source, reason: str) -> UsageError:
+    return UsageError(f"{table} is not of {source.info.name}: {reason}")
+
+
+def _target(table: Path, output: str | Path | None) -> Path:
+    """The path of the video."""
+    entry = OUTPUTS[_VIDEO]
+    path = table.with_suffix(entry.suffix) if output is None else Path(output)
+    if path == STDOUT and str(output) == str(STDOUT):
+        raise UsageError(f"{entry.help} cannot be written to stdout; give the path of a file")
+    if path.suffix.lower() not in entry.suffixes:
+        ending = path.suffix or "no ending"
+        raise UsageError(f"{path}: {ending} is not an ending of {entry.help}; end its name in {words(entry.suffixes)}")
+    return path.absolute() if path == STDOUT else path
+
+
+def _selection_of(results: TableResults) -> Selection:
+    """Which frames of the video a table was made of, by the facts beside it; all where nothing tells."""
+    options = results.table.meta.get("options")
+    told = options if isinstance(options, dict) else {}
+    try:
+        return Selection(**{name: told[name] for name in vars(Selection()) if name in told})
+    except UsageError:
+        return Selection()
