@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from vtrack.anchors import ANCHORS, box_around
+from vtrack.measures import EyeEvent
 from vtrack.pipelines.measures.lookahead import BlinkLookahead
 from vtrack.pipelines.measures.measurer import Measurer
 from vtrack.pipelines.settings import Settings
@@ -53,7 +54,7 @@ def postprocess(
         yield from results
     with watch("smooth"):
         results = [finish(one) for one in smoother.flush()]
-        results = results if lookahead is None else [*lookahead.push(results), *lookahead.flush()]
+        results = results if lookahead is None else [*lookahead.push(results), *lookahead.flush(finish.events())]
     yield from results
 
 
@@ -69,7 +70,7 @@ def postprocess_photographs(
     for frame, sightings in tracked:
         kept = frame if pixels else frame.without_pixels()
         with watch("smooth"):
-            result = Postprocessor(settings)(to_result(kept, sightings, settings.model_query))
+            result = Postprocessor(settings, photographs=True)(to_result(kept, sightings, settings.model_query))
         yield result
 
 
@@ -107,11 +108,12 @@ class Postprocessor:
     Args:
         settings: Settings of the run.
         measurer: Measurer that already knows the faces; None for a new one.
+        photographs: Whether the results are photographs, which tell nothing of each other.
     """
 
-    def __init__(self, settings: Settings, measurer: Measurer | None = None) -> None:
+    def __init__(self, settings: Settings, measurer: Measurer | None = None, *, photographs: bool = False) -> None:
         self._query = settings.landmark_query
-        self._measurer = measurer or Measurer() if settings.measures else None
+        self._measurer = (measurer or Measurer(photographs=photographs)) if settings.measures else None
 
     def with_settings(self, settings: Settings) -> Postprocessor:
         """Return a postprocessor for other settings that continues to count the blinks of the same faces."""
@@ -121,6 +123,10 @@ class Postprocessor:
         """Return the next result, checked, with measures and without anchors."""
         result = keep_points(without_absurd(result), self._query)
         return result if self._measurer is None else self._measurer(result)
+
+    def events(self) -> tuple[EyeEvent, ...]:
+        """Return the events that go on when the video ends."""
+        return () if self._measurer is None else self._measurer.finish()
 
 
 def without_absurd(result: FrameResult) -> FrameResult:
@@ -162,4 +168,4 @@ def keep_points(result: FrameResult, query: Query) -> FrameResult:
         replace(face, points=face.points[:count], sigma=face.sigma[:count], raw=face.raw[:count], query=query)
         for face in result.faces
     )
-    return FrameResult(result.frame, faces, query)
+    return replace(result, faces=faces, query=query)

@@ -56,6 +56,8 @@ class OutputEntry(SinkEntry):
 
     suffixes: tuple[str, ...] = ()
     """Endings of its files; the first is that of outputs without a path. `.CSV` is as good as `.csv`."""
+    shared_suffixes: tuple[str, ...] = ()
+    """Further endings of its files, which are those of other outputs, too."""
     table: bool = True
     """Whether it is a table. A run without a table writes a CSV table, too."""
     reader: str = ""
@@ -69,6 +71,8 @@ class OutputEntry(SinkEntry):
     """Whether it needs the pixels of the frames."""
     folder: bool = False
     """Whether it is a folder of files."""
+    measures: bool = False
+    """Whether faces must be measured for it."""
 
     @property
     def suffix(self) -> str:
@@ -112,6 +116,15 @@ OUTPUTS: Mapping[str, OutputEntry] = {
         suffixes=(".parquet",),
         reader=f"{_TABLES}.parquet:read_blocks",
         stacker=f"{_TABLES}.parquet:stack_tables",
+    ),
+    "events": OutputEntry(
+        f"{_TABLES}.events:EventTable",
+        "a table of blinks, winks, squints and closures",
+        photographs=False,
+        suffixes=(".events.csv",),
+        shared_suffixes=(".csv", ".txt", ".jsonl", ".ndjson"),
+        stdout=True,
+        measures=True,
     ),
     "video": OutputEntry(
         "vtrack.pipelines.outputs.video:annotated_video",

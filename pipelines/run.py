@@ -33,6 +33,7 @@ def run(
     csv: Output = None,
     jsonl: Output = None,
     parquet: Output = None,
+    events: Output = None,
     video: Output = None,
     pictures: Output = None,
     outputs: Mapping[str, Output] | None = None,
@@ -79,6 +80,8 @@ def run(
             there is another table.
         jsonl: Path of JSON lines, one frame a line; True for `<source>.vtrack.jsonl`; `-` for stdout.
         parquet: Path of a Parquet table; True for `<source>.vtrack.parquet`.
+        events: Path of a table of blinks, winks, squints and closures, `.csv` or `.jsonl`; True for
+            `<source>.vtrack.events.csv`; `-` for stdout. Faces are measured for it.
         video: Path of an annotated video with the source's sound; True for `<source>.vtrack.mp4`.
         outputs: The same by name, also for kinds of output that have no argument of their own: `{"csv": "eyes.csv"}`.
         pictures: Folder of annotated pictures, an image file for each photograph or frame; True for `<source>.vtrack.pictures`.
@@ -136,6 +139,10 @@ def run(
         table = CSV_FORMATS.get(format) if isinstance(format, str) else None
         parts = (table and table.parts) or Settings.parts
     columns = (*([columns] if isinstance(columns, str) else columns), *(("measures",) if measures else ()))
+    tables = {"csv": csv, "jsonl": jsonl, "parquet": parquet, "events": events}
+    arguments = {**tables, "video": video, "pictures": pictures}
+    given = {**arguments, **(outputs or {})}
+    wanted = tuple(name for name, path in given.items() if path not in (None, False))
     settings = checked(
         parts,
         model=model,
@@ -151,14 +158,12 @@ def run(
         smooth=smooth,
         strength=strength,
         strengths=strengths,
-        measures="measures" in columns,
+        measures="measures" in columns or any(OUTPUTS[name].measures for name in wanted if name in OUTPUTS),
     )
-    arguments = {"csv": csv, "jsonl": jsonl, "parquet": parquet, "video": video, "pictures": pictures}
-    given = {**arguments, **(outputs or {})}
     if twice := [name for name in outputs or () if arguments.get(name) not in (None, False)]:
         raise UsageError(f"{twice[0]} is given twice, by itself and in outputs; give one of them")
     look = OutputSettings(
-        outputs=tuple(name for name, path in given.items() if path not in (None, False)),
+        outputs=wanted,
         format=format,
         columns=columns,
         draw=draw,

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from vtrack.errors import SourceError as SourceError
     from vtrack.errors import UsageError as UsageError
     from vtrack.errors import VTrackError as VTrackError
+    from vtrack.measures import EyeEvent as EyeEvent
+    from vtrack.measures import LidMotion as LidMotion
     from vtrack.measures import Measures as Measures
     from vtrack.models import load_model as load_model
     from vtrack.pipelines.outputs.drawing.draw import draw as draw
@@ -53,10 +55,12 @@ __all__ = [
     "DataError",
     "Detections",
     "Detector",
+    "EyeEvent",
     "Face",
     "Frame",
     "FrameResult",
     "LandmarkModel",
+    "LidMotion",
     "Measures",
     "MissingExtraError",
     "ModelError",
@@ -99,7 +103,7 @@ _HOMES = {
         ),
         *("UsageError", "VTrackError"),
     ),
-    "vtrack.measures": ("Measures",),
+    "vtrack.measures": ("EyeEvent", "LidMotion", "Measures"),
     "vtrack.models": ("load_model",),
     "vtrack.pipelines.outputs.drawing.draw": ("draw",),
     "vtrack.pipelines.outputs.tables.read": ("read_table",),

@@ -1,4 +1,4 @@
-"""What a face does in numbers, by name; `vtrack.pipelines.measures` computes them."""
+"""What a face does in numbers: measures by name, and what its eyes do; `vtrack.pipelines.measures` computes them."""
 
 from __future__ import annotations
 
@@ -10,6 +10,62 @@ import numpy.typing as npt
 
 from vtrack.errors import NameNotAskedError, spelled
 from vtrack.parts import nearest
+
+SHUT = 0.3
+"""Openness below which an eye is shut. Of 112 photographs of shut eyes, `fast` gives 0.15 at the mean, and 9 % more than 0.3
+(`vtrack eval --states`). At 0.3 the lids have closed by four fifths of the way from 1 to 0.15."""
+
+
+@dataclass(frozen=True, slots=True)
+class LidMotion:
+    """How lids closed and opened again: those of one eye, or of both together.
+
+    Openness is the opening of an eye relative to that of the same eye when it is open: 1 open, 0 shut. Times lie between
+    frames, where the openness crosses a threshold, so they do not depend on the frame rate.
+    """
+
+    start: float
+    """Seconds at which the openness had fallen by 0.1."""
+    peak: float
+    """Seconds of the frame with the smallest openness."""
+    end: float
+    """Seconds at which the openness rose above 0.75; of an eye that did not reach it, the last frame of the event."""
+    amplitude: float
+    """By how much the eye was closed at the peak: 0 open, 1 shut."""
+    sigma: float
+    """Standard deviation of the amplitude, from those of the points."""
+
+    @property
+    def complete(self) -> bool:
+        """Whether the eye was shut at the peak."""
+        return self.amplitude > 1 - SHUT
+
+
+@dataclass(frozen=True, slots=True)
+class EyeEvent:
+    """A blink, wink, squint or closure of the eyes of one face.
+
+    Examples:
+        >>> import vtrack
+        >>> results = vtrack.track("samples/sample.mp4", parts="eyes", stop=1.5, measures=True)
+        >>> for event in (event for result in results for event in result.events):
+        ...     print(event.kind, event.eye, event.lids.complete, round(event.lids.start, 1), round(event.lids.end, 1))
+        blink both True 0.8 1.0
+    """
+
+    face: int
+    """Identity of the face, `Face.id`."""
+    kind: str
+    """`blink`: both eyes close, and open again within 0.6 s; `closure`: they stay shut for longer; `squint`: they stay narrow
+    for longer, by a squint or a look down; `wink`: one eye closes while the other stays open."""
+    eye: str
+    """`left` or `right` (of the image) in a wink, else `both`."""
+    whole: bool
+    """Whether start and end were seen; otherwise the face, scene or video began or ended meanwhile."""
+    lids: LidMotion
+    """Of the eye that winks, else of both eyes: their mean, weighted by the certainty of their points."""
+    left: LidMotion
+    right: LidMotion
 
 
 @dataclass(frozen=True, eq=False, slots=True, repr=False)

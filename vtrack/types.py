@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vtrack.imaging.planes import Pixels, Planes
-from vtrack.measures import Measures
+from vtrack.measures import EyeEvent, Measures
 from vtrack.parts import GROUPS, check_part_name, not_asked
 
 Array = npt.NDArray[np.generic]
@@ -370,6 +370,8 @@ class FrameResult:
     """By id; empty where there are none."""
     query: Query
     """What the points of the faces are."""
+    events: tuple[EyeEvent, ...] = ()
+    """Blinks, winks, squints and closures that ended with this frame; empty where faces are not measured."""
 
     @property
     def index(self) -> int:

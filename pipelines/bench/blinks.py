@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from vtrack.errors import DataError
-from vtrack.pipelines.measures.events import Counts, Interval, compare, intervals
+from vtrack.pipelines.measures.events import Counts, Interval, compare, intervals, matches
 from vtrack.pipelines.track import track
-from vtrack.types import Face, FloatArray, FrameResult, LandmarkModel
+from vtrack.types import FloatArray, FrameResult, LandmarkModel
 
 SLACK = 0.2
 """Seconds by which a blink may lie beside its mark: people mark where the lids begin to move, a frame or two early."""
@@ -22,7 +23,19 @@ def marked_clips(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob("*.*") if path.suffix != ".csv" and path.with_suffix(".csv").exists())
 
 
-def score(model: str | LandmarkModel, clip: Path, engine: str = "auto") -> Counts:
+@dataclass(frozen=True, slots=True)
+class BlinkScore:
+    """The blinks that were found in clips, beside those that are marked."""
+
+    counts: Counts
+    onsets: tuple[float, ...]
+    """Frames by which each true blink starts after its mark."""
+
+    def __add__(self, other: BlinkScore) -> BlinkScore:
+        return BlinkScore(self.counts + other.counts, self.onsets + other.onsets)
+
+
+def score(model: str | LandmarkModel, clip: Path, engine: str = "auto") -> BlinkScore:
     """The blinks that the longest track of a clip has, beside those that are marked.
 
     Args:
@@ -31,30 +44,24 @@ def score(model: str | LandmarkModel, clip: Path, engine: str = "auto") -> Count
         engine: What runs the model, if it is named.
 
     Returns:
-        How many blinks are found, false and missed.
+        How many blinks are found, false and missed, and when they start.
     """
-    times, faces = _watched(track(clip, "eyes", model=model, engine=engine, measures=True))
-    return compare(blinks(faces), intervals(_marks(clip.with_suffix(".csv"), len(times)), times), SLACK)
+    times, blinks = _watched(track(clip, "eyes", model=model, engine=engine, measures=True))
+    marks = intervals(_marks(clip.with_suffix(".csv"), len(times)), times)
+    pairs = matches(blinks, marks, SLACK)
+    step = float(np.median(np.diff(times))) if len(times) > 1 else 1.0
+    return BlinkScore(compare(blinks, marks, SLACK), tuple((blink[0] - mark[0]) / step for blink, mark in pairs))
 
 
-def blinks(faces: Iterable[tuple[float, Face]]) -> list[Interval]:
-    """The blinks of one face, seen at these times: runs of `blink`."""
-    flags, times = [], []
-    for time, face in faces:
-        flags.append(bool(face.measures["blink"]))
-        times.append(time)
-    return intervals(flags, np.array(times))
-
-
-def _watched(results: Iterator[FrameResult]) -> tuple[FloatArray, list[tuple[float, Face]]]:
-    """The time of each frame, and the track that lasts longest."""
-    times, seen = [], []
+def _watched(results: Iterator[FrameResult]) -> tuple[FloatArray, list[Interval]]:
+    """The time of each frame, and the blinks of the track that lasts longest."""
+    times, lengths, events = [], Counter[int](), []
     for result in results:
         times.append(result.time)
-        seen += [(result.time, face) for face in result.faces]
-    lengths = Counter(face.id for _, face in seen)
+        lengths.update(face.id for face in result.faces)
+        events += [event for event in result.events if event.kind == "blink"]
     longest = lengths.most_common(1)[0][0] if lengths else None
-    return np.array(times), [(time, face) for time, face in seen if face.id == longest]
+    return np.array(times), [(event.lids.start, event.lids.end) for event in events if event.face == longest]
 
 
 def _marks(path: Path, frames: int) -> list[bool]:

@@ -164,7 +164,7 @@ def _points_from(result: FrameResult, start: int, query: Query) -> FrameResult:
         replace(face, points=face.points[start:], sigma=face.sigma[start:], raw=face.raw[start:], query=query)
         for face in result.faces
     )
-    return FrameResult(result.frame, faces, query)
+    return replace(result, faces=faces, query=query)
 
 
 def mirrored(result: FrameResult) -> FrameResult:

@@ -54,13 +54,20 @@ def compare(detected: Sequence[Interval], true: Sequence[Interval], tolerance: f
         true: The true events.
         tolerance: Largest gap in seconds between two events that match.
     """
-    unmatched = list(true)
-    hits = 0
+    hits = len(matches(detected, true, tolerance))
+    return Counts(hits, len(detected) - hits, len(true) - hits)
+
+
+def matches(
+    detected: Sequence[Interval], true: Sequence[Interval], tolerance: float
+) -> list[tuple[Interval, Interval]]:
+    """Return the detected events that match true ones, with these; see `compare`."""
+    unmatched, pairs = list(true), []
     for start, stop in sorted(detected):
         match = next(
             (event for event in unmatched if start <= event[1] + tolerance and stop >= event[0] - tolerance), None
         )
         if match is not None:
             unmatched.remove(match)
-            hits += 1
-    return Counts(hits, len(detected) - hits, len(unmatched))
+            pairs.append(((start, stop), match))
+    return pairs

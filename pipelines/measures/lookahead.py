@@ -6,8 +6,8 @@ from collections import Counter, deque
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from vtrack.measures import Measures
-from vtrack.pipelines.measures.blinks import MAX_DURATION
+from vtrack.measures import EyeEvent, Measures
+from vtrack.pipelines.measures.eyes import MAX_DURATION
 from vtrack.types import Face, FrameResult
 
 _MEMORY = 256 * 2**20
@@ -32,7 +32,7 @@ class BlinkLookahead:
     """Holds results back while eyes are closed, and removes `blink` where they do not open within `MAX_DURATION`.
 
     Eyes that stay closed until the face leaves or the video ends do not blink either. Frames too large to be held back for
-    so long are let go earlier, as blinks.
+    so long are let go earlier, as blinks. One result is always held back, for the events that end with the video.
     """
 
     def __init__(self) -> None:
@@ -47,12 +47,15 @@ class BlinkLookahead:
         """Add the next results, which have measures; return those that are ready, in order."""
         return [ready for result in results for ready in self._push(result)]
 
-    def flush(self) -> list[FrameResult]:
-        """Return the results that are still held back."""
+    def flush(self, events: tuple[EyeEvent, ...] = ()) -> list[FrameResult]:
+        """Return the results that are still held back; the last one gets events that end with the video."""
         for run in self._open.values():
             run.is_blink = bool(run.is_blink)
         self._open.clear()
-        return self._ready()
+        if self._pending and events:
+            result, runs = self._pending[-1]
+            self._pending[-1] = replace(result, events=result.events + events), runs
+        return self._ready(0)
 
     def _push(self, result: FrameResult) -> list[FrameResult]:
         runs: dict[int, _Run] = {}
@@ -72,10 +75,10 @@ class BlinkLookahead:
                 run.is_blink = True if run.is_blink is None else run.is_blink
         return self._ready()
 
-    def _ready(self) -> list[FrameResult]:
-        """Let go of the oldest results, as far as it is known which of their faces blink."""
+    def _ready(self, held: int = 1) -> list[FrameResult]:
+        """Let go of the oldest results but the last `held`, as far as it is known which of their faces blink."""
         ready = []
-        while self._pending and all(run.is_blink is not None for run in self._pending[0][1].values()):
+        while len(self._pending) > held and all(run.is_blink is not None for run in self._pending[0][1].values()):
             result, runs = self._pending.popleft()
             for track, run in runs.items():
                 self._removed[track] += not (run.is_blink or run.counted)

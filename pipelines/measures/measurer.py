@@ -1,4 +1,4 @@
-"""Measures of faces in results: shapes, head pose and blinks, all computed from the points of `MEASURE_QUERY`."""
+"""Measures of faces in results: shapes, head pose and eyes, all computed from the points of `MEASURE_QUERY`."""
 
 from __future__ import annotations
 
@@ -6,37 +6,50 @@ from dataclasses import replace
 
 import numpy as np
 
-from vtrack.measures import Measures
-from vtrack.pipelines.measures.blinks import BlinkDetector
+from vtrack.measures import EyeEvent, Measures
+from vtrack.pipelines.measures.eyes import EyeWatcher
 from vtrack.pipelines.measures.head_pose import head_pose
 from vtrack.pipelines.measures.points import MEASURE_QUERY, MEASURES
-from vtrack.pipelines.measures.shapes import brow_raise, eye_opening, mouth_opening, smile_width
+from vtrack.pipelines.measures.shapes import (
+    brow_raise,
+    eye_opening,
+    eye_opening_sigma,
+    mouth_opening,
+    smile_width,
+)
 from vtrack.types import FloatArray, FrameResult, Query
 
 _MEMORY = 60.0
-"""Seconds for which the blinks of a missing face are remembered."""
+"""Seconds for which the open eyes and the blinks of a missing face are remembered."""
+_MAX_GAP = 0.5
+"""Seconds after which what the eyes of a missing face did is over."""
 
 
 class Measurer:
-    """Adds measures to the faces of successive frames of one video."""
+    """Adds measures and events to the faces of successive frames of one video.
 
-    def __init__(self) -> None:
-        self._blink_detectors: dict[int, BlinkDetector] = {}
+    Args:
+        photographs: Whether each frame is a photograph by itself, which does not tell how far open eyes are.
+    """
+
+    def __init__(self, *, photographs: bool = False) -> None:
+        self._photographs = photographs
+        self._watchers: dict[int, EyeWatcher] = {}
 
     def __call__(self, result: FrameResult) -> FrameResult:
-        """Add `Face.measures` to the next result and remove the points of `MEASURE_QUERY`, with which its query ends."""
+        """Add `Face.measures` and `FrameResult.events` to the next result, and remove the points of `MEASURE_QUERY`.
+
+        Its query ends with them.
+        """
         count = len(result.query) - len(MEASURE_QUERY)
         query = Query(result.query.parts[:count], result.query.positions[:count], result.query.names[:count])
-        # Ids are never reused, so faces that left long ago do not come back.
-        self._blink_detectors = {
-            track: detector
-            for track, detector in self._blink_detectors.items()
-            if result.time - detector.time < _MEMORY
-        }
+        self._forget(result)
         if not result.faces:
-            return replace(result, query=query)
-        points = np.stack([face.points[count:] for face in result.faces])
-        values = self.measure(points, result.frame.size, [face.id for face in result.faces], result.time)
+            return replace(result, query=query, events=self._take_events())
+        points, sigma = (
+            np.stack([getattr(face, name)[count:] for face in result.faces]) for name in ("points", "sigma")
+        )
+        values = self.measure(points, sigma, result.frame.size, [face.id for face in result.faces], result.time)
         faces = tuple(
             replace(
                 face,
@@ -48,13 +61,22 @@ class Measurer:
             )
             for face, row in zip(result.faces, values, strict=True)
         )
-        return replace(result, faces=faces, query=query)
+        return replace(result, faces=faces, query=query, events=self._take_events())
 
-    def measure(self, points: FloatArray, size: tuple[int, int], ids: list[int], time: float) -> FloatArray:
+    def finish(self) -> tuple[EyeEvent, ...]:
+        """Return the events that go on when the video ends."""
+        for watcher in self._watchers.values():
+            watcher.interrupt()
+        return self._take_events()
+
+    def measure(
+        self, points: FloatArray, sigma: FloatArray, size: tuple[int, int], ids: list[int], time: float
+    ) -> FloatArray:
         """Measure the faces of the next frame.
 
         Args:
             points: (faces, points, 2) the points of `MEASURE_QUERY` in pixels.
+            sigma: (faces, points) their standard deviations in pixels.
             size: Width and height of the frame in pixels.
             ids: Track id of each face.
             time: Time of the frame in seconds.
@@ -64,9 +86,33 @@ class Measurer:
         """
         angles, unit = head_pose(points, size)
         eyes, brows = eye_opening(points), brow_raise(points, unit)
-        detectors = [self._blink_detectors.setdefault(track, BlinkDetector(time)) for track in ids]
-        openings = eyes.mean(-1).tolist()
-        blink = [detector.update(opening, time) for detector, opening in zip(detectors, openings, strict=True)]
-        blinks = [detector.blinks for detector in detectors]
+        watchers = [self._watchers.setdefault(track, EyeWatcher(track)) for track in ids]
+        openings, deviations = eyes.tolist(), eye_opening_sigma(points, sigma).tolist()
+        states = np.array(
+            [
+                watcher.update(opening, deviation, time)
+                for watcher, opening, deviation in zip(watchers, openings, deviations, strict=True)
+            ]
+        )
+        openness, (blink, blinks), perclos = states[:, :4], states[:, 4:6].T, states[:, 6]
+        if self._photographs:
+            openness = np.full_like(openness, np.nan)
         mouth, smile = mouth_opening(points, unit), smile_width(points)
-        return np.column_stack([eyes, blink, blinks, mouth, smile, brows, angles])
+        return np.column_stack([eyes, blink, blinks, mouth, smile, brows, angles, openness, perclos])
+
+    def _forget(self, result: FrameResult) -> None:
+        """End what the eyes of missing faces did, and forget faces that left long ago: ids are never reused."""
+        seen = {face.id for face in result.faces}
+        for track, watcher in list(self._watchers.items()):
+            missing = result.time - watcher.time if watcher.time is not None else 0.0
+            if result.frame.cut or (track not in seen and missing > _MAX_GAP):
+                watcher.interrupt()
+            if missing >= _MEMORY and not watcher.events:
+                del self._watchers[track]
+
+    def _take_events(self) -> tuple[EyeEvent, ...]:
+        """Return the events that have ended since the last call, in order of their ends."""
+        events = [event for watcher in self._watchers.values() for event in watcher.events]
+        for watcher in self._watchers.values():
+            watcher.events.clear()
+        return tuple(sorted(events, key=lambda event: event.lids.end))

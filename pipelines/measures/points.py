@@ -7,6 +7,7 @@ from vtrack.types import Query
 MEASURES = (
     *("left_eye_open", "right_eye_open", "blink", "blinks", "mouth_open", "smile_width"),
     *("left_brow_raise", "right_brow_raise", "yaw", "pitch", "roll"),
+    *("left_openness", "right_openness", "left_openness_sd", "right_openness_sd", "perclos"),
 )
 """Names of the measures. `blink` is 1 while the eyes are closed in a blink, `blinks` counts the blinks of a face so far."""
 

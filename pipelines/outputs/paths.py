@@ -44,13 +44,19 @@ def checked_path(name: str, given: str | Path, others: Collection[str] = OUTPUTS
     path, entry = Path(given), OUTPUTS[name]
     if path == STDOUT and str(given) == str(STDOUT):
         if not entry.stdout:
-            able = words([spelled(other, "-") for other in others if OUTPUTS[other].stdout])
+            able = words(
+                [spelled(other, "-") for other in others if OUTPUTS[other].stdout and not OUTPUTS[other].measures]
+            )
             raise UsageError(f"{spelled(name, '-')}: {entry.help} cannot be written to stdout; use {able}")
         return STDOUT
     ending = "" if entry.folder else path.suffix.lower()
-    if ending and ending not in entry.suffixes:
+    if ending and ending not in (*entry.suffixes, *entry.shared_suffixes):
         right = [other for other in others if ending in OUTPUTS[other].suffixes]
-        what = f"use {spelled(right[0], str(path))}" if right else f"end its name in {words(entry.suffixes)}"
+        what = (
+            f"use {spelled(right[0], str(path))}"
+            if right
+            else f"end its name in {words((*entry.suffixes, *entry.shared_suffixes))}"
+        )
         raise UsageError(f"{spelled(name, str(path))}: {ending} is not an ending of {entry.help}; {what}")
     return path.absolute() if path == STDOUT else path
 

@@ -47,7 +47,7 @@ class NdjsonStream(Sink):
     """
 
     def __init__(self, stream: TextIO, query: Query) -> None:
-        self._stream, self._line = stream, JsonFormatter(query, ["measures"])
+        self._stream, self._line = stream, JsonFormatter(query, ["measures"], events=True)
 
     def write(self, result: FrameResult) -> None:
         try:
@@ -89,7 +89,7 @@ class UdpStream(Sink):
         self._socket = socket.socket(family, socket.SOCK_DGRAM)
         self._socket.setblocking(False)
         self.dropped = 0
-        self._line = JsonFormatter(query, ["measures"]) if format == "ndjson" else None
+        self._line = JsonFormatter(query, ["measures"], events=True) if format == "ndjson" else None
 
     def write(self, result: FrameResult) -> None:
         datagrams = osc_bundles(result) if self._line is None else iter([self._line(result).encode()])

@@ -28,7 +28,7 @@ _POSITIONS = "long"
 
 def table_formats() -> tuple[str, ...]:
     """What a table can be converted to: the forms of the CSV table, and the other kinds of tables."""
-    return (*CSV_FORMATS, *(name for name, entry in OUTPUTS.items() if entry.table and name != _CSV))
+    return (*CSV_FORMATS, *(name for name, entry in OUTPUTS.items() if entry.reader and name != _CSV))
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +128,7 @@ def _target(table: Path, to: str | None, output: str | Path | None) -> tuple[str
         if not OUTPUTS[kind].stdout:
             raise UsageError(f"{OUTPUTS[kind].help} cannot be written to stdout; give the path of a file")
         return kind, to or OutputSettings.format, STDOUT
-    endings = {suffix: name for name, entry in OUTPUTS.items() if entry.table for suffix in entry.suffixes}
+    endings = {suffix: name for name, entry in OUTPUTS.items() if entry.reader for suffix in entry.suffixes}
     kind = kind or endings.get(path.suffix.lower())
     if kind is None or path.suffix.lower() not in OUTPUTS[kind].suffixes:
         right = endings if kind is None else OUTPUTS[kind].suffixes

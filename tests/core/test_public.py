@@ -20,6 +20,7 @@ ROOT = Path(__file__).parents[2]
 NAMES = {
     "functions": {"draw", "load_detector", "load_model", "open_source", "parse_query", "read_table", "run", "track"},
     "results": {"Face", "Frame", "FrameResult", "Measures", "Query", "Results", "Summary", "Table"},
+    "events": {"EyeEvent", "LidMotion"},
     "to derive from": {"Detector", "LandmarkModel", "Source"},
     "what those return": {"Detections", "Prediction", "SourceInfo"},
     "classes": {"Tracker"},

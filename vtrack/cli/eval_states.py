@@ -12,6 +12,8 @@ import numpy as np
 if TYPE_CHECKING:
     from vtrack.types import FloatArray, LandmarkModel
 
+_ONSET_FRAMES = 2
+"""Frames by which the start of a blink may differ from its mark."""
 _MEDIAPIPE = "mediapipe"
 """What stands for mediapipe's face mesh where a model is named."""
 
@@ -19,16 +21,17 @@ _MEDIAPIPE = "mediapipe"
 def run(model: str, folder: Path, *, device: str, engine: str, as_json: bool) -> int:
     """Measure, and print the table."""
     from vtrack.evaluation.states import measure
-    from vtrack.pipelines.bench.blinks import marked_clips, score
+    from vtrack.pipelines.bench.blinks import BlinkScore, marked_clips, score
     from vtrack.pipelines.measures.events import Counts
 
     network = _load(model, device, engine)
     figures = measure(network, folder, _yaw)
     clips = {clip.stem: score(network, clip) for clip in marked_clips(folder / "clips" / "blinks")}
-    whole = sum(clips.values(), Counts(0, 0, 0))
+    scores = {**clips, "all": sum(clips.values(), BlinkScore(Counts(0, 0, 0), ()))}
     if as_json:
         blinks = {
-            name: {**asdict(counts), "f1": round(counts.f1, 4)} for name, counts in (*clips.items(), ("all", whole))
+            name: {**asdict(each.counts), "f1": round(each.counts.f1, 4), "onsets": np.round(each.onsets, 2).tolist()}
+            for name, each in scores.items()
         }
         told = {"model": network.name, "figures": [asdict(figure) for figure in figures], "blinks": blinks}
         print(json.dumps(told, indent=2))
@@ -36,9 +39,11 @@ def run(model: str, folder: Path, *, device: str, engine: str, as_json: bool) ->
     print(f"{network.name}: where faces move; errors and gaps in % of the distance between the outer eye corners")
     for figure in figures:
         print(f"  {figure.name:16} {figure.value:8.3f}  {figure.meaning} ({figure.count})")
-    for name, counts in (*clips.items(), ("all clips", whole)):
+    for name, each in scores.items():
+        counts, near = each.counts, sum(abs(onset) <= _ONSET_FRAMES for onset in each.onsets)
         print(
-            f"  blinks {name:24} {counts.true:3} found, {counts.false} false, {counts.missed} missed; F1 {counts.f1:.3f}"
+            f"  blinks {name:24} {counts.true:3} found, {counts.false} false, {counts.missed} missed; F1 {counts.f1:.3f}; "
+            f"{near} start within {_ONSET_FRAMES} frames of the mark"
         )
     return 0
 

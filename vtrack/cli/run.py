@@ -116,6 +116,8 @@ def run_values(args: argparse.Namespace) -> dict[str, Any]:
     # Measures in the table need measured faces, and who measures wants to see it in the table.
     if "measures" in columns or values.get("measures"):
         values |= {"measures": True, "columns": (*columns, "measures")}
+    if any(OUTPUTS[name].measures for name in values.get("outputs", ())):
+        values["measures"] = True
     return values
 
 

@@ -66,6 +66,9 @@ def add_parser(commands: Any) -> None:
     group = parser.add_argument_group("outputs")
     group.add_argument("--record", type=Path, metavar="PATH", help="write what is shown as a video")
     group.add_argument("--csv", type=Path, metavar="PATH", help="write a table, measures included; - for stdout")
+    group.add_argument(
+        "--events", type=Path, metavar="PATH", help="write a table of blinks, winks, squints and closures"
+    )
     group.add_argument("--overwrite", action="store_true", help="replace outputs that exist")
     group.add_argument("--emit", metavar="FORMAT", help="send each frame to other programs: osc or ndjson")
     group.add_argument(
@@ -168,8 +171,8 @@ def _check_used(args: argparse.Namespace, view: str) -> None:
         refuse(args, ["to"], "applies to --emit only; add --emit osc or --emit ndjson")
     if not Path(args.camera).is_file():
         refuse(args, ["loop"], "applies to a file only; add --camera FILE")
-    if args.record is None and args.csv is None:
-        refuse(args, ["overwrite"], "applies to outputs only; add --record or --csv")
+    if args.record is None and args.csv is None and args.events is None:
+        refuse(args, ["overwrite"], "applies to outputs only; add --record, --csv or --events")
     if view != "browser":
         refuse(args, _OF_PAGE, "applies to the page only; add --view browser")
     if not args.cert:
@@ -187,16 +190,20 @@ def _sinks(args: argparse.Namespace, query: Query, draw: LiveDrawing) -> tuple[l
     from vtrack.pipelines.outputs.stdout import STDOUT
     from vtrack.pipelines.outputs.streams import open_emitter
     from vtrack.pipelines.outputs.tables.csv import open_table
+    from vtrack.pipelines.outputs.tables.events import EventTable
     from vtrack.pipelines.outputs.video import VideoSink
 
-    if args.csv is not None:
-        checked_path("csv", args.csv, others=())
-        if args.csv == STDOUT and args.emit == "ndjson" and args.to is None:
-            raise UsageError("--csv - and --emit ndjson would both go to stdout; give one of them another place")
-    outputs = [path for path in (args.record, args.csv) if path is not None]
+    for name, path in (("csv", args.csv), ("events", args.events)):
+        if path is None:
+            continue
+        checked_path(name, path, others=())
+        if path == STDOUT and args.emit == "ndjson" and args.to is None:
+            raise UsageError(f"--{name} - and --emit ndjson would both go to stdout; give one of them another place")
+    outputs = [path for path in (args.record, args.csv, args.events) if path is not None]
     check_outputs(outputs, source=args.camera, overwrite=args.overwrite)
     videos: list[Sink] = [] if args.record is None else [VideoSink(args.record, draw=draw, fragmented=True)]
     tables: list[Sink] = [] if args.csv is None else [open_table(args.csv, query, columns=["measures"])]
+    tables += [] if args.events is None else [EventTable(args.events, query)]
     if args.emit is not None:
         tables.append(open_emitter(args.emit, args.to, query, sys.stdout))
     return videos, tables

@@ -1,6 +1,7 @@
 """JSON lines: one object for each frame, `{"frame": 0, "time_s": 0.0, "faces": [{"face": 1, ...}]}`.
 
-Names and order of the values are those of the wide CSV table's columns.
+Names and order of the values are those of the wide CSV table's columns. In streams `"events": [{...}]` may follow: what the
+eyes did that ended with the frame, with the names of the table of events.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import numpy as np
 
 from vtrack.errors import TableError
 from vtrack.pipelines.outputs.tables.columns import FILE, HEAD, Columns, Field, RawTable, block_rows, head_fields
+from vtrack.pipelines.outputs.tables.events import event_json
 from vtrack.pipelines.outputs.tables.text import TextSink
 from vtrack.types import FrameResult, Query
 
@@ -27,15 +29,20 @@ class JsonFormatter:
         query: The points of the faces.
         columns: Names of extra column groups.
         files: Whether frames are image files, and are named.
+        events: Whether the events of the frame follow.
 
     Raises:
         UsageError: A column group is unknown.
     """
 
-    def __init__(self, query: Query, columns: Collection[str] = (), *, files: bool = False) -> None:
+    def __init__(
+        self, query: Query, columns: Collection[str] = (), *, files: bool = False, events: bool = False
+    ) -> None:
         self._columns, self._files = Columns(query, columns), files
         self._face = _object_format(self._columns.of_face)
-        self._frame = _object_format(head_fields(files)).replace("}", ', "faces": [%s]}\n')
+        self._events = events
+        last = ', "events": [%s]' * events
+        self._frame = _object_format(head_fields(files)).replace("}", f', "faces": [%s]{last}}}\n')
 
     def __call__(self, result: FrameResult) -> str:
         """Return the line, with the newline."""
@@ -43,7 +50,8 @@ class JsonFormatter:
         # JSON has no NaN. Names stay as they are: only a number follows ": " without a quote.
         faces = [face.replace(": nan", ": null") if ": nan" in face else face for face in faces]
         name = (json.dumps(result.frame.file, ensure_ascii=False),) if self._files else ()
-        return self._frame % (result.index, result.time, *name, ", ".join(faces))
+        events = (", ".join(map(event_json, result.events)),) if self._events else ()
+        return self._frame % (result.index, result.time, *name, ", ".join(faces), *events)
 
 
 class JsonLines(TextSink):

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from vtrack.errors import MissingExtraError, TableError, UsageError, VTrackError, spelled
 from vtrack.layouts import layout_names, load_layout
+from vtrack.pipelines.measures.points import MEASURES
 from vtrack.pipelines.outputs.base import sidecar_path
 from vtrack.pipelines.outputs.tables.columns import EXTRAS, HEAD, MEASURED, Columns, Field, RawTable
 from vtrack.pipelines.outputs.tables.table import Table
@@ -168,15 +169,17 @@ def _arrangement(
     faceless = list(header) == [field.name for field in HEAD]
     if faceless and (told := _told(meta)) is not None:
         names = told.names  # JSON lines without a single face
-    extras = [name for name in EXTRAS if _group_columns(name, names) <= set(header)]
+    extras = [name for name in EXTRAS if _group_columns(name, names) & set(header)]
     # Names alone make the columns; where on their parts the points lie does not matter for that.
     fields = Columns(Query(names, (0.0,) * len(names), names), extras).of_face
     if not faceless and MEASURED.name not in header:
         fields = tuple(field for field in fields if field != MEASURED)
     places = {name: i for i, name in enumerate(header)}
     wanted = [field.name for field in (*HEAD, *fields)]
-    if not faceless and (set(wanted) != set(places) or len(places) != len(header)):
-        unknown = [_short(name) for name in sorted(set(places) ^ set(wanted))[:3]]
+    # Tables of earlier versions have fewer measures; the others are unknown.
+    foreign = (set(wanted) ^ set(places)) - (set(MEASURES) & set(wanted))
+    if not faceless and (foreign or len(places) != len(header)):
+        unknown = [_short(name) for name in sorted(foreign)[:3]]
         raise TableError(f"{path}: not a table that vtrack knows ({', '.join(unknown) or 'a column stands twice'}); "
                          "it reads vtrack's tables, OpenFace's and DeepLabCut's")  # fmt: skip
     return names, fields, np.array([places.get(name, -1) for name in wanted], np.intp)

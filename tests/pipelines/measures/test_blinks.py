@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from tests.pipelines.results import make_face, make_result
-from vtrack.measures import Measures
-from vtrack.pipelines.measures.blinks import BlinkDetector
+from vtrack.measures import EyeEvent, LidMotion, Measures
 from vtrack.pipelines.measures.events import intervals
+from vtrack.pipelines.measures.eyes import EyeWatcher
 from vtrack.pipelines.measures.lookahead import BlinkLookahead
 from vtrack.pipelines.measures.points import MEASURES
 from vtrack.types import FrameResult
@@ -28,15 +28,14 @@ def openings(seconds: float, *closures: tuple[float, float]) -> np.ndarray:
 
 def live(*faces: Sequence[float]) -> list[FrameResult]:
     """Results of faces whose eyes open so far in each frame; NaN where a face is missing."""
-    detectors = [BlinkDetector(0.0) for _ in faces]
+    watchers = [EyeWatcher(number) for number in range(len(faces))]
     results = []
     for i, row in enumerate(zip(*faces, strict=True)):
         here = []
-        for number, (detector, opening) in enumerate(zip(detectors, row, strict=True)):
+        for number, (watcher, opening) in enumerate(zip(watchers, row, strict=True)):
             if np.isfinite(opening):
-                values = np.zeros(len(MEASURES))
-                values[MEASURES.index("blink")] = detector.update(opening, i / RATE)
-                values[MEASURES.index("blinks")] = detector.blinks
+                values, state = np.zeros(len(MEASURES)), watcher.update([opening] * 2, [0.02] * 2, i / RATE)
+                values[MEASURES.index("blink")], values[MEASURES.index("blinks")] = state.blink, state.blinks
                 here.append(make_face(number=number, measures=Measures(MEASURES, values)))
         results.append(make_result(i, *here, step=30000 // RATE))
     return results
@@ -104,7 +103,16 @@ def test_only_frames_of_open_blinks_are_held_back() -> None:
     for i, result in enumerate(results):
         ready += len(lookahead.push([result]))
         held.append(i + 1 - ready)
-    assert 0.6 * RATE - 1 <= max(held) <= 0.6 * RATE + 1 and held.count(0) > 100
+    assert 0.6 * RATE - 1 <= max(held) <= 0.6 * RATE + 2 and held.count(1) > 100
+
+
+def test_what_goes_on_at_the_end_of_the_video_is_told_with_its_last_frame() -> None:
+    results, lookahead = live(openings(2.0, (1.9, 2.0))), BlinkLookahead()
+    ready = lookahead.push(results)
+    lids = LidMotion(1.9, 1.95, 2.0, 0.8, 0.1)
+    event = EyeEvent(0, "closure", "both", whole=False, lids=lids, left=lids, right=lids)
+    ready += lookahead.flush((event,))
+    assert [result.events for result in ready] == [()] * 59 + [(event,)]
 
 
 def test_large_frames_are_held_back_for_less_long(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,59 @@
+"""The table of events: a row for each blink, wink, squint and closure of the eyes, in order of their ends."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from vtrack.measures import EyeEvent
+from vtrack.pipelines.outputs.tables.columns import SHARE_DIGITS, TIME_DIGITS, Field
+from vtrack.pipelines.outputs.tables.text import TextSink, csv_line, row_format
+from vtrack.types import FrameResult, Query
+
+_LIDS = (
+    *(Field(f"{moment}_s", digits=TIME_DIGITS) for moment in ("start", "peak", "end")),
+    *(Field("amplitude", digits=SHARE_DIGITS), Field("sigma", digits=SHARE_DIGITS), Field("complete", "bool")),
+)
+"""Columns of a motion of lids."""
+FIELDS = (
+    *(Field("face", "int"), Field("kind", "text"), Field("eye", "text"), Field("whole", "bool")),
+    *_LIDS,
+    *(Field(f"{eye}_{field.name}", field.kind, field.digits) for eye in ("left", "right") for field in _LIDS),
+)
+"""Columns of the table."""
+
+
+class EventTable(TextSink):
+    """A table with one row for each event, as CSV, or as one JSON object a line.
+
+    Args:
+        path: File to write; JSON if it ends in `.jsonl` or `.ndjson`.
+        query: The points of the faces, on which nothing depends.
+    """
+
+    def __init__(self, path: str | Path, query: Query) -> None:
+        super().__init__(path)
+        self._json = Path(path).suffix.lower() in (".jsonl", ".ndjson")
+        self._row = row_format(FIELDS)
+
+    def _header(self) -> str:
+        return "" if self._json else csv_line([field.name for field in FIELDS])
+
+    def _rows(self, result: FrameResult) -> str:
+        if self._json:
+            return "".join(f"{event_json(event)}\n" for event in result.events)
+        return "".join(self._row % tuple(event_cells(event)) for event in result.events)
+
+
+def event_cells(event: EyeEvent) -> Iterator[float | str]:
+    """Yield the value of each column of `FIELDS`."""
+    yield from (event.face, event.kind, event.eye, event.whole)
+    for lids in (event.lids, event.left, event.right):
+        yield from (lids.start, lids.peak, lids.end, lids.amplitude, lids.sigma, lids.complete)
+
+
+def event_json(event: EyeEvent) -> str:
+    """Return an event as a JSON object with the columns of the table as names."""
+    cells = zip(FIELDS, event_cells(event), strict=True)
+    return json.dumps({field.name: round(cell, field.digits) if type(cell) is float else cell for field, cell in cells})
