@@ -156,7 +156,10 @@ def test_what_cannot_be_parsed_is_one_line(words: str, line: str, capsys: pytest
         ("webcam --camera CLIP --view none --no-mirror", "--no-mirror has no effect with --view none"),
         ("webcam --camera CLIP --view browser --key k.pem", "--key applies to a certificate only; add --cert"),
         ("webcam --camera 0 --view none --loop", "--loop applies to a file only"),
-        ("webcam --camera CLIP --view none --overwrite", "--overwrite applies to outputs only; add --record or --csv"),
+        (
+            "webcam --camera CLIP --view none --overwrite",
+            "--overwrite applies to outputs only; add --record, --csv or --events",
+        ),
         ("webcam --camera CLIP --view none --to host:1", "add --emit osc or --emit ndjson"),
         ("eval --task detect --data d --model fast", "--model applies to landmark models only"),
         ("eval --task detect --data d --engine auto", "--engine applies to landmark models only"),
