@@ -13,6 +13,7 @@ from tests.faces import picture, template_faces
 from vtrack.data.formats import archives, tables
 from vtrack.data.formats.archives import read_zip
 from vtrack.data.formats.tables import read_table
+from vtrack.data.states import read_states
 from vtrack.errors import DataError
 from vtrack.layouts import load_layout
 
@@ -76,6 +77,22 @@ def test_an_unknown_method(tmp_path: Path) -> None:
     for signature, offset in ((LOCAL, 8), (CENTRAL, 10)):
         altered(path, signature, offset, b"\x62\0")
     refused(path, r"images/0\.png is packed by another method than deflate")
+
+
+def test_a_zip_of_a_later_version(tmp_path: Path) -> None:
+    path = sound(tmp_path / "a.zip")
+    altered(path, CENTRAL, 6, b"\xae\0")
+    refused(path, r"not a readable zip of annotated pictures: zip file version 17\.4")
+    with pytest.raises(DataError, match=r"not a readable zip of faces with states: zip file version 17\.4"):
+        read_states(path, "all")
+
+
+def test_faces_with_states_in_a_damaged_zip(tmp_path: Path) -> None:
+    path = sound(tmp_path / "a.zip")
+    for signature, offset in ((LOCAL, 6), (CENTRAL, 8)):
+        altered(path, signature, offset, b"\1\0")
+    with pytest.raises(DataError, match="is encrypted"):
+        read_states(path, "all")
 
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_LZMA, zipfile.ZIP_BZIP2])

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import io
+import struct
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,8 @@ import numpy.typing as npt
 
 from vtrack.data.dataset import Dataset
 from vtrack.data.formats import folders
+from vtrack.data.formats.archives import LARGEST_PICTURE, read_member
+from vtrack.data.formats.tables import LARGEST_TABLE
 from vtrack.data.mesh_labels import VERTICES
 from vtrack.errors import DataError, EmptySplitError
 from vtrack.layouts import load_layout
@@ -65,11 +68,14 @@ def read_states(path: Path, split: str) -> StateFaces:
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            header, *rows = csv.reader(io.StringIO(archive.read("labels.csv").decode("utf-8-sig")))
+            table = read_member(archive, path, "labels.csv", LARGEST_TABLE)
+            header, *rows = csv.reader(io.StringIO(table.decode("utf-8-sig")))
             rows = [row for row in rows if split == "all" or folders.wanted(row[1], split)]
-            content = {row[0]: archive.read(row[0]) for row in rows}
+            content = {row[0]: read_member(archive, path, row[0], LARGEST_PICTURE) for row in rows}
             numbers = np.array([row[len(_LEADING) :] for row in rows], np.float32)
-    except (OSError, KeyError, IndexError, ValueError, zipfile.BadZipFile) as error:
+    except DataError:
+        raise
+    except (OSError, KeyError, IndexError, ValueError, NotImplementedError, zipfile.BadZipFile, struct.error) as error:
         raise DataError(f"{path}: not a readable zip of faces with states: {error}") from error
     if header[: len(_LEADING)] != _LEADING or len(header) != len(_LEADING) + 2 * _MESH:
         raise DataError(f"{path}: the columns must be {','.join(_LEADING)} and the {_MESH} points of the mesh")

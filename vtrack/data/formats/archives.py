@@ -38,7 +38,7 @@ def read_zip(name: str, layout: Layout | None, path: Path, split: str) -> Datase
             members = set(archive.namelist())
             if _LABELS not in members:
                 raise DataError(f"{path}: there is no {_LABELS} in it")
-            text = _read(archive, path, _LABELS, LARGEST_TABLE)
+            text = read_member(archive, path, _LABELS, LARGEST_TABLE)
             labels = parse_table(text.decode("utf-8-sig"), path, layout, split)
             wanted = sorted(set(labels.files))
             missing = [file for file in wanted if file not in members]
@@ -50,10 +50,10 @@ def read_zip(name: str, layout: Layout | None, path: Path, split: str) -> Datase
                     f"{path}: its pictures have {size / 1e9:.1f} GB unpacked, and at most {LARGEST_CONTENT / 1e9:.1f} GB "
                     "are kept in memory; unpack the zip and give the path of its labels.csv"
                 )
-            content = {file: _read(archive, path, file, LARGEST_PICTURE) for file in wanted}
+            content = {file: read_member(archive, path, file, LARGEST_PICTURE) for file in wanted}
     except OSError as error:
         raise DataError(f"{path}: the zip cannot be read: {error.strerror or error}") from error
-    except (zipfile.BadZipFile, UnicodeDecodeError, ValueError, struct.error) as error:
+    except (zipfile.BadZipFile, NotImplementedError, UnicodeDecodeError, ValueError, struct.error) as error:
         if isinstance(error, DataError):
             raise
         raise DataError(f"{path}: not a readable zip of annotated pictures: {error}") from error
@@ -102,7 +102,7 @@ def write_zip(faces: Iterable[LabelledFace], out: Path) -> int:
     return count
 
 
-def _read(archive: zipfile.ZipFile, path: Path, member: str, most: int) -> bytes:
+def read_member(archive: zipfile.ZipFile, path: Path, member: str, most: int) -> bytes:
     """A member's bytes: no more than its entry declares, whatever it unpacks to."""
     entry = archive.getinfo(member)
     if entry.flag_bits & 1:
