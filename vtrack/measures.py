@@ -22,6 +22,12 @@ class LidMotion:
 
     Openness is the opening of an eye relative to that of the same eye when it is open: 1 open, 0 shut. Times lie between
     frames, where the openness crosses a threshold, so they do not depend on the frame rate.
+
+    Examples:
+        >>> import vtrack
+        >>> lids = vtrack.LidMotion(start=0.8, peak=0.88, end=1.0, amplitude=0.85, sigma=0.1)
+        >>> lids.complete
+        True
     """
 
     start: float

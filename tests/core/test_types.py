@@ -61,7 +61,7 @@ def test_measures_that_were_not_asked_for() -> None:
 def test_measures_are_a_read_only_mapping() -> None:
     measures = Measures(MEASURES, np.arange(len(MEASURES)) / 4)
     assert list(measures) == list(MEASURES) and len(measures) == len(MEASURES)
-    assert measures["blink"] == 0.5 and dict(measures)["roll"] == (len(MEASURES) - 1) / 4
+    assert measures["blink"] == 0.5 and dict(measures)["roll"] == MEASURES.index("roll") / 4
     assert "blink" in measures and "wink" not in measures and measures.get("wink") is None
     with pytest.raises(NameNotAskedError, match="no measure 'left_eye'; did you mean left_eye_open"):
         measures["left_eye"]
