@@ -96,6 +96,7 @@ def to_result(frame: Frame, sightings: Mapping[int, Sighting], query: Query) -> 
             sigma=sighting.sigma,
             raw=sighting.points,
             query=query,
+            unsmoothed=np.column_stack([sighting.points, sighting.sigma]),
         )
         for track, sighting in sightings.items()
     )

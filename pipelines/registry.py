@@ -154,7 +154,7 @@ IMAGE_KINDS = {
 }
 """What the images of a folder, pattern or list are; `vtrack.pipelines.sources.open` reads them so."""
 COLUMN_GROUPS = {
-    "raw": "points as the model gives them",
+    "raw": "points as the model gives them, and all else that smoothing starts from",
     "inside": "whether points lie inside the picture",
     "measures": "eye opening, blinks, mouth, brows, smile and head turn",
 }

@@ -328,6 +328,9 @@ class Face:
     """False where the face was not seen in this frame and its points are the smoother's prediction."""
     measures: Measures = field(default_factory=Measures.none)
     """Eye opening, blinks and the like by name, `face.measures["blink"]`; empty where they were not asked for."""
+    unsmoothed: FloatArray | None = None
+    """(points, 3) x, y and sigma as the model said, before smoothing: of the points asked for, of those of the measures if
+    there are any, and of the anchors; None where nothing was seen."""
 
     def __post_init__(self) -> None:
         count = len(self.query)

@@ -161,7 +161,14 @@ class LiveThread:
 def _points_from(result: FrameResult, start: int, query: Query) -> FrameResult:
     """The points of a result from index `start` on, which are those of `query`."""
     faces = tuple(
-        replace(face, points=face.points[start:], sigma=face.sigma[start:], raw=face.raw[start:], query=query)
+        replace(
+            face,
+            points=face.points[start:],
+            sigma=face.sigma[start:],
+            raw=face.raw[start:],
+            query=query,
+            unsmoothed=None if face.unsmoothed is None else face.unsmoothed[start:],
+        )
         for face in result.faces
     )
     return replace(result, faces=faces, query=query)
@@ -180,6 +187,7 @@ def mirrored(result: FrameResult) -> FrameResult:
             box=np.array([last - x - w, y, w, h]),
             points=face.points * sign + (last, 0),
             raw=face.raw * sign + (last, 0),
+            unsmoothed=None if face.unsmoothed is None else face.unsmoothed * (-1.0, 1.0, 1.0) + (last, 0, 0),
         )
 
     image = np.ascontiguousarray(frame.image[:, ::-1])

@@ -186,7 +186,8 @@ class Smoother:
             returned = tracklet.time > result.time
             if returned or (METHODS[self.settings.mode].predicts and result.time - time <= _MAX_PREDICTION):
                 unmeasured = np.full(face.raw.shape, np.nan)
-                faces.append(replace(_smoothed(face, tracklet.slot, filtered), raw=unmeasured, measured=False))
+                predicted = _smoothed(face, tracklet.slot, filtered)
+                faces.append(replace(predicted, raw=unmeasured, measured=False, unsmoothed=None))
         return replace(result, faces=tuple(faces))
 
 

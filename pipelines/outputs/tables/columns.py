@@ -3,19 +3,23 @@
 Wide tables begin with `frame,time_s`, and `file` where frames are image files, followed by the columns of the face, those
 of each point, and the extra groups. A group is a few columns for each point or for each face; `EXTRAS` holds those that
 `--columns` can add.
+
+The columns of `raw` hold all that smoothing starts from, so that a table can be smoothed anew: beside the points of the user
+those that the pipeline adds to them (`ADDED`), and whether a frame begins a scene.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import numpy as np
 
+from vtrack.anchors import ANCHORS
 from vtrack.errors import UsageError
-from vtrack.pipelines.measures.points import MEASURES
-from vtrack.types import Face, FloatArray, Frame, Query
+from vtrack.pipelines.measures.points import MEASURE_QUERY, MEASURES
+from vtrack.types import Face, FloatArray, Frame, FrameResult, Query
 
 PIXEL_DIGITS = 3
 TIME_DIGITS = 6
@@ -69,6 +73,8 @@ class ColumnGroup:
     """(points, fields) for a group of points, (fields,) for a group of the face; NaN for an empty cell."""
     of_points: bool
     """Whether the group has columns for each point."""
+    added: Query | None = None
+    """The points whose columns these are, if they are none of the user's; in long tables they have rows of their own."""
 
 
 def _inside(face: Face, frame: Frame) -> FloatArray:
@@ -89,9 +95,24 @@ def _kind_of(measure: str) -> Literal["int", "float", "bool"]:
     return "bool" if measure == "blink" else "int" if measure == "blinks" else "float"
 
 
+def _unsmoothed(face: Face, first: int, count: int) -> FloatArray:
+    """(count, 3) x, y and sigma before smoothing of some points, from the first; NaN if the face has none."""
+    if face.unsmoothed is None or len(face.unsmoothed) < max(first + count, -first):
+        return np.full((count, len(RAW)), np.nan)
+    return face.unsmoothed[first : first + count or None]
+
+
+def _raw(face: Face, frame: Frame) -> FloatArray:
+    """(points, 3) the points of the user before smoothing."""
+    return np.column_stack([face.raw, _unsmoothed(face, 0, len(face.query))[:, 2]])
+
+
 HEAD = (Field("frame", "int"), Field("time_s", digits=TIME_DIGITS))
 FILE = Field("file", "text")
 """Follows `HEAD` where frames are image files."""
+CUT = Field("cut", "bool")
+"""Whether a new scene begins with the frame; a column of the frame, too, in tables with the columns `raw`."""
+RAW = (Field("raw_x"), Field("raw_y"), Field("raw_sigma"))
 MEASURED = Field("measured", "bool")
 """Whether the face was seen in the frame; tables of version 0.1.0 lack it."""
 BOX = tuple(Field(f"box_{side}") for side in "xywh")
@@ -105,17 +126,30 @@ POINTS = ColumnGroup(
     values=lambda face, frame: np.column_stack([face.points, face.sigma]),
     of_points=True,
 )
-EXTRAS: dict[str, ColumnGroup] = {
-    "raw": ColumnGroup(
-        fields=lambda query: (Field("raw_x"), Field("raw_y")),
-        values=lambda face, frame: face.raw,
-        of_points=True,
-    ),
-    "inside": ColumnGroup(fields=lambda query: (Field("inside", "bool"),), values=_inside, of_points=True),
-    "measures": ColumnGroup(
-        fields=lambda query: tuple(Field(name, _kind_of(name), SHARE_DIGITS) for name in MEASURES),
-        values=_measures,
-        of_points=False,
+_OF_ANCHORS = ColumnGroup(
+    fields=lambda query: tuple(_of_points(ANCHORS, RAW)),
+    values=lambda face, frame: _unsmoothed(face, -len(ANCHORS), len(ANCHORS)),
+    of_points=False,
+    added=ANCHORS,
+)
+_OF_MEASURES = ColumnGroup(
+    fields=lambda query: tuple(_of_points(MEASURE_QUERY, RAW)),
+    values=lambda face, frame: _unsmoothed(face, len(face.query), len(MEASURE_QUERY)),
+    of_points=False,
+    added=MEASURE_QUERY,
+)
+"""The raw points that the measures are computed from, in tables with the columns `raw` and `measures`."""
+ADDED = (ANCHORS, MEASURE_QUERY)
+"""The points that the pipeline adds to those of the user, in the order of their columns."""
+EXTRAS: dict[str, tuple[ColumnGroup, ...]] = {
+    "raw": (ColumnGroup(fields=lambda query: RAW, values=_raw, of_points=True), _OF_ANCHORS),
+    "inside": (ColumnGroup(fields=lambda query: (Field("inside", "bool"),), values=_inside, of_points=True),),
+    "measures": (
+        ColumnGroup(
+            fields=lambda query: tuple(Field(name, _kind_of(name), SHARE_DIGITS) for name in MEASURES),
+            values=_measures,
+            of_points=False,
+        ),
     ),
 }
 
@@ -129,7 +163,8 @@ def choose_groups(columns: Collection[str]) -> list[ColumnGroup]:
     unknown = [name for name in columns if name not in EXTRAS]
     if unknown:
         raise UsageError(f"unknown columns {', '.join(unknown)}; choose from {', '.join(EXTRAS)}")
-    return [FACE, POINTS, *(group for name, group in EXTRAS.items() if name in columns)]
+    groups = [FACE, POINTS, *(group for name, some in EXTRAS.items() if name in columns for group in some)]
+    return [*groups, _OF_MEASURES] if {"raw", "measures"} <= {*columns} else groups
 
 
 class Columns:
@@ -142,25 +177,41 @@ class Columns:
 
     def __init__(self, query: Query, columns: Collection[str] = ()) -> None:
         self._groups = choose_groups(columns)
+        self.of_frame = frame_fields(columns)
         self.of_face = tuple(field for group in self._groups for field in _spread(group, query))
-        """All columns but `frame` and `time_s`."""
+        self.fields = (*self.of_frame, *self.of_face)
+        """All columns but `frame`, `time_s` and `file`."""
+        self._empty = [np.nan] * len(self.of_face)
 
     def values(self, face: Face, frame: Frame) -> list[float]:
         """Return the value of each column of `of_face` for a face."""
         row: list[float] = np.concatenate([group.values(face, frame).ravel() for group in self._groups]).tolist()
         return row
 
+    def rows(self, result: FrameResult) -> list[list[float]]:
+        """Return the values of all `fields` for each face of a frame, or the one row of a frame without a face."""
+        of_frame = [float(result.frame.cut)] * len(self.of_frame)
+        faces = [self.values(face, result.frame) for face in result.faces] or [self._empty]
+        return [[*of_frame, *values] for values in faces]
 
-def head_fields(files: bool) -> tuple[Field, ...]:
+
+def frame_fields(columns: Collection[str]) -> tuple[Field, ...]:
+    """The columns of the frame that come with groups of columns."""
+    return (CUT,) if "raw" in columns else ()
+
+
+def head_fields(files: bool, columns: Collection[str] = ()) -> tuple[Field, ...]:
     """The columns of the frame; `files` if frames are image files, which are named then."""
-    return (*HEAD, FILE) if files else HEAD
+    return (*HEAD, *[FILE] * files, *frame_fields(columns))
 
 
-def _spread(group: ColumnGroup, query: Query) -> Iterator[Field]:
-    """Yield the columns of a group with their full names."""
+def _spread(group: ColumnGroup, query: Query) -> Iterable[Field]:
+    """The columns of a group with their full names."""
     fields = group.fields(query)
-    if group.of_points:
-        for name in query.names:
-            yield from (Field(f"{name}_{field.name}", field.kind, field.digits) for field in fields)
-    else:
-        yield from fields
+    return _of_points(query, fields) if group.of_points else fields
+
+
+def _of_points(query: Query, fields: Collection[Field]) -> Iterator[Field]:
+    """Yield columns of each point."""
+    for name in query.names:
+        yield from (Field(f"{name}_{field.name}", field.kind, field.digits) for field in fields)

@@ -13,11 +13,11 @@ from pathlib import Path
 import numpy as np
 
 from vtrack.pipelines.outputs.base import Sink
-from vtrack.pipelines.outputs.tables.columns import HEAD, Columns, choose_groups, head_fields
+from vtrack.pipelines.outputs.tables.columns import HEAD, RAW, Columns, choose_groups, frame_fields, head_fields
 from vtrack.pipelines.outputs.tables.text import TextSink, csv_line, row_format, without_nan
 from vtrack.pipelines.registry import CSV_FORMATS
 from vtrack.pipelines.settings import OutputSettings
-from vtrack.types import FrameResult, Query
+from vtrack.types import FloatArray, FrameResult, Query
 
 LABELS = ("part", "position", "point")
 """Columns of the long table that say which point a row is about."""
@@ -68,7 +68,7 @@ class WideTable(TextSink):
         super().__init__(path)
         self._files = files
         self._columns = Columns(query, columns)
-        head, fields = head_fields(files), self._columns.of_face
+        head, fields = head_fields(files, columns), self._columns.of_face
         self._names = [field.name for field in (*head, *fields)]
         self._row = row_format((*head, *fields))
         self._empty = row_format(head, empty=len(fields))
@@ -77,7 +77,7 @@ class WideTable(TextSink):
         return csv_line(self._names)
 
     def _rows(self, result: FrameResult) -> str:
-        head = _head(result, self._files)
+        head = _head(result, self._files, cut=bool(self._columns.of_frame))
         if not result.faces:
             return self._empty % head
         rows = (self._row % (*head, *self._columns.values(face, result.frame)) for face in result.faces)
@@ -87,7 +87,8 @@ class WideTable(TextSink):
 class LongTable(TextSink):
     """A table with one row for each point of each face of each frame.
 
-    The columns `part,position,point` identify the point; its own columns follow.
+    The columns `part,position,point` identify the point; its own columns follow. Of the points that the columns `raw` add to
+    those of the query, no more than these columns are there.
 
     Args:
         path: File to write.
@@ -100,16 +101,20 @@ class LongTable(TextSink):
         super().__init__(path)
         self._files = files
         groups = choose_groups(columns)
-        self._face_groups = [group for group in groups if not group.of_points]
+        self._face_groups = [group for group in groups if not group.of_points and group.added is None]
         self._point_groups = [group for group in groups if group.of_points]
-        head = head_fields(files)
+        self._added_groups = added = [group for group in groups if group.added is not None]
+        self._cut = bool(frame_fields(columns))
+        head = head_fields(files, columns)
         self._face_fields = (*head, *(field for group in self._face_groups for field in group.fields(query)))
         self._point_fields = tuple(field for group in self._point_groups for field in group.fields(query))
-        points = zip(query.parts, query.positions, query.names, strict=True)
-        labels = (csv_line([part, f"{position:.4f}", name]).rstrip("\n") for part, position, name in points)
-        ending = row_format(self._point_fields)
         # The cells of the face are the same in each of its rows; "%s" stands for them.
-        self._block = "".join(f"%s,{label.replace('%', '%%')},{ending}" for label in labels)
+        own = row_format(self._point_fields)
+        self._block = "".join(f"%s,{label},{own}" for label in _labels(query))
+        raw = ",".join(field.text if field in RAW else "" for field in self._point_fields)
+        self._added = [
+            "".join(f"%s,{label},{raw}\n" for label in _labels(group.added)) for group in added if group.added
+        ]
         self._face = row_format(self._face_fields).rstrip("\n")
         self._empty = row_format(head, empty=len(self._face_fields) - len(head) + 3 + len(self._point_fields))
 
@@ -118,15 +123,17 @@ class LongTable(TextSink):
         return csv_line([*names, *LABELS, *(field.name for field in self._point_fields)])
 
     def _rows(self, result: FrameResult) -> str:
-        head = _head(result, self._files)
+        head = _head(result, self._files, cut=self._cut)
         if not result.faces:
             return self._empty % head
         blocks = []
         for face in result.faces:
             of_face = np.concatenate([group.values(face, result.frame) for group in self._face_groups]).tolist()
             prefix = self._face % (*head, *of_face)
-            values = np.column_stack([group.values(face, result.frame) for group in self._point_groups]).tolist()
-            blocks.append(self._block % tuple(cell for row in values for cell in (prefix, *row)))
+            values = np.column_stack([group.values(face, result.frame) for group in self._point_groups])
+            blocks.append(self._block % _with_prefix(prefix, values))
+            for block, group in zip(self._added, self._added_groups, strict=True):
+                blocks.append(block % _with_prefix(prefix, group.values(face, result.frame)))
         return without_nan("".join(blocks))
 
 
@@ -159,7 +166,19 @@ def _first_line(path: Path) -> str:
         return next(lines, "")
 
 
-def _head(result: FrameResult, files: bool) -> tuple[object, ...]:
+def _labels(query: Query) -> list[str]:
+    """The cells that say which point a row is about, for a `%` format."""
+    points = zip(query.parts, query.positions, query.names, strict=True)
+    lines = (csv_line([part, f"{position:.4f}", name]).rstrip("\n") for part, position, name in points)
+    return [line.replace("%", "%%") for line in lines]
+
+
+def _with_prefix(prefix: str, values: FloatArray) -> tuple[float | str, ...]:
+    """The cells of rows of points, those of their face before each."""
+    return tuple(cell for row in values.tolist() for cell in (prefix, *row))
+
+
+def _head(result: FrameResult, files: bool, *, cut: bool) -> tuple[object, ...]:
     """The values of the columns of the frame."""
-    head = (result.index, result.time)
-    return (*head, csv_line([result.frame.file]).rstrip("\n")) if files else head
+    file = [csv_line([result.frame.file]).rstrip("\n")] if files else []
+    return (result.index, result.time, *file, *[result.frame.cut] * cut)

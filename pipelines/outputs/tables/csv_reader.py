@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import csv
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from operator import itemgetter
 from pathlib import Path
 
 import numpy as np
 
 from vtrack.errors import TableError
-from vtrack.pipelines.outputs.tables.columns import FILE, RawTable, block_rows
+from vtrack.pipelines.outputs.tables.columns import ADDED, FILE, RAW, RawTable, block_rows
 from vtrack.pipelines.outputs.tables.csv import LABELS
 from vtrack.pipelines.outputs.tables.dlc import is_dlc, read_dlc
 from vtrack.pipelines.outputs.tables.openface import is_openface, read_openface
@@ -59,11 +59,17 @@ def _wide(header: Row, rows: Iterator[Row]) -> Iterator[RawTable]:
 def _long(path: Path, header: Row, rows: Iterator[Row]) -> Iterator[RawTable]:
     """Yield the rows of a long table as those of a wide one; the rows of one face in one frame stand together."""
     face, first, point = header.index("face"), header.index("part"), header.index("point")
-    query = _long_query(path)
-    names, own = list(query.names), header[point + 1 :]
+    everything = _long_query(path)
+    names, own = list(everything.names), header[point + 1 :]
+    # Of the points that `raw` adds to those of the query, there are no other columns.
+    raw = {field.name for field in RAW} & {*own}
+    added = {name for query in ADDED for name in query.names} if raw else set()
+    query = _without(everything, added)
+    kept = np.array([name not in added or ending in raw for name in names for ending in own], bool)
     place = header.index(FILE.name) if FILE.name in header else first
     of_face = [name for name in header[:first] if name != FILE.name]
-    columns = [*of_face, *(f"{name}_{ending}" for name in names for ending in own)]
+    of_points = [f"{name}_{ending}" for name in names for ending in own]
+    columns = [*of_face, *itertools.compress(of_points, kept)]
     yield RawTable(columns, np.zeros((0, len(columns))), query=query)
     blocks = _faces(path, rows, names, face, point)
     while block := list(itertools.islice(blocks, block_rows(len(names) * len(header)))):
@@ -71,9 +77,9 @@ def _long(path: Path, header: Row, rows: Iterator[Row]) -> Iterator[RawTable]:
         cells = np.full((len(block), len(columns)), np.nan)
         cells[:, : len(of_face)] = numbers(heads)
         there = np.array([bool(lines[0][point]) for lines in block])
-        of_points = [line[point + 1 :] for lines in block if lines[0][point] for line in lines]
-        if of_points:
-            cells[there, len(of_face) :] = numbers(of_points).reshape(int(there.sum()), -1)
+        ends = [line[point + 1 :] for lines in block if lines[0][point] for line in lines]
+        if ends:
+            cells[there, len(of_face) :] = numbers(ends).reshape(int(there.sum()), -1)[:, kept]
         files = tuple(lines[0][place] for lines in block) if place != first else ()
         yield RawTable(columns, cells, files, query)
 
@@ -104,6 +110,13 @@ def _long_query(path: Path) -> Query:
             _check_names(path, names)
             return Query(parts, positions, names)
     return Query((), ())
+
+
+def _without(query: Query, names: Collection[str]) -> Query:
+    """A query without some points."""
+    points = zip(query.parts, query.positions, query.names, strict=True)
+    kept = [(part, position, name) for part, position, name in points if name not in names]
+    return Query(*zip(*kept, strict=True)) if kept else Query((), ())
 
 
 def _checked(path: Path, header: Sequence[str], rows: Iterable[Row]) -> Iterator[Row]:

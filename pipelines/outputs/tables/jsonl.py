@@ -16,7 +16,16 @@ from typing import Any
 import numpy as np
 
 from vtrack.errors import TableError
-from vtrack.pipelines.outputs.tables.columns import FILE, HEAD, Columns, Field, RawTable, block_rows, head_fields
+from vtrack.pipelines.outputs.tables.columns import (
+    CUT,
+    FILE,
+    HEAD,
+    Columns,
+    Field,
+    RawTable,
+    block_rows,
+    head_fields,
+)
 from vtrack.pipelines.outputs.tables.events import event_json
 from vtrack.pipelines.outputs.tables.text import TextSink
 from vtrack.types import FrameResult, Query
@@ -42,7 +51,7 @@ class JsonFormatter:
         self._face = _object_format(self._columns.of_face)
         self._events = events
         last = ', "events": [%s]' * events
-        self._frame = _object_format(head_fields(files)).replace("}", f', "faces": [%s]{last}}}\n')
+        self._frame = _object_format(head_fields(files, columns)).replace("}", f', "faces": [%s]{last}}}\n')
 
     def __call__(self, result: FrameResult) -> str:
         """Return the line, with the newline."""
@@ -51,7 +60,8 @@ class JsonFormatter:
         faces = [face.replace(": nan", ": null") if ": nan" in face else face for face in faces]
         name = (json.dumps(result.frame.file, ensure_ascii=False),) if self._files else ()
         events = (", ".join(map(event_json, result.events)),) if self._events else ()
-        return self._frame % (result.index, result.time, *name, ", ".join(faces), *events)
+        cut = [result.frame.cut] * len(self._columns.of_frame)
+        return self._frame % (result.index, result.time, *name, *cut, ", ".join(faces), *events)
 
 
 class JsonLines(TextSink):
@@ -82,25 +92,31 @@ def read_blocks(path: Path) -> Iterator[RawTable]:
         TableError: It is not vtrack's JSON.
     """
     try:
-        # The first face of the file names the columns.
+        # The first frame and the first face of the file name the columns.
+        of_frame = [*(field.name for field in HEAD), *(CUT.name for frame in _first(path) if CUT.name in frame)]
         first: dict[str, Any] = next((face for frame in _frames(path) for face in frame["faces"]), {})
         of_face = list(first)
         # A single name would give a cell instead of a tuple of them.
         cells_of = itemgetter(*of_face, *of_face[:1]) if of_face else tuple
-        header = [*(field.name for field in HEAD), *of_face]
+        header = [*of_frame, *of_face]
         yield RawTable(header, np.zeros((0, len(header))))
         rows = ((frame, face) for frame in _frames(path) for face in frame["faces"] or [{}])
         while block := list(itertools.islice(rows, block_rows(len(header)))):
             cells = np.full((len(block), len(header)), np.nan)
-            cells[:, : len(HEAD)] = [[frame[field.name] for field in HEAD] for frame, _ in block]
+            cells[:, : len(of_frame)] = [[frame[name] for name in of_frame] for frame, _ in block]
             places = [place for place, (_, face) in enumerate(block) if face]
             if places:
                 faces = np.array([cells_of(block[place][1]) for place in places], np.float64)
-                cells[places, len(HEAD) :] = faces[:, : len(of_face)]
+                cells[places, len(of_frame) :] = faces[:, : len(of_face)]
             files = tuple(str(frame[FILE.name]) for frame, _ in block) if FILE.name in block[0][0] else ()
             yield RawTable(header, cells, files)
     except (KeyError, TypeError, AttributeError) as error:
         raise TableError(f"{path}: not vtrack's JSON lines: {error!r}") from error
+
+
+def _first(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the first frame of a file, if it has any."""
+    yield from itertools.islice(_frames(path), 1)
 
 
 def _frames(path: Path) -> Iterator[dict[str, Any]]:

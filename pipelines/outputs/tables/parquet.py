@@ -1,7 +1,7 @@
 """The wide table as Parquet: one row for each face of each frame, nulls where there is no face.
 
 Names and order of the columns are those of the wide CSV table. `time_s` is a double, other numbers are floats, `inside`
-is a boolean.
+and `cut` are booleans.
 """
 
 from __future__ import annotations
@@ -43,12 +43,11 @@ class ParquetTable(FileSink):
         self._arrow = pyarrow = _load_arrow()
         self._columns = Columns(query, columns)
         kinds = {"int": pyarrow.int64(), "float": pyarrow.float32(), "bool": pyarrow.bool_()}
-        of_face = [(field.name, kinds[field.kind]) for field in self._columns.of_face]
-        self._schema = pyarrow.schema([("frame", pyarrow.int64()), ("time_s", pyarrow.float64()), *of_face])
+        fields = [(field.name, kinds[field.kind]) for field in self._columns.fields]
+        self._schema = pyarrow.schema([("frame", pyarrow.int64()), ("time_s", pyarrow.float64()), *fields])
         # The written schema has the names of files beside the numbers.
         self._file = pyarrow.field(FILE.name, pyarrow.string()) if files else None
         self._names: list[str] = []
-        self._absent = [np.nan] * len(of_face)
         # (rows, columns) of the next row group; NaN for an empty cell.
         self._cells = np.full((max(BLOCK_CELLS // len(self._schema), 1), len(self._schema)), np.nan)
         self._rows = 0
@@ -63,7 +62,7 @@ class ParquetTable(FileSink):
         self._writer = self._arrow.parquet.ParquetWriter(self._stream, self._written_schema, compression="zstd")
 
     def _write(self, result: FrameResult) -> None:
-        for values in [self._columns.values(face, result.frame) for face in result.faces] or [self._absent]:
+        for values in self._columns.rows(result):
             row = self._cells[self._rows]
             row[0], row[1], row[2:] = result.index, result.time, values
             if self._file is not None:

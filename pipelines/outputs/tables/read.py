@@ -17,7 +17,18 @@ from vtrack.errors import MissingExtraError, TableError, UsageError, VTrackError
 from vtrack.layouts import layout_names, load_layout
 from vtrack.pipelines.measures.points import MEASURES
 from vtrack.pipelines.outputs.base import sidecar_path
-from vtrack.pipelines.outputs.tables.columns import EXTRAS, HEAD, MEASURED, Columns, Field, RawTable
+from vtrack.pipelines.outputs.tables.columns import (
+    ADDED,
+    CUT,
+    EXTRAS,
+    HEAD,
+    MEASURED,
+    RAW,
+    Columns,
+    Field,
+    RawTable,
+    frame_fields,
+)
 from vtrack.pipelines.outputs.tables.table import Table
 from vtrack.pipelines.outputs.tables.text import LARGEST, check_numbers
 from vtrack.pipelines.registry import OUTPUTS, load
@@ -154,9 +165,15 @@ def _readers() -> dict[str, str]:
 
 
 def _group_columns(group: str, names: Sequence[str]) -> set[str]:
-    """Names of the columns of a group of a table with these points."""
-    fields = EXTRAS[group].fields(Query((), ()))
-    return {f"{names[0]}_{field.name}" if EXTRAS[group].of_points and names else field.name for field in fields}
+    """Names of columns of a group of a table with these points, by which it is known."""
+    first = EXTRAS[group][0]
+    fields = first.fields(Query((), ()))
+    return {f"{names[0]}_{field.name}" if first.of_points and names else field.name for field in fields}
+
+
+def _frame_columns(group: str) -> set[str]:
+    """Names of the columns of the frame that come with a group."""
+    return {field.name for field in frame_fields([group])}
 
 
 def _arrangement(
@@ -165,19 +182,25 @@ def _arrangement(
     """Names of the points, the columns in the order in which all tables have them, and where each stands in the file; -1
     for those that no row of the file has.
     """
-    names = tuple(name.removesuffix("_sigma") for name in header if name.endswith("_sigma"))
-    faceless = list(header) == [field.name for field in HEAD]
+    raw_sigma = f"_{RAW[2].name}"
+    names = tuple(
+        name.removesuffix("_sigma") for name in header if name.endswith("_sigma") and not name.endswith(raw_sigma)
+    )
+    faceless = [name for name in header if name != CUT.name] == [field.name for field in HEAD]
     if faceless and (told := _told(meta)) is not None:
         names = told.names  # JSON lines without a single face
-    extras = [name for name in EXTRAS if _group_columns(name, names) & set(header)]
+    extras = [name for name in EXTRAS if (_group_columns(name, names) | _frame_columns(name)) & set(header)]
     # Names alone make the columns; where on their parts the points lie does not matter for that.
-    fields = Columns(Query(names, (0.0,) * len(names), names), extras).of_face
+    fields = Columns(Query(names, (0.0,) * len(names), names), extras).fields
     if not faceless and MEASURED.name not in header:
         fields = tuple(field for field in fields if field != MEASURED)
     places = {name: i for i, name in enumerate(header)}
     wanted = [field.name for field in (*HEAD, *fields)]
-    # Tables of earlier versions have fewer measures; the others are unknown.
-    foreign = (set(wanted) ^ set(places)) - (set(MEASURES) & set(wanted))
+    # Tables of earlier versions have fewer measures, and of raw points the places alone; the rest is unknown.
+    added = {f"{name}_{field.name}" for query in ADDED for name in query.names for field in RAW}
+    later = {name for name in wanted if name == CUT.name or name.endswith(raw_sigma) or name in added}
+    lacking = {*MEASURES, *(() if later & set(places) else later)}
+    foreign = (set(wanted) ^ set(places)) - (lacking & set(wanted))
     if not faceless and (foreign or len(places) != len(header)):
         unknown = [_short(name) for name in sorted(foreign)[:3]]
         raise TableError(f"{path}: not a table that vtrack knows ({', '.join(unknown) or 'a column stands twice'}); "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from itertools import groupby
 from pathlib import Path
@@ -10,11 +10,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from vtrack.anchors import ANCHORS
 from vtrack.errors import TableError
 from vtrack.measures import Measures
 from vtrack.parts import PARTS
-from vtrack.pipelines.measures.points import MEASURES
-from vtrack.pipelines.outputs.tables.columns import BOX, HEAD
+from vtrack.pipelines.measures.points import MEASURE_QUERY, MEASURES
+from vtrack.pipelines.outputs.tables.columns import BOX, CUT, HEAD, RAW
 from vtrack.pipelines.outputs.tables.read import TableBlocks, open_blocks
 from vtrack.types import Face, FloatArray, Frame, FrameResult, ImageArray, Query
 
@@ -25,6 +26,7 @@ class _TableRow(NamedTuple):
     frame: int
     time: float
     file: str
+    cut: bool
     face: Face | None
 
 
@@ -33,6 +35,7 @@ class TableResults(Iterator[FrameResult]):
 
     Frames are black pictures that take no memory, of the size that the facts beside the table tell. Times are those of the
     table to the last bit. Points that the table has no `raw`, `sigma` or `presence` of have NaN there.
+    With the columns `raw` faces that were seen have `Face.unsmoothed`, and frames `Frame.cut`.
 
     Args:
         path: The table, as `read_table` takes it.
@@ -53,6 +56,9 @@ class TableResults(Iterator[FrameResult]):
         self.table: TableBlocks = open_blocks(path, fps=fps, parts=parts, untimed=untimed)
         self.query = self.table.query or _likely_query(self.table.names)
         """What the points are. Where nothing tells, positions are even along each part."""
+        measured = {"raw", "measures"} <= {*self.table.groups}
+        self.unsmoothed_query = (self.query + MEASURE_QUERY if measured else self.query) + ANCHORS
+        """The points of `Face.unsmoothed`, where the table has the columns `raw`."""
         self.size = _size(self.table)
         """Width and height of the frames in pixels; None if nothing tells."""
         width, height = self.size or (1, 1)
@@ -75,21 +81,24 @@ class TableResults(Iterator[FrameResult]):
             if len({face.id for face in faces}) != len(faces):
                 raise TableError(f"{self.table.path}: frame {index} has the same face twice")
             ticks, per_second = group[0].time.as_integer_ratio()
-            yield FrameResult(Frame(self._pixels, index, ticks, Fraction(1, per_second), file=file), faces, self.query)
+            frame = Frame(self._pixels, index, ticks, Fraction(1, per_second), cut=group[0].cut, file=file)
+            yield FrameResult(frame, faces, self.query)
             last = index
 
     def _rows(self) -> Iterator[_TableRow]:
         """Yield the rows."""
-        count, places = len(self.query), {field.name: i for i, field in enumerate(self.table.fields, len(HEAD))}
-        groups = self.table.groups
+        places, groups = {field.name: i for i, field in enumerate(self.table.fields, len(HEAD))}, self.table.groups
+        names, raw_endings = self.query.names, [field.name for field in RAW]
 
-        def of_points(cells: FloatArray, *endings: str) -> FloatArray:
-            columns = [places[f"{name}_{ending}"] for name in self.query.names for ending in endings]
-            return cells[:, columns].reshape(len(cells), count, len(endings))
+        def of_points(cells: FloatArray, names: Sequence[str], *endings: str) -> FloatArray:
+            columns = [places[f"{name}_{ending}"] for name in names for ending in endings]
+            return cells[:, columns].reshape(len(cells), len(names), len(endings))
 
         for cells, files in self.table.blocks:
-            points, sigma = of_points(cells, "x", "y"), of_points(cells, "sigma")[..., 0]
-            raw = of_points(cells, "raw_x", "raw_y") if "raw" in groups else np.full(points.shape, np.nan)
+            points, sigma = of_points(cells, names, "x", "y"), of_points(cells, names, "sigma")[..., 0]
+            unsmoothed = of_points(cells, self.unsmoothed_query.names, *raw_endings) if "raw" in groups else None
+            raw = np.full(points.shape, np.nan) if unsmoothed is None else unsmoothed[:, : len(names), :2]
+            cut = cells[:, places[CUT.name]] == 1 if CUT.name in places else np.zeros(len(cells), bool)
             boxes, presence = cells[:, [places[side.name] for side in BOX]], cells[:, places["presence"]]
             measured = cells[:, places["measured"]] != 0 if "measured" in places else np.ones(len(cells), bool)
             measures = cells[:, [places[name] for name in MEASURES]] if "measures" in groups else None
@@ -107,8 +116,9 @@ class TableResults(Iterator[FrameResult]):
                         query=self.query,
                         measured=bool(measured[i]),
                         measures=Measures.none() if measures is None else Measures(MEASURES, measures[i]),
+                        unsmoothed=unsmoothed[i] if unsmoothed is not None and measured[i] else None,
                     )
-                yield _TableRow(int(frame), time, files[i] if files else "", face)
+                yield _TableRow(int(frame), time, files[i] if files else "", bool(cut[i]), face)
 
 
 def _likely_query(names: tuple[str, ...]) -> Query:

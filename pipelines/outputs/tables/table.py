@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 import numpy as np
 import numpy.typing as npt
@@ -13,14 +13,20 @@ import numpy.typing as npt
 from vtrack.errors import MissingExtraError, NameNotAskedError, spelled
 from vtrack.parts import GROUPS, check_part_name, nearest, not_asked
 from vtrack.pipelines.measures.points import MEASURES
-from vtrack.pipelines.outputs.tables.columns import BOX, EXTRAS, MEASURED, Columns, Field
+from vtrack.pipelines.outputs.tables.columns import ADDED, BOX, EXTRAS, MEASURED, RAW, Columns, Field
 from vtrack.types import FloatArray, FrameResult, Query
 
 if TYPE_CHECKING:
     import pandas as pd
     import xarray as xr
 
-_OF_POINTS = {"points": ("x", "y"), "sigma": ("sigma",), "raw": ("raw_x", "raw_y"), "inside": ("inside",)}
+_OF_POINTS = {
+    "points": ("x", "y"),
+    "sigma": ("sigma",),
+    "raw": ("raw_x", "raw_y"),
+    "raw_sigma": ("raw_sigma",),
+    "inside": ("inside",),
+}
 """What there is of each point, and the endings of its columns."""
 _PANDAS_KINDS = {"int": "Int64", "bool": "boolean", "float": "float64"}
 
@@ -66,21 +72,20 @@ class Table:
     def of(cls, results: Iterable[FrameResult], query: Query, columns: Collection[str] = ()) -> Table:
         """The table of results with the points of `query` and these groups of extra columns."""
         wide = Columns(query, columns)
-        empty = np.full(len(wide.of_face), np.nan)
         frame: list[int] = []
         time: list[float] = []
         file: list[str] = []
         rows: list[FloatArray] = []
         for result in results:
-            for row in [np.array(wide.values(face, result.frame)) for face in result.faces] or [empty]:
+            for row in wide.rows(result):
                 frame.append(result.index)
                 time.append(result.time)
                 file.append(result.frame.file)
-                rows.append(row)
-        cells = np.array(rows).reshape(len(rows), len(empty))
+                rows.append(np.array(row))
+        cells = np.array(rows).reshape(len(rows), len(wide.fields))
         files = tuple(file) if any(file) else ()
         frames, times = np.array(frame, np.int64), np.array(time, np.float64)
-        return cls(query.names, wide.of_face, frames, times, cells, query, file=files)
+        return cls(query.names, wide.fields, frames, times, cells, query, file=files)
 
     def __len__(self) -> int:
         return len(self.frame)
@@ -172,12 +177,12 @@ class Table:
         Ids are never reused, so a long video of many passers-by makes a large and mostly empty array.
 
         Args:
-            what: `points`, `sigma`, `presence`, `box`, `measured`, or what else the table has: `raw`, `inside`, and each
-                measure by its name (`blink`).
+            what: `points`, `sigma`, `presence`, `box`, `measured`, or what else the table has: `raw`, `raw_sigma`, `inside`,
+                and each measure by its name (`blink`).
 
         Returns:
             (frames, faces, ...), in the order of `frames` and `faces`: then (points, 2) for `points` and `raw`, (points,)
-            for `sigma` and `inside`, (4,) x, y, w, h for `box`, and nothing for the rest.
+            for `sigma`, `raw_sigma` and `inside`, (4,) x, y, w, h for `box`, and nothing for the rest.
 
         Raises:
             NameNotAskedError: The table has no such thing.
@@ -232,27 +237,36 @@ class Table:
         if self.file:
             head["file"] = np.array(self.file, object)
         if not long:
-            cells = [series(column, values) for column, values in zip(self.fields, self.cells.T, strict=True)]
-            return pd.concat([pd.DataFrame(head), *cells], axis=1)
+            columns = [series(column, values) for column, values in zip(self.fields, self.cells.T, strict=True)]
+            return pd.concat([pd.DataFrame(head), *columns], axis=1)
         # A frame without a face keeps its one row.
-        times = np.where(self.face >= 0, max(len(self.names), 1), 1)
+        added = [query for query in ADDED if f"{query.names[0]}_{RAW[0].name}" in self._places]
+        names = [*self.names, *(name for query in added for name in query.names)]
+        times = np.where(self.face >= 0, max(len(names), 1), 1)
         row = np.repeat(np.arange(len(self)), times)
         point = np.arange(len(row)) - np.repeat(np.cumsum(times) - times, times)
         empty = self.face[row] < 0
         data: dict[str, Any] = {name: values[row] for name, values in head.items()}
-        of_points = {column for what in _OF_POINTS for column in self._columns_of(what)}
+        endings = [ending for what, some in _OF_POINTS.items() if self._has(what) for ending in some]
+        of_points = {f"{name}_{ending}" for name in names for ending in endings}
         for column, values in zip(self.fields, self.cells.T, strict=True):
             if column.name not in of_points:
                 data[column.name] = series(column, values[row])
-        positions = np.array(self.query.positions if self.query else [np.nan] * len(self.names))
-        labels = {"part": np.array(self.parts, object), "position": positions, "point": np.array(self.names, object)}
+        parts = [*self.parts, *(part for query in added for part in query.parts)]
+        positions = [*(self.query.positions if self.query else [np.nan] * len(self.names))]
+        positions += [position for query in added for position in query.positions]
+        labels = {
+            "part": np.array(parts, object),
+            "position": np.array(positions),
+            "point": np.array(names, object),
+        }
         for name, label in labels.items():
             data[name] = pd.Series(np.where(empty, None if label.dtype == object else np.nan, label[point]))
-        for what, endings in _OF_POINTS.items():
-            if self._has(what):
-                values = self._rows(what).reshape(len(self), len(self.names), -1)[row, point]
-                for ending, axis in zip(endings, values.T, strict=True):
-                    data[ending] = series(Field(ending, "bool" if what == "inside" else "float"), axis)
+        cells = np.column_stack([self.cells, np.full(len(self), np.nan)])
+        for ending in endings:
+            places = np.array([self._places.get(f"{name}_{ending}", -1) for name in names], np.intp)
+            kind: Literal["bool", "float"] = "bool" if ending == "inside" else "float"
+            data[ending] = series(Field(ending, kind), cells[row, places[point]])
         return pd.DataFrame(data)
 
     def to_xarray(self) -> xr.Dataset:
@@ -260,9 +274,10 @@ class Table:
 
         Returns:
             A Dataset with `points` (time, face, point, space), `sigma` (time, face, point), `presence` (time, face), `box`
-            (time, face, side), and `measured`, `raw`, `inside` and the measures where the table has them; NaN where a face
-            is not there. Coordinates are `time` in seconds, `frame` along it, the ids along `face`, and names, `part` and
-            `position` along `point`. Where frames are image files, `file` stands in the place of the dimension `time`.
+            (time, face, side), and `measured`, `raw`, `raw_sigma`, `inside` and the measures where the table has them; NaN
+            where a face is not there. Coordinates are `time` in seconds, `frame` along it, the ids along `face`, and names,
+            `part` and `position` along `point`. Where frames are image files, `file` stands in the place of the dimension
+            `time`.
 
         Raises:
             MissingExtraError: xarray is not installed.
@@ -287,9 +302,10 @@ class Table:
             "points": ("point", "space"),
             "raw": ("point", "space"),
             "sigma": ("point",),
+            "raw_sigma": ("point",),
             "inside": ("point",),
         }
-        measures = [column.name for column in EXTRAS["measures"].fields(Query((), ()))]
+        measures = [column.name for column in EXTRAS["measures"][0].fields(Query((), ()))]
         wanted = [what for what in (*_OF_POINTS, "presence", MEASURED.name, "box", *measures) if self._has(what)]
         more = {**dimensions, "box": ("side",)}
         positions = self.query.positions if self.query else (np.nan,) * len(self.names)
@@ -307,7 +323,7 @@ class Table:
                 "side": ["x", "y", "w", "h"],
             },
         )
-        for what in ("points", "raw", "sigma", "box"):
+        for what in ("points", "raw", "sigma", "raw_sigma", "box"):
             if what in data:
                 data[what].attrs["units"] = "pixels"
         return data
@@ -328,8 +344,9 @@ class Table:
 
     def _rows(self, what: str) -> FloatArray:
         """(rows, ...) one thing in all rows, see `to_numpy`."""
-        if what in EXTRAS and what in _OF_POINTS and not self._has(what):
-            raise NameNotAskedError(f"this table has no {what!r}; ask for it by {spelled('columns', what)}")
+        group = "raw" if what == "raw_sigma" else what
+        if group in EXTRAS and what in _OF_POINTS and not self._has(what):
+            raise NameNotAskedError(f"this table has no {what!r}; ask for it by {spelled('columns', group)}")
         columns = [self.column(name) for name in self._columns_of(what)]
         if what not in (*_OF_POINTS, "box"):
             return columns[0]

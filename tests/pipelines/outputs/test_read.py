@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
+from itertools import compress
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tests.pipelines.results import QUERY, make_face, make_result
+from vtrack.anchors import ANCHORS
 from vtrack.errors import DataError, MissingExtraError, NameNotAskedError
 from vtrack.measures import Measures
-from vtrack.pipelines.measures.points import MEASURES
+from vtrack.pipelines.measures.points import MEASURE_QUERY, MEASURES
 from vtrack.pipelines.outputs.base import Sink, write_sidecar
 from vtrack.pipelines.outputs.tables.csv import LongTable, WideTable, open_table
 from vtrack.pipelines.outputs.tables.jsonl import JsonLines
@@ -22,7 +26,7 @@ from vtrack.pipelines.outputs.tables.parquet import ParquetTable
 from vtrack.pipelines.outputs.tables.read import read_table
 from vtrack.pipelines.outputs.tables.table import Table
 from vtrack.query import parse_query
-from vtrack.types import FrameResult, Query
+from vtrack.types import Face, FrameResult, Query
 
 EXTRAS = ("raw", "inside", "measures")
 
@@ -34,15 +38,21 @@ def measured(scale: float) -> Measures:
 
 
 def video(query: Query = QUERY) -> list[FrameResult]:
-    """Four frames: one face, none, two, and one that is predicted and so has no raw points."""
-    unseen = np.full((len(query), 2), np.nan)
+    """Four frames: one face, none but a new scene, two, and one that is predicted and so has no raw points."""
+    unseen, whole = np.full((len(query), 2), np.nan), query + MEASURE_QUERY + ANCHORS
+
+    def seen(number: int, at: float, scale: float) -> Face:
+        unsmoothed = at + 0.25 + np.arange(len(whole))[:, None] * np.array([1.0, 2.0, 0.125])
+        return make_face(query, number, at, measures=measured(scale), unsmoothed=unsmoothed)
+
     faces = [
-        [make_face(query, measures=measured(0.25))],
+        [seen(1, 10.0, 0.25)],
         [],
-        [make_face(query, 1, 12.5, measures=measured(0.5)), make_face(query, 4, -1.0, measures=measured(0.75))],
+        [seen(1, 12.5, 0.5), seen(4, -1.0, 0.75)],
         [make_face(query, 4, 0.25, raw=unseen, measured=False, measures=measured(1.0))],
     ]
-    return [make_result(index, *shown, query=query) for index, shown in enumerate(faces)]
+    results = [make_result(index, *shown, query=query) for index, shown in enumerate(faces)]
+    return [replace(result, frame=replace(result.frame, cut=result.index == 1)) for result in results]
 
 
 def write(sink: Sink, results: Sequence[FrameResult]) -> None:
@@ -72,6 +82,22 @@ def test_every_file_gives_the_results_back(tmp_path: Path, columns: tuple[str, .
     pytest.importorskip("pyarrow")
     write(ParquetTable(tmp_path / "table.parquet", query, columns), results)
     same(read_table(str(tmp_path / "table.parquet")), expected)
+
+
+def test_raw_columns_of_earlier_versions_are_read(tmp_path: Path) -> None:
+    write(WideTable(tmp_path / "new.csv", QUERY, ["raw"]), video())
+    header, *rows = csv.reader((tmp_path / "new.csv").read_text().splitlines())
+    kept = [name != "cut" and not name.endswith("_raw_sigma") and "anchor" not in name for name in header]
+    lines = [",".join(compress(row, kept)) for row in [header, *rows]]
+    (tmp_path / "old.csv").write_text("\n".join(lines))
+    old, new = read_table(tmp_path / "old.csv"), read_table(tmp_path / "new.csv")
+    assert old.fields == new.fields
+    np.testing.assert_array_equal(old.to_numpy("raw"), new.to_numpy("raw"))
+    assert np.isnan(old.to_numpy("raw_sigma")).all() and np.isnan(old.column("cut")).all()
+    # A table that has some of them has lost the others.
+    (tmp_path / "old.csv").write_text((tmp_path / "new.csv").read_text().replace("anchor_3_raw_x", "anchor_3_raw_z"))
+    with pytest.raises(DataError, match=r"not a table that vtrack knows \(anchor_3_raw_x, anchor_3_raw_z\)"):
+        read_table(tmp_path / "old.csv")
 
 
 def test_what_a_table_lacks_is_said_with_how_to_get_it() -> None:

@@ -30,12 +30,17 @@ def same(read: Iterable[FrameResult], expected: list[FrameResult]) -> None:
     results = list(read)
     assert [result.index for result in results] == [result.index for result in expected]
     np.testing.assert_allclose([result.time for result in results], [result.time for result in expected], atol=5e-7)
+    assert [result.frame.cut for result in results] == [result.frame.cut for result in expected]
     for result, other in zip(results, expected, strict=True):
         assert [face.id for face in result.faces] == [face.id for face in other.faces]
         for face, wanted in zip(result.faces, other.faces, strict=True):
             assert face.measured == wanted.measured and face.query.names == wanted.query.names
             for name in ("points", "sigma", "raw", "box", "presence"):
                 np.testing.assert_allclose(getattr(face, name), getattr(wanted, name), atol=5e-4)
+            if wanted.unsmoothed is None:
+                assert face.unsmoothed is None
+            else:
+                np.testing.assert_allclose(face.unsmoothed, wanted.unsmoothed, atol=5e-4)
             np.testing.assert_allclose(face.measures.array, wanted.measures.array, atol=5e-5)
 
 

@@ -14,8 +14,11 @@ import numpy as np
 import pytest
 
 from tests.pipelines.results import QUERY, make_face, make_result
+from vtrack.anchors import ANCHORS
 from vtrack.errors import MissingExtraError, UsageError
 from vtrack.layouts import load_layout
+from vtrack.measures import Measures
+from vtrack.pipelines.measures.points import MEASURE_QUERY, MEASURES
 from vtrack.pipelines.outputs.base import Sink
 from vtrack.pipelines.outputs.tables.csv import LongTable, WideTable, open_table
 from vtrack.pipelines.outputs.tables.dlc import DeepLabCutTable, Individuals, likelihood
@@ -51,12 +54,27 @@ def test_extra_columns_come_last_in_one_order(tmp_path: Path) -> None:
     edge = make_face(points=np.array([[-0.5, 0.0], [63.4, 47.4], [63.5, 10.0]]))
     text = written(WideTable(path, QUERY, ["inside", "raw"]), path, [make_result(0, edge)])
     header, row = csv.reader(text.splitlines())
-    assert header[18:] == [
-        *("left_eye_0_raw_x", "left_eye_0_raw_y", "left_eye_1_raw_x", "left_eye_1_raw_y", "jaw_0_raw_x", "jaw_0_raw_y"),
+    names = (*QUERY.names, *(f"anchor_{i}" for i in range(14)))
+    assert header[2] == "cut" and header[19:] == [
+        *(f"{name}_raw_{what}" for name in names for what in ("x", "y", "sigma")),
         *("left_eye_0_inside", "left_eye_1_inside", "jaw_0_inside"),
     ]
+    assert row[19:28] == ["10.250", "10.250", "", "11.250", "12.250", "", "12.250", "14.250", ""]
     # The frame is 64 wide; its area reaches from -0.5 to 63.5.
-    assert row[18:] == ["10.250", "10.250", "11.250", "12.250", "12.250", "14.250", "1", "1", "0"]
+    assert row[-3:] == ["1", "1", "0"]
+
+
+def test_raw_columns_hold_what_smoothing_starts_from(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    whole = np.arange((len(QUERY) + len(MEASURE_QUERY) + len(ANCHORS)) * 3).reshape(-1, 3)
+    measured = Measures(MEASURES, np.ones(len(MEASURES)))
+    result = make_result(0, make_face(raw=whole[: len(QUERY), :2], measures=measured, unsmoothed=whole))
+    cut = replace(result, frame=replace(result.frame, cut=True))
+    text = written(WideTable(path, QUERY, ["raw", "measures"]), path, [cut, make_result(1)])
+    row, empty = csv.DictReader(text.splitlines())
+    assert (row["cut"], empty["cut"], empty["anchor_0_raw_x"]) == ("1", "0", "")
+    names = (*QUERY.names, *MEASURE_QUERY.names, *ANCHORS.names)
+    assert [float(row[f"{name}_raw_{what}"]) for name in names for what in ("x", "y", "sigma")] == [*range(whole.size)]
 
 
 def test_columns_depend_on_the_query_alone(tmp_path: Path) -> None:
@@ -90,14 +108,20 @@ def test_nan_is_an_empty_cell(tmp_path: Path, format: str) -> None:
 def test_long_golden(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     text = written(LongTable(path, QUERY, ["raw", "inside"]), path, TWO_FRAMES)
-    face = "0,0.000000,1,0.9750,1,10.000,10.000,40.000,50.000"
-    assert text == (
-        "frame,time_s,face,presence,measured,box_x,box_y,box_w,box_h,part,position,point,x,y,sigma,raw_x,raw_y,inside\n"
-        f"{face},left_eye,0.0000,left_eye_0,10.000,10.000,0.500,10.250,10.250,1\n"
-        f"{face},left_eye,0.5000,left_eye_1,11.000,12.000,1.000,11.250,12.250,1\n"
-        f"{face},jaw,0.2500,jaw_0,12.000,14.000,1.500,12.250,14.250,1\n"
-        "1,0.033367,,,,,,,,,,,,,,,,\n"
+    face = "0,0.000000,0,1,0.9750,1,10.000,10.000,40.000,50.000"
+    header, *rows = text.splitlines()
+    assert header == (
+        "frame,time_s,cut,face,presence,measured,box_x,box_y,box_w,box_h,part,position,point,x,y,sigma,raw_x,raw_y,raw_sigma,"
+        "inside"
     )
+    assert [*rows[:4], *rows[-2:]] == [
+        f"{face},left_eye,0.0000,left_eye_0,10.000,10.000,0.500,10.250,10.250,,1",
+        f"{face},left_eye,0.5000,left_eye_1,11.000,12.000,1.000,11.250,12.250,,1",
+        f"{face},jaw,0.2500,jaw_0,12.000,14.000,1.500,12.250,14.250,,1",
+        f"{face},jaw,0.0000,anchor_0,,,,,,,",
+        f"{face},outer_lip,0.5000,anchor_13,,,,,,,",
+        "1,0.033367,0,,,,,,,,,,,,,,,,,",
+    ]
 
 
 @pytest.mark.parametrize("format", ["wide", "long"])
