@@ -5,15 +5,13 @@ from __future__ import annotations
 import inspect
 import json
 import re
-import resource
 import shutil
-import subprocess
-import sys
 from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
+from tests.cli.imports import imported_modules
 from tests.clips import write_clip
 from vtrack.cli.main import OK, USAGE, main
 from vtrack.pipelines.settings import InputSettings, OutputSettings, Settings, plain
@@ -29,35 +27,12 @@ HEAVY = {"torch", "cv2", "scipy", "av", "onnxruntime"}
 @pytest.mark.parametrize("words", [["--help"], ["run", "--help"], ["run", "x.mp4", "--parts", "eyez"]])
 def test_help_and_a_mistyped_part_answer_at_once(words: list[str]) -> None:
     code = USAGE if "eyez" in words else OK
-    assert not HEAVY & _imported(words, code)
-    # Seconds of work, not of waiting, and the best of three runs. Where other programs share a core, work itself takes longer:
-    # importing NumPy, which is half of it, then does, too.
-    numpy = min(_seconds_of_work(["-c", "import numpy"], OK) for _ in range(3))
-    assert min(_seconds_of_work(["-m", "vtrack", *words], code) for _ in range(3)) < max(0.4, 3 * numpy)
+    assert not HEAVY & imported_modules(words, code)
 
 
 @pytest.mark.parametrize("words", [["parts"], ["parts", "eyes,lips:40"], ["models"]])
 def test_lists_import_nothing_heavy(words: list[str]) -> None:
-    assert not HEAVY & _imported(words, OK)
-
-
-def _imported(words: list[str], code: int) -> set[str]:
-    """The modules that a command imports, which ends with this exit code."""
-    command = [sys.executable, "-X", "importtime", "-m", "vtrack", *words]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == code
-    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if line.startswith("import time:")}
-    assert "vtrack.pipelines.settings" in imported
-    return imported
-
-
-def _seconds_of_work(words: list[str], code: int) -> float:
-    """The processor time of a Python program, which ends with this exit code."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    done = subprocess.run([sys.executable, *words], cwd=ROOT, capture_output=True, check=False)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    assert done.returncode == code
-    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    assert not HEAVY & imported_modules(words, OK)
 
 
 def refused(capsys: pytest.CaptureFixture[str], *words: str | Path) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import shutil
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -15,6 +17,7 @@ import torch
 from safetensors.torch import load_file
 
 from samples.portrait import POINTS, photograph
+from tests.conftest import ROOT
 from tests.detectors.pictures import frame
 from vtrack.cli.main import main
 from vtrack.data.scenes import album as detect_album
@@ -261,6 +264,28 @@ def test_training_runs_resumes_and_exports(
     assert check_files(read_card(card), card) == []
     [found] = NativeDetector(card, device="cpu").detect([frame(photograph())])
     assert len(found) >= 1 and found.scores[0] > 0.5
+
+
+# OpenCV's threads run before the training, as after photographs have been scaled down.
+BESIDE_THREADS = """
+import sys
+from pathlib import Path
+import cv2
+import numpy as np
+from vtrack.training.detector.loop import train_detector
+
+cv2.setNumThreads(4)
+cv2.resize(np.zeros((3000, 3000, 3), np.uint8), (700, 700), interpolation=cv2.INTER_AREA)
+data, cache, out = map(Path, sys.argv[1:])
+train_detector(data, out, cache=cache, steps=1, batch=2, size=64, workers=1, report_line=print)
+"""
+
+
+def test_training_does_not_wait_for_threads_that_a_worker_has_not(data: Path, cache: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", BESIDE_THREADS, str(data), str(cache), str(tmp_path / "run")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=200)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "run" / detect.WEIGHTS).is_file()
 
 
 def test_mistakes_of_the_command(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -24,6 +24,8 @@ from vtrack.pipelines.settings import Settings
 from vtrack.query import parse_query
 
 TOKEN = "a-good-long-token"
+BLOCKED = 0.2
+"""Seconds of processor time for which one step may keep the server from all others; they take 0.01."""
 
 
 def toys(i: int) -> list[ToyFace]:

@@ -94,7 +94,7 @@ def test_a_slow_reader_gets_recent_frames(tmp_path: Path) -> None:
             time.sleep(0.15)
     assert seen == sorted(set(seen)) and 2 <= len(seen) < 30
     assert capture.skipped > 20
-    assert np.median(ages) < 0.1  # the reader was slow, but its frames were recent
+    assert np.median(ages) < 1  # the reader was slow, but its frames were recent: those of a queue would be 4 s old
     assert capture.status.state == "ended"
 
 

@@ -270,10 +270,10 @@ def test_drawing_is_fast() -> None:
     result = make_result(0, face, image=np.zeros((720, 1280, 3), np.uint8), query=query)
     drawing = Drawing(query)
     drawing(result)
-    began = time.process_time()
+    began = time.thread_time()
     for _ in range(10):
         drawing(result)
-    assert (time.process_time() - began) / 10 < 0.02
+    assert (time.thread_time() - began) / 10 < 0.02
 
 
 # On pictures as video stores them.

@@ -275,7 +275,7 @@ def test_rows_are_fast(tmp_path: Path) -> None:
     result = make_result(0, make_face(query))
     with WideTable(tmp_path / "a.csv", query) as sink:
         sink.write(result)
-        began = time.process_time()
+        began = time.thread_time()
         for _ in range(100):
             sink.write(result)
-        assert (time.process_time() - began) / 100 < 2e-3
+        assert (time.thread_time() - began) / 100 < 2e-3

@@ -258,7 +258,7 @@ def label(data: Path, out: Path) -> None:
             height, width = photograph.image.shape[:2]
             entries.append(((width, height), photograph.split, photograph.points, photograph.anchors))
             rows_of.append(stored[str(number)] if stored else models.detect(photograph.image, collection.grids))
-        if stored is None:
+        if stored is None and rows_of:  # an optional collection may come later
             np.savez(cache, allow_pickle=False, **{str(number): rows for number, rows in enumerate(rows_of)})
         log.info("%s: %d photographs searched", collection.name, len(entries))
 

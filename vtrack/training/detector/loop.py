@@ -61,7 +61,6 @@ class Scenes(IterableDataset[dict[str, Tensor]]):
 
     def __iter__(self) -> Iterator[dict[str, Tensor]]:
         worker = get_worker_info()
-        cv2.setNumThreads(1)
         rng = np.random.default_rng([self.seed, worker.id if worker else 0])
         while True:
             yield tensors(self.composer.scene(rng))
@@ -214,6 +213,7 @@ def train_detector(
     out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(seed)
     torch.set_num_threads(threads)
+    cv2.setNumThreads(1)  # a worker forked beside OpenCV's threads waits for them for ever
     place = torch.device(device)
     net = FaceNet().to(place)
     net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch does not declare it
