@@ -163,8 +163,11 @@ def choose_groups(columns: Collection[str]) -> list[ColumnGroup]:
     unknown = [name for name in columns if name not in EXTRAS]
     if unknown:
         raise UsageError(f"unknown columns {', '.join(unknown)}; choose from {', '.join(EXTRAS)}")
-    groups = [FACE, POINTS, *(group for name, some in EXTRAS.items() if name in columns for group in some)]
-    return [*groups, _OF_MEASURES] if {"raw", "measures"} <= {*columns} else groups
+    groups = [FACE, POINTS]
+    for name, some in EXTRAS.items():
+        if name in columns:
+            groups += [*some, *[_OF_MEASURES] * (name == "raw" and "measures" in columns)]
+    return groups
 
 
 class Columns:
