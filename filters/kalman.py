@@ -15,8 +15,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import gamma
 
+from vtrack.filters.gamma import gamma_quantile
 from vtrack.filters.motion import (
     LONGEST_STEP,
     bounded_step,
@@ -94,7 +94,7 @@ class Groups:
             ValueError: Groups are not numbered without gaps, or a number is out of range.
         """
         members = np.asarray(members)
-        if members.ndim != 1 or not np.array_equal(np.unique(members), np.arange(members.max(initial=-1) + 1)):
+        if members.ndim != 1 or (members < 0).any() or not np.bincount(members).all():
             raise ValueError(f"groups must be numbered from 0 without gaps, got {members.tolist()}")
         if not 0 < alarm < 1 or hold <= 0:
             raise ValueError(f"alarm must lie in 0..1 and hold be positive, got {alarm} and {hold}")
@@ -105,7 +105,8 @@ class Groups:
         sizes = np.bincount(members)
         # Squared innovations of n independent points, over their expectation, have a mean distributed as Gamma(n) / n.
         independent = np.clip(sizes / self._CORRELATED, 1, self._MAX_INDEPENDENT)
-        self.calm: FloatArray = (gamma.ppf(1 - alarm, independent) / independent)[members]
+        calm = np.array([gamma_quantile(alarm, shape) / shape for shape in independent.tolist()])
+        self.calm: FloatArray = calm[members]
         """(points,) mean squared innovation of the group, over its expectation, up to which a point counts as at rest."""
         self._table = np.eye(len(sizes))[members]  # (points, groups)
         self._sorted = np.argsort(members, kind="stable")

@@ -11,7 +11,6 @@ from functools import lru_cache
 from math import factorial
 
 import numpy as np
-from filterpy.common import Q_continuous_white_noise, Q_discrete_white_noise
 
 from vtrack.types import FloatArray
 
@@ -49,7 +48,9 @@ def discrete_noise(order: int, dt: float) -> FloatArray:
     """
     if dt == 0:
         return np.zeros((order, order))
-    noise = np.asarray(Q_discrete_white_noise(order, dt, dt ** (2 * order - 5)), np.float64)
+    powers = range(2, 2 - order, -1)
+    pushed = [[dt ** (p + q) / (factorial(p) * factorial(q)) for q in powers] for p in powers]
+    noise = np.array(pushed) * dt ** (2 * order - 5)
     noise.setflags(write=False)
     return noise
 
@@ -61,6 +62,8 @@ def continuous_noise(order: int, dt: float) -> FloatArray:
     Differs from `discrete_noise` only if the noise is large compared with that of the measurements: there one push per step
     would make a filter oscillate about its measurements.
     """
-    noise = np.asarray(Q_continuous_white_noise(order, dt, 1.0), np.float64)
+    powers = range(order - 1, -1, -1)
+    joint = [[dt ** (p + q + 1) / ((p + q + 1) * factorial(p) * factorial(q)) for q in powers] for p in powers]
+    noise = np.array(joint)
     noise.setflags(write=False)
     return noise

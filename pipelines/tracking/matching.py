@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 from vtrack.imaging.boxes import iou, xywh_to_corners
+from vtrack.pipelines.tracking.assignment import cheapest_pairs
 from vtrack.pipelines.tracking.landmarks import Sighting
 from vtrack.pipelines.tracking.track import CERTAIN, TRACK_TIMEOUT, Detection, Track
 from vtrack.types import FloatArray
@@ -76,8 +76,7 @@ def match_detections(
     # Of two tracks at the same distance the older wins: this small cost per rank decides ties only.
     cost += 1e-3 * np.arange(len(tracks))[:, None]
     allowed = distances < np.array([reach or track.reach(time) for track in tracks])[:, None]
-    rows, columns = linear_sum_assignment(np.where(allowed, cost, 1e3))
-    pairs = [(row, column) for row, column in zip(rows, columns, strict=True) if allowed[row, column]]
+    pairs = [pair for pair in cheapest_pairs(np.where(allowed, cost, 1e3)) if allowed[pair]]
     matched_tracks, matched_detections = {row for row, _ in pairs}, {column for _, column in pairs}
     return Match(
         [(tracks[row], detections[column]) for row, column in pairs],

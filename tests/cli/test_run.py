@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 
 import vtrack
+from tests.cli.imports import imported_modules
 from tests.clips import damage, write_clip, write_joined
 from vtrack.cli.main import FAILED, INTERRUPTED, OK, main
 from vtrack.models import load_model
@@ -218,3 +219,12 @@ assert not {"torch", "cv2", "av", "onnxruntime"} & set(sys.modules), sorted(sys.
     done = vtrack_run("--help")
     assert done.returncode == OK
     assert "vtrack run input.mp4 --parts eyes,lips --video" in done.stdout
+
+
+def test_a_run_imports_only_what_it_needs(clip: Path) -> None:
+    """SciPy, filterpy, torch and tqdm take longer to import than the rest of a short run takes."""
+    words = ["run", str(clip), "--stop", "0.2", "--device", "cpu", "--engine", "onnx", "--quiet"]
+    modules = imported_modules(words, OK)
+    assert {"av", "cv2", "onnxruntime"} <= modules
+    assert not modules & {"scipy", "filterpy", "torch", "mediapipe", "openvino", "onnx", "tqdm", "pyarrow", "numpy.ma"}
+    assert len(rows_of(clip.with_name("clip.vtrack.csv"))) == 6

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from filterpy.common import Q_discrete_white_noise
+from filterpy.common import Q_continuous_white_noise, Q_discrete_white_noise
 from filterpy.kalman import KalmanFilter
 
 from vtrack.filters import rts
 from vtrack.filters.kalman import Kalman
-from vtrack.filters.motion import discrete_noise, transition
+from vtrack.filters.motion import continuous_noise, discrete_noise, transition
 
 TRACKS, POINTS, STEPS = 2, 5, 40
 
@@ -94,6 +94,13 @@ def test_filter_and_smoother_equal_filterpy(recording: dict[str, np.ndarray], or
             compare(smooth_covariance, np.array([s.covariance[track, point] for s in smoothed[first:]]), order)
             assert not any(s.alive[track, point] for s in steps[:first])
             assert np.isfinite([s.mean[track, point] for s in smoothed[first:]]).all()
+
+
+@pytest.mark.parametrize("dt", [0.004, 1 / 30, 0.04, 1.0])
+def test_noise_is_that_of_filterpy(order: int, dt: float) -> None:
+    push = dt ** (2 * order - 5)
+    np.testing.assert_allclose(discrete_noise(order, dt), Q_discrete_white_noise(order, dt, push), rtol=1e-14)
+    np.testing.assert_allclose(continuous_noise(order, dt), Q_continuous_white_noise(order, dt, 1.0), rtol=1e-14)
 
 
 def test_noise_grows_with_time_not_with_frames() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from scipy.interpolate import CubicSpline
+from scipy.interpolate import CubicHermiteSpline, CubicSpline
 
 from tests.faces import noise
 from vtrack.anchors import ANCHORS
@@ -23,7 +23,7 @@ from vtrack.models.decoding.interpolation import TaughtPositions, plan_query, ta
 from vtrack.models.engines.base import encode_query
 from vtrack.models.export.standalone import FixedQueryNetwork, export
 from vtrack.models.networks import load_network
-from vtrack.parts import ENDS
+from vtrack.parts import ENDS, PARTS
 from vtrack.pipelines.bench.models import spread_query
 from vtrack.query import parse_query
 from vtrack.types import FloatArray, ImageArray, LandmarkModel, Query
@@ -215,6 +215,15 @@ def test_weights() -> None:
         0.0
     }  # the only one that data sets mark
     np.testing.assert_array_equal(plan.points[few], plan.sigma[few])
+
+
+def test_weights_are_those_of_a_cubic_hermite_spline() -> None:
+    knots = np.array([0.0, 0.1, 0.35, 0.6, 1.0])
+    at = np.linspace(-0.2, 1.2, 57)
+    slopes = np.gradient(np.eye(5), knots, axis=0)
+    spline = CubicHermiteSpline(knots, np.eye(5), slopes)
+    expected = spline(at.clip(0, 1)) + (at - at.clip(0, 1))[:, None] * spline(at.clip(0, 1), 1)
+    np.testing.assert_allclose(reading_module._smooth(PARTS["jaw"], knots, at), expected, atol=1e-13)
 
 
 def test_a_part_of_one_position_has_all_its_points_there() -> None:

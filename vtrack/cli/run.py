@@ -148,8 +148,10 @@ def _count(number: int, what: str) -> str:
 @contextmanager
 def _progress(source: Source, quiet: bool) -> Iterator[Callable[[FrameResult], object]]:
     """A bar with frames, frames per second and time left, on a terminal only."""
+    if quiet or not sys.stderr.isatty():
+        yield lambda result: None
+        return
     from tqdm import tqdm
 
-    hidden = quiet or not sys.stderr.isatty()
-    with tqdm(total=source.expected, desc=source.info.name, unit=" frames", disable=hidden, leave=False) as bar:
+    with tqdm(total=source.expected, desc=source.info.name, unit=" frames", leave=False) as bar:
         yield lambda result: bar.update()

@@ -176,15 +176,25 @@ def _smooth(part: Part, knots: FloatArray, at: FloatArray) -> FloatArray:
 
     A point depends on its four nearest knots alone, so that a single one does not need the whole part.
     """
-    from scipy.interpolate import CubicHermiteSpline  # slow to import, and most queries do without
-
     unit = np.eye(len(knots))
     if len(knots) == 1:
         return np.repeat(unit, len(at), 0)
     if part.closed:  # so that there is a neighbour at both ends
         knots, unit, at = np.concatenate([knots - 1, knots, knots + 1]), np.tile(unit, (3, 1)), at % 1.0
-    curve, inside = CubicHermiteSpline(knots, unit, np.gradient(unit, knots, axis=0)), at.clip(knots[0], knots[-1])
-    return np.asarray(curve(inside) + (at - inside)[:, None] * curve(inside, 1))
+    slopes = np.asarray(np.gradient(unit, knots, axis=0))
+    inside = at.clip(knots[0], knots[-1])
+    outward = np.where((at < inside)[:, None], slopes[0], slopes[-1])
+    return _hermite(knots, unit, slopes, inside) + (at - inside)[:, None] * outward
+
+
+def _hermite(knots: FloatArray, values: FloatArray, slopes: FloatArray, at: FloatArray) -> FloatArray:
+    """(n, columns) cubic curve with (knots, columns) values and slopes, at positions from the first knot to the last."""
+    left = np.searchsorted(knots[1:-1], at, side="right")
+    width = (knots[left + 1] - knots[left])[:, None]
+    share = (at - knots[left])[:, None] / width
+    rest = 1 - share
+    ends = rest**2 * (1 + 2 * share) * values[left] + share**2 * (1 + 2 * rest) * values[left + 1]
+    return ends + share * rest * width * (rest * slopes[left] - share * slopes[left + 1])
 
 
 def _straight(part: Part, knots: FloatArray, at: FloatArray) -> FloatArray:
