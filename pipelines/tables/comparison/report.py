@@ -1,0 +1,158 @@
+"""A comparison as text for the screen."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from vtrack.pipelines.outputs.files import PartFile
+from vtrack.pipelines.tables.comparison.compare import TableComparison, dominant_pairs
+
+_MOST_PAIRS = 8
+_MOST_STRETCHES = 12
+
+
+def comparison_text(comparison: TableComparison) -> str:
+    """The figures of a comparison as text of some tables, for a terminal 100 characters wide.
+
+    Args:
+        comparison: What `compare_tables` returns.
+    """
+    figures = comparison.figures
+    blocks = [
+        _head(figures),
+        _ids(figures),
+        _distances(figures),
+        _agreement(figures),
+        _over_time(figures),
+        _worst(figures),
+    ]
+    return "\n\n".join(block for block in blocks if block) + "\n"
+
+
+def save_comparison(comparison: TableComparison, path: Path, *, overwrite: bool = False) -> None:
+    """Write all figures of a comparison as JSON.
+
+    Args:
+        comparison: What `compare_tables` returns.
+        path: File to write.
+        overwrite: Whether a file that exists is replaced.
+
+    Raises:
+        SinkError: It cannot be written.
+    """
+    file, written = PartFile(path, overwrite=overwrite), False
+    try:
+        with file.guarded():
+            file.create().write_text(comparison.to_json(), encoding="utf-8", errors="backslashreplace")
+        written = True
+    finally:
+        file.settle(written)
+
+
+def _head(figures: dict[str, Any]) -> str:
+    lines = [
+        f"{letter}  {Path(figures[name]['path']).name}: {figures[name]['frames']} frames, {figures[name]['faces']} faces in "
+        f"them, {figures[name]['ids']} ids, {figures[name]['points']} points"
+        for letter, name in (("A", "first"), ("B", "second"))
+    ]
+    frames, faces, points = figures["frames"], figures["faces"], figures["points"]
+    lines += [
+        f"frames: {frames['both']} in both, {frames['only_first']} only in A, {frames['only_second']} only in B",
+        f"faces in these: {faces['matched']} in both, {faces['only_first']} only in A, {faces['only_second']} only in B",
+        f"points compared: {points['compared']}"
+        + (f", {points['by_curve']} of them on curves" if points["by_curve"] else ""),
+    ]
+    for letter, name in (("A", "only_first"), ("B", "only_second")):
+        if points[name]:
+            listed = ", ".join(f"{part} ({count})" for part, count in points[name].items())
+            lines.append(f"not compared, only in {letter}: {listed}")
+    return "\n".join(lines)
+
+
+def _ids(figures: dict[str, Any]) -> str:
+    pairs = list(dominant_pairs(figures))
+    shown = [f"{pair['first']} = {pair['second']} ({pair['frames']} frames)" for pair in pairs[:_MOST_PAIRS]]
+    more = [f"and {len(pairs) - _MOST_PAIRS} more"] * (len(pairs) > _MOST_PAIRS)
+    ids = figures["ids"]
+    return (
+        f"ids of A = ids of B: {', '.join([*shown, *more]) or 'none'}\n"
+        f"id switches: {ids['switches_first']} in A, {ids['switches_second']} in B"
+    )
+
+
+def _distances(figures: dict[str, Any]) -> str:
+    if not figures["faces"]["matched"]:
+        return ""
+    unit = figures["unit"]
+    name = "the distance between the outer eye corners" if unit["name"] == "eyes" else "the side of the face box"
+    rows = [["", "points", "mean", "median", "95 %", "max", "mean", "median", "95 %", "max", "jitter A", "B"]]
+    for part, of_part in figures["distances"].items():
+        count = figures["points"]["parts"].get(part, figures["points"]["compared"])
+        cells = [of_part[kind][each] for kind in ("pixels", "percent") for each in ("mean", "median", "p95", "max")]
+        cells += of_part["jitter"]["percent"]
+        rows.append([part, str(count), *map(_number, cells)])
+    title = f"distance in pixels, then, like jitter, in % of {name} (mean {unit['mean_px']:.1f} px)"
+    return f"{title}\n{_table(rows)}"
+
+
+def _agreement(figures: dict[str, Any]) -> str:
+    if not figures["faces"]["matched"]:
+        return ""
+    rows = [["", "x: bias", "limits", "y: bias", "limits", "% x: bias", "limits", "% y: bias", "limits"]]
+    for part, of_part in figures["distances"].items():
+        row = [part]
+        for kind, axis in itertools.product(("pixels", "percent"), (0, 1)):
+            low, high = of_part[kind]["limits"][axis]
+            row += [_signed(of_part[kind]["bias"][axis]), f"{_signed(low)} {_signed(high)}"]
+        rows.append(row)
+    return f"A minus B: bias, and limits of agreement (bias ± 1.96 standard deviations), in pixels and in %\n{_table(rows)}"
+
+
+def _over_time(figures: dict[str, Any]) -> str:
+    stretches = figures["over_time"]
+    if not stretches:
+        return ""
+    rows = [["seconds", "faces", "only A", "only B", "mean", "median", "95 %", "max", "mean %", "95 %", "max"]]
+    step = -(-len(stretches) // _MOST_STRETCHES)
+    for each in stretches[::step]:
+        cells = [each["pixels"][name] for name in ("mean", "median", "p95", "max")]
+        cells += [each["percent"][name] for name in ("mean", "p95", "max")]
+        counts = [str(each[name]) for name in ("matched", "only_first", "only_second")]
+        rows.append([f"{each['start_s']:g}-{each['end_s']:g}", *counts, *map(_number, cells)])
+    title = "over time" if step == 1 else f"over time, one row of {step} (all are in --json)"
+    return f"{title}\n{_table(rows)}"
+
+
+def _worst(figures: dict[str, Any]) -> str:
+    if not figures["worst"]:
+        return ""
+    rows = [["frame", "seconds", "A", "B", "mean px", "mean %", "farthest part"]]
+    for each in figures["worst"]:
+        place = each.get("file") or str(each["frame"])
+        cells = [place, f"{each['time_s']:.3f}", str(each["first"]), str(each["second"])]
+        rows.append([*cells, _number(each["pixels"]), _number(each["percent"]), each["part"]])
+    return f"worst frames, of a face at most one of each second\n{_table(rows)}"
+
+
+def _number(value: float) -> str:
+    return "-" if math.isnan(value) else f"{value:.2f}" if value < 1000 else f"{value:.0f}"
+
+
+def _signed(value: float) -> str:
+    return "-" if math.isnan(value) else f"{value:+.2f}"
+
+
+def _table(rows: Sequence[Sequence[str]]) -> str:
+    """Rows with columns of even width: the first to the left, the others to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        "  ".join(
+            cell.ljust(width) if i == 0 else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    )
