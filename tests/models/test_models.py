@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.conftest import ROOT
 from tests.faces import noise
 from vtrack.errors import ModelError, UsageError
 from vtrack.layouts import load_layout
@@ -178,3 +179,30 @@ def test_recorded_graphs_answer_as_the_network_does() -> None:
     plainly = model.predict(images, QUERY)
     np.testing.assert_allclose(whole.points, plainly.points, atol=5e-3)
     np.testing.assert_allclose(whole.sigma, plainly.sigma, rtol=0.1)
+
+
+# In a process of its own: how many megabytes more are in use after one large batch than after a batch of eight crops.
+LARGE_BATCH = """
+import numpy as np
+from pathlib import Path
+from vtrack.models import load_model
+from vtrack.query import parse_query
+
+def megabytes():
+    return int(Path("/proc/self/status").read_text().split("VmRSS:")[1].split()[0]) / 1024
+
+model, query = load_model("fast", device="cpu", engine="int8"), parse_query("face")
+crops = np.random.default_rng(0).integers(0, 255, (64, 3, model.input_size, model.input_size), np.uint8)
+model.predict(crops[:8], query)
+few, before = model.predict(crops[:8], query), megabytes()
+many = model.predict(crops, query)
+assert np.array_equal(few.points, many.points[:8])
+print(megabytes() - before)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory in use is read from Linux's /proc")
+def test_a_large_batch_leaves_no_memory_in_use() -> None:
+    done = subprocess.run([sys.executable, "-c", LARGE_BATCH], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert float(done.stdout) < 10

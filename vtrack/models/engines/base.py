@@ -55,6 +55,10 @@ class Engine:
         return f"{type(self).__name__}({self.name}, {self.input_size} px, on {self.device})"
 
 
+MOST_CROPS = 8
+"""Crops of one computation of a graph: more are no faster, and the memory of the largest number is kept."""
+
+
 class GraphEngine(Engine, ABC):
     """A network as an ONNX graph on the CPU.
 
@@ -81,12 +85,14 @@ class GraphEngine(Engine, ABC):
         if not len(crops) or not len(query):
             return no_prediction(len(crops), len(query))
         plan = plan_query(query, self._taught)
-        points, sigma, presence = self._run(crops, plan.network_query)
+        pieces = [crops[start : start + MOST_CROPS] for start in range(0, len(crops), MOST_CROPS)]
+        outputs = [self._run(piece, plan.network_query) for piece in pieces]
+        points, sigma, presence = (np.concatenate(arrays) for arrays in zip(*outputs, strict=True))
         return plan.interpolate(Prediction(points, sigma * self.card.sigma_scale, presence))
 
     @abstractmethod
     def _run(self, crops: ImageArray, query: Query) -> Sequence[FloatArray]:
-        """The graph's points (B, L, 2), sigmas (B, L) and presence (B,)."""
+        """The graph's points (B, L, 2), sigmas (B, L) and presence (B,) of at most `MOST_CROPS` crops."""
 
 
 def check_crops(shape: tuple[int, ...], dtype: str, size: int) -> None:

@@ -21,15 +21,15 @@ import numpy as np
 from vtrack.errors import MissingExtraError, ModelError
 from vtrack.models.card import Card
 from vtrack.models.decoding.interpolation import plan_query
-from vtrack.models.engines.base import GraphEngine, check_graph_crops, encode_query
+from vtrack.models.engines.base import MOST_CROPS, GraphEngine, check_graph_crops, encode_query
 from vtrack.models.engines.openvino import core, error_message, fold_constants, load_openvino, read_graph, split_graph
 from vtrack.runtime.cores import cpu_flags
 from vtrack.types import FloatArray, ImageArray, Query
 
 log = logging.getLogger(__name__)
 
-_SIZES = (1, 2, 4, 8)
-"""Batch sizes of compiled graphs. Larger ones would be no faster: larger batches are split."""
+_SIZES = (1, 2, 4, MOST_CROPS)
+"""Batch sizes of compiled graphs."""
 _COMPILE_AFTER = 16
 """Calls of a size after which it gets a compiled graph of its own, if a larger one serves it until then."""
 _KEPT = 8
@@ -90,9 +90,7 @@ class Bfloat16Engine(GraphEngine):
             list(both.map(self._get, (1, self.batch_multiple), (points, points)))
 
     def _run(self, crops: ImageArray, query: Query) -> Sequence[FloatArray]:
-        pieces = [crops[start : start + self.batch_multiple] for start in range(0, len(crops), self.batch_multiple)]
-        outputs = [self._graph_for(len(piece), len(query))(piece, query) for piece in pieces]
-        return outputs[0] if len(outputs) == 1 else [np.concatenate(arrays) for arrays in zip(*outputs, strict=True)]
+        return self._graph_for(len(crops), len(query))(crops, query)
 
     def _graph_for(self, count: int, points: int) -> _CompiledGraph:
         """A compiled graph for at least this many crops."""
