@@ -199,6 +199,25 @@ def write_joined(path: Path, sizes: Sequence[tuple[int, int]], frames: int = 10)
     return path
 
 
+def write_repeated(path: Path, clip: Path, times: int) -> Path:
+    """The frames and the sound of a clip again and again, copied without encoding."""
+    with av.open(str(clip)) as source, av.open(str(path), "w") as output:
+        copies = {stream.index: output.add_stream_from_template(stream) for stream in source.streams}
+        seconds = Fraction(source.streams.video[0].duration * source.streams.video[0].time_base)
+        for turn in range(times):
+            source.seek(0)
+            for packet in source.demux():
+                if packet.size:
+                    shift = round(turn * seconds / packet.time_base)
+                    packet.pts, packet.dts, packet.stream = (
+                        packet.pts + shift,
+                        packet.dts + shift,
+                        copies[packet.stream.index],
+                    )
+                    output.mux(packet)
+    return path
+
+
 def truncate(path: Path, keep: float) -> Path:
     """Cut the file off after a share of its bytes."""
     data = path.read_bytes()

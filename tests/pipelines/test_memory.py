@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
-from tests.clips import write_clip
+from tests.clips import write_clip, write_repeated
 from tests.pipelines.toys import ToyFace, painter
 from vtrack.pipelines.sources.open import open_source
 
@@ -114,7 +114,8 @@ def slope(folder: Path, frames: int, size: tuple[int, int], settled: float) -> f
     """Megabytes by which the memory of a run with an annotated video grows in 1,000 frames, after some seconds."""
     with open_source(ROOT / "samples" / "sample.mp4", every=3) as source:
         pictures = [cv2.resize(frame.image, size) for frame in source]
-    clip = write_clip(folder / "long.mp4", frames, size, audio=1, draw=lambda i, *_: pictures[i % len(pictures)])
+    once = write_clip(folder / "once.mp4", len(pictures), size, audio=1, draw=lambda i, *_: pictures[i])
+    clip = write_repeated(folder / "long.mp4", once, -(-frames // len(pictures)))
     command = [sys.executable, "-c", LONG_RUN, str(clip), str(folder)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
