@@ -12,6 +12,7 @@ from vtrack.anchors import ANCHORS, box_around
 from vtrack.measures import EyeEvent
 from vtrack.pipelines.measures.lookahead import BlinkLookahead
 from vtrack.pipelines.measures.measurer import Measurer
+from vtrack.pipelines.outputs.tables.columns import PIXEL_DIGITS
 from vtrack.pipelines.settings import Settings
 from vtrack.pipelines.smoothing.smoother import Smoother
 from vtrack.pipelines.tracking.follower import TrackedFrame
@@ -80,27 +81,33 @@ def make_smoother(settings: Settings) -> Smoother:
 
 
 def to_result(frame: Frame, sightings: Mapping[int, Sighting], query: Query) -> FrameResult:
-    """Convert a tracked frame to a result with all points of the model.
+    """Convert a tracked frame to a result with all points of the model, rounded as tables have them.
+
+    Smoothing amplifies differences: on the sample clip the last bit of a raw point decides on half a pixel of smooth points,
+    seconds later. So it begins with the numbers that tables hold, and gives the same when it begins with a table.
 
     Args:
         frame: The frame.
         sightings: Its sightings by track id.
-        query: The points of the sightings.
+        query: The points of the sightings; the last ones are the anchors.
     """
-    faces = tuple(
-        Face(
-            id=track,
-            box=sighting.box,
-            presence=sighting.presence,
-            points=sighting.points,
-            sigma=sighting.sigma,
-            raw=sighting.points,
-            query=query,
-            unsmoothed=np.column_stack([sighting.points, sighting.sigma]),
-        )
-        for track, sighting in sightings.items()
+    return FrameResult(frame, tuple(_to_face(*each, query) for each in sightings.items()), query)
+
+
+def _to_face(track: int, sighting: Sighting, query: Query) -> Face:
+    """The face of a sighting."""
+    unsmoothed = np.column_stack([sighting.points, sighting.sigma]).astype(np.float64).round(PIXEL_DIGITS)
+    points = unsmoothed[:, :2]
+    return Face(
+        id=track,
+        box=box_around(points[-len(ANCHORS) :]),
+        presence=sighting.presence,
+        points=points,
+        sigma=unsmoothed[:, 2],
+        raw=points,
+        query=query,
+        unsmoothed=unsmoothed,
     )
-    return FrameResult(frame, faces, query)
 
 
 class Postprocessor:

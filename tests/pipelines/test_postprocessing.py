@@ -14,11 +14,12 @@ import vtrack
 from tests.clips import write_clip
 from tests.pipelines.results import make_face, make_result
 from tests.pipelines.toys import ToyDetector, ToyFace, ToyModel, painter
-from vtrack.anchors import ANCHORS
+from vtrack.anchors import ANCHORS, box_around
 from vtrack.cli.run import describe
-from vtrack.pipelines.postprocessing import without_absurd
+from vtrack.pipelines.postprocessing import to_result, without_absurd
 from vtrack.pipelines.smoothing import smoother
 from vtrack.pipelines.smoothing.motion import FilteredPoints
+from vtrack.pipelines.tracking.landmarks import Sighting
 from vtrack.types import Face, Query
 
 QUERY = Query(("left_eye", "left_eye"), (0.0, 0.5)) + ANCHORS
@@ -28,6 +29,20 @@ ABSURD = [np.nan, np.inf, -np.inf, -2.3e12, 1e300, 64 + 4 * 64 + 1]
 def face(**changes: object) -> Face:
     """A face with a box of its own, on a frame of 64 by 48 pixels."""
     return make_face(QUERY, at=5.0, **changes)
+
+
+def test_smoothing_begins_with_what_tables_hold() -> None:
+    points = np.random.default_rng(0).uniform(0, 48, (len(QUERY), 2))
+    sighting = Sighting(points, points[:, 0] / 10, 0.9, box_around(points[2:]), 0.1)
+    frame = make_result(0).frame
+    (shown,) = to_result(frame, {3: sighting}, QUERY).faces
+    np.testing.assert_array_equal(shown.raw, points.round(3))
+    np.testing.assert_array_equal(shown.box, box_around(points.round(3)[2:]))
+    # What is read from a text is the same to the last bit.
+    read = np.array([[float(f"{value:.3f}") for value in row] for row in np.column_stack([points, sighting.sigma])])
+    np.testing.assert_array_equal(shown.unsmoothed, read)
+    again = Sighting(read[:, :2], read[:, 2], 0.9, shown.box, 0.1)
+    np.testing.assert_array_equal(to_result(frame, {3: again}, QUERY).faces[0].unsmoothed, read)
 
 
 def test_a_sound_result_passes_as_it_is() -> None:
