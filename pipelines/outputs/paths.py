@@ -41,8 +41,8 @@ def checked_path(name: str, given: str | Path, others: Collection[str] = OUTPUTS
         UsageError: It ends like another kind of output (`others` are those to choose from), or this kind cannot be written
             to stdout.
     """
-    path, entry = Path(given), OUTPUTS[name]
-    if path == STDOUT and str(given) == str(STDOUT):
+    path, entry = given_path(given), OUTPUTS[name]
+    if path == STDOUT:
         if not entry.stdout:
             able = words(
                 [spelled(other, "-") for other in others if OUTPUTS[other].stdout and not OUTPUTS[other].measures]
@@ -58,7 +58,13 @@ def checked_path(name: str, given: str | Path, others: Collection[str] = OUTPUTS
             else f"end its name in {words((*entry.suffixes, *entry.shared_suffixes))}"
         )
         raise UsageError(f"{spelled(name, str(path))}: {ending} is not an ending of {entry.help}; {what}")
-    return path.absolute() if path == STDOUT else path
+    return path
+
+
+def given_path(given: str | Path) -> Path:
+    """The path that was given for an output: `STDOUT` for `-`, and `./-` for the file of that name."""
+    path = Path(given)
+    return path.absolute() if path == STDOUT and str(given) != str(STDOUT) else path
 
 
 def default_output(source: str | Path, folder: Path | None = None) -> Path:

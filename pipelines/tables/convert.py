@@ -10,25 +10,18 @@ from typing import Any
 
 from vtrack.errors import UsageError, spelled
 from vtrack.layouts.layout import points_of
-from vtrack.options import nearest_of, words
+from vtrack.options import words
 from vtrack.pipelines.outputs.base import write_sidecar
 from vtrack.pipelines.outputs.stdout import STDOUT
 from vtrack.pipelines.outputs.tables.results import TableResults
 from vtrack.pipelines.registry import CSV_FORMATS, OUTPUTS
 from vtrack.pipelines.settings import InputSettings, OutputSettings, Settings
-from vtrack.pipelines.tables.targets import check_target
+from vtrack.pipelines.tables.targets import check_targets, table_target
 from vtrack.query import parse_query, query_text
 from vtrack.runtime.threads import interruptible
 
-_CSV = "csv"
-"""The output that has forms."""
 _POSITIONS = "long"
 """The form whose rows tell positions."""
-
-
-def table_formats() -> tuple[str, ...]:
-    """What a table can be converted to: the forms of the CSV table, and the other kinds of tables."""
-    return (*CSV_FORMATS, *(name for name, entry in OUTPUTS.items() if entry.reader and name != _CSV))
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +50,7 @@ def convert_table(
 
     Args:
         table: The table, as `read_table` takes it.
-        to: Name of the format, see `table_formats`; None for that of the ending of `output`.
+        to: Name of the format, see `table_formats` in `targets`; None for that of the ending of `output`.
         output: File to write; `-` for stdout; None for one beside the table, named after the format.
         columns: Groups of extra columns; None for those that the table has.
         parts: What the points are, if the facts beside the table do not tell.
@@ -77,11 +70,11 @@ def convert_table(
     """
     if fps is not None:
         InputSettings(fps=fps)  # checks its range
-    kind, format, path = _target(Path(table), to, output)
+    kind, format, path = table_target(Path(table), to, output)
     results = TableResults(table, fps=fps, parts=parts)
     chosen = _columns(results, format, columns)
     _check_fit(results, format)
-    check_target(path, table, overwrite=overwrite)
+    check_targets([path], table, overwrite=overwrite)
     first = list(itertools.islice(results, 1))
     files = any(result.frame.file for result in first)
     entry = CSV_FORMATS.get(format, OUTPUTS[kind])
@@ -106,38 +99,6 @@ def convert_table(
     if path != STDOUT:
         _write_facts(results, kind, format, chosen, converted)
     return converted
-
-
-def _target(table: Path, to: str | None, output: str | Path | None) -> tuple[str, str, Path]:
-    """The kind of output, the format and the path of the new table."""
-    formats = table_formats()
-    if to is not None and to not in formats:
-        raise UsageError(f"there is no table format {to!r}; {nearest_of(to, formats)}")
-    kind = None if to is None else _CSV if to in CSV_FORMATS else to
-    if output is None:
-        if to is None or kind is None:
-            raise UsageError(
-                f"{spelled('to', 'FORMAT', flag='--to')} or {spelled('output', 'FILE', flag='-o')} is missing; formats are "
-                f"{', '.join(formats)}"
-            )
-        form = f".{to}" if kind == _CSV else ""
-        return kind, to, table.with_name(f"{table.stem}{form}{OUTPUTS[kind].suffix}")
-    path = Path(output)
-    if path == STDOUT and str(output) == str(STDOUT):
-        kind = kind or _CSV
-        if not OUTPUTS[kind].stdout:
-            raise UsageError(f"{OUTPUTS[kind].help} cannot be written to stdout; give the path of a file")
-        return kind, to or OutputSettings.format, STDOUT
-    endings = {suffix: name for name, entry in OUTPUTS.items() if entry.reader for suffix in entry.suffixes}
-    kind = kind or endings.get(path.suffix.lower())
-    if kind is None or path.suffix.lower() not in OUTPUTS[kind].suffixes:
-        right = endings if kind is None else OUTPUTS[kind].suffixes
-        what = "a table" if kind is None else OUTPUTS[kind].help
-        raise UsageError(
-            f"{path}: {path.suffix or 'no ending'} is not an ending of {what}; end its name in {words([*right])}"
-        )
-    form = OutputSettings.format if kind == _CSV else kind
-    return kind, to or form, path.absolute() if path == STDOUT else path
 
 
 def _columns(results: TableResults, format: str, columns: Collection[str] | None) -> tuple[str, ...]:
@@ -193,8 +154,9 @@ def _write_facts(
     if not meta and query is None:
         return
     options = meta.get("options") if isinstance(meta.get("options"), dict) else None
-    changed = {"outputs": [kind], "format": format if kind == _CSV else OutputSettings.format, "columns": list(columns)}
-    told = {"parts": query_text(query)} if query is not None else {}
+    form = format if format in CSV_FORMATS else OutputSettings.format
+    changed = {"outputs": [kind], "format": form, "columns": list(columns)}
+    points = {"parts": query_text(query)} if query is not None else {}
     facts = {name: each if isinstance(each := meta.get(name), dict) else {} for name in ("model", "source")}
     counts = {"frames": converted.frames, "tracks": converted.tracks}
-    write_sidecar(converted.path, options={**(options or {}), **told, **changed}, counts=counts, **facts)
+    write_sidecar(converted.path, options={**(options or {}), **points, **changed}, counts=counts, **facts)

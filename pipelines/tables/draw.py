@@ -9,15 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from vtrack.errors import UsageError
-from vtrack.options import words
-from vtrack.pipelines.outputs.stdout import STDOUT
+from vtrack.pipelines.outputs.paths import given_path
 from vtrack.pipelines.outputs.tables.results import TableResults
 from vtrack.pipelines.pipeline import Summary, queue_size, send
 from vtrack.pipelines.registry import OUTPUTS
 from vtrack.pipelines.settings import InputSettings, OutputSettings, Selection
 from vtrack.pipelines.sources.base import Source
 from vtrack.pipelines.sources.open import open_source
-from vtrack.pipelines.tables.targets import check_target
+from vtrack.pipelines.tables.targets import check_kind, check_targets
 from vtrack.runtime.stopwatch import Stopwatch
 from vtrack.runtime.threads import ReadAhead, interruptible
 from vtrack.types import Face, FrameResult
@@ -114,21 +113,21 @@ def draw_table(
     look, path = look or OutputSettings(), _target(Path(table), output)
     results = TableResults(table, parts=parts, untimed=True)
     chosen = replace(_selection_of(results), **(selection or {}))
-    check_target(path, table, overwrite=overwrite)
+    check_targets([path], table, overwrite=overwrite)
     with open_source(video, **vars(InputSettings(**vars(chosen)))) as source:
         if source.info.photographs:
             raise UsageError(f"draw makes a video, and {video} is photographs")
         if results.size is not None and results.size != source.info.size:
             size, other = ("x".join(map(str, each)) for each in (results.size, source.info.size))
             raise _misfit(results.table.path, source, f"its frames have {size} pixels, those of the video {other}")
-        check_target(path, source.info.path or table, overwrite=overwrite)
+        check_targets([path], source.info.path or table, overwrite=overwrite)
         entry = OUTPUTS[_VIDEO]
         options = {**vars(look), "source": source}
         sink = entry.load()(path, results.query, **{name: options[name] for name in entry.takes})
         sink.file.overwrite = overwrite
         with interruptible() as stop:
-            told = progress(source) if progress is not None else lambda result: None
-            summary = send(TablePlayer(results), source, [sink], stop=stop, progress=told)
+            report = progress(source) if progress is not None else lambda result: None
+            summary = send(TablePlayer(results), source, [sink], stop=stop, progress=report)
     return path, summary
 
 
@@ -138,21 +137,16 @@ def _misfit(table: Path, source: Source, reason: str) -> UsageError:
 
 def _target(table: Path, output: str | Path | None) -> Path:
     """The path of the video."""
-    entry = OUTPUTS[_VIDEO]
-    path = table.with_suffix(entry.suffix) if output is None else Path(output)
-    if path == STDOUT and str(output) == str(STDOUT):
-        raise UsageError(f"{entry.help} cannot be written to stdout; give the path of a file")
-    if path.suffix.lower() not in entry.suffixes:
-        ending = path.suffix or "no ending"
-        raise UsageError(f"{path}: {ending} is not an ending of {entry.help}; end its name in {words(entry.suffixes)}")
-    return path.absolute() if path == STDOUT else path
+    path = table.with_suffix(OUTPUTS[_VIDEO].suffix) if output is None else given_path(output)
+    check_kind(path, OUTPUTS[_VIDEO])
+    return path
 
 
 def _selection_of(results: TableResults) -> Selection:
     """Which frames of the video a table was made of, by the facts beside it; all where nothing tells."""
     options = results.table.meta.get("options")
-    told = options if isinstance(options, dict) else {}
+    recorded = options if isinstance(options, dict) else {}
     try:
-        return Selection(**{name: told[name] for name in vars(Selection()) if name in told})
+        return Selection(**{name: recorded[name] for name in vars(Selection()) if name in recorded})
     except UsageError:
         return Selection()

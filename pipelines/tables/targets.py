@@ -1,29 +1,111 @@
-"""Files that are made of tables: the checks before they are written."""
+"""Files that are made of tables: where they go, and the checks before they are written."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
-from vtrack.errors import SinkError, UsageError
+from vtrack.errors import SinkError, UsageError, spelled
+from vtrack.options import nearest_of, words
 from vtrack.pipelines.outputs.base import check_outputs
 from vtrack.pipelines.outputs.files import remove_stale
+from vtrack.pipelines.outputs.paths import given_path
 from vtrack.pipelines.outputs.stdout import STDOUT
+from vtrack.pipelines.registry import CSV_FORMATS, OUTPUTS, OutputEntry
+from vtrack.pipelines.settings import OutputSettings
+
+_CSV = "csv"
+"""The output that has forms."""
 
 
-def check_target(path: Path, table: str | Path, *, overwrite: bool = False) -> None:
-    """Check before any work that a file can be written, and remove what killed processes have left beside it.
+class TableTarget(NamedTuple):
+    """A table that is to be written."""
+
+    kind: str
+    """Name in `OUTPUTS`."""
+    format: str
+    """Name in `table_formats`."""
+    path: Path
+    """The file; `STDOUT` for stdout."""
+
+
+def table_formats(*, columns: bool = False) -> tuple[str, ...]:
+    """What a table can be written as: the forms of the CSV table, and the other kinds of tables.
 
     Args:
-        path: The file; `STDOUT` for stdout.
-        table: The table that is read.
-        overwrite: Whether a file that exists may be replaced.
+        columns: Only those that can have extra columns.
+    """
+    entries = {**CSV_FORMATS, **{name: entry for name, entry in OUTPUTS.items() if entry.reader and name != _CSV}}
+    return tuple(name for name, entry in entries.items() if not columns or "columns" in entry.takes)
+
+
+def table_target(
+    beside: Path, to: str | None, output: str | Path | None, formats: Sequence[str] | None = None
+) -> TableTarget:
+    """Kind, format and path of a table that is to be written.
+
+    Args:
+        beside: The path that it goes beside, if none is given: named after it and the format.
+        to: Name of the format; None for that of the ending of `output`.
+        output: The path that was given; `-` for stdout.
+        formats: Names of the formats to choose from; None for all.
 
     Raises:
-        UsageError: The file exists, is the table itself, or its folder cannot be written.
+        UsageError: There is no such format, the path ends like another one, or both are missing.
+    """
+    formats = table_formats() if formats is None else formats
+    if to is not None and to not in formats:
+        raise UsageError(f"there is no table format {to!r}; {nearest_of(to, formats)}")
+    kind = None if to is None else _CSV if to in CSV_FORMATS else to
+    if output is None:
+        if to is None or kind is None:
+            raise UsageError(
+                f"{spelled('to', 'FORMAT', flag='--to')} or {spelled('output', 'FILE', flag='-o')} is missing; formats are "
+                f"{', '.join(formats)}"
+            )
+        form = f".{to}" if kind == _CSV else ""
+        return TableTarget(kind, to, beside.with_name(f"{beside.stem}{form}{OUTPUTS[kind].suffix}"))
+    path = given_path(output)
+    if path == STDOUT:
+        kind = kind or _CSV
+    else:
+        endings = {suffix: name for name, entry in OUTPUTS.items() if entry.reader for suffix in entry.suffixes}
+        kind = kind or endings.get(path.suffix.lower())
+        if kind is None:
+            raise _wrong_ending(path, "a table", [*endings])
+    check_kind(path, OUTPUTS[kind])
+    return TableTarget(kind, to or (OutputSettings.format if kind == _CSV else kind), path)
+
+
+def check_kind(path: Path, entry: OutputEntry) -> None:
+    """Raise `UsageError` if a kind of output cannot be written to stdout, or does not end so."""
+    if path == STDOUT:
+        if not entry.stdout:
+            raise UsageError(f"{entry.help} cannot be written to stdout; give the path of a file")
+    elif path.suffix.lower() not in entry.suffixes:
+        raise _wrong_ending(path, entry.help, entry.suffixes)
+
+
+def check_targets(paths: Sequence[Path], table: str | Path, *, overwrite: bool = False) -> None:
+    """Check before any work that files can be written, and remove what killed processes have left beside them.
+
+    Args:
+        paths: The files; `STDOUT` for stdout.
+        table: The table that is read.
+        overwrite: Whether files that exist may be replaced.
+
+    Raises:
+        UsageError: A file exists, is the table itself, or its folder cannot be written.
     """
     try:
-        check_outputs([path], source=table, overwrite=overwrite)
+        check_outputs(paths, source=table, overwrite=overwrite)
     except SinkError as error:
         raise UsageError(str(error)) from error
-    if path != STDOUT:
-        remove_stale(path.parent)
+    for folder in {path.parent for path in paths if path != STDOUT}:
+        remove_stale(folder)
+
+
+def _wrong_ending(path: Path, what: str, endings: Sequence[str]) -> UsageError:
+    ending = path.suffix or "no ending"
+    return UsageError(f"{path}: {ending} is not an ending of {what}; end its name in {words(endings)}")

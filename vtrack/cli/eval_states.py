@@ -33,8 +33,8 @@ def run(model: str, folder: Path, *, device: str, engine: str, as_json: bool) ->
             name: {**asdict(each.counts), "f1": round(each.counts.f1, 4), "onsets": np.round(each.onsets, 2).tolist()}
             for name, each in scores.items()
         }
-        told = {"model": network.name, "figures": [asdict(figure) for figure in figures], "blinks": blinks}
-        print(json.dumps(told, indent=2))
+        report = {"model": network.name, "figures": [asdict(figure) for figure in figures], "blinks": blinks}
+        print(json.dumps(report, indent=2))
         return 0
     print(f"{network.name}: where faces move; errors and gaps in % of the distance between the outer eye corners")
     for figure in figures:

@@ -187,8 +187,8 @@ def _arrangement(
         name.removesuffix("_sigma") for name in header if name.endswith("_sigma") and not name.endswith(raw_sigma)
     )
     faceless = [name for name in header if name != CUT.name] == [field.name for field in HEAD]
-    if faceless and (told := _told(meta)) is not None:
-        names = told.names  # JSON lines without a single face
+    if faceless and (recorded := _recorded_query(meta)) is not None:
+        names = recorded.names  # JSON lines without a single face
     extras = [name for name in EXTRAS if (_group_columns(name, names) | _frame_columns(name)) & set(header)]
     # Names alone make the columns; where on their parts the points lie does not matter for that.
     fields = Columns(Query(names, (0.0,) * len(names), names), extras).fields
@@ -241,7 +241,7 @@ def _meta(path: Path) -> dict[str, Any]:
     return {}
 
 
-def _told(meta: dict[str, Any]) -> Query | None:
+def _recorded_query(meta: dict[str, Any]) -> Query | None:
     """The query that made a table, by its facts."""
     try:
         return parse_query(meta["options"]["parts"])
@@ -259,9 +259,9 @@ def _points(path: Path, names: tuple[str, ...], meta: dict[str, Any], own: Query
                 f"{spelled('parts', parts)}: {path} has {len(names)} other points than these {len(asked)}: {here}"
             )
         return asked
-    told = _told(meta)
-    if told is not None and told.names == names:
-        return told
+    recorded = _recorded_query(meta)
+    if recorded is not None and recorded.names == names:
+        return recorded
     layouts = (load_layout(name).query for name in layout_names())
     same = (query for query in layouts if query.names == names and (own is None or _agree(query, own)))
     return next(same, own if own is not None and own.names == names else None)

@@ -60,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
     from vtrack.pipelines.tables.comparison.compare import compare_tables
     from vtrack.pipelines.tables.comparison.pictures import check_folder, save_pictures
     from vtrack.pipelines.tables.comparison.report import comparison_text, save_comparison
-    from vtrack.pipelines.tables.targets import check_target
+    from vtrack.pipelines.tables.targets import check_targets
 
     if not 0 <= args.worst <= 99:
         raise UsageError(f"{spelled('worst')} must lie in 0..99, got {args.worst}")
@@ -74,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(f"a video is needed for {spelled('pictures', 'DIR')} alone; add it or leave {args.video} out")
     if args.json is not None:
         for table in (args.first, args.second):
-            check_target(args.json, table, overwrite=args.overwrite)
+            check_targets([args.json], table, overwrite=args.overwrite)
     comparison = compare_tables(
         args.first,
         args.second,
