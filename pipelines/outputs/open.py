@@ -36,7 +36,7 @@ def make_sinks(
     outputs: Mapping[str, Path],
     settings: OutputSettings,
     query: Query,
-    source: Source,
+    source: Source | None,
     *,
     max_faces: int | None = None,
     overwrite: bool = True,
@@ -47,16 +47,17 @@ def make_sinks(
         outputs: Path of each output by its name in `OUTPUTS`; `STDOUT` for stdout.
         settings: Settings of the outputs.
         query: The points of the faces.
-        source: The opened source.
+        source: The opened source; None for results of a table of a film.
         max_faces: Number of faces that a table with a fixed number of columns has room for.
         overwrite: Whether a file that another run writes meanwhile is replaced; otherwise finishing fails.
 
     Raises:
         UsageError: An output cannot hold photographs, and the source is photographs.
     """
-    check_fit(outputs, settings, source)
+    if source is not None:
+        check_fit(outputs, settings, source)
     options = {each.name: getattr(settings, each.name) for each in fields(settings)}
-    options |= {"max_faces": max_faces, "source": source, "files": bool(source.files)}
+    options |= {"max_faces": max_faces, "source": source, "files": source is not None and bool(source.files)}
     sinks = []
     for name, path in outputs.items():
         entry = OUTPUTS[name]

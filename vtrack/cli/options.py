@@ -24,11 +24,12 @@ def add_options(
     only: Collection[str] = (),
     but: Collection[str] = (),
     groups: Mapping[str, argparse._ActionsContainer] | None = None,
+    default: str = "",
 ) -> None:
     """Add an option for each setting of these classes, below the title of its group.
 
-    `only` and `but` name settings; `groups` are those that the parser has already. What is not given is absent from the
-    namespace afterwards.
+    `only` and `but` name settings; `groups` are those that the parser has already; `default` is what help says of all
+    defaults instead. What is not given is absent from the namespace afterwards.
     """
     known: dict[str, argparse._ActionsContainer] = {"": parser, **(groups or {})}
     for kind in kinds:
@@ -38,11 +39,11 @@ def add_options(
                 continue
             if option.group not in known:
                 known[option.group] = parser.add_argument_group(option.group)
-            _add(known[option.group], field, option)
+            _add(known[option.group], field, option, default)
 
 
-def _add(group: argparse._ActionsContainer, field: Field[Any], option: Option) -> None:
-    flag, help = flag_of(field), _help(field, option)
+def _add(group: argparse._ActionsContainer, field: Field[Any], option: Option, default: str) -> None:
+    flag, help = flag_of(field), _help(field, option, default)
     if option.kind is bool:
         group.add_argument(flag, dest=field.name, action="store_true", default=argparse.SUPPRESS, help=help)
     elif option.kind is dict:
@@ -78,17 +79,17 @@ def _reader(option: Option) -> Callable[[str], Any]:
     return read
 
 
-def _help(field: Field[Any], option: Option) -> str:
-    """Help, choices, range and default in a line."""
+def _help(field: Field[Any], option: Option, shown: str) -> str:
+    """Help, choices, range and default in a line; `shown` stands for the default, unless it is empty."""
     text, default = option.help, default_of(field)
     if 0 < len(option.choices) <= MOST_CHOICES:
         listed = [*option.choices, *["none"] * option.none]
         text += f": {', '.join(listed) if option.kind is tuple else words(listed)}"
     if option.kind in (int, float) and option.range:
         text += f", {option.range}"
-    if default not in (None, False, (), {}):
-        shown = ",".join(default) if isinstance(default, tuple) else f"{default:g}" if option.kind is float else default
-        text += f" (default: {shown})"
+    if shown or default not in (None, False, (), {}):
+        number = f"{default:g}" if option.kind is float and default is not None else default
+        text += f" (default: {shown or (','.join(default) if isinstance(default, tuple) else number)})"
     return text.replace("%", "%%")
 
 
