@@ -299,6 +299,22 @@ class OutputSettings(ViewSettings):
         return self if has_table else replace(self, outputs=(*OutputSettings.outputs, *self.outputs))
 
 
+@dataclass(frozen=True, kw_only=True, repr=False)
+class CropSettings(Checked):
+    """How faces are cut out of a video by a table."""
+
+    align: str = option("eyes", "what is brought to one place", choices=("eyes", "face"), group="crops")
+    size: int = option(256, "side of the crops", unit="px", low=16, high=4096, metavar="N", group="crops")
+    margin: float = option(
+        1.5, "side of the crops over the longer side of the face, brows to chin", low=0.1, high=20, group="crops"
+    )
+    constant_scale: bool = option(
+        False, "one scale for all of a track, so that a turn of the head does not enlarge it", group="crops"
+    )
+    video: bool = option(False, "a video for each face, with the sound, instead of pictures", group="crops")
+    picture_format: str = option("png", "format of the pictures", choices=("png", "jpg"), group="crops")
+
+
 def plain(*settings: Checked) -> dict[str, Any]:
     """Settings as JSON and TOML have them, by name: what a configuration file needs to give them back."""
     values = {each.name: getattr(one, each.name) for one in settings for each in fields(one)}  # type: ignore[arg-type]

@@ -17,7 +17,7 @@ from vtrack.pipelines.outputs.files import PartFile
 from vtrack.pipelines.outputs.paths import make_folder
 from vtrack.pipelines.settings import OutputSettings
 from vtrack.pipelines.sources.base import Source
-from vtrack.types import FrameResult, Query
+from vtrack.types import FrameResult, ImageArray, Query
 
 _QUALITY = {
     ".jpg": [cv2.IMWRITE_JPEG_QUALITY, 95],
@@ -62,17 +62,31 @@ class PictureFolder(Sink):
     def write(self, result: FrameResult) -> None:
         """Write the picture of one frame."""
         target = self.file.path / picture_name(result.frame.file, result.index)
-        file, complete = PartFile(target, overwrite=self.file.overwrite), False
-        try:
-            with file.guarded():
-                target.parent.mkdir(parents=True, exist_ok=True)
-                file.create().write_bytes(_encoded(target, self._drawing(result)[..., ::-1]))
-            complete = True
-        finally:
-            file.settle(complete)
+        write_picture(target, self._drawing(result), overwrite=self.file.overwrite)
 
     def __exit__(self, kind: ExceptionType, error: BaseException | None, trace: TracebackType | None) -> None:
         """Nothing is left to do: every picture is complete."""
+
+
+def write_picture(path: Path, image: ImageArray, *, overwrite: bool = True) -> None:
+    """Write an RGB image to a file that is complete when it appears; its folder is made if absent.
+
+    Args:
+        path: The file; its ending says the format.
+        image: (height, width, 3) RGB.
+        overwrite: Whether a file that has appeared in the meantime is replaced.
+
+    Raises:
+        SinkError: It cannot be written.
+    """
+    file, complete = PartFile(path, overwrite=overwrite), False
+    try:
+        with file.guarded():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            file.create().write_bytes(_encoded(path, image[..., ::-1]))
+        complete = True
+    finally:
+        file.settle(complete)
 
 
 def picture_name(file: str, index: int) -> str:
