@@ -235,18 +235,20 @@ class Kalman:
         expected = covariance[..., 0, 0] + variance
         used = measured & continued
         if self.groups is not None or self.gate < np.inf:
-            squared = np.square(innovation).sum(-1) / 2
+            squares = np.square(innovation)
+            squared = (squares[..., 0] + squares[..., 1]) / 2
             if self.groups is not None:
-                room = np.maximum(np.square(fastest) - covariance[..., 1, 1], 0.0)
-                covariance += self._motion_noise(self.groups, squared, expected, used, dt, agility, fastest, room)
+                covariance += self._motion_noise(self.groups, squared, expected, used, dt, agility, fastest, covariance)
                 expected = covariance[..., 0, 0] + variance
             doubt = max(dt - _STRETCH * self._last_step, 0.0)
             allowed = self.gate**2 * expected
             if doubt:
                 allowed += np.square(doubt * mean[..., 1, :]).sum(-1)
-            used, jumped = self._gated(used, squared > allowed)
-            covariance[..., 0, 0] += squared * jumped
-            expected = covariance[..., 0, 0] + variance
+            outlying = used & (squared > allowed)
+            if outlying.any() or self._refused.any():
+                used, jumped = self._gated(used, outlying)
+                covariance[..., 0, 0] += squared * jumped
+                expected = covariance[..., 0, 0] + variance
         row = covariance[..., 0]  # (tracks, points, order)
         share = used / expected
         gain = row * share[..., None]
@@ -283,7 +285,7 @@ class Kalman:
         dt: float,
         agility: FloatArray | float,
         fastest: FloatArray,
-        room: FloatArray,
+        covariance: FloatArray,
     ) -> FloatArray:
         """(tracks, points, order, order) covariance to add since groups move or have just moved; updates the agility."""
         noise = continuous_noise(self.order, dt)
@@ -292,9 +294,11 @@ class Kalman:
         surprise = groups.mean(np.where(used, squared / expected, np.nan))
         agile = held + groups.zeal * np.maximum(surprise - groups.calm, 0.0) * expected / noise[0, 0]
         # No point is expected to move faster than the fastest, except that a measured one has moved as far as it has.
-        self.agility = np.minimum(agile, np.square(fastest) / groups.hold)
+        squared_fastest = np.square(fastest)
+        self.agility = np.minimum(agile, squared_fastest / groups.hold)
         added = agile[..., None, None] * noise
         far = np.maximum(np.square(fastest * dt), squared * used)
+        room = np.maximum(squared_fastest - covariance[..., 1, 1], 0.0)
         too_far, too_fast = added[..., 0, 0] > far, added[..., 1, 1] > room
         if too_far.any() or too_fast.any():
             share = np.ones((*squared.shape, self.order))
@@ -305,8 +309,7 @@ class Kalman:
         return added
 
     def _gated(self, used: BoolArray, outlying: BoolArray) -> tuple[BoolArray, BoolArray]:
-        """Which measurements are used, and which points have jumped."""
-        outlying = outlying & used
+        """Which measurements are used, and which points have jumped; the outlying ones are among the used."""
         refused = np.where(used, (self._refused + 1) * outlying, self._refused)
         jumped = refused >= self.patience
         self._refused = np.where(jumped, 0, refused)

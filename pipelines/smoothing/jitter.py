@@ -10,7 +10,9 @@ from vtrack.types import FloatArray
 _RATE = 2.0
 """Learning rate per second."""
 _OUTSIDE_SHARE = 0.2
-"""Share of points that deviate more than their noise predicts at the correct level."""
+"""Share of points that deviate more than their noise predicts at the correct level ..."""
+_OUTSIDE = np.log(1 / _OUTSIDE_SHARE)
+"""... and by how much, as a squared deviation over its expectation."""
 _LIMITS = 0.25, 4.0
 """Smallest and largest level."""
 
@@ -58,9 +60,12 @@ class JitterLevel:
         if before <= 0 or dt <= 0:
             return
         share = before / (before + dt)  # weight of the last frame in the mean
-        squared_bend = np.square(middle - (1 - share) * first - share * parts).sum(-1) / 2
+        squares = np.square(middle - (1 - share) * first - share * parts)
+        squared_bend = (squares[..., 0] + squares[..., 1]) / 2
         expected = noise * (1 + share**2 + (1 - share) ** 2)
         known = np.isfinite(squared_bend)
-        outside = (known & (squared_bend > np.log(1 / _OUTSIDE_SHARE) * expected)).sum(1) / np.maximum(known.sum(1), 1)
-        excess = np.where(known.any(1), outside - _OUTSIDE_SHARE, 0.0)
-        self.factor = np.clip(self.factor * np.exp(_RATE * dt * excess), *_LIMITS)
+        counts = known.sum(1)
+        outside = (known & (squared_bend > _OUTSIDE * expected)).sum(1) / np.maximum(counts, 1)
+        excess = np.where(counts > 0, outside - _OUTSIDE_SHARE, 0.0)
+        least, most = _LIMITS
+        self.factor = np.minimum(np.maximum(self.factor * np.exp(_RATE * dt * excess), least), most)
