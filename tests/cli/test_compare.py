@@ -221,3 +221,21 @@ def test_tables_without_faces(tmp_path: Path) -> None:
     other = write(tmp_path / "b.csv", {7: [face_of(truth()[0])]})
     with pytest.raises(Exception, match="have no frame in common"):
         compare_tables(a, other)
+
+
+def test_photographs_have_no_jitter_and_no_switches(tmp_path: Path) -> None:
+    """Ids in photographs are ranks by size: another order in the next photograph is no switch."""
+    points, path = truth()[0] * 0.4, tmp_path / "a.csv"
+    for name, order in (("a.csv", (0, 1)), ("b.csv", (1, 0))):
+        with WideTable(tmp_path / name, LAYOUT, files=True) as sink:
+            for i in range(4):
+                places = [points + (20 * i, 0), points + (300, 20 * i)]
+                ids = (0, 1) if i < 2 else order
+                faces = [face_of(place, number) for place, number in zip(places, ids, strict=True)]
+                result = make_result(i, *sorted(faces, key=lambda face: face.id), query=LAYOUT, step=0)
+                sink.write(replace(result, frame=replace(result.frame, file=f"{i}.jpg")))
+    figures = compare_tables(path, tmp_path / "b.csv").figures
+    assert figures["faces"]["matched"] == 8 and figures["distances"]["all"]["pixels"]["max"] == 0
+    assert figures["ids"]["switches_first"] == figures["ids"]["switches_second"] == 0
+    assert np.isnan(figures["distances"]["all"]["jitter"]["pixels"]).all()
+    assert [each["file"] for each in figures["worst"]] == [f"{i // 2}.jpg" for i in range(8)]

@@ -162,7 +162,9 @@ class _Counter:
                 self._faces[name] += single
                 self._timeline.add_single(frame.time, table, single)
         self._faces["matched"] += len(pairs)
-        past, self._past = self._past, {}
+        if frame.file:  # photographs: what is in one does not go on in the next
+            self._pairing.forget()
+        past, self._past = {} if frame.file else self._past, {}
         for pair in pairs:
             ids = pair.first.id, pair.second.id
             history = [*past.get(ids, []), (frame.index, pair.points)][-3:]

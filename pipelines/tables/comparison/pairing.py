@@ -70,6 +70,11 @@ class FacePairing:
                 found.append(FacePair(first[i], second[j], (ones[i], others[j]), float(sides[i, j])))
         return found
 
+    def forget(self) -> None:
+        """Begin anew: ids that follow have nothing to do with those before."""
+        for ids in self._last:
+            ids.clear()
+
     def _remember(self, one: int, other: int) -> None:
         self.frames[one, other] = self.frames.get((one, other), 0) + 1
         self.switches[1] += self._last[0].get(one, other) != other

@@ -100,7 +100,7 @@ class WorstFrames:
     """Keeps the worst frames, of a face at most one of each second of a video; of photographs all."""
 
     most: int
-    _heap: list[tuple[float, int, WorstFrame]] = field(default_factory=list)
+    _heap: list[tuple[float, int, int, WorstFrame]] = field(default_factory=list)
     _current: dict[int, WorstFrame] = field(default_factory=dict)
     """The worst frame of the present second of each face."""
 
@@ -118,11 +118,11 @@ class WorstFrames:
         for frame in self._current.values():
             self._push(frame)
         self._current.clear()
-        return [frame for *_, frame in sorted(self._heap, key=lambda each: (-each[0], each[1]))]
+        return [frame for *_, frame in sorted(self._heap, key=lambda each: each[:3], reverse=True)]
 
     def _push(self, frame: WorstFrame) -> None:
-        entry = (frame.percent, -frame.frame, frame)
+        entry = (frame.percent, -frame.frame, -frame.first, frame)
         if len(self._heap) < self.most:
             heapq.heappush(self._heap, entry)
-        elif self.most and entry[:2] > self._heap[0][:2]:
+        elif self.most and entry[:3] > self._heap[0][:3]:
             heapq.heapreplace(self._heap, entry)
