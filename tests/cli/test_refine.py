@@ -137,6 +137,15 @@ def test_what_it_cannot_do_is_one_line(table: Path, tmp_path: Path, capsys: pyte
     assert "has no raw columns, from which refine starts; run again with --columns raw" in fails(
         capsys, tmp_path / "plain.csv"
     )
+    facts = json.loads(sidecar_path(table).read_text())
+    sidecar_path(table).write_text(
+        json.dumps({**facts, "options": {**facts["options"], "strengths": [1], "strength": 7}})
+    )
+    assert (
+        "--smooth.strength must be 0 to 1, got 7" in fails(capsys, table, "-o", tmp_path / "n.csv")
+        and not (tmp_path / "n.csv").exists()
+    )
+    assert main(["refine", str(table), "--smooth.strength", "0.5", "-o", str(tmp_path / "n.csv"), "--quiet"]) == OK
     sidecar_path(table).unlink()
     assert "refine needs the .meta.json of the run beside it" in fails(capsys, table)
 

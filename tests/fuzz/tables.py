@@ -33,6 +33,8 @@ ABSURD = (
     b'"',
     b"[" * 5000,
 )
+RAW = ("raw.csv", "raw-long.csv", "raw.jsonl", "raw.parquet")
+"""Tables with the columns `raw`, which can be refined."""
 KINDS = ("wide.csv", "long.csv", "openface.csv", "dlc.csv", "eyes.jsonl", "eyes.parquet")
 TARGETS = ("wide", "long", "openface", "dlc", "jsonl", "parquet")
 
@@ -64,6 +66,17 @@ def _result(rng: np.random.Generator, folder: Path) -> Outcome:
         repr(table)
 
     return run_call(read)
+
+
+def _refined(rng: np.random.Generator, folder: Path) -> Outcome:
+    name = RAW[rng.integers(len(RAW))]
+    path = folder / name
+    content, meta = _written(name)
+    path.write_bytes(_spoilt(content, rng) if rng.random() < 0.8 else content)
+    sidecar_path(path).write_bytes(_spoilt(meta, rng) if rng.random() < 0.5 else meta)
+    smooth = ("rts", "kalman", "one-euro", "none")[rng.integers(4)]
+    outputs = ["--events", "--to", "wide"] if rng.random() < 0.5 else []
+    return run_command(["refine", path, "--smooth", smooth, *outputs, "--quiet"], folder)
 
 
 def _labels(rng: np.random.Generator, folder: Path) -> Outcome:
@@ -100,10 +113,11 @@ def _written(name: str) -> tuple[bytes, bytes]:
     path = scratch() / name
     kind = {".csv": "csv", ".jsonl": "jsonl", ".parquet": "parquet"}[path.suffix]
     with contextlib.redirect_stderr(io.StringIO()):
-        form = path.stem if path.suffix == ".csv" else "wide"
+        form = path.stem.removeprefix("raw").lstrip("-") or "wide" if path.suffix == ".csv" else "wide"
         parts = "300w" if form == "openface" else "eyes"
-        vtrack.run(SAMPLE, parts=parts, stop=0.2, format=form, **{kind: path})
+        columns = ("raw", "measures") if name in RAW else ()
+        vtrack.run(SAMPLE, parts=parts, stop=0.2, format=form, columns=columns, **{kind: path})
     return path.read_bytes(), sidecar_path(path).read_bytes()
 
 
-_CASES: tuple[Callable[[np.random.Generator, Path], Outcome], ...] = (_result, _result, _labels, _boxes)
+_CASES: tuple[Callable[[np.random.Generator, Path], Outcome], ...] = (_result, _result, _refined, _labels, _boxes)
