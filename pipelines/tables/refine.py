@@ -212,7 +212,10 @@ def _settings(recorded: Mapping[str, Any], parts: str | Query, chosen: Mapping[s
     same = {name: recorded[name] for name in SMOOTHING if name in recorded and chosen.get("smooth") != "none"}
     settings = Settings(parts, **{**same, **chosen, "strengths": {}})
     tracked = {HEAD, *settings.landmark_query.parts}
+    before = same.get("strengths")
     strengths = {
-        name: value for name, value in (same.get("strengths") or {}).items() if tracked & {name, *GROUPS.get(name, ())}
+        name: value
+        for name, value in (before if isinstance(before, dict) else {}).items()
+        if tracked & {name, *GROUPS.get(name, ())}
     }
     return replace(settings, strengths={**strengths, **chosen.get("strengths", {})}).check_used()
