@@ -1,57 +1,145 @@
-"""Head pose: yaw, pitch and roll of faces from their points, by PnP of a mean face."""
+"""Poses of heads in successive frames, from their points; the shape of each person is learned meanwhile."""
 
 from __future__ import annotations
 
-import cv2
+from dataclasses import dataclass
+
 import numpy as np
 
-from vtrack.pipelines.measures.shapes import INDICES, LEFT_EYE, RIGHT_EYE
+from vtrack.pipelines.measures.face_fit import (
+    FaceFit,
+    ShapePrior,
+    face_model,
+    fit_face,
+    pixels_per_unit,
+)
 from vtrack.types import FloatArray
 
-RIGID = np.concatenate([LEFT_EYE[[0, 3]], RIGHT_EYE[[0, 3]], INDICES["nose_bridge"], INDICES["nose_base"]])
-"""Indices of the points that expressions hardly move: corners of the eyes, bridge and base of the nose."""
-
-# Mean positions of these points in space: x right, y down, z away from the viewer, outer corners of the eyes 1 apart.
-# Fitted by alternating least squares (rotation and scale of each face, then the mean face) to the 1790 training faces of
-# `w68`, whose median face looks straight ahead, and made symmetric. A test repeats the fit.
-MEAN_FACE = np.array([
-    (-0.5, -0.2616, 0.2465), (-0.2152, -0.2424, 0.1811), (0.2152, -0.2424, 0.1811), (0.5, -0.2616, 0.2465),
-    (0.0, -0.2782, -0.0273), (0.0, -0.1383, -0.1028), (0.0, 0.0007, -0.1871), (0.0, 0.1435, -0.2687),
-    (-0.1645, 0.2336, -0.0263), (-0.0852, 0.2625, -0.0646), (0.0, 0.2882, -0.0875), (0.0852, 0.2625, -0.0646),
-    (0.1645, 0.2336, -0.0263),
-])  # fmt: skip
-
 _FOCAL = 1.0
-"""Focal length over the longer side of the frame: most cameras are near it, and the angles hardly depend on it."""
+"""Focal length over the longer side of the frame: most cameras are near it."""
+_NEAREST, _NEAREST_PHOTOGRAPH = 8.0, 16.0
+"""Distances from the camera, in distances between the outer corners of the eyes (about 9 cm), below which the frame is taken to
+be cut out of a larger one: people seldom come nearer to a camera, or to a photographer."""
+_CORRELATION_TIME = 1.0
+"""Seconds whose frames tell as much of the shape of a person as one frame: expressions and errors last."""
+_VIEWS = np.radians([5.0, 25.0])
+"""Angles from the first view of a person: up to one, a frame repeats the errors of the first and tells nothing of the shape;
+from the other it tells all."""
 
 
-def head_pose(points: FloatArray, size: tuple[int, int]) -> tuple[FloatArray, FloatArray]:
-    """Estimate the pose of heads, by PnP of the mean face for a camera centered on the frame.
+@dataclass(eq=False, slots=True)
+class _Person:
+    """What is known of the shape of one person: the part of the coefficients that stays."""
+
+    mean: FloatArray
+    covariance: FloatArray
+    time: float
+    """Time of the last fit in seconds."""
+    view: FloatArray | None = None
+    """(3,) direction of the camera's axis in the axes of the head, at the first fit."""
+
+
+class HeadPoses:
+    """Fits heads to the points of successive frames.
+
+    A fit depends on earlier frames only, by the shape of the person: the coefficients of the modes are the sum of a part that
+    stays and of expressions, whose variances `FaceModel.person` tells. The part that stays is filtered.
+
+    Args:
+        photographs: Whether each frame is a photograph by itself.
+    """
+
+    def __init__(self, *, photographs: bool = False) -> None:
+        self._nearest = _NEAREST_PHOTOGRAPH if photographs else _NEAREST
+        self._people: dict[int, _Person] = {}
+
+    def update(
+        self, points: FloatArray, sigma: FloatArray, size: tuple[int, int], ids: list[int], time: float
+    ) -> tuple[FaceFit, FloatArray]:
+        """Fit the heads of the next frame.
+
+        Args:
+            points: (faces, points, 2) the points of `MEASURE_QUERY` in pixels; NaN for missing ones.
+            sigma: (faces, points) their standard deviations in pixels.
+            size: Width and height of the frame in pixels.
+            ids: Track id of each face.
+            time: Time of the frame in seconds.
+
+        Returns:
+            The heads in space, and (faces,) the length of one unit at each of them in pixels.
+        """
+        share = face_model().person
+        people = [self._people.setdefault(i, _Person(np.zeros(len(share)), np.diag(share), time)) for i in ids]
+        mean = np.stack([person.mean for person in people])
+        covariance = np.stack([person.covariance for person in people])
+        prior = ShapePrior(mean, covariance + np.diag(1 - share))
+        fit, unit = fit_heads(points, sigma, size, prior, self._nearest)
+        for i, person in enumerate(people):
+            if fit.known[i]:
+                told = self._news(person, fit.rotation[i], time)
+                self._learn(person, told, fit.shape[i], fit.covariance[i, 6:, 6:], prior.covariance[i])
+        return fit, unit
+
+    def forget(self, track: int) -> None:
+        """Drop what is known of a face that left for good."""
+        self._people.pop(track, None)
+
+    @staticmethod
+    def _news(person: _Person, rotation: FloatArray, time: float) -> float:
+        """Share, 0 to 1, of what a frame tells of a person's shape that earlier frames did not tell."""
+        view = rotation[2]  # A roll in the image shows nothing new.
+        person.view = view if person.view is None else person.view
+        turn = np.arccos(np.clip(view @ person.view, -1.0, 1.0))
+        passed, person.time = max(time - person.time, 0.0), time
+        low, high = _VIEWS
+        return float(np.clip((turn - low) / (high - low), 0.0, 1.0)) * min(passed / _CORRELATION_TIME, 1.0)
+
+    @staticmethod
+    def _learn(person: _Person, told: float, shape: FloatArray, left: FloatArray, expected: FloatArray) -> None:
+        """Update a person's shape by what a share of a frame tells: coefficients, and covariances after and before the fit."""
+        gain = np.linalg.solve(expected, person.covariance).T
+        person.mean = person.mean + told * gain @ (shape - person.mean)
+        person.covariance = person.covariance - told * gain @ (expected - left) @ gain.T
+
+
+def fit_heads(
+    points: FloatArray,
+    sigma: FloatArray,
+    size: tuple[int, int],
+    prior: ShapePrior | None = None,
+    nearest: float = _NEAREST,
+) -> tuple[FaceFit, FloatArray]:
+    """Fit heads for a camera centered on the frame.
 
     Args:
         points: (faces, points, 2) the points of `MEASURE_QUERY` in pixels; NaN for missing ones.
+        sigma: (faces, points) their standard deviations in pixels.
         size: Width and height of the frame in pixels.
+        prior: What is known of their shapes; None if nothing is.
+        nearest: Distance in units that no head is nearer than.
 
     Returns:
-        (faces, 3) yaw (to the right of the image), pitch (down) and roll (clockwise on screen) in degrees, and (faces,)
-        the distance between the outer corners of the eyes in pixels, seen from the front. NaN where there is no pose.
+        The heads in space, and (faces,) the length of one unit at each of them in pixels.
     """
-    focal = _FOCAL * max(size)
-    camera = np.array([[focal, 0, (size[0] - 1) / 2], [0, focal, (size[1] - 1) / 2], [0, 0, 1.0]])
-    angles, units = np.full((len(points), 3), np.nan), np.full(len(points), np.nan)
-    for i, rigid in enumerate(np.ascontiguousarray(points[:, RIGID], np.float64)):
-        if not np.isfinite(rigid).all():
-            continue
-        solved, rotation, translation = cv2.solvePnP(MEAN_FACE, rigid, camera, None, flags=cv2.SOLVEPNP_SQPNP)
-        if solved and translation[2, 0] > 0:
-            angles[i] = _angles(cv2.Rodrigues(rotation)[0])
-            units[i] = focal / translation[2, 0]
-    return angles, units
+    if prior is None:
+        count = len(face_model().modes)
+        prior = ShapePrior(np.zeros((len(points), count)), np.tile(np.eye(count), (len(points), 1, 1)))
+    center = (np.array(size) - 1) / 2
+    focal = np.maximum(_FOCAL * max(size), nearest * pixels_per_unit(points))
+    fit = fit_face(points - center, sigma, focal, prior)
+    return fit, focal / fit.translation[:, 2]
 
 
-def _angles(rotation: FloatArray) -> FloatArray:
-    """Return yaw, pitch, roll (3,) in degrees of a rotation (3, 3) from the head's axes to the camera's."""
-    yaw = np.arctan2(-rotation[0, 2], rotation[2, 2])
-    pitch = np.arcsin(np.clip(-rotation[1, 2], -1.0, 1.0))
-    roll = np.arctan2(rotation[1, 0], rotation[1, 1])
-    return np.degrees([yaw, pitch, roll])
+def angles(rotation: FloatArray) -> FloatArray:
+    """Yaw (to the right of the image), pitch (down) and roll (clockwise on screen) of rotations from the head's axes.
+
+    Args:
+        rotation: (..., 3, 3) from the axes of the head to those of the camera.
+
+    Returns:
+        (..., 3) degrees. Yaw and pitch say where the face looks: 0 at the camera plane; roll is a turn about that direction.
+    """
+    yaw = np.arctan2(-rotation[..., 0, 2], rotation[..., 2, 2])
+    pitch = np.arcsin(np.clip(-rotation[..., 1, 2], -1.0, 1.0))
+    roll = np.arctan2(rotation[..., 1, 0], rotation[..., 1, 1])
+    return np.degrees(np.stack([yaw, pitch, roll], -1))

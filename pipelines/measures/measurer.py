@@ -8,7 +8,7 @@ import numpy as np
 
 from vtrack.measures import EyeEvent, Measures
 from vtrack.pipelines.measures.eyes import EyeWatcher
-from vtrack.pipelines.measures.head_pose import head_pose
+from vtrack.pipelines.measures.head_pose import HeadPoses, angles
 from vtrack.pipelines.measures.points import MEASURE_QUERY, MEASURES
 from vtrack.pipelines.measures.shapes import (
     brow_raise,
@@ -35,6 +35,7 @@ class Measurer:
     def __init__(self, *, photographs: bool = False) -> None:
         self._photographs = photographs
         self._watchers: dict[int, EyeWatcher] = {}
+        self._heads = HeadPoses(photographs=photographs)
 
     def __call__(self, result: FrameResult) -> FrameResult:
         """Add `Face.measures` and `FrameResult.events` to the next result, and remove the points of `MEASURE_QUERY`.
@@ -84,7 +85,7 @@ class Measurer:
         Returns:
             (faces, measures) in the order of `MEASURES`.
         """
-        angles, unit = head_pose(points, size)
+        heads, unit = self._heads.update(points, sigma, size, ids, time)
         eyes, brows = eye_opening(points), brow_raise(points, unit)
         watchers = [self._watchers.setdefault(track, EyeWatcher(track)) for track in ids]
         openings, deviations = eyes.tolist(), eye_opening_sigma(points, sigma).tolist()
@@ -98,7 +99,7 @@ class Measurer:
         if self._photographs:
             openness = np.full_like(openness, np.nan)
         mouth, smile = mouth_opening(points, unit), smile_width(points)
-        return np.column_stack([eyes, blink, blinks, mouth, smile, brows, angles, openness, perclos])
+        return np.column_stack([eyes, blink, blinks, mouth, smile, brows, angles(heads.rotation), openness, perclos])
 
     def _forget(self, result: FrameResult) -> None:
         """End what the eyes of missing faces did, and forget faces that left long ago: ids are never reused."""
@@ -109,6 +110,7 @@ class Measurer:
                 watcher.interrupt()
             if missing >= _MEMORY and not watcher.events:
                 del self._watchers[track]
+                self._heads.forget(track)
 
     def _take_events(self) -> tuple[EyeEvent, ...]:
         """Return the events that have ended since the last call, in order of their ends."""

@@ -1,7 +1,7 @@
 """Shape measures of eyes, mouth and brows, as functions of points.
 
 Lengths are relative to the distance between the outer corners of the eyes. Vertical lengths are divided by that distance
-seen from the front (`unit`, from `head_pose`); widths by the distance in the image, which shrinks with them as the head
+seen from the front (`unit`, from `HeadPoses`); widths by the distance in the image, which shrinks with them as the head
 turns.
 """
 

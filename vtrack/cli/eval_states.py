@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 _ONSET_FRAMES = 2
 """Frames by which the start of a blink may differ from its mark."""
+_SIGMA = 0.005
+"""Standard deviation of annotated points, in sides of the frame."""
 _MEDIAPIPE = "mediapipe"
 """What stands for mediapipe's face mesh where a model is named."""
 
@@ -62,7 +64,7 @@ def _load(model: str, device: str, engine: str) -> LandmarkModel:
 def _yaw(points: FloatArray) -> FloatArray:
     """(faces,) degrees by which heads with these 68 points (faces, 68, 2) are turned, each in the middle of a wide frame."""
     from vtrack.layouts import load_layout
-    from vtrack.pipelines.measures.head_pose import head_pose
+    from vtrack.pipelines.measures.head_pose import angles, fit_heads
     from vtrack.pipelines.measures.points import MEASURE_QUERY
 
     query = load_layout("300w").query
@@ -75,5 +77,6 @@ def _yaw(points: FloatArray) -> FloatArray:
     for i, face in enumerate(points):
         side = int(3 * np.ptp(face, axis=0).max())
         moved = face - face.mean(0) + side / 2
-        turns[i] = head_pose(moved[None, chosen], (side, side))[0][0, 0]
+        sigma = np.full((1, len(chosen)), _SIGMA * side)
+        turns[i] = angles(fit_heads(moved[None, chosen], sigma, (side, side))[0].rotation)[0, 0]
     return turns

@@ -16,6 +16,7 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 from scipy.interpolate import LinearNDInterpolator
 from scipy.spatial import Delaunay
 from scipy.spatial.distance import cdist
@@ -118,11 +119,11 @@ def fit(meshes: FloatArray, points: FloatArray) -> MeanFace:
     """
     mean = _upright(meshes[0])
     for _ in range(_ROUNDS):
-        moves = [_similarity(mesh, mean) for mesh in meshes]
+        moves = [align(mesh, mean) for mesh in meshes]
         mean = _upright(np.median([move(mesh) for move, mesh in zip(moves, meshes, strict=True)], axis=0))
         mean = _symmetric(mean, _mirror(mean))
     frontal = [i for i, move in enumerate(moves) if abs(move.yaw) < _MAX_TURN]
-    marked = np.median([moves[i](_lifted(points[i], meshes[i])) for i in frontal], axis=0)
+    marked = np.median([moves[i](lifted(points[i], meshes[i])) for i in frontal], axis=0)
     marked = _symmetric(marked, load_layout("300w").mirror)
     corners = marked[list(_OUTER_CORNERS)]
     unit = np.linalg.norm(corners[1] - corners[0])
@@ -131,7 +132,7 @@ def fit(meshes: FloatArray, points: FloatArray) -> MeanFace:
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class _Similarity:
+class Similarity:
     """A rotation, scaling and shift in space."""
 
     scale: float
@@ -146,13 +147,13 @@ class _Similarity:
         return float(np.arctan2(self.rotation[0, 2], self.rotation[2, 2]))
 
 
-def _similarity(points: FloatArray, target: FloatArray) -> _Similarity:
+def align(points: FloatArray, target: FloatArray) -> Similarity:
     """The similarity that moves points (n, 3) onto others by least squares (Umeyama's method)."""
     middles = points.mean(0), target.mean(0)
     here, there = points - middles[0], target - middles[1]
     left, sizes, right = np.linalg.svd(there.T @ here)
     sign = np.array([1.0, 1.0, np.linalg.det(left @ right)])
-    return _Similarity(float((sizes * sign).sum() / np.square(here).sum()), left * sign @ right, middles)
+    return Similarity(float((sizes * sign).sum() / np.square(here).sum()), left * sign @ right, middles)
 
 
 def _upright(vertices: FloatArray) -> FloatArray:
@@ -177,7 +178,7 @@ def _symmetric(points: FloatArray, mirror: np.ndarray) -> FloatArray:
     return np.asarray((points + points[mirror] * (-1, 1, 1)) / 2)
 
 
-def _lifted(points: FloatArray, mesh: FloatArray) -> FloatArray:
+def lifted(points: FloatArray, mesh: FloatArray) -> FloatArray:
     """(68, 3) annotated points with the depth of the mesh where they are; beside the mesh, that of the nearest vertex."""
     depth = LinearNDInterpolator(mesh[:, :2], mesh[:, 2])(points)
     nearest = mesh[cdist(points, mesh[:, :2]).argmin(1), 2]
@@ -193,8 +194,13 @@ def write(face: MeanFace, path: Path) -> None:
             rows.writerows([kind, *(f"{value:.4f}" for value in point)] for point in points)
 
 
-def measured(data: Dataset) -> tuple[FloatArray, FloatArray]:
-    """Meshes (faces, 468, 3) and annotated points (faces, 68, 2), in pixels, of the faces on which both agree."""
+def measured(data: Dataset) -> tuple[FloatArray, FloatArray, npt.NDArray[np.intp]]:
+    """Run mediapipe's mesh on the faces of a data set, and keep those on which it agrees with the annotated points.
+
+    Returns:
+        (faces, 468, 3) meshes and (faces, 68, 2) annotated points, in pixels of the same pictures, and the places of
+        these faces in the data set.
+    """
     mesh, crops = Mesh(), Crops.around(data.layout.face_box(data.points), MARGIN)
     meshes = np.stack(
         [
@@ -205,7 +211,7 @@ def measured(data: Dataset) -> tuple[FloatArray, FloatArray]:
     points = crops.to_crop(data.points)
     offsets = meshes[:, list(_CHECKED), :2] - points[:, list(_CHECKED.values())]
     good = np.linalg.norm(offsets, axis=-1).mean(1) < _MAX_DISTANCE  # False for NaN
-    return meshes[good] * SIDE, points[good] * SIDE
+    return meshes[good] * SIDE, points[good] * SIDE, np.flatnonzero(good)
 
 
 def main() -> None:
@@ -213,7 +219,8 @@ def main() -> None:
     if len(sys.argv) != 3:
         raise UsageError("usage: python -m vtrack.data.mean_face DATA OUT.csv")
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    write(fit(*measured(load_dataset(f"w68:{Path(sys.argv[1]) / 'w68.zip'}", "train"))), Path(sys.argv[2]))
+    meshes, points, _ = measured(load_dataset(f"w68:{Path(sys.argv[1]) / 'w68.zip'}", "train"))
+    write(fit(meshes, points), Path(sys.argv[2]))
 
 
 if __name__ == "__main__":

@@ -10,14 +10,13 @@ import pytest
 
 from samples.make_samples import CLIPS, render
 from tests.clips import write_clip
+from tests.pipelines.measures.heads import rotation, turned
 from tests.pipelines.results import make_face, make_result
 from tests.pipelines.test_pipeline import QUERY, scene
 from tests.pipelines.toys import ToyDetector, ToyModel, painter
 from vtrack.cli.main import main
-from vtrack.data.sources import load_dataset
 from vtrack.layouts import load_layout
 from vtrack.measures import Measures
-from vtrack.pipelines.measures.head_pose import MEAN_FACE, RIGID, head_pose
 from vtrack.pipelines.measures.measurer import Measurer
 from vtrack.pipelines.measures.points import MEASURE_QUERY, MEASURES
 from vtrack.pipelines.measures.shapes import LEFT_EYE, RIGHT_EYE
@@ -37,45 +36,6 @@ def from_68(points: FloatArray) -> FloatArray:
     places = {(part, round(at, 6)): i for i, (part, at) in enumerate(zip(layout.parts, layout.positions, strict=True))}
     asked = zip(MEASURE_QUERY.parts, MEASURE_QUERY.positions, strict=True)
     return points[..., [places[part, round(at, 6)] for part, at in asked], :]
-
-
-def turned(yaw: float, pitch: float, roll: float, middle: tuple[float, float] = (320, 240)) -> FloatArray:
-    """(1, MEASURE_QUERY, 2) the mean face, 100 pixels between the eyes, turned and seen by a camera; other points are 0."""
-    y, p, r = np.radians([yaw, pitch, roll])
-    about_y = np.array([[np.cos(y), 0, -np.sin(y)], [0, 1, 0], [np.sin(y), 0, np.cos(y)]])
-    about_x = np.array([[1, 0, 0], [0, np.cos(p), -np.sin(p)], [0, np.sin(p), np.cos(p)]])
-    about_z = np.array([[np.cos(r), -np.sin(r), 0], [np.sin(r), np.cos(r), 0], [0, 0, 1]])
-    focal, far = 640.0, 6.4
-    offset = (np.array(middle) - (319.5, 239.5)) * far / focal
-    space = MEAN_FACE @ (about_y @ about_x @ about_z).T + (*offset, far)
-    points = np.zeros((1, len(MEASURE_QUERY), 2))
-    points[0, RIGID] = space[:, :2] / space[:, 2:] * focal + (319.5, 239.5)
-    return points
-
-
-@pytest.mark.parametrize(
-    "angles", [(0, 0, 0), (30, 0, 0), (-45, 10, 0), (0, 20, 0), (0, -15, 30), (20, 12, -60), (5, 5, 170)]
-)
-def test_a_turn_of_the_head_is_found_anywhere_in_the_frame(angles: tuple[float, float, float]) -> None:
-    for middle in ((320, 240), (80, 400)):
-        found, unit = head_pose(turned(*angles, middle), SIZE)
-        assert found[0] == pytest.approx(angles, abs=0.1)
-        assert unit[0] == pytest.approx(100, rel=0.01)
-
-
-def test_a_positive_yaw_shows_the_nose_to_the_right_and_a_positive_pitch_lower() -> None:
-    tip = RIGID[7]
-    straight = turned(0, 0, 0)[0, tip]
-    assert turned(20, 0, 0)[0, tip][0] > straight[0] + 5
-    assert turned(0, 20, 0)[0, tip][1] > straight[1] + 5
-
-
-def test_points_that_are_missing_make_no_pose() -> None:
-    points = np.concatenate([turned(10, 0, 0), turned(10, 0, 0)])
-    points[0, RIGID[3]] = np.nan
-    angles, unit = head_pose(points, SIZE)
-    assert np.isnan(angles[0]).all() and np.isnan(unit[0])
-    assert angles[1, 0] == pytest.approx(10, abs=0.1)
 
 
 def measured_clip(name: str) -> tuple[dict[str, FloatArray], list[object]]:
@@ -133,7 +93,7 @@ def make_measured(index: int, shut: bool) -> FrameResult:
     for eye in (LEFT_EYE, RIGHT_EYE):
         first, last = points[eye[0]], points[eye[3]]
         for i, share, up in ((1, 0.3, -1), (2, 0.7, -1), (4, 0.7, 1), (5, 0.3, 1)):
-            points[eye[i]] = first + share * (last - first) + (0, up * (0.5 if shut else 5.0))
+            points[eye[i]] = first + share * (last - first) + (0, up * (0.32 if shut else 3.2))
     face = make_face(MEASURE_QUERY, points=points, raw=points)
     return make_result(index, face, query=MEASURE_QUERY)
 
@@ -153,11 +113,16 @@ def test_mouth_brows_and_smile_follow_the_face() -> None:
 
 def test_roll_is_exact_and_turns_are_followed() -> None:
     measures, poses = measured_clip("rotating")
-    wrong = measures["roll"] - [pose.roll for pose in poses]
-    assert np.ptp(wrong) < 1.0  # the photograph's own tilt aside
+    turns = [rotation(*angles) for angles in zip(*(measures[name] for name in ("yaw", "pitch", "roll")), strict=True)]
+    for turn, pose in zip(turns, poses, strict=True):
+        # The photograph's own pose aside, which is not straight: a roll on screen moves yaw and pitch, too.
+        wrong = turn @ turns[0].T @ rotation(0, 0, pose.roll - poses[0].roll).T
+        assert np.degrees(np.arccos((np.trace(wrong) - 1) / 2)) < 1.0
     measures, poses = measured_clip("turn")
     assert correlation(measures["yaw"], [pose.yaw for pose in poses]) > 0.97
-    assert correlation(measures["pitch"], [pose.pitch for pose in poses]) > 0.8
+    # The head of these clips is flatter than a head, so that a yaw looks like some pitch, too: here it hardly changes.
+    aside = [i for i, pose in enumerate(poses) if abs(pose.yaw) > 25]
+    assert correlation(measures["pitch"][aside], [poses[i].pitch for i in aside]) > 0.9
 
 
 def test_measures_do_not_depend_on_the_faces_size_and_roll() -> None:
@@ -168,32 +133,6 @@ def test_measures_do_not_depend_on_the_faces_size_and_roll() -> None:
     same = [i for i, name in enumerate(MEASURES) if name not in ("yaw", "pitch", "roll")]
     assert other[same] == pytest.approx(one[same], rel=0.06, nan_ok=True)
     assert other[MEASURES.index("roll")] - one[MEASURES.index("roll")] == pytest.approx(90, abs=3)
-
-
-@pytest.mark.data
-def test_the_mean_face_is_what_a_fit_to_annotated_faces_gives(data_dir: Path) -> None:
-    faces = load_dataset(f"w68:{data_dir / 'w68.zip'}", "train").points.astype(np.float64)
-    shapes = from_68(faces)[:, RIGID]
-    shapes = shapes - shapes.mean(1, keepdims=True)
-    shapes /= np.sqrt(np.square(shapes).sum(-1).mean(1))[:, None, None]
-    mirror = [3, 2, 1, 0, 4, 5, 6, 7, 12, 11, 10, 9, 8]
-    # From a face of another depth, so that it has somewhere to go.
-    mean = (MEAN_FACE - MEAN_FACE.mean(0)) * (1, 1, 1.3)
-    for _ in range(60):
-        free = np.linalg.lstsq(mean, shapes.transpose(1, 0, 2).reshape(len(mean), -1), rcond=None)[0]
-        left, sizes, right = np.linalg.svd(free.reshape(3, -1, 2).transpose(1, 2, 0), full_matrices=False)
-        views = (left @ right) * sizes.mean(-1)[:, None, None]  # (faces, 2, 3)
-        errors = np.square(shapes - mean @ views.transpose(0, 2, 1)).sum((1, 2))
-        good = errors < np.quantile(errors, 0.9)
-        mean = np.linalg.lstsq(views[good].reshape(-1, 3), shapes[good].transpose(0, 2, 1).reshape(-1, 13), rcond=None)[
-            0
-        ].T
-        mean = (mean + mean[mirror] * (-1, 1, 1)) / 2
-        mean -= mean.mean(0)
-    mean /= mean[3, 0] - mean[0, 0]
-    # The axes of a fit are free to tilt; the shape is not.
-    left, _, right = np.linalg.svd(mean.T @ (MEAN_FACE - MEAN_FACE.mean(0)))
-    assert np.abs(mean @ (left @ right) - (MEAN_FACE - MEAN_FACE.mean(0))).max() < 0.01
 
 
 def test_the_pipeline_measures_and_drops_the_points_it_measured(tmp_path: Path) -> None:
