@@ -275,13 +275,14 @@ class Decoder:
         damaged = self.damaged
         try:
             with open_container(self.path) as container:
-                stream = next(stream for stream in container.streams.video if stream.index == self.stream.index)
-                stream.thread_type = "SLICE"
-                container.seek(after, stream=stream)
-                for frame, _ in self._decode(container, stream):
-                    if frame is not None and frame.pts is not None and frame.pts > after:
-                        expected -= 1
-                        yield frame
+                # None if another file has taken its place.
+                for stream in [stream for stream in container.streams.video if stream.index == self.stream.index]:
+                    stream.thread_type = "SLICE"
+                    container.seek(after, stream=stream)
+                    for frame, _ in self._decode(container, stream):
+                        if frame is not None and frame.pts is not None and frame.pts > after:
+                            expected -= 1
+                            yield frame
         except av.FFmpegError as error:  # its index is damaged, too, or the file was removed
             log.debug("%s: cannot read its end again (%s)", self.label, error)
             self.damaged += 1

@@ -42,6 +42,15 @@ def test_damage_at_the_end_keeps_frames_held_by_the_decoder(tmp_path: Path, last
     assert source.damaged == last
 
 
+def test_the_end_of_a_file_that_was_replaced_is_left_out(tmp_path: Path) -> None:
+    whole = write_clip(tmp_path / "clip.mp4", frames=100, b_frames=2, gop=30, muxer={"movflags": "faststart"})
+    with open_source(truncate(whole, 0.7)) as source:
+        write_sound(tmp_path / "sound.m4a").rename(whole)
+        rows = read(source)
+    assert [number for _, number, _ in rows[:50]] == list(range(50))
+    assert source.damaged > 0
+
+
 @pytest.mark.parametrize("name, muxer", [
     ("clip.mkv", {}),
     ("clip.ts", {}),
