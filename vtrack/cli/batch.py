@@ -234,7 +234,7 @@ class _Bars(_Silence):
         super().__init__(batch)
         self._whole: Any = None
         self._workers: dict[int, Any] = {}
-        self._told = False
+        self._interrupt_reported = False
 
     def show(self, event: Event | Sequence[Video], *, ending: bool) -> None:
         """Move the bars."""
@@ -259,8 +259,8 @@ class _Bars(_Silence):
             bar = self._workers[event.worker]
             bar.total = event.expected
             bar.update(event.frames - bar.n)
-        if ending and not self._told:
-            self._told = True
+        if ending and not self._interrupt_reported:
+            self._interrupt_reported = True
             self._whole.write("finishing what is under way; Ctrl-C again ends it at once", file=sys.stderr)
 
     def done(self, worker: int, video: Video, outcome: VideoOutcome) -> None:

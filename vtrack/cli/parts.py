@@ -83,10 +83,10 @@ def _everything() -> tuple[dict[str, Any], str]:
     lines = ["parts (points by default, o: closed)"]
     lines += [f"  {p.name:22} {p.count:3} {'o' if p.closed else ' '}  {p.phrase}" for p in PARTS.values()]
     lines += ["", "groups"]
-    told = {name: ", ".join(members) for name, members in GROUPS.items()} | {
+    groups = {name: ", ".join(members) for name, members in GROUPS.items()} | {
         "all": "every part but the mesh's and those of portrait"
     }
-    lines += [f"  {name:22} {members}" for name, members in told.items()]
+    lines += [f"  {name:22} {members}" for name, members in groups.items()]
     lines += ["", "layouts"]
     lines += [f"  {each.name:22} {each.title}" for each in layouts]
     lines += ["", "ask for them as in: eyes   lips:40   jaw@0.25..0.75:12   left_eye@0,0.5   300w"]

@@ -117,9 +117,9 @@ def compare_tables(
         for results in paired_frames(one, other, times=not ignore_times):
             if stop.is_set():
                 raise KeyboardInterrupt
-            told = results[clock] or results[1 - clock]
-            assert told is not None
-            counter.add(told.frame, *(result.faces if result is not None else None for result in results))
+            timed = results[clock] or results[1 - clock]
+            assert timed is not None
+            counter.add(timed.frame, *(result.faces if result is not None else None for result in results))
     return counter.comparison()
 
 
