@@ -82,7 +82,7 @@ class Composer:
             "imm73": 0.02,
             "frl189": 0.05,
             "scut86": 0.11,
-            "turned68": 0.4,
+            "turned68": 0.7,
         }
         weights = np.zeros(len(album.pictures))
         for place, collection in enumerate(COLLECTIONS):
