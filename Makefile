@@ -19,7 +19,7 @@ test: $(READY) test-mediapipe
 
 # mediapipe's last wheels that contain their models need an older NumPy and OpenCV, hence a separate environment.
 test-mediapipe: $(MEDIAPIPE_READY)
-	$(MEDIAPIPE_VENV)/bin/python -m pytest tests/detectors/test_mediapipe.py
+	$(MEDIAPIPE_VENV)/bin/python -m pytest tests/detectors/test_mediapipe.py tests/imaging/test_messages.py
 
 lint: $(READY)
 	$(BIN)/ruff check .

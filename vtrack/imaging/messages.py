@@ -13,6 +13,9 @@ import cv2
 
 from vtrack.runtime.streams import put_back
 
+# OpenCV 5 moved its functions of the log level.
+_opencv_log = getattr(cv2.utils, "logging", cv2)
+
 _SILENT = 0
 """OpenCV's log level of nothing at all."""
 _STDERR = 2
@@ -35,7 +38,7 @@ def opencv_silent() -> Iterator[None]:
     global _silencers, _level  # noqa: PLW0603
     with _level_lock:
         if not _silencers:
-            _level = cv2.utils.logging.setLogLevel(_SILENT)
+            _level = _opencv_log.setLogLevel(_SILENT)
         _silencers += 1
     try:
         yield
@@ -43,7 +46,7 @@ def opencv_silent() -> Iterator[None]:
         with _level_lock:
             _silencers -= 1
             if not _silencers:
-                cv2.utils.logging.setLogLevel(_level)
+                _opencv_log.setLogLevel(_level)
 
 
 @contextmanager
