@@ -12,6 +12,8 @@ from tests.data.test_turning import located
 from vtrack.data import load_dataset
 from vtrack.layouts import load_layout
 from vtrack.models import load_model
+from vtrack.pipelines.measures.face_fit import face_model
+from vtrack.training.studies.heads import camera_errors
 from vtrack.training.studies.turns import Turn, measure, table
 
 
@@ -41,3 +43,11 @@ def test_turns_of_photographs_are_found() -> None:
 def test_the_table_has_the_means_of_each_class() -> None:
     lines = table([Turn(32, 1, 3), Turn(40, 2, 5), Turn(70, 4, 8)]).splitlines()
     assert lines[2:] == ["| 30 to 45° | 2 | 1.5° | 4.0° |", "| 60 to 80° | 1 | 4.0° | 8.0° |"]
+
+
+def test_persons_before_a_camera_are_found_with_their_uncertainty() -> None:
+    model, rng = face_model(), np.random.default_rng(0)
+    persons = model.mean + np.tensordot(rng.normal(size=(60, len(model.modes))) * 0.5, model.modes, 1)
+    error, within = camera_errors(persons, 20.0, (20.0, 45.0), rng)
+    assert 0.2 < error < 4.5
+    assert within > 0.6

@@ -37,7 +37,7 @@ YAWS = (30.0, 45.0, 60.0, 80.0)
 """Limits of the classes of yaw after the turn, in degrees."""
 _DISTANCE = 16.0
 """Units that a photographer keeps away."""
-_SIGMA = 0.01
+ANNOTATED_SIGMA = 0.01
 """Standard deviation of annotated points, in units of the distance between the outer corners of the eyes."""
 
 
@@ -61,7 +61,7 @@ def measure(model: LandmarkModel, data: Dataset, seed: int = 0) -> list[Turn]:
         data: Faces in the layout `300w`.
         seed: Seed of the angles.
     """
-    rng, turns, chosen = np.random.default_rng(seed), [], _chosen(data)
+    rng, turns, chosen = np.random.default_rng(seed), [], measured_places(data)
     for i in range(len(data)):
         image, points = data.image(i), data.points[i].astype(np.float64)
         pose = mean_face().pose(points)
@@ -72,19 +72,19 @@ def measure(model: LandmarkModel, data: Dataset, seed: int = 0) -> list[Turn]:
         angle = float(np.radians(goal - abs(yaw))) * (1 if yaw >= 0 else -1)
         made = cv2.Rodrigues(pose.rotation[:, 1] * -angle)[0]
         after, moved = turned(image, points, angle)
-        sigma = np.full((1, len(chosen)), _SIGMA * data.layout.unit(points[None])[0])
+        sigma = np.full((1, len(chosen)), ANNOTATED_SIGMA * data.layout.unit(points[None])[0])
         annotated = [
-            _rotation(each[None, chosen], sigma, picture) for picture, each in ((image, points), (after, moved))
+            rotation_of(each[None, chosen], sigma, picture) for picture, each in ((image, points), (after, moved))
         ]
         predicted = [
-            _rotation(*_predicted(model, data.layout.face_box(each[None]), picture), picture)
+            rotation_of(*predicted_points(model, data.layout.face_box(each[None]), picture), picture)
             for picture, each in ((image, points), (after, moved))
         ]
         turns.append(Turn(goal, _error(annotated, made), _error(predicted, made)))
     return turns
 
 
-def _chosen(data: Dataset) -> list[int]:
+def measured_places(data: Dataset) -> list[int]:
     """Index in the data's layout of each point of `MEASURE_QUERY`."""
     query = data.layout.query
     known = zip(query.parts, query.positions, strict=True)
@@ -93,14 +93,14 @@ def _chosen(data: Dataset) -> list[int]:
     return [places[part, round(position, 6)] for part, position in asked]
 
 
-def _predicted(model: LandmarkModel, box: FloatArray, image: ImageArray) -> tuple[FloatArray, FloatArray]:
+def predicted_points(model: LandmarkModel, box: FloatArray, image: ImageArray) -> tuple[FloatArray, FloatArray]:
     """Points (1, points, 2) of the face in a box, and their standard deviations (1, points), in pixels."""
     crops = Crops.around(box, model.margin)
     prediction = model.predict(warp([image], [0], crops, model.input_size), MEASURE_QUERY)
     return crops.to_frame(prediction.points), prediction.sigma * crops.sides[:, None]
 
 
-def _rotation(points: FloatArray, sigma: FloatArray, image: ImageArray) -> FloatArray:
+def rotation_of(points: FloatArray, sigma: FloatArray, image: ImageArray) -> FloatArray:
     """(3, 3) rotation of a head."""
     return fit_heads(points, sigma, (image.shape[1], image.shape[0]), None, _DISTANCE)[0].rotation[0]
 

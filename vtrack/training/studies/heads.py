@@ -1,0 +1,123 @@
+"""Measures poses of heads against mediapipe's mesh, and on persons with a known shape that are turned before a camera.
+
+    python -m vtrack.training.studies.heads data --model fast      # where mediapipe is installed
+
+The mesh is no truth, but it was made by others for other pictures. The persons are annotated photographs with the depth of the
+mesh; their points have independent errors.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import logging
+from pathlib import Path
+
+import numpy as np
+
+from vtrack.data.dataset import Dataset
+from vtrack.data.face_modes import in_space
+from vtrack.data.mean_face import align, mean_face, measured
+from vtrack.data.sources import load_dataset
+from vtrack.errors import errors_in_one_line
+from vtrack.models import load_model
+from vtrack.pipelines.measures.face_fit import rotations
+from vtrack.pipelines.measures.head_pose import angles, fit_heads
+from vtrack.training.studies.turns import ANNOTATED_SIGMA, measured_places, predicted_points, rotation_of
+from vtrack.types import FloatArray, LandmarkModel
+
+log = logging.getLogger(__name__)
+
+DISTANCES = (6.0, 20.0)
+"""Distances of the camera, in units of the distance between the outer corners of the eyes."""
+YAWS = (0.0, 20.0, 45.0, 60.0, 75.0)
+"""Limits of the classes of yaw, in degrees."""
+_PITCH, _ROLL = 20.0, 15.0
+"""Largest pitch and roll, in degrees."""
+_SIGMA = 0.018
+"""Standard deviation of a point, in units; that of `fast`."""
+_SIZE = (640, 480)
+"""Width and height of the frame; the focal length is its width."""
+_ASIDE = (0.25, 0.2)
+"""How far a head lies from the middle of the frame at most, in parts of its distance."""
+
+
+def differences(
+    model: LandmarkModel, data: Dataset, meshes: FloatArray, places: np.ndarray
+) -> dict[str, tuple[FloatArray, float]]:
+    """Compare poses with those of mediapipe's mesh.
+
+    Args:
+        model: The landmark model.
+        data: Faces in the layout `300w`.
+        meshes: (faces, 468, 3) meshes.
+        places: (faces,) their places in the data.
+
+    Returns:
+        For annotated and for predicted points: mean difference of yaw, pitch and roll in degrees, and slope of yaw.
+    """
+    truth = angles(np.array([align(mesh, mean_face().vertices).rotation.T for mesh in meshes]))
+    chosen = measured_places(data)
+    found: dict[str, list[FloatArray]] = {"annotated points": [], f"points of {model.name}": []}
+    for place in places:
+        image, points = data.image(int(place)), data.points[place : place + 1].astype(np.float64)
+        sigma = np.full((1, len(chosen)), ANNOTATED_SIGMA * data.layout.unit(points)[0])
+        both = (points[:, chosen], sigma), predicted_points(model, data.layout.face_box(points), image)
+        for poses, (located, deviations) in zip(found.values(), both, strict=True):
+            poses.append(angles(rotation_of(located, deviations, image)))
+    return {
+        name: (np.abs(np.array(poses) - truth).mean(0), float(np.polyfit(truth[:, 0], np.array(poses)[:, 0], 1)[0]))
+        for name, poses in found.items()
+    }
+
+
+def camera_errors(
+    shapes: FloatArray, distance: float, yaws: tuple[float, float], rng: np.random.Generator
+) -> tuple[float, float]:
+    """Turn persons (n, points of the measures, 3) at random before a camera, and find their poses.
+
+    Returns:
+        Mean error of the rotation in degrees, and the share of its components within one standard deviation.
+    """
+    count, focal = len(shapes), float(_SIZE[0])
+    yaw = rng.uniform(*yaws, count) * rng.choice([-1, 1], count)
+    pitch, roll = (rng.uniform(-largest, largest, count) for largest in (_PITCH, _ROLL))
+    none = np.zeros(count)
+    turns = [np.stack(axes, 1) for axes in ((none, -yaw, none), (pitch, none, none), (none, none, roll))]
+    about_y, about_x, about_z = (rotations(np.radians(turn)) for turn in turns)
+    made = about_y @ about_x @ about_z
+    aside = rng.uniform(-1, 1, (count, 2)) * _ASIDE * distance
+    space = shapes @ made.transpose(0, 2, 1) + np.column_stack([aside, np.full(count, distance)])[:, None]
+    points = space[..., :2] / space[..., 2:] * focal + (np.array(_SIZE) - 1) / 2
+    sigma = np.full(points.shape[:2], _SIGMA * focal / distance)
+    fit, _ = fit_heads(points + rng.normal(size=points.shape) * sigma[..., None], sigma, _SIZE)
+    wrong = fit.rotation @ made.transpose(0, 2, 1)
+    angle = np.degrees(np.arccos(np.clip((np.trace(wrong, axis1=1, axis2=2) - 1) / 2, -1.0, 1.0)))
+    skew = (wrong - wrong.transpose(0, 2, 1)) / 2
+    components = np.stack([skew[:, 2, 1], skew[:, 0, 2], skew[:, 1, 0]], 1)
+    deviations = np.sqrt(np.diagonal(fit.covariance, axis1=1, axis2=2)[:, :3])
+    return float(angle.mean()), float((np.abs(components) < deviations).mean())
+
+
+def main() -> None:
+    """Print both tables."""
+    parser = argparse.ArgumentParser(description="Measure how well poses of heads are found.")
+    parser.add_argument("data", type=Path, metavar="DATA", help="folder of the zips")
+    parser.add_argument("--model", default="fast", help="name of the landmark model")
+    args = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    data = load_dataset(f"w68:{args.data / 'w68.zip'}", "val")
+    meshes, points, places = measured(data)
+    log.info("| mean difference from the mesh | yaw | pitch | roll | slope of yaw |\n|---|---|---|---|---|")
+    for name, (means, slope) in differences(load_model(args.model), data, meshes, places).items():
+        log.info("| %s | %s | %.2f |", name, " | ".join(f"{mean:.1f}°" for mean in means), slope)
+    shapes, rng = in_space(meshes, points)[0][:, measured_places(data)], np.random.default_rng(0)
+    log.info("| distance | yaw | mean error of the rotation | within one standard deviation |\n|---|---|---|---|")
+    for distance, yaws in itertools.product(DISTANCES, itertools.pairwise(YAWS)):
+        error, within = camera_errors(shapes, distance, yaws, rng)
+        log.info("| %g | %g to %g° | %.1f° | %.0f %% |", distance, *yaws, error, 100 * within)
+
+
+if __name__ == "__main__":
+    with errors_in_one_line():
+        main()
