@@ -27,7 +27,7 @@ import numpy as np
 
 from vtrack.errors import ModelError, VTrackError
 from vtrack.pipelines.batch.workers.dispatch import START_TIMEOUT
-from vtrack.pipelines.batch.workers.pool import ignoring_interrupts, init_process
+from vtrack.pipelines.batch.workers.pool import init_process, start_process
 from vtrack.types import ImageArray, LandmarkModel, Prediction, Query
 
 log = logging.getLogger(__name__)
@@ -101,8 +101,7 @@ class ModelServer:
         process = self._context.Process(
             target=_serve, args=(*self._model, self.address, theirs), name="vtrack-model", daemon=True
         )
-        with ignoring_interrupts():
-            process.start()
+        start_process(process)
         theirs.close()
         try:
             error = ours.recv() if ours.poll(START_TIMEOUT) else VTrackError("loading the model took too long")

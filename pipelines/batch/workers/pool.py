@@ -15,8 +15,9 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from multiprocessing import reduction
+from multiprocessing import reduction, resource_tracker
 from multiprocessing.connection import Connection, wait
+from multiprocessing.util import Finalize
 from typing import Any, Generic
 
 from vtrack.errors import VTrackError
@@ -80,8 +81,7 @@ class ProcessPool(WorkerPool[Job, Result, _ProcessWorker[Job]]):
             name=f"vtrack-worker-{number}",
             daemon=True,
         )
-        with ignoring_interrupts():
-            process.start()
+        start_process(process)
         theirs.close()
         return _ProcessWorker(number=number, process=process, connection=ours)
 
@@ -187,12 +187,23 @@ def _exit_with_parent() -> None:
         os._exit(1)
 
 
+def start_process(process: multiprocessing.process.BaseProcess) -> None:
+    """Start a process that ignores `ENDING_SIGNALS`, which terminals and systemd send to all; its parent ends it.
+
+    The parent kills it at the end, at the latest, wherever an interrupt struck: it ignores multiprocessing's SIGTERM, too.
+    """
+    with _ignoring_interrupts():
+        process.start()
+        Finalize(None, process.kill, exitpriority=0)
+
+
 @contextmanager
-def ignoring_interrupts() -> Iterator[None]:
-    """Start processes that ignore `ENDING_SIGNALS`, which terminals and systemd send to all; their parent ends them."""
+def _ignoring_interrupts() -> Iterator[None]:
+    """Hold `ENDING_SIGNALS` back, also from processes that are started meanwhile."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
+    resource_tracker.ensure_running()  # by the first start of a process, which would let SIGINT and SIGTERM through again
     previous = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING_SIGNALS)
     try:
         yield

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import re
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections import deque
@@ -14,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import ROOT
 from vtrack.errors import ModelError
 from vtrack.pipelines.batch.workers.dispatch import Finished, Progress, Report, Started
 from vtrack.pipelines.batch.workers.pool import ProcessPool
@@ -54,6 +57,8 @@ class ToyWork:
             for i in range(15):
                 time.sleep(0.1)
                 report(i, 15)
+        elif kind == "signals":
+            return " ".join(signal.Signals(number).name for number in signal.pthread_sigmask(signal.SIG_BLOCK, []))
         elif kind == "threads":
             return os.environ["OMP_NUM_THREADS"]
         return f"{job} by {os.getpid()}"
@@ -101,6 +106,48 @@ def test_a_dead_worker_fails_one_job(tmp_path: Path, kind: str, why: str) -> Non
     assert ends[2].result
     assert ends[1].result is None
     assert re.search(why, ends[1].lost)
+
+
+# Ctrl-C while the second worker is being started: it is delivered before the pool knows that worker.
+INTERRUPTED_START = """
+import multiprocessing.process, os, signal, sys, threading
+from collections import deque
+from pathlib import Path
+from tests.pipelines.batch.test_pool import pool
+
+def start(process, begin=multiprocessing.process.BaseProcess.start):
+    begin(process)
+    if len(multiprocessing.process.active_children()) == 2:
+        os.kill(os.getpid(), signal.SIGINT)
+
+multiprocessing.process.BaseProcess.start = start
+list(pool(Path(sys.argv[1])).run(deque(["asleep", "asleep"]), threading.Event()))
+"""
+
+
+def test_an_interrupt_while_a_worker_starts_ends_the_program(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", INTERRUPTED_START, str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=120)
+    assert done.stderr.rstrip().endswith("KeyboardInterrupt")
+    assert done.returncode == -signal.SIGINT
+
+
+# Names of the signals that the first worker of a program ignores.
+IGNORED = """
+import sys, threading
+from collections import deque
+from pathlib import Path
+from tests.pipelines.batch.test_pool import pool
+
+*_, end = pool(Path(sys.argv[1]), workers=1).run(deque(["signals"]), threading.Event())
+print(end.result)
+"""
+
+
+def test_the_first_worker_ignores_what_a_terminal_sends_to_all(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", IGNORED, str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=120)
+    assert set(done.stdout.split()) >= {"SIGINT", "SIGTERM", "SIGHUP"}
 
 
 def test_progress_keeps_a_slow_job_alive(tmp_path: Path) -> None:
