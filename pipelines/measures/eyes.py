@@ -33,7 +33,7 @@ _WINK_SIGMA = 0.3
 """Largest standard deviation of the openness of either eye in a wink; the far eye of a turned head has more."""
 _MIN_WINK = 0.1
 """Seconds; lids that close one after the other do not wink."""
-_MAX_GAP = 0.5
+MAX_GAP = 0.5
 """Seconds without the face after which a closure is over."""
 _MAX_STEP = 0.2
 """Longest time in seconds for which one frame counts."""
@@ -95,7 +95,7 @@ class EyeWatcher:
             unknown = float("nan")
             return EyeState(unknown, unknown, unknown, unknown, False, self._blinks, unknown)
         step = 0.0 if self.time is None else time - self.time
-        if not 0 <= step <= _MAX_GAP:
+        if not 0 <= step <= MAX_GAP:
             self.interrupt()
         self.time, step = time, min(max(step, 0.0), _MAX_STEP)
         for level, opening, deviation in zip(self._levels, openings, deviations, strict=True):

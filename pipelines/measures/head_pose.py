@@ -76,8 +76,8 @@ class HeadPoses:
         fit, unit = fit_heads(points, sigma, size, prior, self._nearest)
         for i, person in enumerate(people):
             if fit.known[i]:
-                told = self._news(person, fit.rotation[i], time)
-                self._learn(person, told, fit.shape[i], fit.covariance[i, 6:, 6:], prior.covariance[i])
+                news = self._news(person, fit.rotation[i], time)
+                self._learn(person, news, fit.shape[i], fit.covariance[i, 6:, 6:], prior.covariance[i])
         return fit, unit
 
     def forget(self, track: int) -> None:
@@ -95,11 +95,11 @@ class HeadPoses:
         return float(np.clip((turn - low) / (high - low), 0.0, 1.0)) * min(passed / _CORRELATION_TIME, 1.0)
 
     @staticmethod
-    def _learn(person: _Person, told: float, shape: FloatArray, left: FloatArray, expected: FloatArray) -> None:
+    def _learn(person: _Person, news: float, shape: FloatArray, left: FloatArray, expected: FloatArray) -> None:
         """Update a person's shape by what a share of a frame tells: coefficients, and covariances after and before the fit."""
         gain = np.linalg.solve(expected, person.covariance).T
-        person.mean = person.mean + told * gain @ (shape - person.mean)
-        person.covariance = person.covariance - told * gain @ (expected - left) @ gain.T
+        person.mean = person.mean + news * gain @ (shape - person.mean)
+        person.covariance = person.covariance - news * gain @ (expected - left) @ gain.T
 
 
 def fit_heads(

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from vtrack.measures import EyeEvent, Measures
-from vtrack.pipelines.measures.eyes import EyeWatcher
+from vtrack.pipelines.measures.eyes import MAX_GAP, EyeWatcher
 from vtrack.pipelines.measures.head_pose import HeadPoses, angles
 from vtrack.pipelines.measures.points import MEASURE_QUERY, MEASURES
 from vtrack.pipelines.measures.shapes import (
@@ -21,8 +21,6 @@ from vtrack.types import FloatArray, FrameResult, Query
 
 _MEMORY = 60.0
 """Seconds for which the open eyes and the blinks of a missing face are remembered."""
-_MAX_GAP = 0.5
-"""Seconds after which what the eyes of a missing face did is over."""
 
 
 class Measurer:
@@ -88,7 +86,7 @@ class Measurer:
         heads, unit = self._heads.update(points, sigma, size, ids, time)
         eyes, brows = eye_opening(points), brow_raise(points, unit)
         watchers = [self._watchers.setdefault(track, EyeWatcher(track)) for track in ids]
-        openings, deviations = eyes.tolist(), eye_opening_sigma(points, sigma).tolist()
+        openings, deviations = eyes.tolist(), eye_opening_sigma(points, sigma, eyes).tolist()
         states = np.array(
             [
                 watcher.update(opening, deviation, time)
@@ -106,7 +104,7 @@ class Measurer:
         seen = {face.id for face in result.faces}
         for track, watcher in list(self._watchers.items()):
             missing = result.time - watcher.time if watcher.time is not None else 0.0
-            if result.frame.cut or (track not in seen and missing > _MAX_GAP):
+            if result.frame.cut or (track not in seen and missing > MAX_GAP):
                 watcher.interrupt()
             if missing >= _MEMORY and not watcher.events:
                 del self._watchers[track]

@@ -27,19 +27,20 @@ def eye_opening(points: FloatArray) -> FloatArray:
     return np.stack([_aspect_ratio(points[..., eye, :]) for eye in (LEFT_EYE, RIGHT_EYE)], -1)
 
 
-def eye_opening_sigma(points: FloatArray, sigma: FloatArray) -> FloatArray:
+def eye_opening_sigma(points: FloatArray, sigma: FloatArray, opening: FloatArray) -> FloatArray:
     """Return the standard deviation (..., 2) of the opening of the left and right eye, with independent errors of points.
 
     Args:
         points: (..., points, 2) the points of `MEASURE_QUERY`.
         sigma: (..., points) their standard deviations.
+        opening: (..., 2) the result of `eye_opening`.
     """
     deviations = []
-    for eye in (LEFT_EYE, RIGHT_EYE):
-        variance, opening = np.square(sigma[..., eye]), _aspect_ratio(points[..., eye, :])
+    for side, eye in enumerate((LEFT_EYE, RIGHT_EYE)):
+        variance = np.square(sigma[..., eye])
         width = np.maximum(np.linalg.norm(points[..., eye[3], :] - points[..., eye[0], :], axis=-1), _EPSILON)
         lids, corners = variance[..., [1, 2, 4, 5]].sum(-1) / 4, variance[..., [0, 3]].sum(-1)
-        deviations.append(np.sqrt(lids + np.square(opening) * corners) / width)
+        deviations.append(np.sqrt(lids + np.square(opening[..., side]) * corners) / width)
     return np.stack(deviations, -1)
 
 

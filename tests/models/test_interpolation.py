@@ -223,7 +223,7 @@ def test_weights_are_those_of_a_cubic_hermite_spline() -> None:
     slopes = np.gradient(np.eye(5), knots, axis=0)
     spline = CubicHermiteSpline(knots, np.eye(5), slopes)
     expected = spline(at.clip(0, 1)) + (at - at.clip(0, 1))[:, None] * spline(at.clip(0, 1), 1)
-    np.testing.assert_allclose(reading_module._smooth(PARTS["jaw"], knots, at), expected, atol=1e-13)
+    np.testing.assert_allclose(reading_module.smooth_weights(PARTS["jaw"], knots, at), expected, atol=1e-13)
 
 
 def test_a_part_of_one_position_has_all_its_points_there() -> None:

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 from vtrack.errors import UsageError, spelled
 from vtrack.pipelines.outputs.tables.results import TableResults
 from vtrack.pipelines.tables.comparison.points import CommonPoints
+from vtrack.pipelines.tracking.assignment import cheapest_pairs
 from vtrack.types import Face, FloatArray, FrameResult
 
 _TOLERANCE = 2e-3
@@ -62,9 +62,8 @@ class FacePairing:
             for j, other in enumerate(second):
                 if self._last[0].get(face.id) == other.id:
                     cost[i, j] -= _LOYALTY
-        rows, columns = linear_sum_assignment(np.where(allowed, cost, 1e3))
         found = []
-        for i, j in zip(rows.tolist(), columns.tolist(), strict=True):
+        for i, j in cheapest_pairs(np.where(allowed, cost, 1e3)):
             if allowed[i, j]:
                 self._remember(first[i].id, second[j].id)
                 found.append(FacePair(first[i], second[j], (ones[i], others[j]), float(sides[i, j])))

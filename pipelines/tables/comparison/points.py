@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.interpolate import CubicHermiteSpline
 
 from vtrack.errors import UsageError, spelled
 from vtrack.layouts.layout import points_of
+from vtrack.models.decoding.interpolation import smooth_weights
 from vtrack.parts import PARTS
 from vtrack.pipelines.outputs.tables.results import TableResults
 from vtrack.types import FloatArray, Query
@@ -185,22 +185,20 @@ def _on_curve(query: Query, part: str, there: list[int], position: float) -> Pla
     closed = PARTS[part].closed
     indices = np.array(sorted(there, key=lambda i: query.positions[i]))
     knots = np.array([query.positions[i] for i in indices])
+    around = knots
     if closed:
         if len(knots) < 3:
             return None
-        knots, indices = np.concatenate([knots - 1, knots, knots + 1]), np.tile(indices, 3)
-        position %= 1.0
-    before = int(np.searchsorted(knots, position)) - 1
-    if not 0 <= before < len(knots) - 1 or knots[before + 1] - knots[before] > _WIDEST[closed]:
+        around, position = np.concatenate([knots[-1:] - 1, knots, knots[:1] + 1]), position % 1.0
+    before = int(np.searchsorted(around, position)) - 1
+    if not 0 <= before < len(around) - 1 or around[before + 1] - around[before] > _WIDEST[closed]:
         return None
-    unit = np.eye(len(knots))
-    weights = CubicHermiteSpline(knots, unit, np.gradient(unit, knots, axis=0))(position)
-    near = np.clip(np.arange(before - 1, before + 3), 0, len(knots) - 1)
+    weights = smooth_weights(PARTS[part], knots, np.array([position]))[0]
     needed = np.flatnonzero(weights)
-    chosen = np.concatenate([needed, np.setdiff1d(near, needed)])[:_NEIGHBOURS]
-    chosen = np.append(chosen, np.repeat(needed[:1], _NEIGHBOURS - len(chosen)))
-    kept = np.where(np.arange(_NEIGHBOURS) < len(needed), weights[chosen], 0.0)
-    return Places(np.where(kept != 0, indices[chosen], indices[needed[0]])[None], kept[None])
+    padding = (0, _NEIGHBOURS - len(needed))
+    return Places(
+        indices[np.pad(needed, padding, constant_values=needed[0])][None], np.pad(weights[needed], padding)[None]
+    )
 
 
 def _unused(query: Query, places: Places, placed: bool) -> tuple[str, ...]:

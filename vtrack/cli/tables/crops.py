@@ -4,20 +4,14 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from vtrack.cli.options import add_options, given_options
 from vtrack.cli.tables.options import add_table_options
+from vtrack.cli.tables.progress import frame_bar
 from vtrack.errors import UsageError
 from vtrack.pipelines.settings import CropSettings, OutputSettings, Selection
-
-if TYPE_CHECKING:
-    from tqdm import tqdm
-
-    from vtrack.pipelines.sources.base import Source
-    from vtrack.types import FrameResult
 
 EXAMPLES = """examples:
   vtrack crops talk.vtrack.csv talk.mp4                          talk.vtrack.crops/face-0/000000.png ...
@@ -49,8 +43,6 @@ def add_parser(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Cut the crops, and say what was written."""
-    from tqdm import tqdm
-
     from vtrack.cli.main import OK
     from vtrack.pipelines.tables.crops.crops import crop_table
 
@@ -58,14 +50,7 @@ def run(args: argparse.Namespace) -> int:
     look = given_options(args, OutputSettings)
     if look and not settings.video:
         raise UsageError(f"--{next(iter(look))} applies to videos only; add --video")
-    bars: list[tqdm[Any]] = []
-
-    def progress(source: Source) -> Callable[[FrameResult], object]:
-        hidden = args.quiet or not sys.stderr.isatty()
-        bars.append(tqdm(desc=source.info.name, unit=" frames", disable=hidden, leave=False))
-        return lambda result: bars[0].update()
-
-    try:
+    with frame_bar(quiet=args.quiet) as progress:
         counts = crop_table(
             args.table,
             args.video_file,
@@ -78,9 +63,6 @@ def run(args: argparse.Namespace) -> int:
             overwrite=args.overwrite,
             progress=progress,
         )
-    finally:
-        for bar in bars:
-            bar.close()
     if not args.quiet:
         faces = "1 face" if counts.faces == 1 else f"{counts.faces} faces"
         held = f", {counts.unaligned} of them held in place" if counts.unaligned else ""

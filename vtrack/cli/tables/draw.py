@@ -4,19 +4,13 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from vtrack.cli.options import add_options, given_options
 from vtrack.cli.tables.options import add_table_options
+from vtrack.cli.tables.progress import frame_bar
 from vtrack.pipelines.settings import OutputSettings, Selection
-
-if TYPE_CHECKING:
-    from tqdm import tqdm
-
-    from vtrack.pipelines.sources.base import Source
-    from vtrack.types import FrameResult
 
 EXAMPLES = """examples:
   vtrack draw talk.vtrack.csv talk.mp4                       talk.vtrack.mp4
@@ -48,19 +42,10 @@ def add_parser(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Draw, and say what was written."""
-    from tqdm import tqdm
-
     from vtrack.cli.main import OK
     from vtrack.pipelines.tables.draw import draw_table
 
-    bars: list[tqdm[Any]] = []
-
-    def progress(source: Source) -> Callable[[FrameResult], object]:
-        hidden = args.quiet or not sys.stderr.isatty()
-        bars.append(tqdm(total=source.expected, desc=source.info.name, unit=" frames", disable=hidden, leave=False))
-        return lambda result: bars[0].update()
-
-    try:
+    with frame_bar(quiet=args.quiet) as progress:
         path, summary = draw_table(
             args.table,
             args.video,
@@ -71,9 +56,6 @@ def run(args: argparse.Namespace) -> int:
             overwrite=args.overwrite,
             progress=progress,
         )
-    finally:
-        for bar in bars:
-            bar.close()
     if not args.quiet:
         frames = "1 frame" if summary.frames == 1 else f"{summary.frames} frames"
         facts = f"{frames}, {summary.frames_with_faces} with faces, {summary.seconds:.1f} s, {summary.fps:.1f} fps"

@@ -145,7 +145,7 @@ def _curves(query: Query, taught: TaughtPositions) -> QueryPlan:
     for part, (places, knots) in curves.items():
         at, columns = np.array(query.positions)[places], slice(column, column + len(knots))
         positions = np.array([position for position, _ in knots])
-        points[places, columns] = _smooth(PARTS[part], positions, at)
+        points[places, columns] = smooth_weights(PARTS[part], positions, at)
         sigma[places, columns] = _straight(PARTS[part], positions, at)
         column += len(knots)
     needed = np.flatnonzero(points.any(0))
@@ -171,7 +171,7 @@ def _gaps(part: Part, some: FloatArray, others: Sequence[float]) -> FloatArray:
     return np.minimum(gaps % 1.0, -gaps % 1.0) if part.closed else gaps
 
 
-def _smooth(part: Part, knots: FloatArray, at: FloatArray) -> FloatArray:
+def smooth_weights(part: Part, knots: FloatArray, at: FloatArray) -> FloatArray:
     """(n, knots) weights of a cubic Hermite curve, linear beyond the outermost knots of an open part.
 
     A point depends on its four nearest knots alone, so that a single one does not need the whole part.

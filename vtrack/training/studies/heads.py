@@ -23,7 +23,13 @@ from vtrack.errors import errors_in_one_line
 from vtrack.models import load_model
 from vtrack.pipelines.measures.face_fit import rotations
 from vtrack.pipelines.measures.head_pose import angles, fit_heads
-from vtrack.training.studies.turns import ANNOTATED_SIGMA, measured_places, predicted_points, rotation_of
+from vtrack.training.studies.turns import (
+    ANNOTATED_SIGMA,
+    measured_places,
+    predicted_points,
+    rotation_of,
+    turn_angle,
+)
 from vtrack.types import FloatArray, LandmarkModel
 
 log = logging.getLogger(__name__)
@@ -92,11 +98,10 @@ def camera_errors(
     sigma = np.full(points.shape[:2], _SIGMA * focal / distance)
     fit, _ = fit_heads(points + rng.normal(size=points.shape) * sigma[..., None], sigma, _SIZE)
     wrong = fit.rotation @ made.transpose(0, 2, 1)
-    angle = np.degrees(np.arccos(np.clip((np.trace(wrong, axis1=1, axis2=2) - 1) / 2, -1.0, 1.0)))
     skew = (wrong - wrong.transpose(0, 2, 1)) / 2
     components = np.stack([skew[:, 2, 1], skew[:, 0, 2], skew[:, 1, 0]], 1)
     deviations = np.sqrt(np.diagonal(fit.covariance, axis1=1, axis2=2)[:, :3])
-    return float(angle.mean()), float((np.abs(components) < deviations).mean())
+    return float(turn_angle(wrong).mean()), float((np.abs(components) < deviations).mean())
 
 
 def main() -> None:

@@ -108,8 +108,13 @@ def rotation_of(points: FloatArray, sigma: FloatArray, image: ImageArray) -> Flo
 def _error(found: Sequence[FloatArray], made: FloatArray) -> float:
     """Angle in degrees between the turn that was found and the one that was made."""
     before, after = found
-    wrong = after @ (made @ before).T
-    return float(np.degrees(np.arccos(np.clip((np.trace(wrong) - 1) / 2, -1.0, 1.0))))
+    return float(turn_angle(after @ (made @ before).T))
+
+
+def turn_angle(rotation: FloatArray) -> FloatArray:
+    """(...) degrees by which rotations (..., 3, 3) turn."""
+    trace = np.trace(rotation, axis1=-2, axis2=-1)
+    return np.asarray(np.degrees(np.arccos(np.clip((trace - 1) / 2, -1.0, 1.0))))
 
 
 def table(turns: Sequence[Turn]) -> str:
