@@ -16,6 +16,7 @@ from vtrack.pipelines.registry import OUTPUTS
 from vtrack.pipelines.settings import InputSettings, OutputSettings, Selection
 from vtrack.pipelines.sources.base import Source
 from vtrack.pipelines.sources.open import open_source
+from vtrack.pipelines.tables.fit import check_size, check_time, misfit
 from vtrack.pipelines.tables.targets import check_kind, check_targets
 from vtrack.runtime.stopwatch import Stopwatch
 from vtrack.runtime.threads import ReadAhead, interruptible
@@ -53,30 +54,25 @@ class TablePlayer:
             UsageError: It is not of this video.
         """
         watch = watch or Stopwatch()
-        path, selection, query = self._table.table.path, source.selection, self._table.query
+        selection, query = source.selection, self._table.query
         wanted = next(self._table, None)
         last = -1
         with ReadAhead(watch.time_items("decode", iter(source)), queue_size(source), stop, source.abandon) as frames:
             for frame in frames:
                 while wanted is not None and wanted.index < frame.index:
                     if selection.every == 1 and (selection.start is None or wanted.time >= selection.start):
-                        raise _misfit(path, source, f"the video has no frame {wanted.index}")
+                        raise misfit(self._table, source, f"the video has no frame {wanted.index}")
                     wanted = next(self._table, None)
                 faces: tuple[Face, ...] = ()
                 if wanted is not None and wanted.index == frame.index:
-                    if self._table.table.timed and abs(wanted.time - frame.time) > _TOLERANCE:
-                        raise _misfit(
-                            path,
-                            source,
-                            f"frame {frame.index} is at {wanted.time:.3f} s in the table, at {frame.time:.3f} s in the video",
-                        )
+                    check_time(self._table, source, wanted, frame, _TOLERANCE)
                     faces = wanted.faces
                     wanted = next(self._table, None)
                 last = frame.index
                 yield FrameResult(frame if pixels else frame.without_pixels(), faces, query)
         stopped = selection.stop is not None or (stop is not None and stop.is_set())
         if wanted is not None and not stopped and wanted.index >= last + selection.every:
-            raise _misfit(path, source, f"the table has a frame {wanted.index}, and the video ends with {last}")
+            raise misfit(self._table, source, f"the table has a frame {wanted.index}, and the video ends with {last}")
 
 
 def draw_table(
@@ -117,9 +113,7 @@ def draw_table(
     with open_source(video, **vars(InputSettings(**vars(chosen)))) as source:
         if source.info.photographs:
             raise UsageError(f"draw makes a video, and {video} is photographs")
-        if results.size is not None and results.size != source.info.size:
-            size, other = ("x".join(map(str, each)) for each in (results.size, source.info.size))
-            raise _misfit(results.table.path, source, f"its frames have {size} pixels, those of the video {other}")
+        check_size(results, source)
         check_targets([path], source.info.path or table, overwrite=overwrite)
         entry = OUTPUTS[_VIDEO]
         options = {**vars(look), "source": source}
@@ -129,10 +123,6 @@ def draw_table(
             report = progress(source) if progress is not None else lambda result: None
             summary = send(TablePlayer(results), source, [sink], stop=stop, progress=report)
     return path, summary
-
-
-def _misfit(table: Path, source: Source, reason: str) -> UsageError:
-    return UsageError(f"{table} is not of {source.info.name}: {reason}")
 
 
 def _target(table: Path, output: str | Path | None) -> Path:

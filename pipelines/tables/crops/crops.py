@@ -27,6 +27,7 @@ from vtrack.pipelines.settings import CropSettings, OutputSettings, Selection
 from vtrack.pipelines.sources.base import Source
 from vtrack.pipelines.sources.open import open_source
 from vtrack.pipelines.tables.crops.alignment import Alignment, FaceAligner, frame_to_crop
+from vtrack.pipelines.tables.fit import check_size, check_time, misfit
 from vtrack.runtime.threads import interruptible
 from vtrack.types import Frame, FrameResult, ImageArray, Query
 
@@ -124,11 +125,8 @@ def crop_table(
     with open_source(video, start=start or None) as source:
         if settings.video and source.info.photographs:
             raise UsageError(f"{spelled('video')} applies to films only, and {video} is photographs")
-        if results.size is not None and not source.info.photographs and results.size != source.info.size:
-            size, other = ("x".join(map(str, each)) for each in (results.size, source.info.size))
-            raise UsageError(
-                f"{table} is not of {source.info.name}: its frames have {size} pixels, those of the video {other}"
-            )
+        if not source.info.photographs:
+            check_size(results, source)
         make_folder(target)
         remove_stale(target, recursive=True)
         report = progress(source) if progress is not None else lambda result: None
@@ -290,27 +288,24 @@ def _with_frames(
     rows: Iterator[FrameResult], results: TableResults, source: Source, last: int, stop: threading.Event
 ) -> Iterator[FrameResult]:
     """Yield the results of a table with the pictures of its video, up to a frame."""
-    table, row = results.table.path, next(rows, None)
+    row = next(rows, None)
     for frame in source:
         if stop.is_set():
             raise KeyboardInterrupt
         while row is not None and row.index < frame.index:
             if row.faces:
-                raise UsageError(f"{table} is not of {source.info.name}: the video has no frame {row.index}")
+                raise misfit(results, source, f"the video has no frame {row.index}")
             row = next(rows, None)
         if row is None or row.index > last:
             return
         if row.index > frame.index:
             continue
-        if results.table.timed and not frame.file and abs(row.time - frame.time) > _TOLERANCE:
-            raise UsageError(
-                f"{table} is not of {source.info.name}: frame {frame.index} is at {row.time:.3f} s in the table, at "
-                f"{frame.time:.3f} s in the video"
-            )
+        if not frame.file:
+            check_time(results, source, row, frame, _TOLERANCE)
         yield replace(row, frame=frame)
         row = next(rows, None)
     if row is not None and row.index <= last:
-        raise UsageError(f"{table} is not of {source.info.name}: the video has no frame {row.index}")
+        raise misfit(results, source, f"the video has no frame {row.index}")
 
 
 def _crops_in(folder: Path) -> list[Path]:

@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
     look = given_options(args, OutputSettings)
     if look and not settings.video:
         raise UsageError(f"--{next(iter(look))} applies to videos only; add --video")
-    with frame_bar(quiet=args.quiet) as progress:
+    with frame_bar(quiet=args.quiet, every_frame=False) as progress:
         counts = crop_table(
             args.table,
             args.video_file,

@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
     from vtrack.cli.main import OK
     from vtrack.pipelines.tables.draw import draw_table
 
-    with frame_bar(quiet=args.quiet) as progress:
+    with frame_bar(quiet=args.quiet, every_frame=True) as progress:
         path, summary = draw_table(
             args.table,
             args.video,

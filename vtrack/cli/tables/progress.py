@@ -13,8 +13,16 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def frame_bar(*, quiet: bool) -> Iterator[Callable[[Source], Callable[[FrameResult], object]]]:
-    """Yield what makes a bar of an opened source, and gives what counts each result; terminals alone show it."""
+def frame_bar(*, quiet: bool, every_frame: bool) -> Iterator[Callable[[Source], Callable[[FrameResult], object]]]:
+    """Make the bar of a source once it is open; terminals alone show it.
+
+    Args:
+        quiet: Whether there is none.
+        every_frame: Whether there is a result for each frame of the source, so that the bar has an end.
+
+    Yields:
+        What makes the bar of an opened source, and gives what counts each result.
+    """
     from tqdm import tqdm
 
     with ExitStack() as bars:
@@ -22,7 +30,13 @@ def frame_bar(*, quiet: bool) -> Iterator[Callable[[Source], Callable[[FrameResu
         def progress(source: Source) -> Callable[[FrameResult], object]:
             hidden = quiet or not sys.stderr.isatty()
             bar = bars.enter_context(
-                tqdm(total=source.expected, desc=source.info.name, unit=" frames", disable=hidden, leave=False)
+                tqdm(
+                    total=source.expected if every_frame else None,
+                    desc=source.info.name,
+                    unit=" frames",
+                    disable=hidden,
+                    leave=False,
+                )
             )
             return lambda result: bar.update()
 
