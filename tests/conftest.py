@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 # OpenCV before PyAV, which other tests import: otherwise `cv2.imshow` hangs. `pipelines/live/__init__.py` says why.
 import cv2  # noqa: F401
 import pytest
+
+from tests.threads import own_threads
 
 if hasattr(signal, "SIGHUP"):
     signal.signal(signal.SIGHUP, signal.SIG_DFL)  # `nohup pytest` would hand its deafness on to the commands under test
@@ -47,6 +51,15 @@ def faces_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for path in (LONDON / "labels.csv", *sorted((LONDON / "images").iterdir())):
             archive.write(path, path.relative_to(LONDON))
     return folder
+
+
+@pytest.fixture
+def no_thread_left() -> Iterator[None]:
+    """No thread of the program that the test started runs at its end."""
+    before = own_threads()
+    yield
+    gc.collect()
+    assert own_threads() <= before
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -221,6 +221,19 @@ def test_loggers_are_called_log() -> None:
     assert not others
 
 
+def test_threads_have_a_name_of_the_program() -> None:
+    """Tests look for threads that were left running by this name."""
+    names = {"Thread": "name='vtrack-", "ThreadPoolExecutor": ", 'vtrack-"}
+    calls = [
+        ast.unparse(node)
+        for path in modules().values()
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] in names
+    ]
+    assert len(calls) > 5
+    assert not [call for call in calls if not any(name in call for name in names.values())]
+
+
 def test_contributing_names_files_that_exist() -> None:
     text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     paths = [word for word in re.findall(r"`([\w./-]+/[\w.-]*)`", text) if "NAME" not in word and word[0] != "/"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ import pytest
 
 from tests.clips import write_clip
 from tests.pipelines.toys import ToyDetector, ToyFace, ToyModel, painter, true_points
+from tests.threads import own_threads
 from vtrack.errors import SourceError, UsageError
 from vtrack.pipelines.outputs.tables.csv import WideTable
 from vtrack.pipelines.pipeline import Pipeline, send
@@ -21,6 +21,8 @@ from vtrack.pipelines.sources.base import Source
 from vtrack.pipelines.sources.open import open_source
 from vtrack.pipelines.track import track
 from vtrack.types import Frame, FrameResult, ImageArray, Prediction, Query
+
+pytestmark = pytest.mark.usefixtures("no_thread_left")
 
 QUERY = Query(("jaw", "left_eye"), (0.5, 0.5))
 
@@ -32,14 +34,6 @@ def scene(i: int) -> list[ToyFace]:
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_clip(tmp_path_factory.mktemp("toys") / "toys.mp4", 60, (240, 180), draw=painter(scene))
-
-
-@pytest.fixture(autouse=True)
-def no_thread_left() -> Iterator[None]:
-    before = threading.active_count()
-    yield
-    gc.collect()
-    assert threading.active_count() == before
 
 
 def settings(**changes: object) -> Settings:
@@ -174,10 +168,10 @@ def test_an_error_in_smoothing_that_is_kept_keeps_no_thread(clip: Path, monkeypa
         raise ValueError("not smooth")
 
     monkeypatch.setattr(Smoother, "push", fail)
-    before = threading.active_count()
+    before = own_threads()
     with pytest.raises(ValueError, match="not smooth") as kept:
         list(follow(clip))
-    assert threading.active_count() == before
+    assert own_threads() <= before
     assert kept.value.__traceback__ is not None
 
 

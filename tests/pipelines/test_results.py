@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import gc
-import threading
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -23,6 +21,8 @@ from vtrack.pipelines.sources.open import open_source
 from vtrack.pipelines.track import track
 from vtrack.types import Frame, ImageArray
 
+pytestmark = pytest.mark.usefixtures("no_thread_left")
+
 COUNT = 24
 
 
@@ -34,14 +34,6 @@ def images() -> ImageArray:
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     draw = painter(lambda i: scene(i + 10))
     return write_clip(tmp_path_factory.mktemp("toys") / "toys.mp4", COUNT, (240, 180), draw=draw)
-
-
-@pytest.fixture(autouse=True)
-def no_thread_left() -> Iterator[None]:
-    before = threading.active_count()
-    yield
-    gc.collect()
-    assert threading.active_count() == before
 
 
 def toys(source: Any, **changes: Any) -> Results:

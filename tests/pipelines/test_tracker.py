@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import itertools
 import threading
 from collections.abc import Iterator
@@ -25,13 +24,7 @@ from vtrack.pipelines.settings import LiveSettings
 from vtrack.pipelines.tracker import Tracker
 from vtrack.types import ImageArray
 
-
-@pytest.fixture(autouse=True)
-def no_thread_left() -> Iterator[None]:
-    before = threading.active_count()
-    yield
-    gc.collect()
-    assert threading.active_count() == before
+pytestmark = pytest.mark.usefixtures("no_thread_left")
 
 
 def toys(**changes: Any) -> Tracker:

@@ -14,12 +14,7 @@ import pytest
 
 from vtrack.runtime.threads import ReadAhead, WriteBehind, interruptible
 
-
-@pytest.fixture(autouse=True)
-def no_thread_left() -> Iterator[None]:
-    before = threading.active_count()
-    yield
-    assert threading.active_count() == before
+pytestmark = pytest.mark.usefixtures("no_thread_left")
 
 
 @pytest.fixture
@@ -58,7 +53,7 @@ def test_read_ahead_runs_while_the_reader_works() -> None:
 
     with ReadAhead(items(), 2) as items_ahead:
         next(items_ahead)
-        assert released.wait(5)
+        assert released.wait(60)
 
 
 def test_read_ahead_yields_items_before_the_error_then_raises_it() -> None:
@@ -90,17 +85,17 @@ def test_leaving_early_closes_the_generator_in_its_own_thread() -> None:
 
 def test_stop_ends_a_waiting_reader() -> None:
     hold, stop = threading.Event(), threading.Event()
+    went_on = []
 
     def items() -> Iterator[int]:
         yield 1
-        hold.wait(30)
+        went_on.append(hold.wait(120))
 
     with ReadAhead(items(), 2, stop) as items_ahead:
         assert next(items_ahead) == 1
         threading.Timer(0.05, stop.set).start()
-        began = time.perf_counter()
         assert list(items_ahead) == []
-        assert time.perf_counter() - began < 20
+        assert not went_on, "the reader waited for the items"
         hold.set()
 
 
@@ -137,29 +132,34 @@ def test_write_behind_raises_an_error_of_the_last_item_on_leaving() -> None:
         queue.put(1)
 
 
-def test_an_error_of_the_caller_drops_waiting_items() -> None:
+def test_an_error_of_the_caller_drops_waiting_items(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The function works on its first item until the caller waits for the thread's end."""
     seen: list[int] = []
-    left = threading.Event()
+    left, join = threading.Event(), threading.Thread.join
 
     def slow(item: int) -> None:
-        left.wait(30)
+        left.wait(120)
         seen.append(item)
 
+    def leave(thread: threading.Thread, timeout: float | None = None) -> None:
+        left.set()
+        join(thread, timeout)
+
+    monkeypatch.setattr(threading.Thread, "join", leave)
     with pytest.raises(ValueError, match="model"), WriteBehind(slow, 10) as queue:
         for i in range(10):
             queue.put(i)
-        threading.Timer(0.5, left.set).start()
         raise ValueError("model")
-    assert len(seen) < 10
+    assert seen in ([], [0])
 
 
 def test_first_interrupt_sets_the_event_and_the_second_raises(sigint: None) -> None:
     with interruptible() as stop:
         os.kill(os.getpid(), signal.SIGINT)
-        assert stop.wait(2)
+        assert stop.wait(60)
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
-            time.sleep(1)
+            time.sleep(60)
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
@@ -167,7 +167,7 @@ def test_first_interrupt_sets_the_event_and_the_second_raises(sigint: None) -> N
 def test_a_closed_terminal_ends_a_run_once() -> None:
     with interruptible() as stop:
         os.kill(os.getpid(), signal.SIGHUP)
-        assert stop.wait(2)
+        assert stop.wait(60)
         os.kill(os.getpid(), signal.SIGHUP)  # shells send one more
         time.sleep(0.05)
     assert signal.getsignal(signal.SIGHUP) is signal.SIG_DFL
@@ -190,7 +190,7 @@ import sys
 from vtrack.runtime.threads import interruptible
 with interruptible() as stop:
     print("ready", flush=True)
-    stop.wait(20)
+    stop.wait(120)
     for stream in (sys.stdout, sys.stderr):
         print("the terminal is gone", file=stream, flush=True)
 open(sys.argv[1], "w").write(str(stop.is_set()))

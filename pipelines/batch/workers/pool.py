@@ -170,7 +170,7 @@ def _serve(work: Work[Any, Any], connection: Connection, threads: int, files: Se
 
 def init_process(threads: int) -> None:
     """Set up a process of a batch: it ends together with its parent and uses at most `threads` threads."""
-    threading.Thread(target=_exit_with_parent, daemon=True).start()
+    threading.Thread(target=_exit_with_parent, name="vtrack-parent", daemon=True).start()
     set_threads(threads)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from math import cos, hypot, pi, sin
@@ -11,6 +10,7 @@ import numpy as np
 import pytest
 
 from tests.pipelines.toys import Scene, ToyDetector, ToyFace, ToyModel, painter, true_points
+from tests.threads import own_threads
 from vtrack.pipelines.sources.scene_cuts import mark_cuts
 from vtrack.pipelines.tracking.follower import Follower, TrackedFrame
 from vtrack.pipelines.tracking.landmarks import Landmarker, Sighting
@@ -273,13 +273,13 @@ def test_detections_are_prefetched_and_hardly_any_is_unused() -> None:
 
 
 def test_a_follower_that_is_closed_early_has_no_threads() -> None:
-    before = threading.active_count()
+    before = own_threads()
     follower = OfflineFollower(ToyDetector(), Landmarker(ToyModel(), QUERY))
     results = follower.follow(frames_of(lambda i: [ToyFace((100, 90))], 60))
     assert next(results)[0].index == 0
-    assert threading.active_count() > before
+    assert own_threads() > before
     results.close()  # type: ignore[attr-defined]
-    assert threading.active_count() == before
+    assert own_threads() <= before
 
 
 @both

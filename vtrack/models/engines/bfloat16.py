@@ -86,7 +86,7 @@ class Bfloat16Engine(GraphEngine):
     def prepare(self, query: Query) -> None:
         """Compile the graphs that a query will need most, before the first crops come."""
         points = len(plan_query(query, self._taught).network_query)
-        with self._lock, ThreadPoolExecutor(2) as both:
+        with self._lock, ThreadPoolExecutor(2, "vtrack-compile") as both:
             list(both.map(self._get, (1, self.batch_multiple), (points, points)))
 
     def _run(self, crops: ImageArray, query: Query) -> Sequence[FloatArray]:

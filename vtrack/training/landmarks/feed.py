@@ -68,7 +68,7 @@ def _by_thread(make: Callable[[int], TrainingBatch], first: int, last: int) -> I
         except BaseException as error:  # noqa: BLE001 - it is raised again where the batches are used
             ready.put(error)
 
-    thread = threading.Thread(target=work, daemon=True)
+    thread = threading.Thread(target=work, name="vtrack-batches", daemon=True)
     thread.start()
     try:
         for _ in range(first, last):
