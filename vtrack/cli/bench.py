@@ -170,8 +170,6 @@ def _suite(args: argparse.Namespace) -> int:
         raise UsageError(f"--seconds must be at least {_SHORTEST}, got {args.seconds:g}")
     if args.plot is not None and importlib.util.find_spec("matplotlib") is None:
         raise MissingExtraError(_NO_MATPLOTLIB)
-    if args.keep is not None:
-        args.keep.mkdir(parents=True, exist_ok=True)
     against = args.against or ("mediapipe" if args.against_python or _has_mediapipe() else None)
     names = [name.strip() for name in args.only.split(",")] if args.only else []
 

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from vtrack.errors import SourceError, UsageError
+from vtrack.errors import SinkError, SourceError, UsageError
 
 Image = npt.NDArray[np.uint8]
 
@@ -72,7 +72,7 @@ def make_clips(folder: Path, seconds: float, names: Sequence[str] = ()) -> Itera
     """Make the clips of the suite one after the other, each when it is asked for.
 
     Args:
-        folder: Where they are written; those of the same length that are there are taken as they are.
+        folder: Where they are written, made if absent; those of the same length that are there are taken as they are.
         seconds: Length of each.
         names: Those to make; empty for all.
 
@@ -81,6 +81,7 @@ def make_clips(folder: Path, seconds: float, names: Sequence[str] = ()) -> Itera
 
     Raises:
         SourceError: The sample or the photographs are not here, as in an installed package.
+        SinkError: The folder cannot be made.
         UsageError: There is no clip of this name.
     """
     if not SAMPLE.exists() or not PHOTOGRAPHS.is_dir():
@@ -89,6 +90,7 @@ def make_clips(folder: Path, seconds: float, names: Sequence[str] = ()) -> Itera
             "run it in a checkout, or name a folder of clips: --clips DIR"
         )
     _check_names(names, made_names())
+    _make_folder(folder)
     for name in names or _SCENES:
         scene = _SCENES[name]
         path = folder / f"{name}-{seconds:g}s{scene.suffix}"
@@ -106,7 +108,7 @@ def folder_clips(
 
     Args:
         folder: The folder with videos; those in folders below it are not taken.
-        scratch: Where shortened copies are written; packets are copied, nothing is compressed again.
+        scratch: Where shortened copies are written, made if absent; packets are copied, nothing is compressed again.
         seconds: Length of each at most.
         faces: Faces to follow at most in each.
         names: Names without endings of those to take; empty for all.
@@ -116,6 +118,7 @@ def folder_clips(
 
     Raises:
         SourceError: There is no such folder, or it holds no video.
+        SinkError: The folder of copies cannot be made.
         UsageError: There is no clip of this name.
     """
     if not folder.is_dir():
@@ -124,9 +127,18 @@ def folder_clips(
     if not paths:
         raise SourceError(f"{folder} holds no videos; name a folder that does: --clips DIR")
     _check_names(names, [path.stem for path in paths])
+    _make_folder(scratch)
     for path in paths:
         if not names or path.stem in names:
             yield SuiteClip(path.stem, "", _shortened(path, scratch / path.name, seconds), faces)
+
+
+def _make_folder(folder: Path) -> None:
+    """Make the folder that clips are written to, if it is absent."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SinkError(f"clips cannot be written to {folder}: {error.strerror}; name another folder") from error
 
 
 def _check_names(names: Sequence[str], known: Sequence[str]) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from tests.clips import write_clip
-from vtrack.errors import SourceError, UsageError
+from vtrack.errors import SinkError, SourceError, UsageError
 from vtrack.pipelines.bench.runner import Program, decoder_program, encoder_program, run_programs, vtrack_program
 from vtrack.pipelines.bench.suite.clips import SuiteClip, folder_clips, made_names, make_clips
 from vtrack.pipelines.bench.suite.measure import SuiteFigures, measure_suite
@@ -30,11 +30,7 @@ def decoded(path: Path) -> tuple[list[float], list[np.ndarray[Any, Any]]]:
 
 
 def test_made_clips_are_the_same_each_time_and_are_kept(tmp_path: Path) -> None:
-    first, second = (
-        next(iter(make_clips(tmp_path / name, 0.5, ["uneven"])))
-        for name in ("one", "two")
-        if not (tmp_path / name).mkdir()
-    )
+    first, second = (next(iter(make_clips(tmp_path / "folders" / name, 0.5, ["uneven"]))) for name in ("one", "two"))
     times, pictures = decoded(first.path)
     again, same = decoded(second.path)
     assert times == again
@@ -43,8 +39,8 @@ def test_made_clips_are_the_same_each_time_and_are_kept(tmp_path: Path) -> None:
     assert first.faces == 1
     assert pictures[0].shape == (480, 640, 3)
     made = first.path.stat().st_mtime_ns
-    assert next(iter(make_clips(tmp_path / "one", 0.5, ["uneven"]))).path.stat().st_mtime_ns == made
-    assert not list((tmp_path / "one").glob("*unfinished*"))
+    assert next(iter(make_clips(first.path.parent, 0.5, ["uneven"]))).path.stat().st_mtime_ns == made
+    assert not list(first.path.parent.glob("*unfinished*"))
 
 
 def test_there_are_ten_kinds_and_more() -> None:
@@ -53,10 +49,15 @@ def test_there_are_ten_kinds_and_more() -> None:
         next(iter(make_clips(Path(), 1, ["crowds"])))
 
 
+def test_a_folder_that_cannot_be_made_is_refused_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(SinkError, match=r"clips cannot be written to .*file: .*; name another folder"):
+        next(iter(make_clips(tmp_path / "file", 0.5, ["uneven"])))
+
+
 def test_a_folder_gives_the_first_seconds_of_its_videos(tmp_path: Path) -> None:
     videos, scratch = tmp_path / "videos", tmp_path / "scratch"
     videos.mkdir()
-    scratch.mkdir()
     with pytest.raises(SourceError, match="holds no videos"):
         next(iter(folder_clips(videos, scratch, 1.0, 2)))
     (videos / "long.mp4").symlink_to(SAMPLE)
