@@ -1,5 +1,5 @@
-"""What can be chosen by name in the pipelines: outputs, forms of the CSV table, groups of columns, kinds of drawing and of
-smoothing. Each entry says what it takes and where it lives.
+"""What can be chosen by name in the pipelines: outputs, forms of the CSV table, files for other programs, groups of columns,
+kinds of drawing and of smoothing. Each entry says what it takes and where it lives.
 
 Adding one is an entry here and its own file. Nothing of it is imported before it is asked for, so that this module, the
 settings and the command line above it are light.
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 _TABLES = "vtrack.pipelines.outputs.tables"
+_INTERCHANGE = "vtrack.pipelines.outputs.interchange"
 _CHANNELS = "vtrack.pipelines.smoothing.channels"
 
 
@@ -30,7 +31,8 @@ class SinkEntry:
     """`module:name` of the class or function, imported when it is asked for."""
     help: str
     takes: tuple[str, ...] = ()
-    """Which of `OutputSettings` it takes; `max_faces`, the opened `source`, and `files`: whether frames are image files."""
+    """Which of `OutputSettings` it takes; `max_faces`, the opened `source`, and `files`: whether frames are image files. In
+    conversions `facts` about the table, too, and the `size` of the frames where it is known."""
 
     photographs: bool = True
     """Whether it can hold photographs, which have no times and sizes of their own."""
@@ -118,11 +120,11 @@ OUTPUTS: Mapping[str, OutputEntry] = {
         stacker=f"{_TABLES}.parquet:stack_tables",
     ),
     "events": OutputEntry(
-        f"{_TABLES}.events:EventTable",
+        f"{_INTERCHANGE}.captions:open_events",
         "a table of blinks, winks, squints and closures",
         photographs=False,
         suffixes=(".events.csv",),
-        shared_suffixes=(".csv", ".txt", ".jsonl", ".ndjson"),
+        shared_suffixes=(".csv", ".txt", ".jsonl", ".ndjson", ".vtt", ".srt"),
         stdout=True,
         measures=True,
     ),
@@ -145,6 +147,24 @@ OUTPUTS: Mapping[str, OutputEntry] = {
         folder=True,
     ),
 }
+_CAPTIONS = f"{_INTERCHANGE}.captions:Captions"
+INTERCHANGE: Mapping[str, OutputEntry] = {
+    "coco": OutputEntry(
+        f"{_INTERCHANGE}.coco:CocoKeypoints", "a file of COCO keypoints", ("size", "facts"), suffixes=(".json",)
+    ),
+    "vtt": OutputEntry(
+        _CAPTIONS, "WebVTT captions of events", photographs=False, suffixes=(".vtt",), stdout=True, measures=True
+    ),
+    "srt": OutputEntry(
+        _CAPTIONS, "SRT captions of events", photographs=False, suffixes=(".srt",), stdout=True, measures=True
+    ),
+}
+"""Files for other programs, which are made of tables; `vtrack convert` alone writes them."""
+
+
+def output_entry(name: str) -> OutputEntry:
+    """The entry of an output, or of a file for other programs."""
+    return OUTPUTS[name] if name in OUTPUTS else INTERCHANGE[name]
 
 
 IMAGE_KINDS = {

@@ -1,24 +1,29 @@
-"""`convert_table`: a table in another format, with the same times, faces and points."""
+"""`convert_table`: a table in another format, or as a file for another program, with the same times, faces and points."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from vtrack.errors import UsageError, spelled
 from vtrack.layouts.layout import points_of
+from vtrack.measures import EyeEvent
 from vtrack.options import words
 from vtrack.pipelines.outputs.base import write_sidecar
+from vtrack.pipelines.outputs.interchange.captions import Captions
 from vtrack.pipelines.outputs.stdout import STDOUT
+from vtrack.pipelines.outputs.tables.events import is_events, read_events
 from vtrack.pipelines.outputs.tables.results import TableResults
-from vtrack.pipelines.registry import CSV_FORMATS, OUTPUTS
+from vtrack.pipelines.registry import CSV_FORMATS, INTERCHANGE, output_entry
 from vtrack.pipelines.settings import InputSettings, OutputSettings, Settings
-from vtrack.pipelines.tables.targets import check_targets, table_target
+from vtrack.pipelines.tables.refine import events_of
+from vtrack.pipelines.tables.targets import TableTarget, check_targets, table_target
 from vtrack.query import parse_query, query_text
 from vtrack.runtime.threads import interruptible
+from vtrack.types import Query
 
 _POSITIONS = "long"
 """The form whose rows tell positions."""
@@ -32,7 +37,9 @@ class ConvertedTable:
     """The new table; `STDOUT` for stdout."""
     frames: int
     tracks: int
-    """Faces, counted by their ids."""
+    """Faces, counted by their ids; of captions those with events."""
+    events: int | None = None
+    """Events in captions; None for anything else, and `frames` is 0 for captions."""
 
 
 def convert_table(
@@ -46,10 +53,10 @@ def convert_table(
     max_faces: int | None = None,
     overwrite: bool = False,
 ) -> ConvertedTable:
-    """Write a table in another format, and the facts beside it.
+    """Write a table in another format and the facts beside it, or a file for another program.
 
     Args:
-        table: The table, as `read_table` takes it.
+        table: The table, as `read_table` takes it; for captions also a table of events.
         to: Name of the format, see `table_formats` in `targets`; None for that of the ending of `output`.
         output: File to write; `-` for stdout; None for one beside the table, named after the format.
         columns: Groups of extra columns; None for those that the table has.
@@ -70,22 +77,32 @@ def convert_table(
     """
     if fps is not None:
         InputSettings(fps=fps)  # checks its range
-    kind, format, path = table_target(Path(table), to, output)
+    target = table_target(Path(table), to, output)
+    kind, format, path = target
+    entry = CSV_FORMATS.get(format, output_entry(kind))
+    if "max_faces" not in entry.takes and max_faces is not None:
+        raise UsageError(f"{spelled('max_faces')} applies to {words(_with_fixed_columns())} only")
+    if kind in INTERCHANGE and columns:
+        raise UsageError(f"{entry.help} has no room for extra columns; leave out {spelled('columns')}")
+    if output_entry(kind).measures:
+        return _write_captions(table, target, overwrite=overwrite)
+    if is_events(Path(table)):
+        captions = [name for name, each in INTERCHANGE.items() if each.measures]
+        raise UsageError(f"{table} is a table of events, which converts to {words(captions)} only")
     results = TableResults(table, fps=fps, parts=parts)
     chosen = _columns(results, format, columns)
     _check_fit(results, format)
     check_targets([path], table, overwrite=overwrite)
     first = list(itertools.islice(results, 1))
     files = any(result.frame.file for result in first)
-    entry = CSV_FORMATS.get(format, OUTPUTS[kind])
     if files and not entry.photographs:
         raise UsageError(f"{spelled('to', format)} applies to films only, and {table} is of photographs")
     options: dict[str, Any] = {"format": format, "columns": chosen, "files": files, "max_faces": None}
+    options |= {"facts": results.table.meta, "size": None if _of_photographs(results) else results.size}
     if "max_faces" in entry.takes:
         options["max_faces"] = Settings(max_faces=max_faces).max_faces or _most_faces(table, fps)
-    elif max_faces is not None:
-        raise UsageError(f"{spelled('max_faces')} applies to {words(_with_fixed_columns())} only")
-    sink = OUTPUTS[kind].load()(path, results.query, **{name: options[name] for name in OUTPUTS[kind].takes})
+    output_kind = output_entry(kind)
+    sink = output_kind.load()(path, results.query, **{name: options[name] for name in output_kind.takes})
     sink.file.overwrite = overwrite
     frames, ids = 0, set[int]()
     with interruptible() as stop, sink:
@@ -96,14 +113,45 @@ def convert_table(
             frames += 1
             ids.update(face.id for face in result.faces)
     converted = ConvertedTable(path, frames, len(ids))
-    if path != STDOUT:
+    if path != STDOUT and kind not in INTERCHANGE:
         _write_facts(results, kind, format, chosen, converted)
     return converted
 
 
+def _write_captions(table: str | Path, target: TableTarget, *, overwrite: bool) -> ConvertedTable:
+    """Write the events of a table of them, or of a table of faces with the columns `raw`, as captions."""
+    events: Iterable[EyeEvent]
+    if is_events(Path(table)):
+        events = read_events(Path(table))
+    elif "raw" in TableResults(table, untimed=True).table.groups:
+        events = events_of(table)
+    else:
+        raise UsageError(
+            f"{table} has neither events nor the raw columns to find them; run again with {spelled('columns', 'raw')} or "
+            f"{spelled('events', True)}, and convert what is written"
+        )
+    check_targets([target.path], table, overwrite=overwrite)
+    sink: Captions = output_entry(target.kind).load()(target.path, Query((), ()), kind=target.kind)
+    sink.file.overwrite = overwrite
+    count, ids = 0, set[int]()
+    with interruptible() as stop, sink:
+        for event in events:
+            if stop.is_set():
+                raise KeyboardInterrupt
+            sink.add(event)
+            count += 1
+            ids.add(event.face)
+    return ConvertedTable(target.path, 0, len(ids), count)
+
+
+def _of_photographs(results: TableResults) -> bool:
+    source = results.table.meta.get("source")
+    return isinstance(source, dict) and bool(source.get("photographs"))
+
+
 def _columns(results: TableResults, format: str, columns: Collection[str] | None) -> tuple[str, ...]:
     """Groups of columns of the new table."""
-    takes = CSV_FORMATS[format].takes if format in CSV_FORMATS else OUTPUTS[format].takes
+    takes = (CSV_FORMATS[format] if format in CSV_FORMATS else output_entry(format)).takes
     there = results.table.groups
     if columns is None:
         chosen = there if "columns" in takes else ()
@@ -138,7 +186,7 @@ def _check_fit(results: TableResults, format: str) -> None:
 
 
 def _with_fixed_columns() -> list[str]:
-    return [name for name, entry in CSV_FORMATS.items() if "max_faces" in entry.takes]
+    return [name for name, entry in {**CSV_FORMATS, **INTERCHANGE}.items() if "max_faces" in entry.takes]
 
 
 def _most_faces(table: str | Path, fps: float | None) -> int:

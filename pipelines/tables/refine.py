@@ -12,6 +12,7 @@ import numpy as np
 
 from vtrack.anchors import ANCHORS, box_around
 from vtrack.errors import TableError, UsageError, spelled
+from vtrack.measures import EyeEvent
 from vtrack.options import words
 from vtrack.parts import GROUPS
 from vtrack.pipelines.outputs.base import write_sidecar
@@ -121,6 +122,14 @@ def refine_table(
         write_sidecar(place, options={**recorded, **own, **written}, counts=refined.counts, **facts)
     outputs.check()
     return refined
+
+
+def events_of(table: str | Path) -> Iterator[EyeEvent]:
+    """Yield the events of the faces of a table, as a run finds them; its raw columns are smoothed and measured anew."""
+    results = TableResults(table)
+    settings = _settings(_recorded_options(results), results.query, {"measures": True})
+    for result in postprocess(settings, _Tracked(results, settings)):
+        yield from result.events
 
 
 class _Tracked:

@@ -12,7 +12,7 @@ from vtrack.pipelines.outputs.base import check_outputs
 from vtrack.pipelines.outputs.files import remove_stale
 from vtrack.pipelines.outputs.paths import given_path
 from vtrack.pipelines.outputs.stdout import STDOUT
-from vtrack.pipelines.registry import CSV_FORMATS, OUTPUTS, OutputEntry
+from vtrack.pipelines.registry import CSV_FORMATS, INTERCHANGE, OUTPUTS, OutputEntry, output_entry
 from vtrack.pipelines.settings import OutputSettings
 
 _CSV = "csv"
@@ -23,7 +23,7 @@ class TableTarget(NamedTuple):
     """A table that is to be written."""
 
     kind: str
-    """Name in `OUTPUTS`."""
+    """Name in `OUTPUTS` or `INTERCHANGE`."""
     format: str
     """Name in `table_formats`."""
     path: Path
@@ -31,12 +31,13 @@ class TableTarget(NamedTuple):
 
 
 def table_formats(*, columns: bool = False) -> tuple[str, ...]:
-    """What a table can be written as: the forms of the CSV table, and the other kinds of tables.
+    """What a table can be written as: the forms of the CSV table, the other kinds of tables, and files for other programs.
 
     Args:
         columns: Only those that can have extra columns.
     """
-    entries = {**CSV_FORMATS, **{name: entry for name, entry in OUTPUTS.items() if entry.reader and name != _CSV}}
+    tables = {name: entry for name, entry in OUTPUTS.items() if entry.reader and name != _CSV}
+    entries = {**CSV_FORMATS, **tables, **INTERCHANGE}
     return tuple(name for name, entry in entries.items() if not columns or "columns" in entry.takes)
 
 
@@ -65,16 +66,17 @@ def table_target(
                 f"{', '.join(formats)}"
             )
         form = f".{to}" if kind == _CSV else ""
-        return TableTarget(kind, to, beside.with_name(f"{beside.stem}{form}{OUTPUTS[kind].suffix}"))
+        return TableTarget(kind, to, beside.with_name(f"{beside.stem}{form}{output_entry(kind).suffix}"))
     path = given_path(output)
     if path == STDOUT:
         kind = kind or _CSV
     else:
-        endings = {suffix: name for name, entry in OUTPUTS.items() if entry.reader for suffix in entry.suffixes}
+        kinds = dict.fromkeys(_CSV if name in CSV_FORMATS else name for name in formats)
+        endings = {suffix: name for name in kinds for suffix in output_entry(name).suffixes}
         kind = kind or endings.get(path.suffix.lower())
         if kind is None:
             raise _wrong_ending(path, "a table", [*endings])
-    check_kind(path, OUTPUTS[kind])
+    check_kind(path, output_entry(kind))
     return TableTarget(kind, to or (OutputSettings.format if kind == _CSV else kind), path)
 
 

@@ -168,12 +168,12 @@ def test_wrong_inputs_are_one_line(table: Path, tmp_path: Path, capsys: pytest.C
 
 def test_wrong_options_are_one_line(table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for options, message in [
-        ([], "--to FORMAT or -o FILE is missing; formats are wide, long, openface, dlc, jsonl, parquet"),
+        ([], "--to FORMAT or -o FILE is missing; formats are wide, long, openface, dlc, jsonl, parquet, coco"),
         (["--to", "excel"], "there is no table format 'excel'"),
         (["--to", "parqet"], "did you mean parquet"),
         (
             ["-o", "x.mp4"],
-            "x.mp4: .mp4 is not an ending of a table; end its name in .csv, .txt, .jsonl, .ndjson or .parquet",
+            "x.mp4: .mp4 is not an ending of a table; end its name in .csv, .txt, .jsonl, .ndjson, .parquet, .json",
         ),
         (
             ["-o", "x.csv", "--to", "jsonl"],

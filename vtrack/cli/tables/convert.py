@@ -9,6 +9,8 @@ from typing import Any
 
 from vtrack.cli.options import add_options
 from vtrack.cli.tables.options import add_table_options
+from vtrack.options import words
+from vtrack.pipelines.registry import INTERCHANGE
 from vtrack.pipelines.settings import OutputSettings
 
 EXAMPLES = """examples:
@@ -18,6 +20,8 @@ EXAMPLES = """examples:
   vtrack convert talk.vtrack.csv --to dlc -o - | head  as DeepLabCut writes it
   vtrack convert openface.csv --to wide                a table of OpenFace
   vtrack convert clipDLC_resnet50.csv -o clip.jsonl --fps 25
+  vtrack convert talk.vtrack.csv --to coco             talk.vtrack.json, COCO keypoints
+  vtrack convert talk.vtrack.events.csv --to vtt       captions of blinks; or of a table with the columns raw
 """
 
 
@@ -26,8 +30,8 @@ def add_parser(commands: Any) -> None:
     parser = commands.add_parser(
         "convert",
         help="write a table in another format",
-        description="Write a table in another format: times, faces and points stay the same. It reads the tables that vtrack "
-        "writes, and the CSV files of OpenFace and DeepLabCut.",
+        description="Write a table in another format, or a file for another program: times, faces and points stay the same. "
+        "It reads the tables that vtrack writes, and the CSV files of OpenFace and DeepLabCut.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -35,7 +39,8 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--to",
         metavar="FORMAT",
-        help="wide, long, openface, dlc (forms of CSV), jsonl or parquet (default: by -o's ending)",
+        help="wide, long, openface, dlc (forms of CSV), jsonl, parquet; for other programs "
+        f"{words([*INTERCHANGE])} (default: by -o's ending)",
     )
     parser.add_argument(
         "-o", "--output", metavar="FILE", help="file to write, beside the table by default; - for stdout"
@@ -68,6 +73,7 @@ def run(args: argparse.Namespace) -> int:
     )
     if not args.quiet:
         tracks = "1 track" if done.tracks == 1 else f"{done.tracks} tracks"
-        frames = "1 frame" if done.frames == 1 else f"{done.frames} frames"
-        print(f"{Path(args.table).name}: {frames}, {tracks}\nwrote {named(done.path)}", file=sys.stderr)
+        count, what = (done.frames, "frame") if done.events is None else (done.events, "event")
+        counted = f"1 {what}" if count == 1 else f"{count} {what}s"
+        print(f"{Path(args.table).name}: {counted}, {tracks}\nwrote {named(done.path)}", file=sys.stderr)
     return OK
