@@ -1,4 +1,4 @@
-"""From sightings to results: smoothing, a last check, measures, and removal of the points that the user did not ask for."""
+"""From sightings to results: smoothing, a last check, measures and poses, and removal of points that nobody asked for."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from vtrack.anchors import ANCHORS, box_around
 from vtrack.measures import EyeEvent
 from vtrack.pipelines.measures.lookahead import BlinkLookahead
 from vtrack.pipelines.measures.measurer import Measurer
+from vtrack.pipelines.measures.pose import ADULTS, EYES, EyeDistance
 from vtrack.pipelines.outputs.tables.columns import PIXEL_DIGITS
 from vtrack.pipelines.settings import Settings
 from vtrack.pipelines.smoothing.smoother import Smoother
@@ -111,7 +112,7 @@ def _to_face(track: int, sighting: Sighting, query: Query) -> Face:
 
 
 class Postprocessor:
-    """Checks smoothed results, adds measures if the settings ask for them, and removes all points but the user's.
+    """Checks smoothed results, adds what the settings ask for, and removes all points but the user's.
 
     Args:
         settings: Settings of the run.
@@ -121,20 +122,33 @@ class Postprocessor:
 
     def __init__(self, settings: Settings, measurer: Measurer | None = None, *, photographs: bool = False) -> None:
         self._query = settings.landmark_query
-        self._measurer = (measurer or Measurer(photographs=photographs)) if settings.measures else None
+        self._measurer = (measurer or _make_measurer(settings, photographs)) if settings.measured_groups else None
 
     def with_settings(self, settings: Settings) -> Postprocessor:
         """Return a postprocessor for other settings that continues to count the blinks of the same faces."""
         return Postprocessor(settings, self._measurer)
 
     def __call__(self, result: FrameResult) -> FrameResult:
-        """Return the next result, checked, with measures and without anchors."""
+        """Return the next result, checked, measured and without anchors."""
         result = keep_points(without_absurd(result), self._query)
         return result if self._measurer is None else self._measurer(result)
 
     def events(self) -> tuple[EyeEvent, ...]:
         """Return the events that go on when the video ends."""
         return () if self._measurer is None else self._measurer.finish()
+
+
+def _make_measurer(settings: Settings, photographs: bool) -> Measurer:
+    """A measurer for one video."""
+    distance = EYES
+    if settings.pose_unit == "mm":
+        distance = ADULTS if settings.eye_distance is None else EyeDistance(settings.eye_distance)
+    return Measurer(
+        measures=settings.measures,
+        distance=distance if settings.pose else None,
+        fov=settings.fov,
+        photographs=photographs,
+    )
 
 
 def without_absurd(result: FrameResult) -> FrameResult:

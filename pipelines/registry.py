@@ -177,6 +177,7 @@ COLUMN_GROUPS = {
     "raw": "points as the model gives them, and all else that smoothing starts from",
     "inside": "whether points lie inside the picture",
     "measures": "eye opening, blinks, mouth, brows, smile and head turn",
+    "pose": "place and turn of the head in space",
 }
 """Extra columns of tables; `vtrack.pipelines.outputs.tables.columns` makes them."""
 DRAWINGS = {

@@ -64,7 +64,7 @@ class Results(Iterator[FrameResult]):
 
         Args:
             columns: Groups of extra columns as on the command line: `raw` (points before smoothing), `inside` (whether they
-                lie in the frame). Measures are there if the faces were measured. The first call decides.
+                lie in the frame). Measures and pose are there if they were asked for. The first call decides.
 
         Returns:
             The table; further calls return the same one.
@@ -80,7 +80,7 @@ class Results(Iterator[FrameResult]):
         if self._table is None:
             if self._begun:
                 raise UsageError("some of these results were read already; call track again for a table of all frames")
-            wanted = {*columns, *(("measures",) if self._settings.measures else ())}
+            wanted = {*columns, *self._settings.measured_groups}
             self._table = Table.of(self, self.query, wanted)
         return self._table
 
@@ -88,7 +88,7 @@ class Results(Iterator[FrameResult]):
         """Track all frames and return one thing as an array (frames, faces, ...); see `Table.to_numpy`.
 
         Args:
-            what: `points`, `sigma`, `presence`, `box`, `measured`, or a measure if the faces were measured.
+            what: `points`, `sigma`, `presence`, `box`, `measured`, or a measure or number of the pose if asked for.
 
         Returns:
             For `points` (frames, faces, points, 2) x, y in pixels; NaN where a face is not there.

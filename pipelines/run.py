@@ -67,6 +67,10 @@ def run(
     strength: float = Settings.strength,
     strengths: Mapping[str, float] | None = None,
     measures: bool = Settings.measures,
+    pose: bool = Settings.pose,
+    fov: float | None = Settings.fov,
+    pose_unit: str = Settings.pose_unit,
+    eye_distance: float | None = Settings.eye_distance,
 ) -> Summary:
     """Track faces through a source and write tables and an annotated video, as `vtrack run` does.
 
@@ -88,7 +92,7 @@ def run(
         output: Folder for outputs without a path; made if absent.
         overwrite: Replace outputs that exist.
         format: Form of the CSV table: `wide`, `long`, `openface`, `dlc`.
-        columns: Groups of extra columns: `raw`, `inside`, `measures`.
+        columns: Groups of extra columns: `raw`, `inside`, `measures`, `pose`.
         draw: What video and pictures show: `points`, `curves`, `boxes`, `ids`.
         codec: Of the video: `h264`, `hevc`.
         crf: Quality of the video, 0 (best) to 51 (smallest).
@@ -117,6 +121,11 @@ def run(
         strength: Strength of smoothing, 0 (hardly any) to 1 (very much).
         strengths: Strength for single parts, groups or the `head`: `{"lips": 0.2}`.
         measures: Whether to write eye opening, blinks, mouth, brows, smile and head turn; the same as in `columns`.
+        pose: Whether to write place and turn of each head in space; the same as in `columns`.
+        fov: Angle of view of the camera along the longer side of the frame in degrees, 5 to 150; by default most cameras' is
+            assumed.
+        pose_unit: Unit of the places of heads: `eyes`, distances between the outer corners of the eyes, or `mm`.
+        eye_distance: Distance between the outer corners of the eyes in mm, 50 to 130; by default that of adults, for `mm`.
 
     Returns:
         What was done: frames, tracks, seconds.
@@ -138,7 +147,8 @@ def run(
     if parts is None:
         table = CSV_FORMATS.get(format) if isinstance(format, str) else None
         parts = (table and table.parts) or Settings.parts
-    columns = (*([columns] if isinstance(columns, str) else columns), *(("measures",) if measures else ()))
+    asked = {"measures": measures, "pose": pose}
+    columns = (*([columns] if isinstance(columns, str) else columns), *(name for name in asked if asked[name]))
     tables = {"csv": csv, "jsonl": jsonl, "parquet": parquet, "events": events}
     arguments = {**tables, "video": video, "pictures": pictures}
     given = {**arguments, **(outputs or {})}
@@ -159,6 +169,10 @@ def run(
         strength=strength,
         strengths=strengths,
         measures="measures" in columns or any(OUTPUTS[name].measures for name in wanted if name in OUTPUTS),
+        pose="pose" in columns,
+        fov=fov,
+        pose_unit=pose_unit,
+        eye_distance=eye_distance,
     )
     if twice := [name for name in outputs or () if arguments.get(name) not in (None, False)]:
         raise UsageError(f"{twice[0]} is given twice, by itself and in outputs; give one of them")
@@ -186,8 +200,8 @@ def run(
         **{"hwaccel": hwaccel, "images": images, "max_pixels": max_pixels},
     }
     with open_checked(source, chosen) as opened:
-        asked = {name: path if isinstance(path := given.get(name), str | Path) else None for name in look.outputs}
-        paths = output_paths(asked, opened.info.path if isinstance(source, Source) else source, output)
+        places = {name: path if isinstance(path := given.get(name), str | Path) else None for name in look.outputs}
+        paths = output_paths(places, opened.info.path if isinstance(source, Source) else source, output)
         folder = None if output is None else Path(output)
         summary, _ = record(settings, inputs, look, opened, paths, folder=folder, overwrite=overwrite)
     if summary.interrupted:

@@ -40,6 +40,12 @@ from vtrack.types import Detector, LandmarkModel, Query
 
 DETECTOR_OPTIONS = {"detector_model": "model_path", "detect_size": "size", "small_faces": "small_faces"}
 """Settings that are the detector's, and their names in `load_detector`."""
+SMOOTHING = ("smooth", "strength", "strengths")
+"""Settings of smoothing."""
+MEASURED = ("measures", "pose")
+"""What can be measured of faces: settings, and groups of columns of the same name."""
+SPACE = ("fov", "pose_unit", "eye_distance")
+"""Settings of heads in space."""
 
 
 @dataclass(frozen=True)
@@ -125,6 +131,20 @@ class Settings(Checked):
     """A part's own goes before its group's."""
     measures: bool = option(False, "measure eye opening, blinks, mouth, brows, smile and head turn", group="faces")
     """Whether faces get `Face.measures`."""
+    pose: bool = option(False, "place and turn of each head in space, with standard deviations", group="faces")
+    """Whether faces get `Face.pose`."""
+    fov: float | None = option(
+        None, "angle of view of the camera along the longer side of the frame, for head turn and pose", kind=float,
+        unit="degrees", low=5, high=150, metavar="DEGREES", group="faces",
+    )  # fmt: skip
+    pose_unit: str = option(
+        "eyes", "unit of the place of a head; eyes is the distance between the outer corners of its eyes",
+        choices=("eyes", "mm"), noun="unit of the pose", group="faces",
+    )  # fmt: skip
+    eye_distance: float | None = option(
+        None, "distance between the outer corners of the eyes, as measured, for a pose in mm", kind=float, unit="mm",
+        low=50, high=130, metavar="MM", group="faces",
+    )  # fmt: skip
 
     def __post_init__(self) -> None:
         if isinstance(self.parts, list | tuple) and all(isinstance(part, str) for part in self.parts):
@@ -142,8 +162,13 @@ class Settings(Checked):
 
     @property
     def landmark_query(self) -> Query:
-        """The points to locate: the user's, and those of the measures."""
-        return self.query + MEASURE_QUERY if self.measures else self.query
+        """The points to locate: the user's, and those of the measures and the pose."""
+        return self.query + MEASURE_QUERY if self.measured_groups else self.query
+
+    @property
+    def measured_groups(self) -> tuple[str, ...]:
+        """Groups of columns of what is measured of faces."""
+        return tuple(name for name in MEASURED if getattr(self, name))
 
     @property
     def model_query(self) -> Query:
@@ -172,6 +197,15 @@ class Settings(Checked):
             if name != HEAD and not set(GROUPS.get(name, (name,))) & set(self.landmark_query.parts):
                 where = spelled(f"strengths.{name}", flag=f"--smooth.{name}")
                 raise UsageError(f"{where} has no effect: no {name} are tracked; add them to {spelled('parts')}")
+        if "fov" in chosen and not self.measured_groups:
+            raise UsageError(
+                f"{spelled('fov')} has no effect; add {spelled('measures', True)} or {spelled('pose', True)}"
+            )
+        for name in {"pose_unit", "eye_distance"} & chosen:
+            if not self.pose:
+                raise UsageError(f"{spelled(name)} has no effect; add {spelled('pose', True)}")
+        if "eye_distance" in chosen and self.pose_unit != "mm":
+            raise UsageError(f"{spelled('eye_distance')} has no effect; add {spelled('pose_unit', 'mm')}")
         if not isinstance(self.detector, str) and (foreign := chosen & set(DETECTOR_OPTIONS)):
             raise UsageError(f"{min(foreign)} applies to detectors loaded by name, not to one of your own")
         return self

@@ -38,6 +38,10 @@ def track(
     strength: float = Settings.strength,
     strengths: Mapping[str, float] | None = None,
     measures: bool = Settings.measures,
+    pose: bool = Settings.pose,
+    fov: float | None = Settings.fov,
+    pose_unit: str = Settings.pose_unit,
+    eye_distance: float | None = Settings.eye_distance,
 ) -> Results:
     """Track faces through a video, frame by frame as the results are read.
 
@@ -77,6 +81,11 @@ def track(
         strength: Strength of smoothing, 0 (hardly any) to 1 (very much).
         strengths: Strength for single parts, groups or the `head`: `{"lips": 0.2}`.
         measures: Whether to measure eye opening, blinks, mouth, brows, smile and head turn: `Face.measures`.
+        pose: Whether to find place and turn of each head in space: `Face.pose`.
+        fov: Angle of view of the camera along the longer side of the frame in degrees, 5 to 150; by default most cameras' is
+            assumed.
+        pose_unit: Unit of `Face.pose.translation`: `eyes`, distances between the outer corners of the eyes, or `mm`.
+        eye_distance: Distance between the outer corners of the eyes in mm, 50 to 130; by default that of adults, for `mm`.
 
     Returns:
         The results: an iterator of `FrameResult`, with `to_pandas`, `to_numpy` and `to_xarray` for all of them.
@@ -115,6 +124,10 @@ def track(
         strength=strength,
         strengths=strengths,
         measures=measures,
+        pose=pose,
+        fov=fov,
+        pose_unit=pose_unit,
+        eye_distance=eye_distance,
     )
     chosen = {
         **{"start": start, "stop": stop, "every": every, "fps": fps, "times": times},

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from vtrack.errors import UsageError as UsageError
     from vtrack.errors import VTrackError as VTrackError
     from vtrack.measures import EyeEvent as EyeEvent
+    from vtrack.measures import HeadPose as HeadPose
     from vtrack.measures import LidMotion as LidMotion
     from vtrack.measures import Measures as Measures
     from vtrack.models import load_model as load_model
@@ -59,6 +60,7 @@ __all__ = [
     "Face",
     "Frame",
     "FrameResult",
+    "HeadPose",
     "LandmarkModel",
     "LidMotion",
     "Measures",
@@ -103,7 +105,7 @@ _HOMES = {
         ),
         *("UsageError", "VTrackError"),
     ),
-    "vtrack.measures": ("EyeEvent", "LidMotion", "Measures"),
+    "vtrack.measures": ("EyeEvent", "HeadPose", "LidMotion", "Measures"),
     "vtrack.models": ("load_model",),
     "vtrack.pipelines.outputs.drawing.draw": ("draw",),
     "vtrack.pipelines.outputs.tables.read": ("read_table",),

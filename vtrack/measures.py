@@ -1,4 +1,6 @@
-"""What a face does in numbers: measures by name, and what its eyes do; `vtrack.pipelines.measures` computes them."""
+"""What a face does in numbers: measures by name, what its eyes do, and where its head is; `vtrack.pipelines.measures` computes
+them.
+"""
 
 from __future__ import annotations
 
@@ -122,3 +124,107 @@ class Measures(Mapping[str, float]):
 
 
 _NONE = Measures((), np.zeros(0))
+
+_POSE = (
+    *("pose_Tx", "pose_Ty", "pose_Tz", "pose_Rx", "pose_Ry", "pose_Rz"),
+    *("pose_qw", "pose_qx", "pose_qy", "pose_qz"),
+)
+POSE_NAMES = (*_POSE, *(f"{name}_sd" for name in _POSE), "pose_focal")
+"""Names of the numbers of a pose, in the order of `HeadPose.array`."""
+
+
+@dataclass(frozen=True, eq=False, slots=True, repr=False)
+class HeadPose:
+    """Where a head is in space and how it is turned, with standard deviations. NaN where too few points are known.
+
+    Axes of the camera are x to the right of the image, y down, z away from the camera; those of the head are the same for a
+    head that looks straight along the camera's axis. The origin of the head is the middle between the outer corners of its
+    eyes. Names and signs are those of OpenFace.
+
+    Examples:
+        >>> import vtrack
+        >>> face = next(vtrack.track("samples/sample.mp4", pose=True)).faces[0]
+        >>> face.pose.translation.shape, face.pose.rotation.shape
+        ((3,), (3, 3))
+        >>> bool(face.pose.translation[2] > 5)  # distances between the outer corners of the eyes
+        True
+    """
+
+    array: npt.NDArray[np.floating]
+    """(21,) all numbers: translation, angles, quaternion, their standard deviations in the same order, and focal length."""
+
+    def __post_init__(self) -> None:
+        if self.array.shape != (len(POSE_NAMES),):
+            raise ValueError(f"a pose must have shape ({len(POSE_NAMES)}), got {self.array.shape}")
+
+    @property
+    def translation(self) -> npt.NDArray[np.floating]:
+        """(3,) place of the head from the camera, in distances between the outer corners of the eyes or in mm."""
+        return self.array[:3]
+
+    @property
+    def translation_sd(self) -> npt.NDArray[np.floating]:
+        """(3,) standard deviations of `translation`."""
+        return self.array[10:13]
+
+    @property
+    def angles(self) -> npt.NDArray[np.floating]:
+        """(3,) radians about x, y and z; the rotation is Rx Ry Rz, so about z first."""
+        return self.array[3:6]
+
+    @property
+    def angles_sd(self) -> npt.NDArray[np.floating]:
+        """(3,) standard deviations of `angles`."""
+        return self.array[13:16]
+
+    @property
+    def quaternion(self) -> npt.NDArray[np.floating]:
+        """(4,) w, x, y, z of the same rotation; w is not negative."""
+        return self.array[6:10]
+
+    @property
+    def quaternion_sd(self) -> npt.NDArray[np.floating]:
+        """(4,) standard deviations of `quaternion`."""
+        return self.array[16:20]
+
+    @property
+    def focal(self) -> float:
+        """Focal length in pixels that the pose was found with."""
+        return float(self.array[20])
+
+    @property
+    def rotation(self) -> npt.NDArray[np.floating]:
+        """(3, 3) from the axes of the head to those of the camera."""
+        w, x, y, z = self.quaternion / np.linalg.norm(self.quaternion)
+        return np.array(
+            [
+                [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
+                [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
+                [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
+            ]
+        )
+
+    def project(self, points: npt.NDArray[np.floating], size: tuple[int, int]) -> npt.NDArray[np.floating]:
+        """Pixels at which points of the head are seen.
+
+        Args:
+            points: (points, 3) in the axes of the head and the unit of `translation`.
+            size: Width and height of the frame in pixels.
+
+        Returns:
+            (points, 2) x, y.
+
+        Examples:
+            >>> import numpy as np
+            >>> import vtrack
+            >>> result = next(vtrack.track("samples/sample.mp4", pose=True))
+            >>> tip = np.array([[0.0, 0.0, -1.0]])  # of an axis from between the eyes to the camera
+            >>> result.faces[0].pose.project(tip, result.frame.size).shape
+            (1, 2)
+        """
+        space = points @ self.rotation.T + self.translation
+        return np.asarray(space[:, :2] / space[:, 2:] * self.focal + (np.array(size) - 1) / 2)
+
+    def __repr__(self) -> str:
+        numbers = ", ".join(f"{name}={value:.4g}" for name, value in zip(_POSE[:6], self.array[:6], strict=True))
+        return f"HeadPose({numbers})"

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vtrack.imaging.planes import Pixels, Planes
-from vtrack.measures import EyeEvent, Measures
+from vtrack.measures import EyeEvent, HeadPose, Measures
 from vtrack.parts import GROUPS, check_part_name, not_asked
 
 Array = npt.NDArray[np.generic]
@@ -331,6 +331,8 @@ class Face:
     unsmoothed: FloatArray | None = None
     """(points, 3) x, y and sigma as the model said, before smoothing: of the points asked for, of those of the measures if
     there are any, and of the anchors; None where nothing was seen."""
+    pose: HeadPose | None = None
+    """Where the head is in space and how it is turned; None where that was not asked for."""
 
     def __post_init__(self) -> None:
         count = len(self.query)

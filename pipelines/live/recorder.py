@@ -167,7 +167,7 @@ class OnDemandRecorder:
             self._previous_query = self._session.recorded_query
             self._query = self._previous_query if len(self._previous_query) else self._session.shown_query
             video = VideoSink(paths[0], draw=self._draw, fragmented=True)
-            table = open_table(paths[1], self._query, columns=["measures"])
+            table = open_table(paths[1], self._query, columns=self._session.pipeline.settings.measured_groups)
             recorder = LiveRecorder([video], [table], self._session.report).__enter__()
             self._session.notice, self.paths, self.on = "", paths, True
             self._session.record(self._query)

@@ -70,6 +70,8 @@ class FaceFit:
     """(faces, modes) coefficients."""
     covariance: FloatArray
     """(faces, 6 + modes, 6 + modes) of a small turn about the camera's axes, the translation and the coefficients."""
+    focal: FloatArray
+    """(faces,) focal length in pixels that they were fitted with."""
     known: np.ndarray = field(repr=False)
     """(faces,) bool: whether there is a fit."""
 
@@ -146,7 +148,7 @@ def fit_face(points: FloatArray, sigma: FloatArray, focal: FloatArray, prior: Sh
     covariance = np.linalg.inv(information)
     for array in (rotation, translation, shape, covariance):
         array[~known] = np.nan
-    return FaceFit(rotation, translation, shape, covariance, known)
+    return FaceFit(rotation, translation, shape, covariance, focal, known)
 
 
 def rotations(vectors: FloatArray) -> FloatArray:

@@ -47,10 +47,11 @@ class HeadPoses:
 
     Args:
         photographs: Whether each frame is a photograph by itself.
+        fov: Angle of view of the camera along the longer side of the frame in degrees; None if nothing is known of it.
     """
 
-    def __init__(self, *, photographs: bool = False) -> None:
-        self._nearest = _NEAREST_PHOTOGRAPH if photographs else _NEAREST
+    def __init__(self, *, photographs: bool = False, fov: float | None = None) -> None:
+        self._nearest, self._fov = _NEAREST_PHOTOGRAPH if photographs else _NEAREST, fov
         self._people: dict[int, _Person] = {}
 
     def update(
@@ -73,16 +74,16 @@ class HeadPoses:
         mean = np.stack([person.mean for person in people])
         covariance = np.stack([person.covariance for person in people])
         prior = ShapePrior(mean, covariance + np.diag(1 - share))
-        fit, unit = fit_heads(points, sigma, size, prior, self._nearest)
+        fit, unit = fit_heads(points, sigma, size, prior, self._nearest, self._fov)
         for i, person in enumerate(people):
             if fit.known[i]:
                 news = self._news(person, fit.rotation[i], time)
                 self._learn(person, news, fit.shape[i], fit.covariance[i, 6:, 6:], prior.covariance[i])
         return fit, unit
 
-    def forget(self, track: int) -> None:
-        """Drop what is known of a face that left for good."""
-        self._people.pop(track, None)
+    def forget(self, time: float) -> None:
+        """Drop what is known of faces that were last seen at this time or before it."""
+        self._people = {track: person for track, person in self._people.items() if person.time > time}
 
     @staticmethod
     def _news(person: _Person, rotation: FloatArray, time: float) -> float:
@@ -108,6 +109,7 @@ def fit_heads(
     size: tuple[int, int],
     prior: ShapePrior | None = None,
     nearest: float = _NEAREST,
+    fov: float | None = None,
 ) -> tuple[FaceFit, FloatArray]:
     """Fit heads for a camera centered on the frame.
 
@@ -116,7 +118,8 @@ def fit_heads(
         sigma: (faces, points) their standard deviations in pixels.
         size: Width and height of the frame in pixels.
         prior: What is known of their shapes; None if nothing is.
-        nearest: Distance in units that no head is nearer than.
+        nearest: Distance in units that no head is nearer than, if the camera is not known.
+        fov: Angle of view of the camera along the longer side of the frame in degrees; None if nothing is known of it.
 
     Returns:
         The heads in space, and (faces,) the length of one unit at each of them in pixels.
@@ -125,7 +128,10 @@ def fit_heads(
         count = len(face_model().modes)
         prior = ShapePrior(np.zeros((len(points), count)), np.tile(np.eye(count), (len(points), 1, 1)))
     center = (np.array(size) - 1) / 2
-    focal = np.maximum(_FOCAL * max(size), nearest * pixels_per_unit(points))
+    if fov is None:
+        focal = np.maximum(_FOCAL * max(size), nearest * pixels_per_unit(points))
+    else:
+        focal = np.full(len(points), max(size) / 2 / np.tan(np.radians(fov) / 2))
     fit = fit_face(points - center, sigma, focal, prior)
     return fit, focal / fit.translation[:, 2]
 

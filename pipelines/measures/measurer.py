@@ -1,15 +1,18 @@
-"""Measures of faces in results: shapes, head pose and eyes, all computed from the points of `MEASURE_QUERY`."""
+"""Measures of faces in results: shapes, eyes and heads in space, all computed from the points of `MEASURE_QUERY`."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 
-from vtrack.measures import EyeEvent, Measures
+from vtrack.measures import EyeEvent, HeadPose, Measures
 from vtrack.pipelines.measures.eyes import MAX_GAP, EyeWatcher
+from vtrack.pipelines.measures.face_fit import FaceFit
 from vtrack.pipelines.measures.head_pose import HeadPoses, angles
 from vtrack.pipelines.measures.points import MEASURE_QUERY, MEASURES
+from vtrack.pipelines.measures.pose import EyeDistance, head_poses
 from vtrack.pipelines.measures.shapes import (
     brow_raise,
     eye_opening,
@@ -23,20 +26,37 @@ _MEMORY = 60.0
 """Seconds for which the open eyes and the blinks of a missing face are remembered."""
 
 
+class MeasuredFace(NamedTuple):
+    """What is measured of one face in one frame."""
+
+    measures: Measures
+    pose: HeadPose | None
+
+
 class Measurer:
-    """Adds measures and events to the faces of successive frames of one video.
+    """Adds measures, poses and events to the faces of successive frames of one video.
 
     Args:
+        measures: Whether faces get measures and events.
+        distance: Distance between the outer corners of the eyes in the unit of poses; None for no poses.
+        fov: Angle of view of the camera along the longer side of the frame in degrees; None if nothing is known of it.
         photographs: Whether each frame is a photograph by itself, which does not tell how far open eyes are.
     """
 
-    def __init__(self, *, photographs: bool = False) -> None:
-        self._photographs = photographs
+    def __init__(
+        self,
+        *,
+        measures: bool = True,
+        distance: EyeDistance | None = None,
+        fov: float | None = None,
+        photographs: bool = False,
+    ) -> None:
+        self._measures, self._distance, self._photographs = measures, distance, photographs
         self._watchers: dict[int, EyeWatcher] = {}
-        self._heads = HeadPoses(photographs=photographs)
+        self._heads = HeadPoses(photographs=photographs, fov=fov)
 
     def __call__(self, result: FrameResult) -> FrameResult:
-        """Add `Face.measures` and `FrameResult.events` to the next result, and remove the points of `MEASURE_QUERY`.
+        """Add measures, poses and events to the next result, and remove the points of `MEASURE_QUERY`.
 
         Its query ends with them.
         """
@@ -48,7 +68,7 @@ class Measurer:
         points, sigma = (
             np.stack([getattr(face, name)[count:] for face in result.faces]) for name in ("points", "sigma")
         )
-        values = self.measure(points, sigma, result.frame.size, [face.id for face in result.faces], result.time)
+        measured = self.measure(points, sigma, result.frame.size, [face.id for face in result.faces], result.time)
         faces = tuple(
             replace(
                 face,
@@ -56,9 +76,10 @@ class Measurer:
                 sigma=face.sigma[:count],
                 raw=face.raw[:count],
                 query=query,
-                measures=Measures(MEASURES, row),
+                measures=measures,
+                pose=pose,
             )
-            for face, row in zip(result.faces, values, strict=True)
+            for face, (measures, pose) in zip(result.faces, measured, strict=True)
         )
         return replace(result, faces=faces, query=query, events=self._take_events())
 
@@ -70,7 +91,7 @@ class Measurer:
 
     def measure(
         self, points: FloatArray, sigma: FloatArray, size: tuple[int, int], ids: list[int], time: float
-    ) -> FloatArray:
+    ) -> list[MeasuredFace]:
         """Measure the faces of the next frame.
 
         Args:
@@ -79,11 +100,25 @@ class Measurer:
             size: Width and height of the frame in pixels.
             ids: Track id of each face.
             time: Time of the frame in seconds.
-
-        Returns:
-            (faces, measures) in the order of `MEASURES`.
         """
         heads, unit = self._heads.update(points, sigma, size, ids, time)
+        measures = [Measures.none()] * len(ids)
+        if self._measures:
+            values = self._values(points, sigma, heads, unit, ids, time)
+            measures = [Measures(MEASURES, row) for row in values]
+        poses = [None] * len(ids) if self._distance is None else head_poses(heads, self._distance)
+        return list(map(MeasuredFace, measures, poses))
+
+    def _values(
+        self,
+        points: FloatArray,
+        sigma: FloatArray,
+        heads: FaceFit,
+        unit: FloatArray,
+        ids: list[int],
+        time: float,
+    ) -> FloatArray:
+        """(faces, measures) in the order of `MEASURES`."""
         eyes, brows = eye_opening(points), brow_raise(points, unit)
         watchers = [self._watchers.setdefault(track, EyeWatcher(track)) for track in ids]
         openings, deviations = eyes.tolist(), eye_opening_sigma(points, sigma, eyes).tolist()
@@ -108,7 +143,7 @@ class Measurer:
                 watcher.interrupt()
             if missing >= _MEMORY and not watcher.events:
                 del self._watchers[track]
-                self._heads.forget(track)
+        self._heads.forget(result.time - _MEMORY)
 
     def _take_events(self) -> tuple[EyeEvent, ...]:
         """Return the events that have ended since the last call, in order of their ends."""

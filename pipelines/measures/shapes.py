@@ -15,6 +15,8 @@ from vtrack.types import FloatArray
 INDICES = {part: np.array(MEASURE_QUERY.indices(part)) for part in MEASURE_POSITIONS}
 """Indices in `MEASURE_QUERY` of the points of each part."""
 LEFT_EYE, RIGHT_EYE = INDICES["left_eye"], INDICES["right_eye"]
+OUTER_CORNERS = int(LEFT_EYE[0]), int(RIGHT_EYE[3])
+"""Indices in `MEASURE_QUERY` of the outer corners of the eyes."""
 _EPSILON = 1e-9
 
 
@@ -91,4 +93,5 @@ def _aspect_ratio(eye: FloatArray) -> FloatArray:
 
 def _eye_axis(points: FloatArray) -> FloatArray:
     """Return the vector (..., 2) from the outer corner of the left eye to that of the right."""
-    return points[..., RIGHT_EYE[3], :] - points[..., LEFT_EYE[0], :]
+    left, right = OUTER_CORNERS
+    return points[..., right, :] - points[..., left, :]

@@ -5,6 +5,7 @@ OSC, for instruments and avatars, sends one bundle for each frame:
     /vtrack/frame                     int index, float seconds, int faces, int width, int height
     /vtrack/face/<id>/<part>          float x, y of each point of the part, 0..1 over the frame
     /vtrack/face/<id>/<measure>       float: left_eye_open, mouth_open, yaw ...
+    /vtrack/face/<id>/pose            float Tx, Ty, Tz, Rx, Ry, Rz, qw, qx, qy, qz of the head, where it was asked for
 
 A bundle that does not fit into one datagram is split into several.
 """
@@ -16,9 +17,11 @@ import logging
 import math
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from types import TracebackType
 from typing import Any, TextIO
+
+import numpy as np
 
 from vtrack.errors import SinkError, UsageError
 from vtrack.pipelines.outputs.base import ExceptionType, Sink
@@ -28,6 +31,7 @@ from vtrack.types import FrameResult, Query
 log = logging.getLogger(__name__)
 
 FORMATS = ("ndjson", "osc")
+_COLUMNS = ("measures",)
 _PORT = 9000
 """Default port of OSC."""
 _MAX_DATAGRAM = 1400
@@ -41,13 +45,14 @@ class NdjsonStream(Sink):
     Args:
         stream: Text stream, such as stdout.
         query: The points of the faces.
+        columns: Names of extra column groups.
 
     Raises:
         BrokenPipeError: While writing, if the program that reads the stream has ended.
     """
 
-    def __init__(self, stream: TextIO, query: Query) -> None:
-        self._stream, self._line = stream, JsonFormatter(query, ["measures"], events=True)
+    def __init__(self, stream: TextIO, query: Query, columns: Collection[str] = _COLUMNS) -> None:
+        self._stream, self._line = stream, JsonFormatter(query, columns, events=True)
 
     def write(self, result: FrameResult) -> None:
         try:
@@ -72,6 +77,7 @@ class UdpStream(Sink):
         port: UDP port of the receiver.
         query: The points of the faces.
         format: `ndjson` or `osc`.
+        columns: Names of extra column groups of `ndjson`; OSC has what the faces have.
 
     Attributes:
         dropped: Number of datagrams that were not sent.
@@ -80,7 +86,7 @@ class UdpStream(Sink):
         SinkError: The host is unknown.
     """
 
-    def __init__(self, host: str, port: int, query: Query, format: str) -> None:
+    def __init__(self, host: str, port: int, query: Query, format: str, columns: Collection[str] = _COLUMNS) -> None:
         try:
             family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
         except OSError as error:
@@ -89,7 +95,7 @@ class UdpStream(Sink):
         self._socket = socket.socket(family, socket.SOCK_DGRAM)
         self._socket.setblocking(False)
         self.dropped = 0
-        self._line = JsonFormatter(query, ["measures"], events=True) if format == "ndjson" else None
+        self._line = JsonFormatter(query, columns, events=True) if format == "ndjson" else None
 
     def write(self, result: FrameResult) -> None:
         datagrams = osc_bundles(result) if self._line is None else iter([self._line(result).encode()])
@@ -109,7 +115,9 @@ class UdpStream(Sink):
         self._socket.close()
 
 
-def open_emitter(format: str, to: str | None, query: Query, stdout: TextIO) -> Sink:
+def open_emitter(
+    format: str, to: str | None, query: Query, stdout: TextIO, columns: Collection[str] = _COLUMNS
+) -> Sink:
     """Open a stream of results to other programs.
 
     Args:
@@ -117,6 +125,7 @@ def open_emitter(format: str, to: str | None, query: Query, stdout: TextIO) -> S
         to: HOST:PORT of a UDP receiver; None for stdout (ndjson) or port 9000 of this machine (osc).
         query: The points of the faces.
         stdout: Text stream that stands for stdout.
+        columns: Names of extra column groups.
 
     Raises:
         UsageError: The format or `to` is invalid.
@@ -125,11 +134,11 @@ def open_emitter(format: str, to: str | None, query: Query, stdout: TextIO) -> S
     if format not in FORMATS:
         raise UsageError(f"cannot emit {format!r}; choose from {', '.join(FORMATS)}")
     if to is None and format == "ndjson":
-        return NdjsonStream(stdout, query)
+        return NdjsonStream(stdout, query, columns)
     host, colon, port = (to or f"127.0.0.1:{_PORT}").rpartition(":")
     if not colon or not host or not port.isdecimal() or not 0 < int(port) < 65536:
         raise UsageError(f"--to takes HOST:PORT, for example 127.0.0.1:{_PORT}, got {to!r}")
-    return UdpStream(host.strip("[]"), int(port), query, format)
+    return UdpStream(host.strip("[]"), int(port), query, format, columns)
 
 
 def osc_bundles(result: FrameResult) -> Iterator[bytes]:
@@ -154,6 +163,9 @@ def _messages(result: FrameResult) -> Iterator[bytes]:
         for name, value in face.measures.items():
             if math.isfinite(value):
                 yield osc_message(f"{root}/{name}", value)
+        if face.pose is not None and math.isfinite(face.pose.focal):
+            numbers = np.concatenate([face.pose.translation, face.pose.angles, face.pose.quaternion])
+            yield osc_message(f"{root}/pose", *numbers.tolist())
 
 
 def osc_message(address: str, *values: float) -> bytes:

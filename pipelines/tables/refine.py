@@ -24,7 +24,7 @@ from vtrack.pipelines.outputs.tables.columns import PIXEL_DIGITS, TIME_DIGITS
 from vtrack.pipelines.outputs.tables.results import TableResults
 from vtrack.pipelines.postprocessing import postprocess
 from vtrack.pipelines.registry import CSV_FORMATS, HEAD, OUTPUTS
-from vtrack.pipelines.settings import OutputSettings, Settings, plain
+from vtrack.pipelines.settings import MEASURED, SMOOTHING, SPACE, OutputSettings, Settings, plain
 from vtrack.pipelines.tables.curves import MissingPointsError, PointWeights
 from vtrack.pipelines.tables.targets import TableTarget, check_targets, table_formats, table_target
 from vtrack.pipelines.tracking.follower import TrackedFrame
@@ -32,8 +32,6 @@ from vtrack.pipelines.tracking.landmarks import Sighting, roll_of
 from vtrack.runtime.threads import interruptible
 from vtrack.types import Frame, FrameResult, Query
 
-SMOOTHING = ("smooth", "strength", "strengths")
-"""Settings that are those of the run unless chosen anew."""
 _EVENTS = "events"
 
 
@@ -69,7 +67,8 @@ def refine_table(
         parts: Points of the new table: some of the same, or others of the same parts by the curves through them.
         columns: Groups of extra columns; None for those that the table has.
         overwrite: Whether files that exist are replaced.
-        **chosen: `smooth`, `strength`, `strengths` and `measures`, as `Settings` has them; the rest is as the run had it.
+        **chosen: `smooth`, `strength`, `strengths`, `measures`, `pose`, `fov`, `pose_unit`, `eye_distance`, as `Settings` has
+            them; the rest is as the run had it.
 
     Returns:
         What was written.
@@ -96,11 +95,11 @@ def refine_table(
         raise UsageError(
             f"{spelled('columns', ','.join(columns))} applies to tables of faces; add {spelled('output', 'FILE', flag='-o')}"
         )
-    groups = (*(results.table.groups if columns is None else columns), *["measures"] * bool(chosen.get("measures")))
+    groups = (*(results.table.groups if columns is None else columns), *(name for name in MEASURED if chosen.get(name)))
     form = target.format if target is not None and target.format in CSV_FORMATS else OutputSettings.format
     look = OutputSettings(outputs=tuple(targets), format=form, columns=tuple(dict.fromkeys(groups)))
-    measures = "measures" in look.columns or _EVENTS in targets
-    settings = _settings(recorded, parts or results.query, {**chosen, "measures": measures})
+    measured = {"measures": "measures" in look.columns or _EVENTS in targets, "pose": "pose" in look.columns}
+    settings = _settings(recorded, parts or results.query, {**chosen, **measured})
     tracked = _Tracked(results, settings)
     check_targets([*targets.values()], table, overwrite=overwrite)
     sinks = make_sinks(targets, look, settings.query, None, overwrite=overwrite)
@@ -118,7 +117,9 @@ def refine_table(
     for place in [place for place in outputs.saved if place != STDOUT][:1]:
         facts = {name: results.table.meta.get(name, {}) for name in ("model", "source")}
         written = {"outputs": [*targets], "format": look.format, "columns": [*look.columns]}
-        own = {name: value for name, value in plain(settings).items() if name in ("parts", *SMOOTHING, "measures")}
+        applied = {*(["fov"] if settings.measured_groups else []), *(SPACE if settings.pose else [])}
+        names = {"parts", *SMOOTHING, *MEASURED, *applied}
+        own = {name: value for name, value in plain(settings).items() if name in names}
         write_sidecar(place, options={**recorded, **own, **written}, counts=refined.counts, **facts)
     outputs.check()
     return refined
@@ -141,7 +142,7 @@ class _Tracked:
             self._weights = PointWeights.of(settings.model_query, results.unsmoothed_query, results.query)
         except MissingPointsError as error:
             asked = set(error.parts) & set(settings.query.parts)
-            what = f"{spelled('parts')} needs" if asked else "measures and events need"
+            what = f"{spelled('parts')} needs" if asked else "measures, pose and events need"
             raise UsageError(
                 f"{what} more points of {words(error.parts)} than {results.table.path} has; run again with them"
             ) from error
@@ -219,6 +220,10 @@ def _target(
 def _settings(recorded: Mapping[str, Any], parts: str | Query, chosen: Mapping[str, Any]) -> Settings:
     """The settings of a run, but for those that are chosen anew."""
     same = {name: recorded[name] for name in SMOOTHING if name in recorded and chosen.get("smooth") != "none"}
+    space = {"fov"} if chosen["measures"] else set()
+    if chosen["pose"]:
+        space = {*SPACE} if chosen.get("pose_unit") != "eyes" else {"fov"}
+    same |= {name: recorded[name] for name in space if name in recorded}
     settings = Settings(parts, **{**same, **chosen, "strengths": {}})
     tracked = {HEAD, *settings.landmark_query.parts}
     before = same.get("strengths")

@@ -156,7 +156,38 @@ def test_measures_from_a_table_without_their_points(tmp_path: Path, capsys: pyte
     assert main(["refine", str(tmp_path / "face.csv"), "--measures", "--quiet"]) == OK
     assert np.isfinite(read_table(tmp_path / "face.refined.csv").column("yaw")).all()
     assert main(["run", *clip, "--parts", "eyes", "--csv", str(tmp_path / "eyes.csv")]) == OK
-    assert "measures and events need more points of" in fails(capsys, tmp_path / "eyes.csv", "--events")
+    assert "measures, pose and events need more points of" in fails(capsys, tmp_path / "eyes.csv", "--events")
+
+
+def test_poses_are_those_of_a_fresh_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    clip = [*CLIP[:1], "--stop", "0.5", "--parts", "300w", "--quiet", "--columns", "raw"]
+    camera = ["--fov", "60", "--pose-unit", "mm", "--eye-distance", "88"]
+    assert main(["run", *clip, "--pose", "--csv", str(tmp_path / "a.csv")]) == OK
+    assert main(["run", *clip, "--pose", *camera, "--csv", str(tmp_path / "b.csv")]) == OK
+    # Without measures or pose nothing is measured, and no points are tracked for it.
+    plain = (tmp_path / "a.csv").read_text().partition("\n")[0]
+    assert "pose_Tz" in plain and "measure_0_raw_x" in plain and "yaw" not in plain
+    assert main(["refine", str(tmp_path / "a.csv"), "--quiet"]) == OK
+    assert (tmp_path / "a.refined.csv").read_bytes() == (tmp_path / "a.csv").read_bytes()
+    assert main(["refine", str(tmp_path / "a.csv"), *camera, "-o", str(tmp_path / "c.csv"), "--quiet"]) == OK
+    assert (tmp_path / "c.csv").read_bytes() == (tmp_path / "b.csv").read_bytes() != (tmp_path / "a.csv").read_bytes()
+    # The camera of the run is that of the table, until another is chosen.
+    assert main(["refine", str(tmp_path / "b.csv"), "-o", str(tmp_path / "d.csv"), "--quiet"]) == OK
+    assert (tmp_path / "d.csv").read_bytes() == (tmp_path / "b.csv").read_bytes()
+    unit = ["--pose-unit", "eyes", "-o", str(tmp_path / "e.csv"), "--quiet"]
+    assert main(["refine", str(tmp_path / "b.csv"), *unit]) == OK
+    near, far = (read_table(tmp_path / name).column("pose_Tz") for name in ("e.csv", "d.csv"))
+    np.testing.assert_allclose(88 * near, far, atol=0.005)
+    facts = json.loads(sidecar_path(tmp_path / "d.csv").read_text())["options"]
+    assert facts["pose"] is True and facts["fov"] == 60 and facts["eye_distance"] == 88
+    assert "--fov has no effect" in fails(capsys, tmp_path / "a.csv", "--columns", "raw", "--fov", "60", "-o", "x.csv")
+
+
+def test_a_pose_from_a_table_without_its_points(tmp_path: Path) -> None:
+    clip = [str(SAMPLE), "--stop", "0.3", "--columns", "raw", "--quiet"]
+    assert main(["run", *clip, "--csv", str(tmp_path / "face.csv")]) == OK
+    assert main(["refine", str(tmp_path / "face.csv"), "--pose", "--quiet"]) == OK
+    assert np.isfinite(read_table(tmp_path / "face.refined.csv").column("pose_Tz_sd")).all()
 
 
 def test_a_film_without_faces(tmp_path: Path) -> None:

@@ -65,6 +65,9 @@ def test_every_setting_says_what_it_is_for() -> None:
         ({"strengths": 0.5}, "strengths must be numbers by name"),
         ({"small_faces": "yes"}, "small_faces must be true or false"),
         ({"parts": "eyez"}, "did you mean eyes"),
+        ({"fov": 180}, "fov must be 5 to 150 degrees, got 180"),
+        ({"eye_distance": 9}, "eye_distance must be 50 to 130 mm, got 9"),
+        ({"pose_unit": "cm"}, "there is no unit of the pose 'cm'; choose from eyes, mm"),
         ({"parts": 5}, "parts must be text"),
         ({"model": 5}, "model must be text"),
     ],
@@ -123,6 +126,9 @@ def test_inputs_that_cannot_be(changes: dict[str, Any], message: str) -> None:
             (),
             "strengths.lips has no effect: no lips are tracked; add them to parts",
         ),
+        (Settings("eyes", fov=60), (), "fov has no effect; add measures=True or pose=True"),
+        (Settings("eyes", measures=True, pose_unit="mm"), (), "pose_unit has no effect; add pose=True"),
+        (Settings("eyes", pose=True, eye_distance=90), (), 'eye_distance has no effect; add pose_unit="mm"'),
     ],
 )
 def test_what_changes_nothing_is_refused(settings: Any, given: tuple[str, ...], message: str) -> None:
@@ -150,6 +156,8 @@ def test_what_changes_something_is_not() -> None:
     OutputSettings(outputs=("csv", "video"), crf=20, draw="none", format="long", columns="raw").check_used()
     Settings("eyes", strengths={"head": 0.2, "left_eye": 0.3}, strength=0.1).check_used()
     Settings("eyes", strengths={"lips": 0.2}, measures=True).check_used()
+    Settings("eyes", fov=60, measures=True).check_used()
+    Settings("eyes", fov=60, pose=True, pose_unit="mm", eye_distance=90).check_used()
 
 
 def test_one_form_whatever_was_given() -> None:

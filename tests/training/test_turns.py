@@ -48,6 +48,7 @@ def test_the_table_has_the_means_of_each_class() -> None:
 def test_persons_before_a_camera_are_found_with_their_uncertainty() -> None:
     model, rng = face_model(), np.random.default_rng(0)
     persons = model.mean + np.tensordot(rng.normal(size=(60, len(model.modes))) * 0.5, model.modes, 1)
-    error, within = camera_errors(persons, 20.0, (20.0, 45.0), rng)
-    assert 0.2 < error < 4.5
-    assert within > 0.6
+    errors = camera_errors(persons, 20.0, (20.0, 45.0), rng)
+    assert 0.2 < errors.turn < 4.5 and 0.2 < errors.known_turn < 4.5
+    assert errors.turn_within > 0.6 and errors.place_within > 0.6
+    assert errors.distance < 0.04

@@ -107,15 +107,15 @@ def run(args: argparse.Namespace) -> int:
 def run_values(args: argparse.Namespace) -> dict[str, Any]:
     """What was chosen on the command line and in the configuration file, by the names of settings."""
     values = chosen_options(args, Settings, InputSettings, OutputSettings)
-    if asked := tuple(name for name in OUTPUTS if getattr(args, name) not in (None, False)):
-        values["outputs"] = asked
+    if outputs := tuple(name for name in OUTPUTS if getattr(args, name) not in (None, False)):
+        values["outputs"] = outputs
     table = CSV_FORMATS.get(values.get("format", OutputSettings.format))
     if table is not None and table.parts:
         values.setdefault("parts", table.parts)
     columns = values.get("columns", OutputSettings.columns)
-    # Measures in the table need measured faces, and who measures wants to see it in the table.
-    if "measures" in columns or values.get("measures"):
-        values |= {"measures": True, "columns": (*columns, "measures")}
+    # Measures in the table need measured faces, and who measures wants to see it in the table; so does the pose.
+    if asked := [name for name in ("measures", "pose") if name in columns or values.get(name)]:
+        values |= {**dict.fromkeys(asked, True), "columns": (*columns, *asked)}
     if any(OUTPUTS[name].measures for name in values.get("outputs", ())):
         values["measures"] = True
     return values

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from vtrack.pipelines.live.recorder import LiveDrawing, LiveRecorder
     from vtrack.pipelines.live.session import LiveResult
     from vtrack.pipelines.outputs.base import Sink
-    from vtrack.types import Query
 
 EXAMPLES = """examples:
   vtrack webcam --parts eyes,lips                     this machine's first camera
@@ -96,7 +95,7 @@ def run(args: argparse.Namespace) -> int:
     check_parts_known(settings)
     query, draw = settings.query, LiveDrawing(frozenset(look.draw))
     opener = camera_opener(args.camera, loop=args.loop)
-    videos, tables = _sinks(args, query, draw)
+    videos, tables = _sinks(args, settings, draw)
     outputs = len(videos) + len(tables)
     if view == "browser":
         import asyncio
@@ -183,7 +182,7 @@ def _check_used(args: argparse.Namespace, view: str) -> None:
             refuse(args, ["draw"], "applies to what is shown or recorded only; add --record or another --view")
 
 
-def _sinks(args: argparse.Namespace, query: Query, draw: LiveDrawing) -> tuple[list[Sink], list[Sink]]:
+def _sinks(args: argparse.Namespace, settings: LiveSettings, draw: LiveDrawing) -> tuple[list[Sink], list[Sink]]:
     """What gets the points that are shown, and what gets those that stay the same."""
     from vtrack.pipelines.outputs.base import check_outputs
     from vtrack.pipelines.outputs.paths import checked_path
@@ -199,13 +198,14 @@ def _sinks(args: argparse.Namespace, query: Query, draw: LiveDrawing) -> tuple[l
         checked_path(name, path, others=())
         if path == STDOUT and args.emit == "ndjson" and args.to is None:
             raise UsageError(f"--{name} - and --emit ndjson would both go to stdout; give one of them another place")
+    query, columns = settings.query, settings.measured_groups
     outputs = [path for path in (args.record, args.csv, args.events) if path is not None]
     check_outputs(outputs, source=args.camera, overwrite=args.overwrite)
     videos: list[Sink] = [] if args.record is None else [VideoSink(args.record, draw=draw, fragmented=True)]
-    tables: list[Sink] = [] if args.csv is None else [open_table(args.csv, query, columns=["measures"])]
+    tables: list[Sink] = [] if args.csv is None else [open_table(args.csv, query, columns=columns)]
     tables += [] if args.events is None else [EventTable(args.events, query)]
     if args.emit is not None:
-        tables.append(open_emitter(args.emit, args.to, query, sys.stdout))
+        tables.append(open_emitter(args.emit, args.to, query, sys.stdout, columns))
     return videos, tables
 
 

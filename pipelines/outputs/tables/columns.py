@@ -18,12 +18,14 @@ import numpy as np
 
 from vtrack.anchors import ANCHORS
 from vtrack.errors import UsageError
+from vtrack.measures import POSE_NAMES
 from vtrack.pipelines.measures.points import MEASURE_QUERY, MEASURES
 from vtrack.types import Face, FloatArray, Frame, FrameResult, Query
 
 PIXEL_DIGITS = 3
 TIME_DIGITS = 6
 SHARE_DIGITS = 4
+QUATERNION_DIGITS = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +93,17 @@ def _measures(face: Face, frame: Frame) -> FloatArray:
     return face.measures.array
 
 
+def _pose(face: Face, frame: Frame) -> FloatArray:
+    """(21,) of the head."""
+    if face.pose is None:
+        raise ValueError("the column group pose needs faces with a pose: Settings(..., pose=True)")
+    return face.pose.array
+
+
+def _pose_digits(name: str) -> int:
+    return QUATERNION_DIGITS if name.startswith("pose_q") else SHARE_DIGITS
+
+
 def _kind_of(measure: str) -> Literal["int", "float", "bool"]:
     return "bool" if measure == "blink" else "int" if measure == "blinks" else "float"
 
@@ -138,7 +151,8 @@ _OF_MEASURES = ColumnGroup(
     of_points=False,
     added=MEASURE_QUERY,
 )
-"""The raw points that the measures are computed from, in tables with the columns `raw` and `measures`."""
+"""The raw points that measures and pose are computed from, in tables with the columns `raw` and one of these."""
+_MEASURED = ("measures", "pose")
 ADDED = (ANCHORS, MEASURE_QUERY)
 """The points that the pipeline adds to those of the user, in the order of their columns."""
 EXTRAS: dict[str, tuple[ColumnGroup, ...]] = {
@@ -148,6 +162,13 @@ EXTRAS: dict[str, tuple[ColumnGroup, ...]] = {
         ColumnGroup(
             fields=lambda query: tuple(Field(name, _kind_of(name), SHARE_DIGITS) for name in MEASURES),
             values=_measures,
+            of_points=False,
+        ),
+    ),
+    "pose": (
+        ColumnGroup(
+            fields=lambda query: tuple(Field(name, digits=_pose_digits(name)) for name in POSE_NAMES),
+            values=_pose,
             of_points=False,
         ),
     ),
@@ -166,8 +187,13 @@ def choose_groups(columns: Collection[str]) -> list[ColumnGroup]:
     groups = [FACE, POINTS]
     for name, some in EXTRAS.items():
         if name in columns:
-            groups += [*some, *[_OF_MEASURES] * (name == "raw" and "measures" in columns)]
+            groups += [*some, *[_OF_MEASURES] * (name == "raw" and has_measured_points(columns))]
     return groups
+
+
+def has_measured_points(columns: Collection[str]) -> bool:
+    """Whether a table with these groups of columns has raw points of `MEASURE_QUERY`."""
+    return "raw" in columns and any(name in columns for name in _MEASURED)
 
 
 class Columns:

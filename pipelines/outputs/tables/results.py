@@ -12,10 +12,10 @@ import numpy as np
 
 from vtrack.anchors import ANCHORS
 from vtrack.errors import TableError
-from vtrack.measures import Measures
+from vtrack.measures import POSE_NAMES, HeadPose, Measures
 from vtrack.parts import PARTS
 from vtrack.pipelines.measures.points import MEASURE_QUERY, MEASURES
-from vtrack.pipelines.outputs.tables.columns import BOX, CUT, HEAD, RAW
+from vtrack.pipelines.outputs.tables.columns import BOX, CUT, HEAD, RAW, has_measured_points
 from vtrack.pipelines.outputs.tables.read import TableBlocks, open_blocks
 from vtrack.types import Face, FloatArray, Frame, FrameResult, ImageArray, Query
 
@@ -56,7 +56,7 @@ class TableResults(Iterator[FrameResult]):
         self.table: TableBlocks = open_blocks(path, fps=fps, parts=parts, untimed=untimed)
         self.query = self.table.query or _likely_query(self.table.names)
         """What the points are. Where nothing tells, positions are even along each part."""
-        measured = {"raw", "measures"} <= {*self.table.groups}
+        measured = has_measured_points(self.table.groups)
         self.unsmoothed_query = (self.query + MEASURE_QUERY if measured else self.query) + ANCHORS
         """The points of `Face.unsmoothed`, where the table has the columns `raw`."""
         self.size = _size(self.table)
@@ -102,6 +102,7 @@ class TableResults(Iterator[FrameResult]):
             boxes, presence = cells[:, [places[side.name] for side in BOX]], cells[:, places["presence"]]
             measured = cells[:, places["measured"]] != 0 if "measured" in places else np.ones(len(cells), bool)
             measures = cells[:, [places[name] for name in MEASURES]] if "measures" in groups else None
+            poses = cells[:, [places[name] for name in POSE_NAMES]] if "pose" in groups else None
             ids = cells[:, places["face"]]
             for i, (frame, time) in enumerate(cells[:, :2].tolist()):
                 face = None
@@ -117,6 +118,7 @@ class TableResults(Iterator[FrameResult]):
                         measured=bool(measured[i]),
                         measures=Measures.none() if measures is None else Measures(MEASURES, measures[i]),
                         unsmoothed=unsmoothed[i] if unsmoothed is not None and measured[i] else None,
+                        pose=None if poses is None else HeadPose(poses[i]),
                     )
                 yield _TableRow(int(frame), time, files[i] if files else "", bool(cut[i]), face)
 

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vtrack.errors import MissingExtraError, NameNotAskedError, spelled
+from vtrack.measures import POSE_NAMES
 from vtrack.parts import GROUPS, check_part_name, nearest, not_asked
 from vtrack.pipelines.measures.points import MEASURES
 from vtrack.pipelines.outputs.tables.columns import ADDED, BOX, EXTRAS, MEASURED, RAW, Columns, Field
@@ -147,8 +148,9 @@ class Table:
             NameNotAskedError: The table has no such column.
         """
         if name not in self._places:
-            if name in MEASURES:
-                raise NameNotAskedError(f"this table has no {name!r}; track with {spelled('measures', True)}")
+            for group, names in (("measures", MEASURES), ("pose", POSE_NAMES)):
+                if name in names:
+                    raise NameNotAskedError(f"this table has no {name!r}; track with {spelled(group, True)}")
             hint = nearest(name, (*_OF_POINTS, "box", *self._places), see="Table.fields lists the columns")
             raise NameNotAskedError(f"this table has no {name!r}; {hint}")
         return self.cells[:, self._places[name]]
@@ -178,7 +180,7 @@ class Table:
 
         Args:
             what: `points`, `sigma`, `presence`, `box`, `measured`, or what else the table has: `raw`, `raw_sigma`, `inside`,
-                and each measure by its name (`blink`).
+                and each measure and number of the pose by its name (`blink`, `pose_Tz`).
 
         Returns:
             (frames, faces, ...), in the order of `frames` and `faces`: then (points, 2) for `points` and `raw`, (points,)
@@ -274,7 +276,7 @@ class Table:
 
         Returns:
             A Dataset with `points` (time, face, point, space), `sigma` (time, face, point), `presence` (time, face), `box`
-            (time, face, side), and `measured`, `raw`, `raw_sigma`, `inside` and the measures where the table has them; NaN
+            (time, face, side), and `measured`, `raw`, `raw_sigma`, `inside`, measures and pose where the table has them; NaN
             where a face is not there. Coordinates are `time` in seconds, `frame` along it, the ids along `face`, and names,
             `part` and `position` along `point`. Where frames are image files, `file` stands in the place of the dimension
             `time`.
@@ -305,8 +307,8 @@ class Table:
             "raw_sigma": ("point",),
             "inside": ("point",),
         }
-        measures = [column.name for column in EXTRAS["measures"][0].fields(Query((), ()))]
-        wanted = [what for what in (*_OF_POINTS, "presence", MEASURED.name, "box", *measures) if self._has(what)]
+        things = (*_OF_POINTS, "presence", MEASURED.name, "box", *MEASURES, *POSE_NAMES)
+        wanted = [what for what in things if self._has(what)]
         more = {**dimensions, "box": ("side",)}
         positions = self.query.positions if self.query else (np.nan,) * len(self.names)
         data = xr.Dataset(

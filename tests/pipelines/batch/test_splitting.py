@@ -90,7 +90,7 @@ def tracks(out: Path) -> int:
     "changes", [{}, {"start": 1.3, "stop": 17.9}, {"every": 3}, {"every": 2, "start": 0.5}, {"kinds": ("csv", "video")}]
 )
 def test_pieces_give_the_same_outputs_as_the_whole_video(folder: Path, tmp_path: Path, changes: dict[str, Any]) -> None:
-    what = recipe(changes.pop("kinds", ("csv", "parquet")), measures=True)
+    what = recipe(changes.pop("kinds", ("csv", "parquet")), measures=True, pose=True)
     what = replace(what, input=InputSettings(**changes))
     assert jobs_of(folder, tmp_path / "whole", what, split=0) == {"VideoJob": 1}
     assert jobs_of(folder, tmp_path / "split", what, split=5) == in_pieces(3 if "stop" in changes else 4)

@@ -45,7 +45,7 @@ def measured_clip(name: str) -> tuple[dict[str, FloatArray], list[object]]:
     rows = []
     for i in range(FRAMES):
         points = from_68(_points(name, i))
-        rows.append(measurer.measure(points, SIGMA, SIZE, [1], i * clip.frames / FRAMES / 30)[0])
+        rows.append(measurer.measure(points, SIGMA, SIZE, [1], i * clip.frames / FRAMES / 30)[0].measures.array)
     return dict(zip(MEASURES, np.array(rows).T, strict=True)), poses
 
 
@@ -127,9 +127,9 @@ def test_roll_is_exact_and_turns_are_followed() -> None:
 
 def test_measures_do_not_depend_on_the_faces_size_and_roll() -> None:
     points = from_68(render(CLIPS["still"], 0, 2).points)
-    one = Measurer().measure(points, SIGMA, SIZE, [1], 0.0)[0]
+    one = Measurer().measure(points, SIGMA, SIZE, [1], 0.0)[0].measures.array
     turn = np.array([[0.0, -1.0], [1.0, 0.0]])
-    other = Measurer().measure(((points - 240) @ turn.T * 0.5) + 240, SIGMA / 2, (480, 640), [1], 0.0)[0]
+    other = Measurer().measure(((points - 240) @ turn.T * 0.5) + 240, SIGMA / 2, (480, 640), [1], 0.0)[0].measures.array
     same = [i for i, name in enumerate(MEASURES) if name not in ("yaw", "pitch", "roll")]
     assert other[same] == pytest.approx(one[same], rel=0.06, nan_ok=True)
     assert other[MEASURES.index("roll")] - one[MEASURES.index("roll")] == pytest.approx(90, abs=3)

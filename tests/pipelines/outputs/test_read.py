@@ -17,7 +17,7 @@ import pytest
 from tests.pipelines.results import QUERY, make_face, make_result
 from vtrack.anchors import ANCHORS
 from vtrack.errors import DataError, MissingExtraError, NameNotAskedError
-from vtrack.measures import Measures
+from vtrack.measures import POSE_NAMES, HeadPose, Measures
 from vtrack.pipelines.measures.points import MEASURE_QUERY, MEASURES
 from vtrack.pipelines.outputs.base import Sink, write_sidecar
 from vtrack.pipelines.outputs.tables.csv import LongTable, WideTable, open_table
@@ -28,7 +28,7 @@ from vtrack.pipelines.outputs.tables.table import Table
 from vtrack.query import parse_query
 from vtrack.types import Face, FrameResult, Query
 
-EXTRAS = ("raw", "inside", "measures")
+EXTRAS = ("raw", "inside", "measures", "pose")
 
 
 def measured(scale: float) -> Measures:
@@ -37,19 +37,23 @@ def measured(scale: float) -> Measures:
     return Measures(MEASURES, np.where(np.isin(MEASURES, ["blinks"]), 3, values))
 
 
+def posed(scale: float) -> HeadPose:
+    return HeadPose(np.arange(len(POSE_NAMES)) * scale)
+
+
 def video(query: Query = QUERY) -> list[FrameResult]:
     """Four frames: one face, none but a new scene, two, and one that is predicted and so has no raw points."""
     unseen, whole = np.full((len(query), 2), np.nan), query + MEASURE_QUERY + ANCHORS
 
     def seen(number: int, at: float, scale: float) -> Face:
         unsmoothed = at + 0.25 + np.arange(len(whole))[:, None] * np.array([1.0, 2.0, 0.125])
-        return make_face(query, number, at, measures=measured(scale), unsmoothed=unsmoothed)
+        return make_face(query, number, at, measures=measured(scale), pose=posed(scale), unsmoothed=unsmoothed)
 
     faces = [
         [seen(1, 10.0, 0.25)],
         [],
         [seen(1, 12.5, 0.5), seen(4, -1.0, 0.75)],
-        [make_face(query, 4, 0.25, raw=unseen, measured=False, measures=measured(1.0))],
+        [make_face(query, 4, 0.25, raw=unseen, measured=False, measures=measured(1.0), pose=posed(np.nan))],
     ]
     results = [make_result(index, *shown, query=query) for index, shown in enumerate(faces)]
     return [replace(result, frame=replace(result.frame, cut=result.index == 1)) for result in results]
@@ -68,7 +72,7 @@ def same(table: Table, expected: Table) -> None:
     np.testing.assert_allclose(table.cells, expected.cells, atol=6e-4)
 
 
-@pytest.mark.parametrize("columns", [(), ("raw", "measures"), EXTRAS])
+@pytest.mark.parametrize("columns", [(), ("raw", "measures"), ("raw", "pose"), ("pose",), EXTRAS])
 @pytest.mark.parametrize("query", [QUERY, parse_query("left_eye@0.1,lips:4")], ids=["three", "lips"])
 def test_every_file_gives_the_results_back(tmp_path: Path, columns: tuple[str, ...], query: Query) -> None:
     results = video(query)
@@ -102,8 +106,8 @@ def test_raw_columns_of_earlier_versions_are_read(tmp_path: Path) -> None:
 
 def test_what_a_table_lacks_is_said_with_how_to_get_it() -> None:
     table = Table.of(video(), QUERY)
-    for name in ("blink", "yaw"):
-        with pytest.raises(NameNotAskedError, match=f"this table has no '{name}'; track with measures=True"):
+    for name, group in (("blink", "measures"), ("yaw", "measures"), ("pose_Rx", "pose")):
+        with pytest.raises(NameNotAskedError, match=f"this table has no '{name}'; track with {group}=True"):
             table.to_numpy(name)
     with pytest.raises(NameNotAskedError, match="""this table has no 'raw'; ask for it by columns="raw\""""):
         table.to_numpy("raw")

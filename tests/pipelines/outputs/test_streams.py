@@ -12,7 +12,7 @@ import pytest
 
 from tests.pipelines.results import QUERY, make_face, make_result
 from vtrack.errors import UsageError
-from vtrack.measures import Measures
+from vtrack.measures import POSE_NAMES, HeadPose, Measures
 from vtrack.pipelines.measures.points import MEASURES
 from vtrack.pipelines.outputs.streams import open_emitter, osc_bundles, osc_message
 from vtrack.types import Query
@@ -30,6 +30,14 @@ def test_osc_bundles_fit_into_datagrams() -> None:
     assert len(sent) > 1 and all(bundle.startswith(b"#bundle\0") and len(bundle) % 4 == 0 for bundle in sent)
     everything = b"".join(sent)
     assert all(f"/vtrack/face/1/{name}\0".encode() in everything for name in (*MEASURES, "jaw", "left_eye"))
+
+
+def test_a_pose_is_one_message_where_it_is_known() -> None:
+    pose = HeadPose(np.arange(len(POSE_NAMES)) / 4)
+    (bundle,) = osc_bundles(make_result(3, make_face(pose=pose)))
+    assert osc_message("/vtrack/face/1/pose", *np.arange(10) / 4) in bundle
+    (bundle,) = osc_bundles(make_result(3, make_face(pose=HeadPose(pose.array * np.nan))))
+    assert b"pose" not in bundle
 
 
 def test_datagrams_arrive() -> None:

@@ -42,6 +42,8 @@ def same(read: Iterable[FrameResult], expected: list[FrameResult]) -> None:
             else:
                 np.testing.assert_allclose(face.unsmoothed, wanted.unsmoothed, atol=5e-4)
             np.testing.assert_allclose(face.measures.array, wanted.measures.array, atol=5e-5)
+            assert face.pose is not None and wanted.pose is not None
+            np.testing.assert_allclose(face.pose.array, wanted.pose.array, atol=5e-5)
 
 
 @pytest.mark.parametrize("cells", [columns.BLOCK_CELLS, 50], ids=["one block", "a row a block"])

@@ -10,7 +10,7 @@ from typing import Any
 from vtrack.cli.options import add_options, given_options
 from vtrack.cli.tables.options import add_table_options
 from vtrack.pipelines.registry import OUTPUTS
-from vtrack.pipelines.settings import OutputSettings, Settings
+from vtrack.pipelines.settings import MEASURED, SMOOTHING, SPACE, OutputSettings, Settings
 
 EXAMPLES = """examples:
   vtrack run talk.mp4 --columns raw,measures                talk.vtrack.csv, once
@@ -56,11 +56,11 @@ def add_parser(commands: Any) -> None:
         parser,
         OutputSettings,
         Settings,
-        only=("columns", "measures"),
+        only=("columns", "measures", "pose"),
         groups={"outputs": parser, "faces": parser},
         default="as the table",
     )
-    add_options(parser, Settings, only=("smooth", "strength", "strengths"), default="as the run")
+    add_options(parser, Settings, only=(*SMOOTHING, *SPACE), groups={"faces": parser}, default="as the run")
     parser.set_defaults(run=run)
 
 
@@ -68,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
     """Refine, and say what was written."""
     from vtrack.cli.main import OK
     from vtrack.pipelines.outputs.stdout import named
-    from vtrack.pipelines.tables.refine import SMOOTHING, refine_table
+    from vtrack.pipelines.tables.refine import refine_table
 
     given = given_options(args, Settings)
     done = refine_table(
@@ -79,7 +79,7 @@ def run(args: argparse.Namespace) -> int:
         parts=args.parts,
         columns=getattr(args, "columns", None),
         overwrite=args.overwrite,
-        **{name: given[name] for name in (*SMOOTHING, "measures") if name in given},
+        **{name: given[name] for name in (*SMOOTHING, *MEASURED, *SPACE) if name in given},
     )
     if not args.quiet:
         counts = done.counts

@@ -12,6 +12,7 @@ import argparse
 import itertools
 import logging
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -23,6 +24,8 @@ from vtrack.errors import errors_in_one_line
 from vtrack.models import load_model
 from vtrack.pipelines.measures.face_fit import rotations
 from vtrack.pipelines.measures.head_pose import angles, fit_heads
+from vtrack.pipelines.measures.pose import EYES, head_poses
+from vtrack.pipelines.measures.shapes import OUTER_CORNERS
 from vtrack.training.studies.turns import (
     ANNOTATED_SIGMA,
     measured_places,
@@ -44,6 +47,8 @@ _SIGMA = 0.018
 """Standard deviation of a point, in units; that of `fast`."""
 _SIZE = (640, 480)
 """Width and height of the frame; the focal length is its width."""
+_FOV = float(np.degrees(2 * np.arctan(0.5)))
+"""Angle of view along the width, in degrees."""
 _ASIDE = (0.25, 0.2)
 """How far a head lies from the middle of the frame at most, in parts of its distance."""
 
@@ -77,14 +82,25 @@ def differences(
     }
 
 
+class CameraErrors(NamedTuple):
+    """How far poses are off."""
+
+    turn: float
+    """Mean error of the rotation in degrees."""
+    turn_within: float
+    """Share of its components within one standard deviation."""
+    known_turn: float
+    """Mean error of the rotation in degrees where the angle of view is known."""
+    distance: float
+    """Mean error of the distance from the camera, as a share of it, where the angle of view is known."""
+    place_within: float
+    """Share of the components of places within one standard deviation, where the angle of view is known."""
+
+
 def camera_errors(
     shapes: FloatArray, distance: float, yaws: tuple[float, float], rng: np.random.Generator
-) -> tuple[float, float]:
-    """Turn persons (n, points of the measures, 3) at random before a camera, and find their poses.
-
-    Returns:
-        Mean error of the rotation in degrees, and the share of its components within one standard deviation.
-    """
+) -> CameraErrors:
+    """Turn persons (n, points of the measures, 3) at random before a camera, and find their poses."""
     count, focal = len(shapes), float(_SIZE[0])
     yaw = rng.uniform(*yaws, count) * rng.choice([-1, 1], count)
     pitch, roll = (rng.uniform(-largest, largest, count) for largest in (_PITCH, _ROLL))
@@ -96,12 +112,25 @@ def camera_errors(
     space = shapes @ made.transpose(0, 2, 1) + np.column_stack([aside, np.full(count, distance)])[:, None]
     points = space[..., :2] / space[..., 2:] * focal + (np.array(_SIZE) - 1) / 2
     sigma = np.full(points.shape[:2], _SIGMA * focal / distance)
-    fit, _ = fit_heads(points + rng.normal(size=points.shape) * sigma[..., None], sigma, _SIZE)
+    points += rng.normal(size=points.shape) * sigma[..., None]
+    fit, _ = fit_heads(points, sigma, _SIZE)
     wrong = fit.rotation @ made.transpose(0, 2, 1)
     skew = (wrong - wrong.transpose(0, 2, 1)) / 2
     components = np.stack([skew[:, 2, 1], skew[:, 0, 2], skew[:, 1, 0]], 1)
     deviations = np.sqrt(np.diagonal(fit.covariance, axis1=1, axis2=2)[:, :3])
-    return float(turn_angle(wrong).mean()), float((np.abs(components) < deviations).mean())
+    known, corners = fit_heads(points, sigma, _SIZE, fov=_FOV)[0], space[:, [*OUTER_CORNERS]]
+    eyes = np.linalg.norm(corners[:, 1] - corners[:, 0], axis=1, keepdims=True)
+    poses = head_poses(known, EYES)
+    known_wrong = known.rotation @ made.transpose(0, 2, 1)
+    off = np.array([pose.translation for pose in poses]) - corners.mean(1) / eyes
+    place_within = np.abs(off) < np.array([pose.translation_sd for pose in poses])
+    return CameraErrors(
+        float(turn_angle(wrong).mean()),
+        float((np.abs(components) < deviations).mean()),
+        float(turn_angle(known_wrong).mean()),
+        float((np.abs(off[:, 2:]) * eyes / distance).mean()),
+        float(place_within.mean()),
+    )
 
 
 def main() -> None:
@@ -117,10 +146,13 @@ def main() -> None:
     for name, (means, slope) in differences(load_model(args.model), data, meshes, places).items():
         log.info("| %s | %s | %.2f |", name, " | ".join(f"{mean:.1f}°" for mean in means), slope)
     shapes, rng = in_space(meshes, points)[0][:, measured_places(data)], np.random.default_rng(0)
-    log.info("| distance | yaw | mean error of the rotation | within one standard deviation |\n|---|---|---|---|")
+    log.info("| distance | yaw | mean error of the rotation | within one standard deviation | error with `--fov` | "
+             "error of the distance | place within one standard deviation |\n|---|---|---|---|---|---|---|")  # fmt: skip
     for distance, yaws in itertools.product(DISTANCES, itertools.pairwise(YAWS)):
-        error, within = camera_errors(shapes, distance, yaws, rng)
-        log.info("| %g | %g to %g° | %.1f° | %.0f %% |", distance, *yaws, error, 100 * within)
+        errors = camera_errors(shapes, distance, yaws, rng)
+        row = "| %g | %g to %g° | %.1f° | %.0f %% | %.1f° | %.1f %% | %.0f %% |"
+        shares = 100 * errors.distance, 100 * errors.place_within
+        log.info(row, distance, *yaws, errors.turn, 100 * errors.turn_within, errors.known_turn, *shares)
 
 
 if __name__ == "__main__":

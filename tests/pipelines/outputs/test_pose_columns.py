@@ -1,0 +1,63 @@
+"""Poses of heads in what runs write and send: asked for by themselves, in films, live pictures and photographs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import vtrack
+from vtrack.cli.main import OK, main
+from vtrack.measures import POSE_NAMES
+from vtrack.pipelines.measures import head_pose
+
+ROOT = Path(__file__).parents[3]
+SAMPLE = str(ROOT / "samples" / "sample.mp4")
+
+
+def test_a_pose_is_there_when_it_is_asked_for_and_else_nothing_is_fitted(monkeypatch: pytest.MonkeyPatch) -> None:
+    (result,) = vtrack.track(SAMPLE, "pupils", stop=0.03, pose=True)
+    pose = result.faces[0].pose
+    assert pose is not None and not result.faces[0].measures and len(result.query) == 2
+    # It is where the face is: the pupils lie between the outer corners of the eyes.
+    left, right = pose.project(np.array([[-0.5, 0, 0], [0.5, 0, 0]]), result.frame.size)
+    pupils = result.faces[0].points
+    assert left[0] < pupils[0, 0] < pupils[1, 0] < right[0]
+    assert np.abs((left + right - pupils[0] - pupils[1]) / 2).max() < 0.15 * (right[0] - left[0])
+    monkeypatch.setattr(head_pose, "fit_face", None)
+    (result,) = vtrack.track(SAMPLE, "pupils", stop=0.03)
+    assert result.faces[0].pose is None
+
+
+def test_the_table_of_a_run_has_it_beside_measures_or_alone(tmp_path: Path) -> None:
+    options = ["--parts", "pupils", "--stop", "0.1", "--quiet", "--jsonl", str(tmp_path / "a.jsonl")]
+    assert main(["run", SAMPLE, *options, "--pose", "--measures", "--csv", str(tmp_path / "a.csv")]) == OK
+    alone = vtrack.run(SAMPLE, "pupils", stop=0.1, columns="pose", csv=tmp_path / "b.csv")
+    assert alone.frames == 3
+    both, one = vtrack.read_table(tmp_path / "a.csv"), vtrack.read_table(tmp_path / "b.csv")
+    assert [field.name for field in one.fields][-len(POSE_NAMES) :] == [*POSE_NAMES]
+    for name in POSE_NAMES:
+        np.testing.assert_array_equal(both.column(name), one.column(name))
+    # Pitch, and yaw with the other sign, of a head that is hardly turned otherwise.
+    np.testing.assert_allclose(np.degrees(both.column("pose_Rx")), both.column("pitch"), atol=1)
+    np.testing.assert_allclose(np.degrees(both.column("pose_Ry")), -both.column("yaw"), atol=1)
+    line = json.loads((tmp_path / "a.jsonl").read_text().splitlines()[0])
+    assert line["faces"][0]["pose_Tz"] == both.column("pose_Tz")[0]
+
+
+def test_a_live_picture_has_it_in_its_table_and_its_stream(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--camera", SAMPLE, "--parts", "pupils", "--seconds", "0.5", "--view", "none", "--fov", "70"]
+    assert main(["webcam", *options, "--pose", "--csv", str(tmp_path / "live.csv"), "--emit", "ndjson"]) == OK
+    table = vtrack.read_table(tmp_path / "live.csv")
+    np.testing.assert_allclose(table.column("pose_focal"), 320 / np.tan(np.radians(35)), atol=1e-3)
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["faces"][0]["pose_Tz"] for line in lines] == table.column("pose_Tz").tolist()
+
+
+def test_photographs_have_it(tmp_path: Path) -> None:
+    photographs = str(ROOT / "tests" / "data" / "london" / "images")
+    vtrack.run(photographs, "pupils", pose=True, pose_unit="mm", csv=tmp_path / "a.csv")
+    table = vtrack.read_table(tmp_path / "a.csv")
+    assert np.isfinite(table.column("pose_Rx")).all() and (table.column("pose_Tz") > 500).all()
