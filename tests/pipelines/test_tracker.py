@@ -150,6 +150,7 @@ class ToyCamera(DeviceCamera):
 
 def test_a_camera_gives_its_newest_frames_until_it_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("vtrack.pipelines.tracker.DeviceCamera", ToyCamera)
+    monkeypatch.setattr("vtrack.pipelines.live.capture._JOIN_TIMEOUT", 200.0)  # the thread is looked for at once
     tracker = toys()
     with pytest.raises(SourceError, match="camera 1 cannot be opened"):
         tracker.track(1)

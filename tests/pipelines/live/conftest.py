@@ -10,6 +10,14 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.pipelines.live.patience import EveryItem
+
+
+@pytest.fixture
+def every_frame(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A capture skips no frame, however slow its reader is."""
+    monkeypatch.setattr("vtrack.pipelines.live.capture.Latest", EveryItem)
+
 
 @pytest.fixture
 def busy(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:

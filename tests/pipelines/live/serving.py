@@ -12,6 +12,7 @@ from pathlib import Path
 import aiohttp
 import numpy as np
 
+from tests.pipelines.live.patience import PATIENCE
 from tests.pipelines.toys import ToyDetector, ToyFace, ToyModel
 from vtrack.pipelines.live.browser.access import Access
 from vtrack.pipelines.live.browser.server import BrowserServer
@@ -53,11 +54,11 @@ def served(camera: Path | str, folder: Path, access: Access) -> Iterator[str]:
             thread = threading.Thread(target=lambda: asyncio.run(server.run(report)))
             thread.start()
             try:
-                assert ready.wait(30)
+                assert ready.wait(PATIENCE)
                 yield addresses[0]
             finally:
                 capture.stop()
-                thread.join(30)
+                thread.join(PATIENCE)
         assert not thread.is_alive()
 
 
@@ -83,7 +84,7 @@ class Page:
 
     async def message_with(self, *keys: str) -> dict[str, object]:
         """The next text message that has one of these keys."""
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE):
             while True:
                 message = await self.socket.receive()
                 if message.type == aiohttp.WSMsgType.TEXT and set(keys) & set(found := json.loads(message.data)):
@@ -91,7 +92,7 @@ class Page:
 
     async def image(self) -> tuple[dict[str, object], bytes]:
         """The next image: header and JPEG; reports it as shown."""
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE):
             while True:
                 message = await self.socket.receive()
                 if message.type == aiohttp.WSMsgType.BINARY:

@@ -88,7 +88,7 @@ def test_a_folder_that_was_removed_is_an_error(tmp_path: Path) -> None:
 def test_files_of_killed_processes_are_removed_and_those_in_use_stay(tmp_path: Path) -> None:
     code = (
         "import sys, time; from vtrack.pipelines.outputs.files import PartFile; "
-        f"PartFile({str(tmp_path / 'killed.csv')!r}).create(); print('ready', flush=True); time.sleep(60)"
+        f"PartFile({str(tmp_path / 'killed.csv')!r}).create(); print('ready', flush=True); time.sleep(600)"
     )
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None and process.stdout.readline() == "ready\n"
@@ -97,7 +97,7 @@ def test_files_of_killed_processes_are_removed_and_those_in_use_stay(tmp_path: P
     remove_stale(tmp_path)
     assert len(names(tmp_path)) == 3
     process.send_signal(signal.SIGKILL)
-    process.wait(20)
+    process.wait()
     remove_stale(tmp_path)
     assert names(tmp_path) == sorted([".theirs.part", in_use.part.name])
     in_use.settle(keep=True)

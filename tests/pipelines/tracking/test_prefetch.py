@@ -22,7 +22,7 @@ class SlowFunction:
         self.go = threading.Event()
 
     def __call__(self, frame: Frame) -> int:
-        self.go.wait(5)
+        self.go.wait(120)
         self.calls.append(frame.index)
         self.threads.add(threading.get_ident())
         if frame.index == 13:
