@@ -233,8 +233,8 @@ class ClusterPool(WorkerPool[Job, Result, _ActorWorker[Job]]):
             if reports != worker.reports:
                 worker.reports, worker.last_progress = reports, now
                 yield Progress(worker.number, frames, expected)
-        if now - worker.last_progress > self._timeout:
-            yield from self._lose(worker, stalled(self._timeout))
+        if self._is_stalled(worker):
+            yield from self._lose(worker, stalled(self._limit(worker)))
 
     def _kill(self, worker: _ActorWorker[Job]) -> None:
         self._ray.kill(worker.handle)

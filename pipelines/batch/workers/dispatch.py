@@ -6,6 +6,7 @@ does it with processes of this machine, `cluster` with actors of a Ray cluster.
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from abc import ABC, abstractmethod
@@ -28,6 +29,8 @@ POLL_INTERVAL = 0.25
 """Seconds between two checks of timeouts and of the stop event."""
 START_TIMEOUT = 300.0
 """Seconds that a worker may take to load its models, even if the timeout of jobs is shorter."""
+_PAUSE = 8 * POLL_INTERVAL
+"""Seconds between two looks at the workers from which on the pool itself stood still."""
 
 
 class Work(Protocol[Job_contra, Result_co]):
@@ -102,6 +105,7 @@ class WorkerPool(ABC, Generic[Job, Result, AnyWorker]):
         self._timeout = timeout
         self._workers: list[AnyWorker] = []
         self._failed_starts = 0
+        self._last_look = time.monotonic()
 
     def run(self, waiting: deque[Job], stop: threading.Event) -> Generator[Event, None, None]:
         """Do jobs in order and yield events.
@@ -115,6 +119,7 @@ class WorkerPool(ABC, Generic[Job, Result, AnyWorker]):
         Raises:
             VTrackError: Workers cannot be started, or cannot load what they need.
         """
+        self._last_look = time.monotonic()
         try:
             while True:
                 if stop.is_set():
@@ -155,6 +160,24 @@ class WorkerPool(ABC, Generic[Job, Result, AnyWorker]):
         while len(self._workers) < min(self._count, busy + waiting):
             taken = {worker.number for worker in self._workers}
             self._workers.append(self._start(next(number for number in range(self._count) if number not in taken)))
+
+    def _limit(self, worker: AnyWorker) -> float:
+        """Seconds that a worker may be silent."""
+        if not worker.ready:
+            return max(self._timeout, START_TIMEOUT)
+        return math.inf if worker.job is None else self._timeout
+
+    def _is_stalled(self, worker: AnyWorker) -> bool:
+        """Whether a worker has been silent for too long.
+
+        Time in which the pool itself stood still does not count: Ctrl-Z stops both, and a caller may take long over an event.
+        """
+        now = time.monotonic()
+        if (pause := now - self._last_look) > _PAUSE:
+            for each in self._workers:
+                each.last_progress = min(each.last_progress + pause, now)
+        self._last_look = now
+        return now - worker.last_progress > self._limit(worker)
 
     def _set_ready(self, worker: AnyWorker) -> None:
         worker.ready, self._failed_starts = True, 0

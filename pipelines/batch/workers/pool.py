@@ -6,7 +6,6 @@ process that started them ends, however that happens.
 
 from __future__ import annotations
 
-import math
 import multiprocessing
 import os
 import signal
@@ -23,7 +22,6 @@ from typing import Any, Generic
 from vtrack.errors import VTrackError
 from vtrack.pipelines.batch.workers.dispatch import (
     POLL_INTERVAL,
-    START_TIMEOUT,
     Event,
     Job,
     PoolWorker,
@@ -92,6 +90,7 @@ class ProcessPool(WorkerPool[Job, Result, _ProcessWorker[Job]]):
     def _receive(self) -> Iterator[Event]:
         ready = wait([worker.connection for worker in self._workers], POLL_INTERVAL)
         for worker in [*self._workers]:
+            is_stalled = self._is_stalled(worker)
             if worker.connection in ready:
                 try:
                     message = worker.connection.recv()
@@ -100,14 +99,8 @@ class ProcessPool(WorkerPool[Job, Result, _ProcessWorker[Job]]):
                 else:
                     worker.last_progress = time.monotonic()
                     yield from self._handle(worker, message)
-            elif time.monotonic() - worker.last_progress > (limit := self._limit(worker)):
-                yield from self._lose(worker, stalled(limit))
-
-    def _limit(self, worker: _ProcessWorker[Job]) -> float:
-        """Seconds that a worker may be silent."""
-        if not worker.ready:
-            return max(self._timeout, START_TIMEOUT)
-        return math.inf if worker.job is None else self._timeout
+            elif is_stalled and not wait([worker.connection], 0):  # nor has it answered meanwhile
+                yield from self._lose(worker, stalled(self._limit(worker)))
 
     def _handle(self, worker: _ProcessWorker[Job], message: Any) -> Iterator[Event]:
         if isinstance(message, VTrackError):

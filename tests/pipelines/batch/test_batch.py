@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import json
+import math
 import os
-import signal
 import socket
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.clips import damage, truncate, write_clip, write_sound
-from tests.pipelines.batch.batching import batch, recipe, summary, write_toys
+from tests.pipelines.batch.batching import batch, grower, killer, recipe, summary, write_toys
 from vtrack.detectors.native import NATIVE_CARD
 from vtrack.errors import ModelError, SinkError, UsageError
 from vtrack.pipelines.batch.lock import lock_folder
 from vtrack.pipelines.batch.merge import merge_tables
 from vtrack.pipelines.batch.state import Recipe, VideoOutcome
 from vtrack.pipelines.batch.workers.dispatch import Finished, Started
+from vtrack.pipelines.batch.workers.pool import ProcessPool
 from vtrack.pipelines.settings import Settings
 
 
@@ -214,48 +215,40 @@ def slow_server() -> Iterator[str]:
         thread.join()
 
 
-def test_a_hanging_source_fails_alone(folder: Path, tmp_path: Path, slow_server: str) -> None:
+def test_a_hanging_source_fails_alone(
+    folder: Path, tmp_path: Path, slow_server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The others have all the time that a slow machine needs."""
     videos = tmp_path / "list.txt"
     videos.write_text(f"{slow_server}\nin/a.mp4\nin/b.mp4\n")
-    batch(videos, tmp_path / "out", timeout=10).run()
+
+    def limit(pool: ProcessPool[Any, Any], worker: Any) -> float:
+        return pool._timeout if slow_server in str(worker.job) else math.inf
+
+    monkeypatch.setattr(ProcessPool, "_limit", limit)
+    batch(videos, tmp_path / "out", timeout=2).run()
     rows = summary(tmp_path / "out")
     assert [row["status"] for row in rows.values() if "clip" in row["file"]] == ["failed"]
-    assert "no progress for 10 s" in next(row["error"] for row in rows.values() if "clip" in row["file"])
+    assert "no progress for 2 s" in next(row["error"] for row in rows.values() if "clip" in row["file"])
     assert {rows[name]["status"] for name in ("in/a.mp4", "in/b.mp4")} == {"done"}
 
 
 def test_a_killed_worker_fails_its_video_alone(folder: Path, tmp_path: Path) -> None:
-    import multiprocessing
-
-    write_toys(folder / "long.mp4", 400)
-    killed: list[str] = []
-
-    def kill(event: object) -> None:
-        if isinstance(event, Started) and event.job.name == "long.mp4":
-            os.kill(next(child.pid or 0 for child in multiprocessing.active_children()), signal.SIGKILL)
-            killed.append(event.job.name)
-
-    batch(folder, tmp_path / "out", workers=1).run(on_event=kill)
+    write_toys(folder / "wide.mp4", 100, (176, 120))
+    deadly = recipe(detector=killer(tmp_path / "killed", width=176))
+    batch(folder, tmp_path / "out", deadly, workers=1).run()
     rows = summary(tmp_path / "out")
-    assert killed == ["long.mp4"]
-    assert "killed by SIGKILL (out of memory?)" in rows["long.mp4"]["error"]
+    assert "killed by SIGKILL (out of memory?)" in rows["wide.mp4"]["error"]
     assert rows["a.mp4"]["status"] == rows["b.mp4"]["status"] == "done"
     assert not list((tmp_path / "out").glob(".*.part"))
-    batch(folder, tmp_path / "out", retry_failed=True).run()
-    assert summary(tmp_path / "out")["long.mp4"]["frames"] == "400"
+    assert worked_on(batch(folder, tmp_path / "out", deadly, retry_failed=True)) == ["wide.mp4"]
+    assert summary(tmp_path / "out")["wide.mp4"]["frames"] == "100"
 
 
 def test_a_file_that_changes_while_it_is_read_fails(folder: Path, tmp_path: Path) -> None:
-    write_toys(folder / "long.mp4", 600)
-
-    def grow(event: object) -> None:
-        if isinstance(event, Started) and event.job.name == "long.mp4":
-            with (folder / "long.mp4").open("ab") as file:
-                time.sleep(0.5)
-                file.write(b"more")
-
-    batch(folder, tmp_path / "out", workers=1).run(on_event=grow)
-    assert "changed while it was read" in summary(tmp_path / "out")["long.mp4"]["error"]
+    wide = write_toys(folder / "wide.mp4", 100, (176, 120))
+    batch(folder, tmp_path / "out", recipe(detector=grower(wide, width=176)), workers=1).run()
+    assert "changed while it was read" in summary(tmp_path / "out")["wide.mp4"]["error"]
 
 
 def test_tables_are_merged(folder: Path, tmp_path: Path) -> None:
