@@ -13,6 +13,8 @@ from typing import Any, Self
 
 import aiohttp
 
+from tests.pipelines.live.patience import PATIENCE
+
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 _FLAGS = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
@@ -33,7 +35,7 @@ class Browser:
         self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         self._session = aiohttp.ClientSession()
         port_file = self._folder / "DevToolsActivePort"
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE):
             while not port_file.exists() or len(port_file.read_text().splitlines()) < 2:
                 await asyncio.sleep(0.1)
             port = port_file.read_text().splitlines()[0]
@@ -49,13 +51,13 @@ class Browser:
         await self._socket.close()
         await self._session.close()
         self._process.terminate()
-        self._process.wait(20)
+        self._process.wait()
 
     async def call(self, method: str, **parameters: Any) -> Any:
         """One command of the protocol and its result."""
         self._number += 1
         await self._socket.send_json({"id": self._number, "method": method, "params": parameters})
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE):
             while True:
                 answer = json.loads((await self._socket.receive()).data)
                 if answer.get("id") == self._number:
@@ -72,7 +74,7 @@ class Browser:
         assert "exceptionDetails" not in result, result
         return result["result"].get("value")
 
-    async def until(self, script: str, seconds: float = 60) -> Any:
+    async def until(self, script: str, seconds: float = PATIENCE) -> Any:
         """Wait until an expression is true."""
         async with asyncio.timeout(seconds):
             while not (found := await self.value(script)):

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import gc
+import sys
 import threading
-import time
-from collections.abc import Iterator
 
 import pytest
 
@@ -20,23 +18,30 @@ def every_frame(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def busy(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
-    """Seconds of processor time of each step of the server's event loop.
+def busy(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Number of function calls in each step of the server's event loop: how long it keeps all others waiting.
 
-    What other threads take does not count, nor a pass of the garbage collector over all of PyTorch, which falls on any step.
+    Seconds would say how busy the machine is.
     """
-    steps: list[float] = []
+    steps: list[int] = []
     run = asyncio.Handle._run
 
     def measured(handle: asyncio.Handle) -> None:
-        began = time.thread_time()
-        run(handle)
-        if threading.current_thread() is not threading.main_thread():
-            steps.append(time.thread_time() - began)
+        if threading.current_thread() is threading.main_thread():
+            run(handle)
+            return
+        calls = 0
+
+        def count(frame: object, event: str, argument: object) -> None:
+            nonlocal calls
+            calls += event in ("call", "c_call")
+
+        sys.setprofile(count)
+        try:
+            run(handle)
+        finally:
+            sys.setprofile(None)
+            steps.append(calls)
 
     monkeypatch.setattr(asyncio.Handle, "_run", measured)
-    gc.disable()
-    try:
-        yield steps
-    finally:
-        gc.enable()
+    return steps

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -16,6 +17,7 @@ aiohttp = pytest.importorskip("aiohttp", reason='the browser view needs aiohttp:
 from tests.clips import write_clip
 from tests.pipelines.live.chromium import CHROMIUM, Browser
 from tests.pipelines.live.disk import full_disk
+from tests.pipelines.live.patience import PATIENCE
 from tests.pipelines.live.serving import TOKEN, Page, served, toys
 from tests.pipelines.toys import ToyDetector, ToyModel, painter
 from vtrack.errors import SinkError
@@ -56,19 +58,25 @@ def test_the_number_of_viewers_is_limited(address: str) -> None:
     asyncio.run(check())
 
 
+async def images_until_error(page: Page) -> int:
+    """Number of images that come before the answer to a wrong message; none is reported as shown."""
+    images = 0
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            message = await page.socket.receive()
+            images += message.type == aiohttp.WSMsgType.BINARY
+            if message.type == aiohttp.WSMsgType.TEXT and "error" in json.loads(message.data):
+                return images
+
+
 def test_a_slow_viewer_gets_few_and_recent_images(address: str) -> None:
     async def check() -> None:
         async with Page(address) as quick, Page(address) as slow:
+            images = asyncio.create_task(images_until_error(slow))
             frames = [(await quick.image())[0]["frame"] for _ in range(20)]
             assert frames == sorted(set(frames))
-            waiting = []
-            while True:
-                try:
-                    message = await slow.socket.receive(timeout=0.2)
-                except TimeoutError:
-                    break
-                waiting.append(message.type)
-            assert waiting.count(aiohttp.WSMsgType.BINARY) == 2  # it has reported none as shown
+            await slow.socket.send_json({"do": "dance"})
+            assert await images == 2  # it has reported none as shown
 
     asyncio.run(check())
 
@@ -79,16 +87,18 @@ def test_controls_are_applied_and_sent_to_all_viewers(address: str, tmp_path: Pa
             info, jpeg = await page.image()
             assert info["points"] == len(parse_query("eyes,lips")) and jpeg.startswith(b"\xff\xd8")
             await page.socket.send_json({"do": "show", "parts": ["nose"], "density": 2.0})
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(PATIENCE):
                 while (await page.image())[0]["points"] != 22:
                     pass
                 while (await other.message_with("parts"))["parts"] != ["nose"]:
                     pass
             await page.socket.send_json({"do": "record", "on": True})
+            while (await page.message_with("recording"))["recording"] is not True:
+                pass
             for _ in range(15):
                 await page.image()
             await page.socket.send_json({"do": "record", "on": False})
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(PATIENCE):
                 while (await page.message_with("recording"))["recording"] is not False:
                     pass
             for message, error in (
@@ -156,10 +166,9 @@ def test_the_page_shows_moving_faces_and_reacts_to_chips_and_keys(address: str, 
             # Pausing stops the view.
             await page.press(" ")
             await page.until("document.getElementById('pause').ariaPressed == 'true'")
-            await asyncio.sleep(0.5)
             shown = await page.value("vtrack.shown")
-            await asyncio.sleep(1)
-            assert await page.value("vtrack.shown") == shown
+            await asyncio.sleep(1.5)
+            assert await page.value("vtrack.shown") <= shown + 3  # those that were on their way; it would be 30
             await page.press(" ")
             await page.until(f"vtrack.shown > {shown}")
             # The image is not black, and the plots have lines.
@@ -167,7 +176,7 @@ def test_the_page_shows_moving_faces_and_reacts_to_chips_and_keys(address: str, 
                 script = (
                     f"new Set(document.getElementById('{canvas}').getContext('2d').getImageData(0,0,320,240).data).size"
                 )
-                assert await page.value(script) > 3
+                await page.until(f"{script} > 3")
             await page.screenshot(tmp_path / "page.png")
             assert (tmp_path / "page.png").stat().st_size > 10_000
 
