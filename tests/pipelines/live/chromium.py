@@ -83,7 +83,7 @@ class Browser:
 
     async def press(self, key: str) -> None:
         """Press a key."""
-        await self.call("Input.dispatchKeyEvent", type="keyDown", key=key, text=key)
+        await self.call("Input.dispatchKeyEvent", type="keyDown", key=key, text=key if len(key) == 1 else "")
         await self.call("Input.dispatchKeyEvent", type="keyUp", key=key)
 
     async def screenshot(self, path: Path) -> None:

@@ -1,0 +1,1 @@
+"""Pages about tables, each one self-contained HTML file: `report_table`."""

@@ -1,0 +1,143 @@
+"""Pictures for a report, out of the video of a table: thumbnails of frames, and faces with their points, as data addresses."""
+
+from __future__ import annotations
+
+import base64
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from vtrack.imaging.crops import Crops
+from vtrack.imaging.warp import warp
+from vtrack.pipelines.outputs.drawing.drawing import Drawing
+from vtrack.pipelines.outputs.tables.results import TableResults
+from vtrack.pipelines.sources.base import Source
+from vtrack.pipelines.sources.open import open_source
+from vtrack.pipelines.tables.fit import check_size, check_time, misfit
+from vtrack.types import Face, FloatArray, Frame, FrameResult, ImageArray
+
+_MARGIN = 1.6
+"""Side of the picture of a face over the longer side of its box."""
+_QUALITY = 78
+"""Of the JPEG."""
+_TOLERANCE = 2e-3
+"""Seconds by which the time of a frame may differ between table and video: tables of OpenFace have three decimals."""
+_FAR = 8.0
+"""Seconds to the next picture from which the video is opened again there, instead of being decoded up to it."""
+_BEFORE = 0.1
+"""Seconds before a frame at which reading begins, since times in tables are rounded."""
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class StillRequest:
+    """A picture that is wanted."""
+
+    name: str
+    """By which it is found again."""
+    frame: int
+    time: float
+    file: str
+    side: int
+    """Width of a thumbnail, side of the square picture of a face, in pixels."""
+    box: FloatArray | None = None
+    """(4,) of the face; None for the whole frame."""
+    points: FloatArray | None = None
+    """(points, 2) to draw."""
+
+
+@dataclass(frozen=True, slots=True)
+class Still:
+    """A picture."""
+
+    address: str
+    """`data:image/jpeg;base64,...`"""
+    width: int
+    height: int
+
+
+def take_stills(
+    requests: Sequence[StillRequest],
+    results: TableResults,
+    video: str,
+    progress: Callable[[], object] = lambda: None,
+) -> dict[str, Still]:
+    """Take pictures out of a video.
+
+    Args:
+        requests: The pictures that are wanted.
+        results: The table, for what it says of its video; rows are not read.
+        video: The video, photographs or folder of images.
+        progress: Called for each picture.
+
+    Raises:
+        UsageError: The table is not of this video.
+        SourceError: The video cannot be read.
+    """
+    wanted: dict[int, list[StillRequest]] = defaultdict(list)
+    for request in requests:
+        wanted[request.frame].append(request)
+    taken: dict[str, Still] = {}
+    order = sorted(wanted)
+    drawing = Drawing(results.query, ("points", "curves"))
+    while order:
+        first = wanted[order[0]][0]
+        start = first.time - _BEFORE if results.table.timed and not first.file and first.time > _FAR else None
+        with open_source(video, start=start) as source:
+            if not source.info.photographs:
+                check_size(results, source)
+            seeks = results.table.timed and not source.info.is_live and not source.files
+            for frame in source:
+                while order and order[0] < frame.index:
+                    raise misfit(results, source, f"the video has no frame {order[0]}")
+                if not order or (seeks and wanted[order[0]][0].time - frame.time > _FAR):
+                    break
+                if frame.index == order[0]:
+                    for request in wanted[order.pop(0)]:
+                        _check(results, source, request, frame)
+                        taken[request.name] = _take(request, frame, results, drawing)
+                        progress()
+                    if not order:
+                        break
+            else:
+                if order:
+                    raise misfit(results, source, f"the video has no frame {order[0]}")
+    return taken
+
+
+def _check(results: TableResults, source: Source, request: StillRequest, frame: Frame) -> None:
+    """Raise `UsageError` if a frame is another one than the table says."""
+    if frame.file:
+        if frame.file != request.file:
+            raise misfit(results, source, f"frame {frame.index} is {request.file} in the table, {frame.file} in it")
+        return
+    row = FrameResult(_timed(request, frame), (), results.query)
+    check_time(results, source, row, frame, _TOLERANCE)
+
+
+def _timed(request: StillRequest, frame: Frame) -> Frame:
+    """A frame with the time of a request."""
+    return Frame(frame.pixels, frame.index, round(request.time / frame.time_base), frame.time_base)
+
+
+def _take(request: StillRequest, frame: Frame, results: TableResults, drawing: Drawing) -> Still:
+    if request.box is None:
+        image, (width, height) = frame.image, frame.size
+        size = request.side, max(round(request.side * height / width), 1)
+        return _encoded(cv2.resize(image, size, interpolation=cv2.INTER_AREA))
+    image = frame.image
+    if request.points is not None and len(request.points):
+        points = request.points
+        face = Face(0, request.box, 1.0, points, np.zeros(len(points)), points, results.query)
+        image = drawing(FrameResult(Frame(image, 0, 0, frame.time_base), (face,), results.query))
+    crop = Crops.around(request.box[None], _MARGIN)
+    return _encoded(np.ascontiguousarray(warp([image], [0], crop, request.side)[0].transpose(1, 2, 0)))
+
+
+def _encoded(image: ImageArray) -> Still:
+    """An image as JPEG."""
+    content = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])[1]
+    text = base64.b64encode(content.tobytes()).decode("ascii")
+    return Still(f"data:image/jpeg;base64,{text}", image.shape[1], image.shape[0])
