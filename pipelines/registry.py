@@ -185,8 +185,11 @@ DRAWINGS = {
     "curves": "a line through each part",
     "boxes": "a box around each face",
     "ids": "the number of each face",
+    "axes": "where each head looks: x red, y green, z blue and towards the viewer",
 }
 """What annotated videos and pictures show; `vtrack.pipelines.outputs.drawing` draws it."""
+AXES = "axes"
+"""The kind of drawing that needs the poses of heads."""
 CODECS = ("h264", "hevc")
 """How a video is compressed; `vtrack.pipelines.outputs.codecs` says with what."""
 PRESETS = ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow")

@@ -15,7 +15,7 @@ from vtrack.pipelines.outputs.pictures import check_picture_folder
 from vtrack.pipelines.outputs.stdout import STDOUT
 from vtrack.pipelines.pipeline import LostOutputError, Pipeline, Summary, send
 from vtrack.pipelines.registry import CSV_FORMATS, OUTPUTS
-from vtrack.pipelines.settings import InputSettings, OutputSettings, Settings, plain
+from vtrack.pipelines.settings import InputSettings, OutputSettings, Settings, drawable, plain
 from vtrack.pipelines.sources.base import Source
 from vtrack.pipelines.sources.open import Readable
 from vtrack.pipelines.tracker import Finder, Model, Parts, check_models, checked, open_checked
@@ -93,7 +93,7 @@ def run(
         overwrite: Replace outputs that exist.
         format: Form of the CSV table: `wide`, `long`, `openface`, `dlc`.
         columns: Groups of extra columns: `raw`, `inside`, `measures`, `pose`.
-        draw: What video and pictures show: `points`, `curves`, `boxes`, `ids`.
+        draw: What video and pictures show: `points`, `curves`, `boxes`, `ids`, `axes`.
         codec: Of the video: `h264`, `hevc`.
         crf: Quality of the video, 0 (best) to 51 (smallest).
         preset: Effort of the video encoder, `ultrafast` to `veryslow`.
@@ -249,7 +249,7 @@ def record(
         check_picture_folder(pictures, source, overwrite=overwrite)
     for place in {path.parent for path in paths.values() if path != STDOUT}:
         remove_stale(place)
-    pipeline, saved, failure = Pipeline(settings), list(paths.values()), None
+    pipeline, saved, failure = Pipeline(drawable(settings, look)), list(paths.values()), None
     try:
         with interruptible() as stop:
             summary = send(pipeline, source, sinks, stop=stop, progress=progress, pixels=needs_pixels(paths))

@@ -23,6 +23,7 @@ from vtrack.options import Checked, nearest_of, option, seconds, spelled_field, 
 from vtrack.parts import GROUPS, PARTS, nearest
 from vtrack.pipelines.measures.points import MEASURE_QUERY
 from vtrack.pipelines.registry import (
+    AXES,
     CODECS,
     COLUMN_GROUPS,
     CSV_FORMATS,
@@ -347,6 +348,11 @@ class CropSettings(Checked):
     )
     video: bool = option(False, "a video for each face, with the sound, instead of pictures", group="crops")
     picture_format: str = option("png", "format of the pictures", choices=("png", "jpg"), group="crops")
+
+
+def drawable(settings: Settings, look: ViewSettings) -> Settings:
+    """The same settings with all that a drawing needs: axes need poses, which tables have only if they are asked for."""
+    return replace(settings, pose=True) if AXES in look.draw else settings
 
 
 def plain(*settings: Checked) -> dict[str, Any]:

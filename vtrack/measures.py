@@ -225,6 +225,11 @@ class HeadPose:
         space = points @ self.rotation.T + self.translation
         return np.asarray(space[:, :2] / space[:, 2:] * self.focal + (np.array(size) - 1) / 2)
 
+    def mirrored(self) -> HeadPose:
+        """The pose of the head in a frame that is flipped horizontally."""
+        flipped = {"pose_Tx", "pose_Ry", "pose_Rz", "pose_qy", "pose_qz"}
+        return HeadPose(self.array * [-1 if name in flipped else 1 for name in POSE_NAMES])
+
     def __repr__(self) -> str:
         numbers = ", ".join(f"{name}={value:.4g}" for name, value in zip(_POSE[:6], self.array[:6], strict=True))
         return f"HeadPose({numbers})"

@@ -30,7 +30,7 @@ class LiveDrawing:
     """Draws results whose query may change from frame to frame.
 
     Attributes:
-        kinds: What is drawn (`points`, `curves`, `boxes`, `ids`); may be changed at any time.
+        kinds: What is drawn (`points`, `curves`, `boxes`, `ids`, `axes`); may be changed at any time.
     """
 
     def __init__(self, kinds: frozenset[str] = frozenset(OutputSettings.draw)) -> None:

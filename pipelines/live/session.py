@@ -188,6 +188,7 @@ def mirrored(result: FrameResult) -> FrameResult:
             points=face.points * sign + (last, 0),
             raw=face.raw * sign + (last, 0),
             unsmoothed=None if face.unsmoothed is None else face.unsmoothed * (-1.0, 1.0, 1.0) + (last, 0, 0),
+            pose=None if face.pose is None else face.pose.mirrored(),
         )
 
     image = np.ascontiguousarray(frame.image[:, ::-1])

@@ -8,11 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from vtrack.errors import UsageError
+from vtrack.errors import UsageError, spelled
 from vtrack.pipelines.outputs.paths import given_path
 from vtrack.pipelines.outputs.tables.results import TableResults
 from vtrack.pipelines.pipeline import Summary, queue_size, send
-from vtrack.pipelines.registry import OUTPUTS
+from vtrack.pipelines.registry import AXES, OUTPUTS
 from vtrack.pipelines.settings import InputSettings, OutputSettings, Selection
 from vtrack.pipelines.sources.base import Source
 from vtrack.pipelines.sources.open import open_source
@@ -108,6 +108,10 @@ def draw_table(
     """
     look, path = look or OutputSettings(), _target(Path(table), output)
     results = TableResults(table, parts=parts, untimed=True)
+    if AXES in look.draw and "pose" not in results.table.groups:
+        raise UsageError(
+            f"{spelled('draw', AXES)} needs the columns pose, which {table} lacks; vtrack refine adds them"
+        )
     chosen = replace(_selection_of(results), **(selection or {}))
     check_targets([path], table, overwrite=overwrite)
     with open_source(video, **vars(InputSettings(**vars(chosen)))) as source:

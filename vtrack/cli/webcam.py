@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from vtrack.cli.options import add_config_option, add_options, chosen_options, make_settings, refuse
 from vtrack.errors import UsageError
-from vtrack.pipelines.settings import LiveSettings, ViewSettings
+from vtrack.pipelines.settings import LiveSettings, ViewSettings, drawable
 
 if TYPE_CHECKING:
     from vtrack.pipelines.live.recorder import LiveDrawing, LiveRecorder
@@ -104,7 +104,7 @@ def run(args: argparse.Namespace) -> int:
         from vtrack.pipelines.live.browser.server import BrowserServer
 
         access = Access(args.host, args.port, args.viewers, args.token, args.cert, args.key)
-    pipeline = Pipeline(settings)
+    pipeline = Pipeline(drawable(settings, look))
     with ExitStack() as stack:
         stop = stack.enter_context(interruptible())
         capture = Capture(opener, stop)

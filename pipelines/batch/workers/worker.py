@@ -64,10 +64,11 @@ class TrackingWork:
 
         from vtrack.pipelines.batch.workers.model_server import ModelClient
         from vtrack.pipelines.pipeline import Pipeline
+        from vtrack.pipelines.settings import drawable
         from vtrack.runtime.cores import cores
 
         cv2.setNumThreads(cores())
-        settings = self.recipe.settings
+        settings = drawable(self.recipe.settings, self.recipe.output)
         if self.model_server is not None:
             # The GPU is used by the model server; everything else runs on the CPU.
             settings = replace(settings, model=ModelClient(self.model_server), device="cpu")

@@ -6,7 +6,9 @@ from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from functools import lru_cache
 
+from vtrack.errors import UsageError, spelled
 from vtrack.pipelines.outputs.drawing.drawing import Drawing
+from vtrack.pipelines.registry import AXES
 from vtrack.pipelines.settings import OutputSettings
 from vtrack.types import Face, Frame, FrameResult, ImageArray, Query
 
@@ -17,13 +19,14 @@ def draw(image: ImageArray, faces: Face | Iterable[Face], *, kinds: Sequence[str
     Args:
         image: (height, width, 3) `uint8` RGB, as in `FrameResult.frame.image`.
         faces: One face, or several: `FrameResult.faces`.
-        kinds: What to draw: `points`, `curves`, `boxes`, `ids`, several of them as a list or separated by commas, or `none`.
+        kinds: What to draw: `points`, `curves`, `boxes`, `ids`, `axes`, several of them as a list or separated by commas, or
+            `none`. Axes are of heads whose pose was asked for, and belong on their own frame.
 
     Returns:
         (height, width, 3) `uint8` RGB. The image given stays as it was.
 
     Raises:
-        UsageError: A kind that does not exist.
+        UsageError: A kind that does not exist, or axes of faces without a pose.
         ValueError: The image is not `uint8` RGB.
 
     Examples:
@@ -36,6 +39,8 @@ def draw(image: ImageArray, faces: Face | Iterable[Face], *, kinds: Sequence[str
     chosen = frozenset(OutputSettings(draw=kinds).draw)
     picture = Frame(image, 0, 0, Fraction(1)).image.copy()
     shown = (faces,) if isinstance(faces, Face) else tuple(faces)
+    if AXES in chosen and any(face.pose is None for face in shown):
+        raise UsageError(f"axes need faces with a pose; track with {spelled('pose', True)}")
     for query in dict.fromkeys(face.query for face in shown):
         same = tuple(face for face in shown if face.query == query)
         picture = _drawing(query, chosen)(FrameResult(Frame(picture, 0, 0, Fraction(1)), same, query))

@@ -1,4 +1,4 @@
-"""Drawing faces on frames: a smooth coloured line through each part, a dot on each point, and optionally box and id."""
+"""Drawing faces on frames: a smooth coloured line through each part, a dot on each point, and optionally box, id and axes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy.typing as npt
 from vtrack.imaging.planes import Pixels, Planes, film_colours
 from vtrack.pipelines.outputs.drawing.curves import Splines, part_splines
 from vtrack.pipelines.outputs.drawing.overlay import FixedPoints, Overlay
-from vtrack.pipelines.outputs.drawing.palette import Color, part_color, track_color
+from vtrack.pipelines.outputs.drawing.palette import AXIS_COLORS, Color, part_color, track_color
 from vtrack.pipelines.settings import OutputSettings
 from vtrack.types import Face, FloatArray, FrameResult, ImageArray, Query
 
@@ -24,6 +24,8 @@ FAINTEST = 0.22
 """Opacity of the faintest points."""
 PREDICTED = 0.45
 """Opacity of a face that was not seen in this frame."""
+AXIS = 0.45
+"""Length of the axes of a head, over the size of the face."""
 LEVELS = 5
 """Number of levels of opacity; each level of each colour is one call to OpenCV."""
 
@@ -40,7 +42,7 @@ class Drawing:
 
     Args:
         query: The points of the faces.
-        kinds: What to draw: `points`, `curves`, `boxes`, `ids`.
+        kinds: What to draw: `points`, `curves`, `boxes`, `ids`, `axes`; no axes of faces without a pose.
     """
 
     def __init__(self, query: Query, kinds: Collection[str] = OutputSettings.draw) -> None:
@@ -72,7 +74,8 @@ class Drawing:
     def _draw(self, pixels: Pixels, face: Face) -> None:
         size = float(np.sqrt(max(face.box[2] * face.box[3], 1.0)))
         width = 1.05 + 0.00875 * size
-        overlay = Overlay.over(pixels, self._extent(face, size), margin=2.5 * width + 2, scale=_PEN_WIDTH / width)
+        axes = _axes(face, size, (pixels.shape[1], pixels.shape[0])) if "axes" in self._kinds else None
+        overlay = Overlay.over(pixels, self._extent(face, size, axes), margin=2.5 * width + 2, scale=_PEN_WIDTH / width)
         if overlay is None:
             return
         opacity = _opacity(face, size)
@@ -82,13 +85,15 @@ class Drawing:
             self._draw_curves(overlay, self._splines, face, opacity)
         if "points" in self._kinds:
             self._draw_points(overlay, face, opacity)
+        if axes is not None:
+            _draw_axes(overlay, face, axes)
         if "ids" in self._kinds:
             overlay.label(str(face.id), face.box[:2], max(0.11 * size, 10.0), track_color(face.id))
         overlay.blend_into(pixels)
 
-    def _extent(self, face: Face, size: float) -> FloatArray:
+    def _extent(self, face: Face, size: float, axes: FloatArray | None) -> FloatArray:
         """Return points (n, 2) that the overlay must cover."""
-        extent = [face.points]
+        extent = [face.points, *([] if axes is None else [axes])]
         if self._kinds & {"boxes", "ids"}:
             x, y, w, h = face.box
             label = 0.25 * size + 12 if "ids" in self._kinds else 0.0
@@ -133,6 +138,25 @@ class Drawing:
             for cy, dy in ((y, arm), (y + h, -arm))
         ]
         overlay.stroke(corners, _PEN, track_color(face.id), 1.0 if face.measured else PREDICTED)
+
+
+def _axes(face: Face, size: float, frame: tuple[int, int]) -> FloatArray | None:
+    """Return the pixels (4, 2) of the origin of a head and of the ends of its x, its y, and its z towards the viewer."""
+    if face.pose is None or not np.isfinite(face.pose.array).all():
+        return None
+    length = AXIS * size * face.pose.translation[2] / face.pose.focal
+    ends = face.pose.project(length * np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, -1]]), frame)
+    return ends if np.isfinite(ends).all() else None
+
+
+def _draw_axes(overlay: Overlay, face: Face, ends: FloatArray) -> None:
+    """Draw the axes of a head, the farthest end first."""
+    assert face.pose is not None
+    origin, *tips = overlay.to_fixed(ends)
+    depth = face.pose.rotation[2] * (1, 1, -1)
+    for i in np.argsort(-depth).tolist():
+        line = np.array([origin, tips[i]])
+        overlay.stroke([line], 3 * _PEN, AXIS_COLORS[i], 1.0 if face.measured else PREDICTED)
 
 
 def _opacity(face: Face, size: float) -> FloatArray:

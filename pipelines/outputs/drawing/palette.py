@@ -54,6 +54,10 @@ _GOLDEN_ANGLE = 137.508
 """Difference in hue of successive tracks, in degrees: no two of many are close."""
 
 
+AXIS_COLORS: tuple[Color, Color, Color] = ((255, 74, 64), (60, 210, 90), (64, 130, 255))
+"""Colours of the axes x, y and z of a head, as programs for three dimensions have them: red, green, blue."""
+
+
 @cache
 def part_color(part: str) -> Color:
     """Return the colour of a part; unknown parts get a fixed colour from a hash of their name."""

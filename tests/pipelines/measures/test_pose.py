@@ -100,6 +100,16 @@ def test_points_of_the_head_are_projected_to_where_they_are_seen() -> None:
     np.testing.assert_allclose(corners, points[0, [left, right]], atol=1)
 
 
+def test_a_mirrored_pose_is_that_of_the_mirrored_head() -> None:
+    pose = posed(turned(25, -10, 15, (200, 150)))
+    mirrored, head = pose.mirrored(), np.array([[0.3, 0.2, -0.1], [0.0, 0.5, 0.2]])
+    seen_there = pose.project(head * (-1, 1, 1), SIZE)
+    np.testing.assert_allclose(mirrored.project(head, SIZE), seen_there * (-1, 1) + (SIZE[0] - 1, 0), atol=1e-6)
+    x, y, z = (cv2.Rodrigues(axis * angle)[0] for axis, angle in zip(np.eye(3), mirrored.angles, strict=True))
+    np.testing.assert_allclose(mirrored.rotation, x @ y @ z, atol=1e-9)
+    np.testing.assert_array_equal(mirrored.mirrored().array, pose.array)
+
+
 def test_the_angle_of_view_tells_where_a_near_head_is_and_how_it_is_turned() -> None:
     space = face_model().mean @ rotation(0, 0, 0).T + (2.5, 0, 5.5)
     points = seen(space, 640.0)

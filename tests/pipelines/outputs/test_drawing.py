@@ -7,14 +7,18 @@ import time
 import numpy as np
 import pytest
 
+from tests.pipelines.measures.heads import SIZE, turned
 from tests.pipelines.results import make_face, make_result
 from vtrack.imaging.planes import BT601, BT709, Colours, Planes, film_colours
 from vtrack.layouts import load_layout
+from vtrack.measures import HeadPose
 from vtrack.options import split_names
 from vtrack.parts import PARTS
+from vtrack.pipelines.measures.head_pose import fit_heads
+from vtrack.pipelines.measures.pose import EYES, head_poses
 from vtrack.pipelines.outputs.drawing.curves import part_splines
-from vtrack.pipelines.outputs.drawing.drawing import Drawing
-from vtrack.pipelines.outputs.drawing.palette import part_color, track_color
+from vtrack.pipelines.outputs.drawing.drawing import AXIS, Drawing
+from vtrack.pipelines.outputs.drawing.palette import AXIS_COLORS, part_color, track_color
 from vtrack.pipelines.registry import DRAWINGS
 from vtrack.types import Face, FloatArray, ImageArray, Query
 
@@ -199,6 +203,31 @@ def test_each_kind_draws_its_own_shapes() -> None:
     assert 0 < area["points"].sum() < area["curves"].sum()
     everything = changed(draw(face, ",".join(DRAWINGS))) > 30
     assert everything.sum() > area["curves"].sum() + area["boxes"].sum()
+
+
+def posed(yaw: float, pitch: float, roll: float) -> HeadPose:
+    """A head of which the middle between the eyes is at (319.5, 239.5)."""
+    points = turned(yaw, pitch, roll, (319.5, 239.5))
+    (pose,) = head_poses(fit_heads(points, np.ones(points.shape[:2]), SIZE)[0], EYES)
+    return pose
+
+
+@pytest.mark.parametrize(
+    ("turn", "ends"),
+    [
+        ((0, 0, 0), {0: (1, 0), 1: (0, 1)}),
+        ((0, 0, 90), {0: (0, 1), 1: (-1, 0)}),
+        ((40, 0, 0), {1: (0, 1), 2: (0.65, 0)}),
+        ((0, -40, 0), {0: (1, 0), 2: (0, -0.65)}),
+    ],
+)
+def test_axes_turn_with_the_head(turn: tuple[float, float, float], ends: dict[int, tuple[float, float]]) -> None:
+    """Nearly to the tip of each axis, which perspective makes a little longer or shorter, there is its colour."""
+    image = draw(circle_face(even("jaw", 5), pose=posed(*turn)), "axes").astype(int)
+    for axis, direction in ends.items():
+        x, y = np.rint(np.array([319.5, 239.5]) + 0.82 * AXIS * 200 * np.array(direction)).astype(int)
+        near = image[y - 4 : y + 5, x - 4 : x + 5].reshape(-1, 3)
+        assert np.abs(near - AXIS_COLORS[axis]).max(1).min() < 60
 
 
 def test_numbers_stay_in_the_frame() -> None:

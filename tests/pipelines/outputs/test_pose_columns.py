@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import vtrack
-from vtrack.cli.main import OK, main
+from vtrack.cli.main import OK, USAGE, main
 from vtrack.measures import POSE_NAMES
 from vtrack.pipelines.measures import head_pose
 
@@ -45,6 +45,27 @@ def test_the_table_of_a_run_has_it_beside_measures_or_alone(tmp_path: Path) -> N
     np.testing.assert_allclose(np.degrees(both.column("pose_Ry")), -both.column("yaw"), atol=1)
     line = json.loads((tmp_path / "a.jsonl").read_text().splitlines()[0])
     assert line["faces"][0]["pose_Tz"] == both.column("pose_Tz")[0]
+
+
+def test_axes_are_drawn_without_columns_of_the_pose_and_from_a_table_with_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--parts", "pupils", "--stop", "0.1", "--quiet"]
+    table, video = tmp_path / "a.csv", tmp_path / "a.mp4"
+    assert main(["run", SAMPLE, *options, "--draw", "axes", "--csv", str(table), "--video", str(video)]) == OK
+    assert "pose" not in table.read_text()
+    assert main(["draw", str(table), SAMPLE, "--draw", "axes", "-o", str(tmp_path / "b.mp4")]) == USAGE
+    assert "needs the columns pose" in capsys.readouterr().err
+    assert main(["run", SAMPLE, *options, "--pose", "--csv", str(tmp_path / "c.csv")]) == OK
+    other = tmp_path / "c.mp4"
+    assert main(["draw", str(tmp_path / "c.csv"), SAMPLE, "--draw", "axes", "-o", str(other), "--quiet"]) == OK
+    plain, drawn, again = (next(iter(vtrack.open_source(path))).image.astype(int) for path in (SAMPLE, video, other))
+    green = [int(((image[..., 1] > 150) & (image[..., ::2].max(-1) < 120)).sum()) for image in (plain, drawn)]
+    assert green[0] < 20 and green[1] > 100
+    assert np.abs(drawn - again).mean() < 0.5
+    result = next(vtrack.track(SAMPLE, "pupils"))
+    with pytest.raises(vtrack.UsageError, match="axes need faces with a pose; track with pose=True"):
+        vtrack.draw(result.frame.image, result.faces, kinds="axes")
 
 
 def test_a_live_picture_has_it_in_its_table_and_its_stream(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
