@@ -152,6 +152,20 @@ INTERCHANGE: Mapping[str, OutputEntry] = {
     "coco": OutputEntry(
         f"{_INTERCHANGE}.coco:CocoKeypoints", "a file of COCO keypoints", ("size", "facts"), suffixes=(".json",)
     ),
+    "netcdf": OutputEntry(
+        f"{_INTERCHANGE}.movement:MovementDataset",
+        "a netCDF file for xarray and movement",
+        ("facts",),
+        photographs=False,
+        suffixes=(".nc",),
+    ),
+    "dlc-h5": OutputEntry(
+        f"{_INTERCHANGE}.deeplabcut:DeepLabCutFile",
+        "DeepLabCut's h5",
+        ("max_faces",),
+        photographs=False,
+        suffixes=(".h5",),
+    ),
     "vtt": OutputEntry(
         _CAPTIONS, "WebVTT captions of events", photographs=False, suffixes=(".vtt",), stdout=True, measures=True
     ),

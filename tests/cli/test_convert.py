@@ -183,7 +183,7 @@ def test_wrong_options_are_one_line(table: Path, tmp_path: Path, capsys: pytest.
         (["-o", tmp_path / "nowhere" / "x.csv"], "there is no folder"),
         (["--to", "dlc", "--columns", "raw"], "a table of format dlc has no room for extra columns"),
         (["--to", "wide", "--columns", "colour"], "there is no column group 'colour'"),
-        (["--to", "wide", "--max-faces", "2"], "--max-faces applies to dlc only"),
+        (["--to", "wide", "--max-faces", "2"], "--max-faces applies to dlc or dlc-h5 only"),
         (["--to", "dlc", "--max-faces", "0"], "--max-faces must be at least 1"),
         (["--to", "wide", "--fps", "25"], "--fps applies to tables without times"),
         (["--to", "wide", "--fps", "0"], "--fps must be"),

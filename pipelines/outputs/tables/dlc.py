@@ -26,6 +26,7 @@ from vtrack.types import Face, FloatArray, FrameResult, Query
 
 log = logging.getLogger(__name__)
 
+_COORDS = ("x", "y", "likelihood")
 TOLERANCE = 0.05
 """Share of the face's size within which a point counts as correct in the likelihood."""
 
@@ -49,28 +50,47 @@ class DeepLabCutTable(TextSink):
 
     def __init__(self, path: str | Path, query: Query, *, max_faces: int = 1) -> None:
         super().__init__(path)
+        self._cells = DeepLabCutCells(query, max_faces)
+        digits = (PIXEL_DIGITS, PIXEL_DIGITS, SHARE_DIGITS)
+        cells = [Field("", digits=each) for each in digits] * (len(query) * max_faces)
+        self._row = row_format([Field("frame", "int"), *cells])
+
+    def _header(self) -> str:
+        return "".join(csv_line([level, *names]) for level, names in self._cells.header.items())
+
+    def _rows(self, result: FrameResult) -> str:
+        return without_nan(self._row % (result.index, *self._cells.row(result, self.file.path).tolist()))
+
+
+class DeepLabCutCells:
+    """The cells of DeepLabCut's tables, whatever the file: x, y and likelihood of each point of each individual.
+
+    Args:
+        query: The points of the faces.
+        max_faces: Number of individuals.
+
+    Raises:
+        UsageError: `max_faces` is below 1.
+    """
+
+    def __init__(self, query: Query, max_faces: int) -> None:
         if max_faces < 1:
             raise UsageError(f"a table of format dlc needs at least one face, got {max_faces}")
-        self._query, self._individuals = query, Individuals(max_faces)
-        cells = (Field("x", digits=PIXEL_DIGITS), Field("y", digits=PIXEL_DIGITS), Field("l", digits=SHARE_DIGITS))
-        self._row = row_format([Field("frame", "int"), *cells * (len(query) * max_faces)])
+        self._individuals = Individuals(max_faces)
+        names = [name for name in query.names for _ in _COORDS]
+        levels = {
+            "scorer": ["vtrack"] * (len(names) * max_faces),
+            "individuals": [f"face_{i}" for i in range(max_faces) for _ in names],
+            "bodyparts": names * max_faces,
+            "coords": [*_COORDS] * (len(query) * max_faces),
+        }
+        self.header = {level: each for level, each in levels.items() if level != "individuals" or max_faces > 1}
+        """Names of the columns by the level of the header."""
         self._absent = np.tile([np.nan, np.nan, 0.0], (len(query), 1))
         self._warned = False
 
-    def _header(self) -> str:
-        count, points = self._individuals.count, len(self._query)
-        names = [name for name in self._query.names for _ in range(3)]
-        rows = [
-            ["scorer", *["vtrack"] * (3 * points * count)],
-            ["individuals", *(f"face_{i}" for i in range(count) for _ in names)],
-            ["bodyparts", *names * count],
-            ["coords", *["x", "y", "likelihood"] * (points * count)],
-        ]
-        if count == 1:
-            del rows[1]
-        return "".join(csv_line(row) for row in rows)
-
-    def _rows(self, result: FrameResult) -> str:
+    def row(self, result: FrameResult, path: Path) -> FloatArray:
+        """Return the cells (columns,) of a frame; a warning names `path` where it has more faces than individuals."""
         blocks = [self._absent] * self._individuals.count
         for individual, face in zip(
             self._individuals.assign([face.id for face in result.faces]), result.faces, strict=True
@@ -81,10 +101,9 @@ class DeepLabCutTable(TextSink):
                 self._warned = True
                 log.warning(
                     "frame %d has %d faces but %s has columns for %d; other faces are left out, raise %s",
-                    result.index, len(result.faces), self.file.path, self._individuals.count,
-                    spelled("max_faces"),
+                    result.index, len(result.faces), path, self._individuals.count, spelled("max_faces"),
                 )  # fmt: skip
-        return without_nan(self._row % (result.index, *np.concatenate(blocks).ravel().tolist()))
+        return np.concatenate(blocks).ravel()
 
 
 class Individuals:
@@ -176,9 +195,8 @@ def _places(path: Path, heads: dict[str, Sequence[str]]) -> tuple[list[str], int
     """
     owners = heads.get("individuals", [""] * len(heads["bodyparts"]))
     names, individuals = list(dict.fromkeys(heads["bodyparts"])), list(dict.fromkeys(owners))
-    coords = ["x", "y", "likelihood"]
-    places = np.full((len(individuals), len(names), len(coords)), -1, np.intp)
-    number = ({name: i for i, name in enumerate(each)} for each in (individuals, names, coords))
+    places = np.full((len(individuals), len(names), len(_COORDS)), -1, np.intp)
+    number = ({name: i for i, name in enumerate(each)} for each in (individuals, names, _COORDS))
     of_owner, of_name, of_coord = number
     for column, (owner, name, coord) in enumerate(zip(owners, heads["bodyparts"], heads["coords"], strict=True), 1):
         if coord not in of_coord:

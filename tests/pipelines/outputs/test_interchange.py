@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import re
+import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,9 +16,11 @@ import pytest
 from tests.pipelines.outputs.test_events import LIDS, RESULTS, SAMPLE, WINK
 from tests.pipelines.outputs.test_read import EXTRAS, video, write
 from tests.pipelines.results import QUERY, make_face, make_result
-from vtrack.cli.main import OK, USAGE, main
+from vtrack.cli.main import FAILED, OK, USAGE, main
 from vtrack.pipelines.outputs.base import write_sidecar
+from vtrack.pipelines.outputs.interchange import deeplabcut
 from vtrack.pipelines.outputs.interchange.captions import Captions
+from vtrack.pipelines.outputs.interchange.hdf5 import BLOCK
 from vtrack.pipelines.outputs.tables.csv import WideTable
 from vtrack.pipelines.outputs.tables.events import EventTable
 from vtrack.pipelines.outputs.tables.read import read_table
@@ -107,6 +111,106 @@ def test_coco_names_the_files_of_photographs(tmp_path: Path) -> None:
     images = json.loads((tmp_path / "t.json").read_text())["images"]
     assert [image["file_name"] for image in images] == ["é0.jpg", "é1.jpg"]
     assert all("width" not in image for image in images), "those of the first photograph are not those of all"
+
+
+def make_long_table(folder: Path) -> Path:
+    """A table of three blocks of frames: face 1 in all but the first, face 7 in the last alone."""
+    results = [
+        make_result(i, *[make_face(number=1, at=i / 8)] * (i > 0), *[make_face(number=7, at=i / 4)] * (i > 2 * BLOCK))
+        for i in range(2 * BLOCK + 40)
+    ]
+    write(WideTable(folder / "long.csv", QUERY), results)
+    return folder / "long.csv"
+
+
+@pytest.mark.parametrize("make", [make_table, make_long_table])
+def test_xarray_opens_netcdf_as_movement_has_it(tmp_path: Path, make: Callable[[Path], Path]) -> None:
+    """Names and order of dimensions, variables and attributes are those of movement's documentation."""
+    xarray = pytest.importorskip("xarray")
+    pytest.importorskip("h5netcdf")
+    table = make(tmp_path)
+    convert(table, "--to", "netcdf")
+    data, expected = xarray.load_dataset(table.with_suffix(".nc"), engine="h5netcdf"), read_table(table)
+    assert data.position.dims == ("time", "space", "keypoints", "individuals")
+    assert data.confidence.dims == ("time", "keypoints", "individuals")
+    assert {*data.data_vars} == {"position", "confidence"}
+    assert [*data.space.values] == ["x", "y"] and [*data.keypoints.values] == [*QUERY.names]
+    assert [*data.individuals.values] == [f"face_{face}" for face in expected.faces]
+    assert (data.attrs["source_software"], data.attrs["ds_type"]) == ("vtrack", "poses")
+    assert (data.attrs["time_unit"], data.attrs["fps"]) == ("seconds", 29.97)
+    np.testing.assert_array_equal(data.time, expected.times)
+    np.testing.assert_array_equal(data.frame, expected.frames)
+    points = data.position.transpose("time", "individuals", "keypoints", "space")
+    np.testing.assert_allclose(points, expected.to_numpy(), atol=AGREE)
+    there = np.isfinite(expected.to_numpy()).all(-1)
+    confidence = data.confidence.transpose("time", "individuals", "keypoints").values
+    assert (np.isfinite(confidence) == there).all() and ((confidence[there] > 0.6) & (confidence[there] < 1)).all()
+
+
+@pytest.mark.parametrize("faces", [1, 2])
+def test_pandas_reads_deeplabcuts_h5(tmp_path: Path, faces: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    pandas = pytest.importorskip("pandas")
+    pytest.importorskip("tables")
+    monkeypatch.setattr(deeplabcut, "block_rows", lambda columns: 3)  # two appends
+    table = make_table(tmp_path)
+    convert(table, "--to", "dlc-h5", "--max-faces", str(faces))
+    convert(table, "--to", "dlc", "--max-faces", str(faces))
+    data = pandas.read_hdf(tmp_path / "t.h5")
+    levels = ["scorer", *["individuals"] * (faces > 1), "bodyparts", "coords"]
+    expected = pandas.read_csv(tmp_path / "t.dlc.csv", header=[*range(len(levels))], index_col=0)
+    assert [*data.columns.names] == levels and [*data.columns] == [*expected.columns] and [*data.index] == [0, 1, 2, 3]
+    np.testing.assert_allclose(data, expected, atol=AGREE)
+    known = read_table(table)
+    place = [("face_0",)] * (faces > 1)
+    left = data.sort_index(axis=1).loc[:, ("vtrack", *(name for each in place for name in each), "left_eye_0")]
+    first = [row for row in range(len(known)) if known.face[row] == 1]
+    np.testing.assert_array_equal(left.loc[known.frame[first], ["x", "y"]], known.points[first, 0])
+
+
+def test_deeplabcuts_h5_has_room_for_so_many_columns(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pandas = pytest.importorskip("pandas")
+    pytest.importorskip("tables")
+    query = parse_query("jaw:400")
+    write(WideTable(tmp_path / "t.csv", query), [make_result(0, make_face(query), make_face(query, 2), query=query)])
+    convert(tmp_path / "t.csv", "--to", "dlc-h5", "--max-faces", "1")
+    assert pandas.read_hdf(tmp_path / "t.h5").shape == (1, 1200)
+    line = refused(capsys, tmp_path / "t.csv", "--to", "dlc-h5", "--max-faces", "9", "-o", tmp_path / "more.h5")
+    assert "10800 columns are too many for DeepLabCut's h5" in line
+    write(WideTable(tmp_path / "none.csv", QUERY), [])
+    convert(tmp_path / "none.csv", "--to", "dlc-h5")
+    assert pandas.read_hdf(tmp_path / "none.h5").shape == (0, 9)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["none.csv", "none.h5", "t.csv", "t.h5"]
+
+
+LIBRARIES = {"coco": None, "netcdf": "h5py", "dlc-h5": "tables"}
+
+
+@pytest.mark.parametrize("format", LIBRARIES)
+def test_a_full_disk_leaves_nothing(tmp_path: Path, format: str, capsys: pytest.CaptureFixture[str]) -> None:
+    resource = pytest.importorskip("resource")
+    if library := LIBRARIES[format]:
+        pytest.importorskip(library)
+    table = make_long_table(tmp_path)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4_000, limits[1]))
+    try:
+        assert main(["convert", str(table), "--to", format]) == FAILED
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("vtrack: cannot write ")
+    assert [path.name for path in tmp_path.iterdir()] == ["long.csv"]
+
+
+@pytest.mark.parametrize("format", [format for format, library in LIBRARIES.items() if library])
+def test_a_library_that_is_missing_is_named_with_its_extra(
+    tmp_path: Path, format: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, str(LIBRARIES[format]), None)
+    pytest.importorskip("pandas")
+    assert main(["convert", str(make_table(tmp_path)), "--to", format]) != OK
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f'needs {LIBRARIES[format]}; pip install "vtrack[interchange]"' in line
 
 
 def test_players_libraries_read_the_captions(tmp_path: Path) -> None:

@@ -50,7 +50,10 @@ def add_parser(commands: Any) -> None:
         "--fps", type=float, metavar="RATE", help="frames per second of a table without times, as DeepLabCut's"
     )
     parser.add_argument(
-        "--max-faces", type=int, metavar="N", help="faces that --to dlc has columns for (default: the most of a frame)"
+        "--max-faces",
+        type=int,
+        metavar="N",
+        help="faces that --to dlc and dlc-h5 have columns for (default: the most of a frame)",
     )
     parser.set_defaults(run=run)
 
