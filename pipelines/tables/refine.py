@@ -221,7 +221,7 @@ def _settings(recorded: Mapping[str, Any], parts: str | Query, chosen: Mapping[s
     """The settings of a run, but for those that are chosen anew."""
     same = {name: recorded[name] for name in SMOOTHING if name in recorded and chosen.get("smooth") != "none"}
     space = {"fov"} if chosen["measures"] else set()
-    if chosen["pose"]:
+    if chosen.get("pose"):
         space = {*SPACE} if chosen.get("pose_unit") != "eyes" else {"fov"}
     same |= {name: recorded[name] for name in space if name in recorded}
     settings = Settings(parts, **{**same, **chosen, "strengths": {}})
