@@ -42,7 +42,6 @@ def run(command: Sequence[str | Path], cwd: Path) -> subprocess.CompletedProcess
         env=environment,
         capture_output=True,
         text=True,
-        timeout=240,
         check=False,
     )
 

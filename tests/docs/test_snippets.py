@@ -57,9 +57,7 @@ def _run(block: Block, folder: Path) -> subprocess.CompletedProcess[str]:
         )
         command = ["bash", "-c", shell]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    return subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=240
-    )
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
 
 
 def test_blocks_that_are_not_run_say_why() -> None:

@@ -16,12 +16,20 @@ TARGETS = {"videos": 8, "files": 3, "weights": 3, "zips": 3, "tables": 3, "messa
 """Modules with `run_case`, and how often each is taken."""
 
 
+def _positive(text: str) -> int:
+    """A whole number of at least 1, from the command line."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, got {number}")
+    return number
+
+
 def main() -> int:
     """Run cases until the time is over; 1 if any ended badly."""
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
     length = parser.add_mutually_exclusive_group()
     length.add_argument("--minutes", type=float, default=2.0)
-    length.add_argument("--cases", type=int, help="number of cases, however long they take")
+    length.add_argument("--cases", type=_positive, help="number of cases, however long they take")
     parser.add_argument("--seed", type=int, default=0, help="number of the first case")
     parser.add_argument("--only", choices=TARGETS, help="one target alone")
     parser.add_argument("--case", help="one case again, by its name in a report: videos:17")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import signal
 import subprocess
@@ -14,9 +15,11 @@ import numpy as np
 from tests.fuzz.commands import absurd_value
 from tests.fuzz.outcomes import Outcome
 from tests.fuzz.videos import SAMPLE
+from vtrack.errors import SinkError
+from vtrack.pipelines.batch.lock import lock_folder
 
-PATIENCE = 60.0
-"""Seconds that a process may take to end after SIGTERM, or that a repeated run may take."""
+PATIENCE = 1200.0
+"""Seconds that a process may take to end after SIGTERM, or that a repeated run may take: it hangs, or the machine is slow."""
 
 
 def run_case(rng: np.random.Generator, folder: Path) -> Outcome:
@@ -43,13 +46,23 @@ def run_case(rng: np.random.Generator, folder: Path) -> Outcome:
         return Outcome("foreign exception", errors[-300:])
     if number == signal.SIGTERM and (left := _temporary(out)):
         return Outcome("leftover", f"after SIGTERM: {left}")
+    if batch:
+        _wait_for_workers(out)
     return _again([*command, "--overwrite"], out)
+
+
+def _wait_for_workers(out: Path) -> None:
+    """Wait until the workers of a batch that was killed have ended; the next run waits for them, too, but not as long."""
+    end = time.monotonic() + PATIENCE
+    while out.is_dir() and time.monotonic() < end:
+        with contextlib.suppress(SinkError), lock_folder(out):
+            return
 
 
 def _again(command: list[str], out: Path) -> Outcome:
     """Run an interrupted command to its end."""
     try:
-        again = subprocess.run(command, capture_output=True, text=True, timeout=3 * PATIENCE, check=False)
+        again = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
     except subprocess.TimeoutExpired:
         return Outcome("hang", f"the same command again: {' '.join(command)}")
     if again.returncode or "Traceback" in again.stderr:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,6 +16,7 @@ from tests.fuzz import tables, videos, weights, zips
 from tests.fuzz.commands import run_call
 from tests.fuzz.mutations import damaged
 from tests.fuzz.outcomes import GOOD, Outcome, Tally
+from tests.fuzz.worker import Worker
 from vtrack.errors import DataError
 
 
@@ -104,3 +108,67 @@ def test_a_number_of_cases(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
     assert fuzz.main() == 0
     assert numbers == list(range(3_000_000, 3_002_500))
     assert "videos" in capsys.readouterr().out
+
+
+def test_no_cases_are_refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(sys, "argv", ["fuzz", "--cases", "0"])
+    with pytest.raises(SystemExit) as ended:
+        fuzz.main()
+    assert ended.value.code == 2 and "argument --cases: must be at least 1, got 0" in capsys.readouterr().err
+
+
+class ToyProcess:
+    """A process whose processor time a test sets."""
+
+    pid = exitcode = None
+
+
+class ToyConnection:
+    """A connection over which the outcome comes after so many looks."""
+
+    def __init__(self, looks: int) -> None:
+        self.looks = looks
+
+    def send(self, case: object) -> None:
+        pass
+
+    def poll(self, seconds: float) -> bool:
+        self.looks -= 1
+        return self.looks < 0
+
+    def recv(self) -> Outcome:
+        return Outcome("done")
+
+
+@pytest.mark.parametrize(
+    ("looks", "share", "wall", "kind"),
+    [
+        (500, 0.05, 1.0, "done"),  # a machine that is slow or busy
+        (500, 0.9, 1.0, "hang"),  # it works for minutes
+        (500, 0.0, 60.0, "hang"),  # it waits for hours
+    ],
+)
+def test_a_hang_is_told_by_the_processor_or_by_hours(
+    looks: int, share: float, wall: float, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = SimpleNamespace(now=0.0)
+    clock.monotonic = lambda: clock.now
+
+    def seconds(worker: Worker) -> float:
+        clock.now += wall
+        return share * clock.now
+
+    monkeypatch.setattr("tests.fuzz.worker.time", clock)
+    monkeypatch.setattr(Worker, "_seconds", seconds)
+    worker = object.__new__(Worker)
+    worker._connection, worker._process = ToyConnection(looks), ToyProcess()  # type: ignore[assignment]
+    assert worker.run("videos", 1).kind == kind
+
+
+@pytest.mark.skipif(
+    not Path("/proc/self/stat").exists(), reason="processor time of a process is read from Linux's /proc"
+)
+def test_the_processor_time_of_a_worker_is_read() -> None:
+    worker = object.__new__(Worker)
+    worker._process = SimpleNamespace(pid=os.getpid())  # type: ignore[assignment]
+    assert 0 < worker._seconds() <= time.process_time() + 1

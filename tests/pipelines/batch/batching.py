@@ -18,6 +18,7 @@ from typing import Any
 
 from tests.clips import write_clip
 from tests.pipelines.toys import ToyDetector, ToyFace, ToyModel, painter
+from vtrack.pipelines.batch import lock
 from vtrack.pipelines.batch.files import FilePatterns, find_videos
 from vtrack.pipelines.batch.run import BatchOptions, BatchRun
 from vtrack.pipelines.batch.state import Recipe
@@ -103,6 +104,7 @@ def tables(out: Path) -> dict[str, bytes]:
 if __name__ == "__main__":
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     job = batch(Path(sys.argv[1]), Path(sys.argv[2]))
+    lock._LOCK_TIMEOUT = 600.0  # workers of the run before that was killed end when the machine has time for them
     number, kind = (signal.Signals[sys.argv[3]], sys.argv[4]) if sys.argv[3:] else (None, "")
     with interruptible() as stop:
 
