@@ -9,7 +9,7 @@ from vtrack.pipelines.live.latest import Latest
 
 T = TypeVar("T")
 
-PATIENCE = 120.0
+PATIENCE = 600.0
 """Seconds to wait for what must come."""
 
 _PROGRAM = """

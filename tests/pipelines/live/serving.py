@@ -62,8 +62,11 @@ def served(camera: Path | str, folder: Path, access: Access) -> Iterator[str]:
         assert not thread.is_alive()
 
 
+_ENDS = (aiohttp.WSMsgType.CLOSE, aiohttp.WSMsgType.CLOSING, aiohttp.WSMsgType.CLOSED, aiohttp.WSMsgType.ERROR)
+
+
 class Page:
-    """A viewer without a browser."""
+    """A viewer without a browser. It is always reading: the server closes the connection of who does not answer its pings."""
 
     def __init__(self, address: str, **headers: str) -> None:
         self._root, _, self._question = address.partition("?")
@@ -76,30 +79,44 @@ class Page:
         except BaseException:
             await self._session.close()
             raise
+        self._messages: asyncio.Queue[aiohttp.WSMessage] = asyncio.Queue()
+        self._reading = asyncio.create_task(self._read())
         return self
 
     async def __aexit__(self, *raised: object) -> None:
+        self._reading.cancel()
+        await asyncio.wait([self._reading])
         await self.socket.close()
         await self._session.close()
 
+    async def _read(self) -> None:
+        while True:
+            message = await self.socket.receive()
+            self._messages.put_nowait(message)
+            if message.type in _ENDS:
+                return
+
+    async def receive(self) -> aiohttp.WSMessage:
+        """The next message."""
+        async with asyncio.timeout(PATIENCE):
+            return await self._messages.get()
+
     async def message_with(self, *keys: str) -> dict[str, object]:
         """The next text message that has one of these keys."""
-        async with asyncio.timeout(PATIENCE):
-            while True:
-                message = await self.socket.receive()
-                if message.type == aiohttp.WSMsgType.TEXT and set(keys) & set(found := json.loads(message.data)):
-                    return found
+        while (message := await self.receive()).type not in _ENDS:
+            if message.type == aiohttp.WSMsgType.TEXT and set(keys) & set(found := json.loads(message.data)):
+                return found
+        raise ConnectionError("the server has closed the connection")
 
     async def image(self) -> tuple[dict[str, object], bytes]:
         """The next image: header and JPEG; reports it as shown."""
-        async with asyncio.timeout(PATIENCE):
-            while True:
-                message = await self.socket.receive()
-                if message.type == aiohttp.WSMsgType.BINARY:
-                    length = int.from_bytes(message.data[:4], "big")
-                    info = json.loads(message.data[4 : 4 + length])
-                    await self.socket.send_json({"do": "shown", "frame": info["frame"]})
-                    return info, message.data[4 + length :]
+        while (message := await self.receive()).type not in _ENDS:
+            if message.type == aiohttp.WSMsgType.BINARY:
+                length = int.from_bytes(message.data[:4], "big")
+                info = json.loads(message.data[4 : 4 + length])
+                await self.socket.send_json({"do": "shown", "frame": info["frame"]})
+                return info, message.data[4 + length :]
+        raise ConnectionError("the server has closed the connection")
 
 
 async def status(address: str, **headers: str) -> int:

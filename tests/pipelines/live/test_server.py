@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import csv
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -50,7 +51,7 @@ def address(clip: Path, tmp_path: Path) -> Iterator[str]:
 def test_the_number_of_viewers_is_limited(address: str) -> None:
     async def check() -> None:
         async with Page(address), Page(address), Page(address) as third:
-            message = await third.socket.receive()
+            message = await third.receive()
             assert message.type == aiohttp.WSMsgType.CLOSE and message.data == FULL
         async with Page(address) as another:
             assert (await another.message_with("chips"))["parts"] == ["eyes", "lips"]
@@ -61,22 +62,18 @@ def test_the_number_of_viewers_is_limited(address: str) -> None:
 async def images_until_error(page: Page) -> int:
     """Number of images that come before the answer to a wrong message; none is reported as shown."""
     images = 0
-    async with asyncio.timeout(PATIENCE):
-        while True:
-            message = await page.socket.receive()
-            images += message.type == aiohttp.WSMsgType.BINARY
-            if message.type == aiohttp.WSMsgType.TEXT and "error" in json.loads(message.data):
-                return images
+    while (message := await page.receive()).type != aiohttp.WSMsgType.TEXT or "error" not in json.loads(message.data):
+        images += message.type == aiohttp.WSMsgType.BINARY
+    return images
 
 
 def test_a_slow_viewer_gets_few_and_recent_images(address: str) -> None:
     async def check() -> None:
         async with Page(address) as quick, Page(address) as slow:
-            images = asyncio.create_task(images_until_error(slow))
             frames = [(await quick.image())[0]["frame"] for _ in range(20)]
             assert frames == sorted(set(frames))
             await slow.socket.send_json({"do": "dance"})
-            assert await images == 2  # it has reported none as shown
+            assert await images_until_error(slow) == 2  # it has reported none as shown
 
     asyncio.run(check())
 
@@ -115,10 +112,12 @@ def test_controls_are_applied_and_sent_to_all_viewers(address: str, tmp_path: Pa
 
     asyncio.run(check())
     (film,), (table,) = tmp_path.glob("vtrack-*.mp4"), tmp_path.glob("vtrack-*.csv")
-    rows = table.read_text().splitlines()
-    assert "nose_bridge_0_x" in rows[0] and "mouth_open" in rows[0] and len(rows) > 5
+    with table.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    frames = {row["frame"] for row in rows}  # a face that jumps, where frames were skipped, may have two rows in one
+    assert {"nose_bridge_0_x", "mouth_open"} <= rows[0].keys() and len(frames) > 5
     with open_source(film) as source:
-        assert sum(1 for _ in source) == len(rows) - 1
+        assert sum(1 for _ in source) == len(frames)
 
 
 def test_density_scales_the_number_of_points() -> None:
