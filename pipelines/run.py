@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from vtrack.errors import UsageError
 from vtrack.pipelines.outputs.base import check_outputs, write_sidecar
@@ -21,6 +22,9 @@ from vtrack.pipelines.sources.open import Readable
 from vtrack.pipelines.tracker import Finder, Model, Parts, check_models, checked, open_checked
 from vtrack.runtime.threads import interruptible
 from vtrack.types import FrameResult
+
+if TYPE_CHECKING:
+    from vtrack.pipelines.batch.parallel import ParallelPipeline
 
 Output = str | Path | bool | None
 """A path; `-` for stdout; True for one beside the source; False or None for no such output."""
@@ -71,6 +75,7 @@ def run(
     fov: float | None = Settings.fov,
     pose_unit: str = Settings.pose_unit,
     eye_distance: float | None = Settings.eye_distance,
+    workers: int | None = 1,
 ) -> Summary:
     """Track faces through a source and write tables and an annotated video, as `vtrack run` does.
 
@@ -126,6 +131,8 @@ def run(
             assumed.
         pose_unit: Unit of the places of heads: `eyes`, distances between the outer corners of the eyes, or `mm`.
         eye_distance: Distance between the outer corners of the eyes in mm, 50 to 130; by default that of adults, for `mm`.
+        workers: Processes that find faces in pieces of a video file that is a minute long or more; None for one per core.
+            The outputs are the same. A program that uses them needs `if __name__ == "__main__":` around what it does.
 
     Returns:
         What was done: frames, tracks, seconds.
@@ -203,7 +210,7 @@ def run(
         places = {name: path if isinstance(path := given.get(name), str | Path) else None for name in look.outputs}
         paths = output_paths(places, opened.info.path if isinstance(source, Source) else source, output)
         folder = None if output is None else Path(output)
-        summary, _ = record(settings, inputs, look, opened, paths, folder=folder, overwrite=overwrite)
+        summary, _ = record(settings, inputs, look, opened, paths, folder=folder, overwrite=overwrite, workers=workers)
     if summary.interrupted:
         raise KeyboardInterrupt
     return summary
@@ -219,7 +226,9 @@ def record(
     folder: Path | None = None,
     overwrite: bool = False,
     progress: Callable[[FrameResult], object] = lambda result: None,
-) -> tuple[Summary, Pipeline]:
+    workers: int | None = 1,
+    watch_share: Callable[[float], object] = lambda share: None,
+) -> tuple[Summary, Pipeline | ParallelPipeline]:
     """Track an opened source, write its outputs and the facts beside the first file.
 
     If an output fails, the others are finished before its error is raised.
@@ -235,9 +244,11 @@ def record(
         folder: A folder to make, if it is absent.
         overwrite: Whether outputs that exist are replaced.
         progress: Called with the result of each frame.
+        workers: Processes that find faces in pieces of a long video; None for one per core.
+        watch_share: Called with the share of the video, from 0 to 1, that these have followed.
 
     Returns:
-        What was done, and the pipeline that did it.
+        What was done, and what did it.
     """
     check_models(settings)
     sinks = make_sinks(paths, look, settings.query, source, max_faces=settings.max_faces, overwrite=overwrite)
@@ -249,20 +260,32 @@ def record(
         check_picture_folder(pictures, source, overwrite=overwrite)
     for place in {path.parent for path in paths.values() if path != STDOUT}:
         remove_stale(place)
-    pipeline, saved, failure = Pipeline(drawable(settings, look)), list(paths.values()), None
+    maker = _maker(drawable(settings, look), inputs, workers, watch_share)
+    saved, failure = list(paths.values()), None
     try:
         with interruptible() as stop:
-            summary = send(pipeline, source, sinks, stop=stop, progress=progress, pixels=needs_pixels(paths))
+            summary = send(maker, source, sinks, stop=stop, progress=progress, pixels=needs_pixels(paths))
     except LostOutputError as error:
         summary, saved, failure = error.summary, list(error.saved), error
     for output in [path for path in saved if path != STDOUT][:1]:
         write_sidecar(
             output,
             options=plain(settings, inputs, look),
-            model=pipeline.card,
+            model=maker.card,
             source=asdict(source.info),
             counts=asdict(summary),
         )
     if failure is not None:
         raise failure
-    return summary, pipeline
+    return summary, maker
+
+
+def _maker(
+    settings: Settings, inputs: InputSettings, workers: int | None, watch_share: Callable[[float], object]
+) -> Pipeline | ParallelPipeline:
+    if workers == 1:
+        return Pipeline(settings)
+    # Imported late: who has one worker need not wait for the modules of batches.
+    from vtrack.pipelines.batch.parallel import ParallelPipeline
+
+    return ParallelPipeline(settings, inputs, workers, watch_share=watch_share)

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from vtrack.errors import UsageError, VTrackError
-from vtrack.models import pick_device
 from vtrack.pipelines.batch.files import OUTPUT_MARK, Video
 from vtrack.pipelines.batch.jobs import Job, PieceJob
 from vtrack.pipelines.batch.lock import FolderLock, lock_folder
@@ -20,7 +19,7 @@ from vtrack.pipelines.batch.state import BatchState, VideoOutcome, fail, status_
 from vtrack.pipelines.batch.summary import write_summary
 from vtrack.pipelines.batch.workers.cluster import Cluster
 from vtrack.pipelines.batch.workers.dispatch import Event, Finished, Started, WorkerPool
-from vtrack.pipelines.batch.workers.model_server import Address, ModelServer
+from vtrack.pipelines.batch.workers.model_server import shared_model
 from vtrack.pipelines.batch.workers.pool import ProcessPool
 from vtrack.pipelines.batch.workers.worker import TrackingWork
 from vtrack.pipelines.outputs.files import remove_stale
@@ -164,7 +163,10 @@ class BatchRun:
                 pool = cluster.pool(self.work, workers=workers, timeout=options.timeout, lock=shared_lock)
             else:
                 pool = ProcessPool(
-                    replace(self.work, model_server=self._model_server(stack)),
+                    replace(
+                        self.work,
+                        model_server=stack.enter_context(shared_model(self.work.recipe.settings, options.share)),
+                    ),
                     workers=workers,
                     threads=max(1, cores // workers),
                     timeout=options.timeout,
@@ -172,17 +174,6 @@ class BatchRun:
                 )
             events = stack.enter_context(closing(pool.run(schedule.waiting, stop)))
             self._handle_events(events, schedule, state, on_event)
-
-    def _model_server(self, stack: ExitStack) -> Address | None:
-        """Start the model server, if the workers share one, and return its address."""
-        settings = self.work.recipe.settings
-        model = settings.model
-        if self.options.share is False or (self.options.share is None and not isinstance(model, str)):
-            return None
-        device = pick_device(settings.device)
-        if device == "cpu" and not self.options.share:
-            return None
-        return stack.enter_context(ModelServer(model, device, settings.engine)).address
 
     def _handle_events(
         self, events: Iterable[Event], schedule: Schedule, state: BatchState, on_event: Callable[[Event], object]

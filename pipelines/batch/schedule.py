@@ -12,7 +12,7 @@ from vtrack.pipelines.batch.state import VideoOutcome
 
 MIN_PIECE_LENGTH = 30.0
 """Seconds of a piece, unless the user chooses another length; the lead-in is too large a part of shorter ones."""
-_PIECES_PER_WORKER = 4
+PIECES_PER_WORKER = 4
 """Pieces for each worker if one video keeps all of them busy; enough that no worker waits long for the last piece."""
 
 
@@ -98,8 +98,8 @@ def _first_job(video: Video, share: float, workers: int, split: float | None) ->
         return VideoJob(video)
     if split is not None:
         return VideoJob(video, split, max_pieces=10**6)
-    pieces = int(share * workers * _PIECES_PER_WORKER)
-    if workers == 1 or pieces <= _PIECES_PER_WORKER // 2:
+    pieces = int(share * workers * PIECES_PER_WORKER)
+    if workers == 1 or pieces <= PIECES_PER_WORKER // 2:
         return VideoJob(video)
     # Powers of two, so that pieces of an earlier run with other videos beside this one can be used again.
     return VideoJob(video, MIN_PIECE_LENGTH, max_pieces=1 << pieces.bit_length())

@@ -12,7 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from vtrack.cli.options import add_config_option, add_options, make_settings
+from vtrack.cli.options import add_config_option, add_options, make_settings, worker_count
 from vtrack.cli.run import run_values
 from vtrack.errors import UsageError
 from vtrack.options import seconds, split_names
@@ -67,7 +67,13 @@ def add_parser(commands: Any) -> None:
     )
 
     group = parser.add_argument_group("work")
-    group.add_argument("--workers", default="auto", metavar="N", help="videos at a time (default: one for each core)")
+    group.add_argument(
+        "--workers",
+        type=worker_count,
+        default="auto",
+        metavar="N",
+        help="videos at a time (default: one for each core)",
+    )
     group.add_argument("--timeout", type=float, metavar="SECONDS", help="end a video without headway (default: 300)")
     group.add_argument(
         "--split",
@@ -178,10 +184,8 @@ def _options(args: argparse.Namespace) -> Any:
 
     if args.address and not args.cluster:
         raise UsageError("--address needs --cluster ray")
-    if args.workers != "auto" and not args.workers.isdecimal():
-        raise UsageError(f"--workers is a number or auto, not {args.workers!r}")
     return BatchOptions(
-        workers=None if args.workers == "auto" else int(args.workers),
+        workers=args.workers,
         timeout=DEFAULT_TIMEOUT if args.timeout is None else args.timeout,
         split=args.split,
         cluster=(args.address or "auto") if args.cluster else None,

@@ -128,6 +128,15 @@ def chosen_options(args: argparse.Namespace, *kinds: type[Checked]) -> dict[str,
     return file
 
 
+def worker_count(text: str) -> int | None:
+    """The value of `--workers`: a number, or None for `auto`, one for each core."""
+    if text == "auto":
+        return None
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"neither a number nor auto: {text!r}")
+    return int(text)
+
+
 def remember_defaults(parser: argparse.ArgumentParser) -> None:
     """Take the defaults out of a parser, so that `fill_defaults` can tell what was given from what was not."""
     defaults = {}

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vtrack.cli.options import add_config_option, add_options, chosen_options, make_settings, refuse
+from vtrack.cli.options import add_config_option, add_options, chosen_options, make_settings, refuse, worker_count
 from vtrack.pipelines.registry import CSV_FORMATS, OUTPUTS
 from vtrack.pipelines.settings import InputSettings, OutputSettings, Settings
 
@@ -22,6 +22,7 @@ EXAMPLES = """examples:
   vtrack run input.mp4                               input.vtrack.csv with the whole face
   vtrack run input.mp4 --parts eyes,lips --video     and input.vtrack.mp4 with the points drawn
   vtrack run input.mp4 --parts lips:40,pupils -o out --parquet
+  vtrack run lecture.mp4 --workers auto              an hour of video on all cores
   vtrack run talk.mkv --start 1:30 --stop 2:00 --max-faces 1 --smooth.lips 0.2
   ffmpeg ... -f matroska - | vtrack run - --csv - | head
   vtrack run photographs --parts eyes --pictures marked
@@ -58,6 +59,14 @@ def add_parser(commands: Any) -> None:
     )
     group.add_argument("--overwrite", action="store_true", help="replace outputs that exist")
     group.add_argument("--quiet", action="store_true", help="no progress and no summary")
+    parser.add_argument(
+        "--workers",
+        type=worker_count,
+        default="1",
+        metavar="N",
+        help="processes that find faces in pieces of a video file of a minute or more; auto: one for each core; the outputs "
+        "are the same (default: 1)",
+    )
     add_options(parser, Settings, InputSettings, OutputSettings, groups={"outputs": group})
     parser.set_defaults(run=run)
 
@@ -84,7 +93,7 @@ def run(args: argparse.Namespace) -> int:
         check_parts_known(settings)
         # Rows on a terminal and a bar would overwrite each other.
         rows = STDOUT in outputs.values() and sys.stdout is not None and sys.stdout.isatty()
-        with _progress(source, args.quiet or rows) as progress:
+        with _progress(source, args.quiet or rows) as (progress, watch_share):
             summary, pipeline = record(
                 settings,
                 inputs,
@@ -94,6 +103,8 @@ def run(args: argparse.Namespace) -> int:
                 folder=args.output,
                 overwrite=args.overwrite,
                 progress=progress,
+                workers=args.workers,
+                watch_share=watch_share,
             )
     if not args.quiet:
         single = source.info.photographs
@@ -146,12 +157,31 @@ def _count(number: int, what: str) -> str:
 
 
 @contextmanager
-def _progress(source: Source, quiet: bool) -> Iterator[Callable[[FrameResult], object]]:
-    """A bar with frames, frames per second and time left, on a terminal only."""
+def _progress(
+    source: Source, quiet: bool
+) -> Iterator[tuple[Callable[[FrameResult], object], Callable[[float], object]]]:
+    """A bar with frames, frames per second and time left, on a terminal only: what is called with each result, and what is
+    called before with the share of the video in which workers have found the faces.
+    """
     if quiet or not sys.stderr.isatty():
-        yield lambda result: None
+        yield (lambda result: None), (lambda share: None)
         return
     from tqdm import tqdm
 
-    with tqdm(total=source.expected, desc=source.info.name, unit=" frames", leave=False) as bar:
-        yield lambda result: bar.update()
+    name = source.info.name
+    with tqdm(total=source.expected, desc=name, unit=" frames", leave=False) as bar:
+        written = 0
+
+        def show_share(share: float) -> None:
+            bar.set_description(f"{name}, faces", refresh=False)
+            bar.update(int(share * (source.expected or 0)) - bar.n)
+
+        def show_result(result: FrameResult) -> None:
+            nonlocal written
+            if not written and bar.n:
+                bar.reset()
+                bar.set_description(f"{name}, outputs", refresh=False)
+            written += 1
+            bar.update()
+
+        yield show_result, show_share

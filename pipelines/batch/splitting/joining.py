@@ -15,6 +15,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
+from itertools import takewhile
 from pathlib import Path
 
 import numpy as np
@@ -166,6 +167,8 @@ class PieceReplay:
     ) -> Iterator[FrameResult]:
         """Yield one result per frame. The video is read again only if results need `pixels`."""
         tracked = self._frames_with_pixels(source, stop) if pixels else self._recorded_frames()
+        if stop is not None:
+            tracked = takewhile(lambda _: not stop.is_set(), tracked)
         return postprocess(self._settings, tracked, pixels=pixels, watch=watch)
 
     def _recorded_frames(self) -> Iterator[TrackedFrame]:
@@ -177,10 +180,20 @@ class PieceReplay:
 
     def _frames_with_pixels(self, source: Source, stop: threading.Event | None) -> Iterator[TrackedFrame]:
         with ReadAhead(source, queue_size(source), stop) as frames:
-            for frame, (recorded, sightings) in zip(frames, self._recorded_frames(), strict=True):
-                if frame.pts != recorded.pts:
-                    raise SourceError(f"{source.info.name}: its frames differ from those of its pieces")
+            for recorded, sightings in self._recorded_frames():
+                frame = next(frames, None)
+                if stop is not None and stop.is_set():
+                    return
+                if frame is None or frame.pts != recorded.pts:
+                    raise _changed(source)
                 yield replace(frame, cut=recorded.cut), sightings
+            whole = self._pieces[-1].stop is None
+            if whole and next(frames, None) is not None:
+                raise _changed(source)
+
+
+def _changed(source: Source) -> SourceError:
+    return SourceError(f"{source.info.name}: its frames differ from those of its pieces")
 
 
 def _overlap(recording: PieceRecording, piece: PieceJob) -> range | None:

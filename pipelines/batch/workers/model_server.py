@@ -15,7 +15,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Client, Connection, Listener, wait
 from pathlib import Path
@@ -26,8 +26,10 @@ from typing import Any, Self
 import numpy as np
 
 from vtrack.errors import ModelError, VTrackError
+from vtrack.models import pick_device
 from vtrack.pipelines.batch.workers.dispatch import START_TIMEOUT
 from vtrack.pipelines.batch.workers.pool import init_process, start_process
+from vtrack.pipelines.settings import Settings
 from vtrack.types import ImageArray, LandmarkModel, Prediction, Query
 
 log = logging.getLogger(__name__)
@@ -53,6 +55,26 @@ class Request:
     client: Connection
     crops: ImageArray
     query: Query
+
+
+@contextmanager
+def shared_model(settings: Settings, share: bool | None = None) -> Iterator[Address | None]:
+    """Yield the address of a process that runs the landmark model for all workers; None if each loads its own.
+
+    Args:
+        settings: The model and its device.
+        share: Whether there is such a process; None if the model is on a GPU.
+    """
+    model = settings.model
+    if share is False or (share is None and not isinstance(model, str)):
+        yield None
+        return
+    device = pick_device(settings.device)
+    if device == "cpu" and not share:
+        yield None
+        return
+    with ModelServer(model, device, settings.engine) as server:
+        yield server.address
 
 
 class ModelServer:
