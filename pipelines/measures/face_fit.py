@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from safetensors.numpy import load_file
@@ -92,53 +93,86 @@ def face_model() -> FaceModel:
     return FaceModel(arrays["mean"][chosen], arrays["modes"][:, chosen], arrays["person"], residual)
 
 
-def fit_face(points: FloatArray, sigma: FloatArray, focal: FloatArray, prior: ShapePrior) -> FaceFit:
-    """Fit the face to points.
+class View(NamedTuple):
+    """Points, and the scaled orthographic view in which the mean face fits them best: where a fit starts."""
+
+    points: FloatArray
+    """(faces, points, 2) those of the mean face where they are not known."""
+    seen: np.ndarray
+    """(faces, points) bool: which of them count."""
+    known: np.ndarray
+    """(faces,) bool: whether enough points are known."""
+    rotation: FloatArray
+    """(faces, 3, 3)"""
+    place: FloatArray
+    """(faces, 2) of the head's origin in pixels."""
+    scale: FloatArray
+    """(faces,) pixels of a unit."""
+
+
+def view_of(points: FloatArray, sigma: FloatArray) -> View:
+    """Return the view of faces.
 
     Args:
         points: (faces, points, 2) the points of `MEASURE_QUERY` in pixels from where the camera's axis meets the image; NaN for
             missing ones.
         sigma: (faces, points) their standard deviations in pixels.
-        focal: (faces,) focal length in pixels.
-        prior: Distribution of the coefficients.
     """
-    model = face_model()
+    mean = face_model().mean
     seen = np.asarray(np.isfinite(points).all(-1) & np.isfinite(sigma))
     known = seen.sum(1) >= _FEWEST
     seen[~known] = True
-    offsets = np.where(seen[..., None] & known[:, None, None], points, model.mean[:, :2])
-    sigma = np.where(seen, sigma, 1.0)
-    rotation, place, scale = _orthographic(offsets, seen, model.mean)
+    places = np.where(seen[..., None] & known[:, None, None], points, mean[:, :2])
+    return View(places, seen, known, *_orthographic(places, seen, mean))
+
+
+def fit_face(view: View, sigma: FloatArray, focal: FloatArray, prior: ShapePrior) -> FaceFit:
+    """Fit the face to points.
+
+    Args:
+        view: The points.
+        sigma: (faces, points) their standard deviations in pixels.
+        focal: (faces,) focal length in pixels.
+        prior: Distribution of the coefficients.
+    """
+    model, (points, seen, known, rotation, place, scale) = face_model(), view
+    count, by_point = len(model.modes), np.ascontiguousarray(model.modes.transpose(1, 2, 0))
+    # Times the degrees of freedom: the weight of a point is (freedom + 2) / (freedom * variance + error^2).
+    noise = _FREEDOM * _CORRELATION * np.square(np.where(seen, sigma, 1.0))
+    residual = _FREEDOM * _CORRELATION * np.square(model.residual)
+    freedom = np.where(seen, _FREEDOM + 2, 0.0)
+    modes, focals = model.modes.reshape(count, -1), focal[:, None]
     translation = np.column_stack([place / scale[:, None], focal / scale])
-    shape = prior.mean.copy()
-    precision = np.linalg.inv(prior.covariance)
-    count, by_point = len(model.modes), model.modes.transpose(1, 2, 0)
-    information = np.zeros((len(points), 6 + count, 6 + count))
+    shape, precision = prior.mean.copy(), np.linalg.inv(prior.covariance)
+    slope = np.zeros((*points.shape, 3))
+    jacobian = np.empty((*points.shape, 6 + count))
+    rows = jacobian.reshape(len(points), -1, 6 + count)
+    transposed, information = rows.transpose(0, 2, 1), np.empty(0)
     for _ in range(_ROUNDS):
-        turned = (model.mean + np.tensordot(shape, model.modes, 1)) @ rotation.transpose(0, 2, 1)
+        turned = (model.mean + (shape @ modes).reshape(-1, *model.mean.shape)) @ rotation.transpose(0, 2, 1)
         space = turned + translation[:, None]
-        inverse = focal[:, None] / space[..., 2]
-        flat = space[..., :2] / space[..., 2:]
-        error = offsets - flat * focal[:, None, None]
-        variance = _CORRELATION * (np.square(sigma) + np.square(model.residual * inverse))
-        robust = (_FREEDOM + 2) / (_FREEDOM + np.square(error).sum(-1) / variance)
-        weight = np.sqrt(np.where(seen, robust / variance, 0.0))[..., None, None]
-        slope = np.zeros((*flat.shape, 3))
+        inverse = 1 / space[..., 2]
+        flat, inverse = space[..., :2] * inverse[..., None], inverse * focals
+        error = points - flat * focals[..., None]
+        weight = np.sqrt(freedom / (noise + residual * np.square(inverse) + np.square(error).sum(-1)))
+        inverse *= weight
         slope[..., 0, 0] = slope[..., 1, 1] = inverse
-        slope[..., 2] = -flat * inverse[..., None]
-        slope *= weight
-        x, y, z = np.moveaxis(turned, -1, 0)[..., None]
-        a, b, c = np.moveaxis(slope, -1, 0)
-        turn = np.stack([y * c - z * b, z * a - x * c, x * b - y * a], -1)
-        bend = (slope @ rotation[:, None]) @ by_point  # along the head's axes, then along the modes
-        jacobian = np.concatenate([turn, slope, bend], -1).reshape(len(points), -1, 6 + count)
-        transposed = jacobian.transpose(0, 2, 1)
-        information = transposed @ jacobian
+        slope[..., 2] = flat * -inverse[..., None]
+        # A small turn about the axes of the camera, the translation, and the coefficients.
+        x, y, z = turned.transpose(2, 0, 1)
+        across, down = slope[..., 0, 2], slope[..., 1, 2]
+        jacobian[..., 0, 0], jacobian[..., 1, 0] = y * across, y * down - z * inverse
+        jacobian[..., 0, 1], jacobian[..., 1, 1] = z * inverse - x * across, -x * down
+        jacobian[..., 0, 2], jacobian[..., 1, 2] = -y * inverse, x * inverse
+        jacobian[..., 3:6] = slope
+        along = slope.reshape(len(points), -1, 3) @ rotation  # the axes of the head
+        jacobian[..., 6:] = along.reshape(slope.shape) @ by_point
+        information = transposed @ rows
         information[:, 6:, 6:] += precision
-        right = transposed @ (error[..., None] * weight).reshape(len(points), -1, 1)
+        right = transposed @ (error * weight[..., None]).reshape(len(points), -1, 1)
         right[:, 6:] += precision @ (prior.mean - shape)[..., None]
         step = np.linalg.solve(information, right)[..., 0]
-        size = np.linalg.norm(step[:, :3], axis=1, keepdims=True)
+        size = np.sqrt(np.square(step[:, :3]).sum(1, keepdims=True))
         step[:, :3] *= _LARGEST_STEP / np.maximum(size, _LARGEST_STEP)
         rotation = rotations(step[:, :3]) @ rotation
         moved = translation + step[:, 3:6]
@@ -146,30 +180,22 @@ def fit_face(points: FloatArray, sigma: FloatArray, focal: FloatArray, prior: Sh
         translation = np.where(moved[:, 2:] > translation[:, 2:] / 2, moved, translation)
         shape = shape + step[:, 6:]
     covariance = np.linalg.inv(information)
-    for array in (rotation, translation, shape, covariance):
-        array[~known] = np.nan
+    if not known.all():
+        for array in (rotation, translation, shape, covariance):
+            array[~known] = np.nan
     return FaceFit(rotation, translation, shape, covariance, focal, known)
 
 
 def rotations(vectors: FloatArray) -> FloatArray:
     """(n, 3, 3) rotations about vectors (n, 3) by their lengths in radians."""
-    angle = np.linalg.norm(vectors, axis=1)[:, None, None]
+    # Near 0 the quotients below are at their limits.
+    angle = np.maximum(np.sqrt(np.square(vectors).sum(1)), 1e-9)[:, None, None]
+    x, y, z = vectors.T
     cross = np.zeros((len(vectors), 3, 3))
-    cross[:, 2, 1], cross[:, 0, 2], cross[:, 1, 0] = vectors.T
-    cross -= cross.transpose(0, 2, 1)
-    # sin(a) / a and (1 - cos(a)) / a^2, whose limits at 0 are 1 and 1 / 2.
-    half = np.sinc(angle / 2 / np.pi)
-    return np.eye(3) + np.sinc(angle / np.pi) * cross + half * half / 2 * cross @ cross
-
-
-def pixels_per_unit(points: FloatArray) -> FloatArray:
-    """(faces,) length of one unit in pixels, by a scaled orthographic view of the mean face; NaN where too few are known."""
-    seen = np.asarray(np.isfinite(points).all(-1))
-    known = seen.sum(1) >= _FEWEST
-    seen[~known] = True
-    mean = face_model().mean
-    _, _, scale = _orthographic(np.where(seen[..., None] & known[:, None, None], points, mean[:, :2]), seen, mean)
-    return np.where(known, scale, np.nan)
+    cross[:, 2, 1], cross[:, 0, 2], cross[:, 1, 0] = x, y, z
+    cross[:, 1, 2], cross[:, 2, 0], cross[:, 0, 1] = -x, -y, -z
+    half = np.sin(angle / 2) / (angle / 2)
+    return np.eye(3) + np.sin(angle) / angle * cross + half * half / 2 * cross @ cross
 
 
 def _orthographic(offsets: FloatArray, seen: np.ndarray, mean: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
@@ -185,6 +211,8 @@ def _orthographic(offsets: FloatArray, seen: np.ndarray, mean: FloatArray) -> tu
     affine = np.linalg.pinv(weighted @ local, rcond=1e-6) @ (weighted @ (offsets - center[:, None]))
     left, sizes, right = np.linalg.svd(affine.transpose(0, 2, 1), full_matrices=False)
     rows = left @ right
-    rotation = np.concatenate([rows, np.cross(rows[:, :1], rows[:, 1:])], 1)
+    x, y = rows[:, 0], rows[:, 1]
+    z = x[:, [1, 2, 0]] * y[:, [2, 0, 1]] - x[:, [2, 0, 1]] * y[:, [1, 2, 0]]  # np.cross takes longer than all of this
+    rotation = np.stack([x, y, z], 1)
     scale = np.maximum(sizes.mean(1), 1e-6)
     return rotation, center - scale[:, None] * (rows @ middle[..., None])[..., 0], scale

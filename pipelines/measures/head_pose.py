@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +12,7 @@ from vtrack.pipelines.measures.face_fit import (
     ShapePrior,
     face_model,
     fit_face,
-    pixels_per_unit,
+    view_of,
 )
 from vtrack.types import FloatArray
 
@@ -22,7 +23,7 @@ _NEAREST, _NEAREST_PHOTOGRAPH = 8.0, 16.0
 be cut out of a larger one: people seldom come nearer to a camera, or to a photographer."""
 _CORRELATION_TIME = 1.0
 """Seconds whose frames tell as much of the shape of a person as one frame: expressions and errors last."""
-_VIEWS = np.radians([5.0, 25.0])
+_VIEWS = math.radians(5.0), math.radians(25.0)
 """Angles from the first view of a person: up to one, a frame repeats the errors of the first and tells nothing of the shape;
 from the other it tells all."""
 
@@ -78,7 +79,8 @@ class HeadPoses:
         for i, person in enumerate(people):
             if fit.known[i]:
                 news = self._news(person, fit.rotation[i], time)
-                self._learn(person, news, fit.shape[i], fit.covariance[i, 6:, 6:], prior.covariance[i])
+                if news:
+                    self._learn(person, news, fit.shape[i], fit.covariance[i, 6:, 6:], prior.covariance[i])
         return fit, unit
 
     def forget(self, time: float) -> None:
@@ -90,10 +92,10 @@ class HeadPoses:
         """Share, 0 to 1, of what a frame tells of a person's shape that earlier frames did not tell."""
         view = rotation[2]  # A roll in the image shows nothing new.
         person.view = view if person.view is None else person.view
-        turn = np.arccos(np.clip(view @ person.view, -1.0, 1.0))
+        turn = math.acos(min(max(float(view @ person.view), -1.0), 1.0))
         passed, person.time = max(time - person.time, 0.0), time
         low, high = _VIEWS
-        return float(np.clip((turn - low) / (high - low), 0.0, 1.0)) * min(passed / _CORRELATION_TIME, 1.0)
+        return min(max((turn - low) / (high - low), 0.0), 1.0) * min(passed / _CORRELATION_TIME, 1.0)
 
     @staticmethod
     def _learn(person: _Person, news: float, shape: FloatArray, left: FloatArray, expected: FloatArray) -> None:
@@ -127,12 +129,12 @@ def fit_heads(
     if prior is None:
         count = len(face_model().modes)
         prior = ShapePrior(np.zeros((len(points), count)), np.tile(np.eye(count), (len(points), 1, 1)))
-    center = (np.array(size) - 1) / 2
+    view = view_of(points - (np.array(size) - 1) / 2, sigma)
     if fov is None:
-        focal = np.maximum(_FOCAL * max(size), nearest * pixels_per_unit(points))
+        focal = np.maximum(_FOCAL * max(size), nearest * view.scale)
     else:
         focal = np.full(len(points), max(size) / 2 / np.tan(np.radians(fov) / 2))
-    fit = fit_face(points - center, sigma, focal, prior)
+    fit = fit_face(view, sigma, focal, prior)
     return fit, focal / fit.translation[:, 2]
 
 

@@ -114,4 +114,4 @@ def _quaternions(fit: FaceFit) -> tuple[FloatArray, FloatArray]:
 
 def _variances(slope: FloatArray, covariance: FloatArray) -> FloatArray:
     """(faces, n) variances of what changes by `slope` (faces, n, m) with something of covariance (faces, m, m)."""
-    return np.einsum("fni,fij,fnj->fn", slope, covariance, slope)
+    return np.asarray(((slope @ covariance) * slope).sum(-1))

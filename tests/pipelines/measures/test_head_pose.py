@@ -48,6 +48,17 @@ def test_a_face_with_too_few_points_has_no_pose_and_one_with_some_missing_has() 
     assert angles(fit.rotation)[1] == pytest.approx((10, 0, 0), abs=0.3)
 
 
+def test_a_fit_does_not_depend_on_the_other_faces_of_the_frame() -> None:
+    points = np.concatenate([turned(30, 0, 0), turned(-50, 10, 5, (100, 100)), turned(0, 0, 0)])
+    points[2, 5:] = np.nan
+    together, unit = fit_heads(points, np.ones(points.shape[:2]), SIZE)
+    for i in range(2):
+        alone, alone_unit = fit_heads(points[i : i + 1], np.ones((1, points.shape[1])), SIZE)
+        for name in ("rotation", "translation", "shape", "covariance"):
+            np.testing.assert_allclose(getattr(together, name)[i], getattr(alone, name)[0], rtol=1e-9, atol=1e-12)
+        assert unit[i] == pytest.approx(alone_unit[0])
+
+
 def test_points_that_are_led_astray_hardly_turn_the_head() -> None:
     points = turned(15, 5, 0)
     points[0, MEASURE_QUERY.indices("right_eye")[:3]] += (12, 9)
