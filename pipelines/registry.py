@@ -32,7 +32,7 @@ class SinkEntry:
     help: str
     takes: tuple[str, ...] = ()
     """Which of `OutputSettings` it takes; `max_faces`, the opened `source`, and `files`: whether frames are image files. In
-    conversions `facts` about the table, too, and the `size` of the frames where it is known."""
+    conversions `facts` about the table, too, the `ids` of all its faces, and the `size` of the frames where it is known."""
 
     photographs: bool = True
     """Whether it can hold photographs, which have no times and sizes of their own."""
@@ -165,6 +165,9 @@ INTERCHANGE: Mapping[str, OutputEntry] = {
         ("max_faces",),
         photographs=False,
         suffixes=(".h5",),
+    ),
+    "nwb": OutputEntry(
+        f"{_INTERCHANGE}.nwb:NwbPoses", "an NWB file", ("ids", "facts"), photographs=False, suffixes=(".nwb",)
     ),
     "vtt": OutputEntry(
         _CAPTIONS, "WebVTT captions of events", photographs=False, suffixes=(".vtt",), stdout=True, measures=True

@@ -102,6 +102,8 @@ def convert_table(
     if "max_faces" in entry.takes:
         options["max_faces"] = Settings(max_faces=max_faces).max_faces or _most_faces(table, fps)
     output_kind = output_entry(kind)
+    if "ids" in output_kind.takes:
+        options["ids"] = sorted({face.id for result in TableResults(table, fps=fps) for face in result.faces})
     sink = output_kind.load()(path, results.query, **{name: options[name] for name in output_kind.takes})
     sink.file.overwrite = overwrite
     frames, ids = 0, set[int]()

@@ -182,7 +182,7 @@ def test_deeplabcuts_h5_has_room_for_so_many_columns(tmp_path: Path, capsys: pyt
     assert sorted(path.name for path in tmp_path.iterdir()) == ["none.csv", "none.h5", "t.csv", "t.h5"]
 
 
-LIBRARIES = {"coco": None, "netcdf": "h5py", "dlc-h5": "tables"}
+LIBRARIES = {"coco": None, "netcdf": "h5py", "dlc-h5": "tables", "nwb": "pynwb"}
 
 
 @pytest.mark.parametrize("format", LIBRARIES)
@@ -211,6 +211,27 @@ def test_a_library_that_is_missing_is_named_with_its_extra(
     assert main(["convert", str(make_table(tmp_path)), "--to", format]) != OK
     (line,) = capsys.readouterr().err.splitlines()
     assert f'needs {LIBRARIES[format]}; pip install "vtrack[interchange]"' in line
+
+
+@pytest.mark.parametrize("make", [make_table, make_long_table])
+def test_pynwb_reads_nwb_with_ndx_pose(tmp_path: Path, make: Callable[[Path], Path]) -> None:
+    pynwb = pytest.importorskip("pynwb")
+    pytest.importorskip("ndx_pose")
+    table = make(tmp_path)
+    convert(table, "--to", "nwb")
+    expected = read_table(table)
+    points = expected.to_numpy()
+    with pynwb.NWBHDF5IO(str(table.with_suffix(".nwb")), "r") as io:
+        module = io.read().processing["behavior"]
+        for i, face in enumerate(expected.faces):
+            poses = module[f"face_{face}"]
+            assert [*poses.skeleton.nodes[:]] == [*QUERY.names] and poses.source_software == "vtrack"
+            for point, name in enumerate(QUERY.names):
+                series = poses[name]
+                np.testing.assert_array_equal(series.timestamps[:], expected.times)
+                np.testing.assert_allclose(series.data[:], points[:, i, point], atol=AGREE)
+                assert (np.isfinite(series.confidence[:]) == np.isfinite(points[:, i, point, 0])).all()
+        assert {*module.data_interfaces} == {"Skeletons", *(f"face_{face}" for face in expected.faces)}
 
 
 def test_players_libraries_read_the_captions(tmp_path: Path) -> None:
