@@ -15,13 +15,12 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
 from vtrack.errors import SourceError, UsageError
+from vtrack.pipelines.outputs.base import OUTPUT_MARK
 from vtrack.pipelines.sources.images.files import is_animated, printable
 from vtrack.pipelines.sources.open import IMAGE_SUFFIXES, VIDEO_SUFFIXES, is_address, natural_key
 
 log = logging.getLogger(__name__)
 
-OUTPUT_MARK = ".vtrack"
-"""Part of the names of all outputs, so that no output is taken for an input."""
 _MAX_NAME = 200
 """Bytes of a file name without suffixes; file systems allow 255 with them."""
 

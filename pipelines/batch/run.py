@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from vtrack.errors import UsageError, VTrackError
-from vtrack.pipelines.batch.files import OUTPUT_MARK, Video
+from vtrack.pipelines.batch.files import Video
 from vtrack.pipelines.batch.jobs import Job, PieceJob
 from vtrack.pipelines.batch.lock import FolderLock, lock_folder
 from vtrack.pipelines.batch.schedule import Schedule
@@ -22,6 +22,7 @@ from vtrack.pipelines.batch.workers.dispatch import Event, Finished, Started, Wo
 from vtrack.pipelines.batch.workers.model_server import shared_model
 from vtrack.pipelines.batch.workers.pool import ProcessPool
 from vtrack.pipelines.batch.workers.worker import TrackingWork
+from vtrack.pipelines.outputs.base import OUTPUT_MARK
 from vtrack.pipelines.outputs.files import remove_stale
 from vtrack.pipelines.pipeline import check_parts_known
 from vtrack.runtime.cores import machine_cores

@@ -20,6 +20,8 @@ from vtrack.pipelines.outputs.files import PartFile
 from vtrack.pipelines.outputs.stdout import STDOUT, named
 from vtrack.types import FrameResult
 
+OUTPUT_MARK = ".vtrack"
+"""Part of the names of outputs that were not named, so that none of them is taken for an input."""
 ExceptionType = type[BaseException] | None
 
 

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from vtrack.errors import SinkError, UsageError, spelled
 from vtrack.options import words
+from vtrack.pipelines.outputs.base import OUTPUT_MARK
 from vtrack.pipelines.outputs.stdout import STDOUT
 from vtrack.pipelines.registry import OUTPUTS
 from vtrack.pipelines.sources.open import STDIN, is_address
@@ -78,7 +79,7 @@ def default_output(source: str | Path, folder: Path | None = None) -> Path:
         # A pattern stands for its folder.
         path = path.parent if any(mark in path.name for mark in "*?[") and not path.exists() else path
         name, beside = path.name if path.is_dir() else path.stem, path.parent
-    return (folder or beside) / f"{name}.vtrack"
+    return (folder or beside) / f"{name}{OUTPUT_MARK}"
 
 
 def make_folder(folder: Path) -> None:

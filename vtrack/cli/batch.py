@@ -92,6 +92,9 @@ def add_parser(commands: Any) -> None:
     for name, entry in OUTPUTS.items():
         group.add_argument(f"--{name}", action="store_true", help=f"write {entry.help} for each")
     group.add_argument("--merge", type=Path, metavar="PATH", help="also one .parquet or .csv table of all videos")
+    group.add_argument(
+        "--report", action="store_true", help="write a page about each table, and report.html as their index"
+    )
     group.add_argument("--overwrite", action="store_true", help="do all again, and replace files made by others")
     group.add_argument("--quiet", action="store_true", help="no progress and no summary")
     add_options(parser, Settings, InputSettings, OutputSettings, groups={"outputs": group})
@@ -134,7 +137,29 @@ def run(args: argparse.Namespace) -> int:
             done = [video for video, outcome in batch.outcomes.items() if outcome.status == "done"]
             if done and merge_tables(args.merge, done, recipe, overwrite=args.overwrite) and not args.quiet:
                 print(f"merged: {args.merge}", file=sys.stderr)
+        if args.report:
+            _write_reports(batch, recipe, out, quiet=args.quiet)
     return FAILED if batch.failed or batch.incomplete else OK
+
+
+def _write_reports(batch: BatchRun, recipe: Recipe, out: Path, *, quiet: bool) -> None:
+    """Write the pages of all tables that have none, or an older one, and their index."""
+    from tqdm import tqdm
+
+    from vtrack.pipelines.tables.report.folder import INDEX, IndexRow, report_row, write_index
+
+    rows = []
+    for video, outcome in tqdm(
+        batch.outcomes.items(), desc="reports", disable=quiet or not sys.stderr.isatty(), leave=False
+    ):
+        tables = [path for name, path in recipe.outputs(video.outputs).items() if OUTPUTS[name].reader]
+        if outcome.status == "done" and tables:
+            rows.append(report_row(tables[0], overwrite=True, name=video.name)[0])
+        else:
+            rows.append(IndexRow(video.name, error=outcome.error or outcome.status))
+    write_index(out / INDEX, rows, out.resolve().name)
+    if not quiet:
+        print(f"reports: {out / INDEX}", file=sys.stderr)
 
 
 def _destination(args: argparse.Namespace, ends: ExitStack) -> tuple[Path, RemoteStore | None]:
@@ -146,6 +171,8 @@ def _destination(args: argparse.Namespace, ends: ExitStack) -> tuple[Path, Remot
             raise UsageError(
                 f"--merge reads the tables in a folder, and {args.output} is an address; merge a local copy"
             )
+        if args.report:
+            raise UsageError(f"--report needs a folder, and {args.output} is an address; vtrack report a local copy")
         if args.pictures:
             raise UsageError(f"--pictures needs a folder, and {args.output} is an address")
         if args.split != 0:
@@ -153,6 +180,8 @@ def _destination(args: argparse.Namespace, ends: ExitStack) -> tuple[Path, Remot
         folder = ends.enter_context(TemporaryDirectory(prefix="vtrack-", ignore_cleanup_errors=True))
         return Path(folder), RemoteStore(args.output, Path(folder))
     out = Path(args.output)
+    if args.report and not args.overwrite:
+        _check_index(out)
     if out.exists() and not out.is_dir():
         raise UsageError(f"-o {out} is not a folder")
     return out, None
@@ -192,6 +221,15 @@ def _options(args: argparse.Namespace) -> Any:
         retry_failed=args.retry_failed,
         fail_fast=args.fail_fast,
     )
+
+
+def _check_index(out: Path) -> None:
+    """Raise `UsageError` if an index would replace a file that is none."""
+    from vtrack.pipelines.tables.report.folder import INDEX
+    from vtrack.pipelines.tables.report.page import is_ours
+
+    if (out / INDEX).exists() and not is_ours(out / INDEX):
+        raise UsageError(f"{out / INDEX} exists already, and is no index of reports; add --overwrite or rename it")
 
 
 _MOST_BARS = 16

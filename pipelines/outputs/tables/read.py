@@ -16,7 +16,7 @@ import numpy.typing as npt
 from vtrack.errors import MissingExtraError, TableError, UsageError, VTrackError, spelled
 from vtrack.layouts import layout_names, load_layout
 from vtrack.pipelines.measures.points import MEASURES
-from vtrack.pipelines.outputs.base import sidecar_path
+from vtrack.pipelines.outputs.base import OUTPUT_MARK, sidecar_path
 from vtrack.pipelines.outputs.tables.columns import (
     ADDED,
     CUT,
@@ -227,8 +227,10 @@ def _arranged(
 
 
 def _meta(path: Path) -> dict[str, Any]:
-    """The facts beside a table, or beside another table of the same run; empty where there are none."""
-    for table in (path, *(path.with_suffix(suffix) for suffix in _readers())):
+    """The facts beside a table, or beside another output of the same run or batch; empty where there are none."""
+    stem = path.with_suffix("")
+    of_batch = [stem] if stem.suffix == OUTPUT_MARK else []
+    for table in (path, *(path.with_suffix(suffix) for suffix in _readers()), *of_batch):
         try:
             meta: dict[str, Any] = json.loads(sidecar_path(table).read_text(encoding="utf-8"))
         except FileNotFoundError:

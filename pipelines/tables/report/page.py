@@ -5,11 +5,15 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+GENERATOR = "vtrack report"
+"""By which a page is known as one of ours."""
 WEB = Path(__file__).parent / "web"
+_FIGURES = re.compile(r'<script type="application/json" id="figures">(.*?)</script>', re.DOTALL)
 
 
 def web_file(name: str) -> str:
@@ -30,7 +34,14 @@ def policy(script: str) -> str:
     return "; ".join([*rules, f"script-src 'sha256-{digest}'"] if script else rules)
 
 
-def html_page(title: str, body: str, *, script: str = "", data: Mapping[str, Any] | None = None) -> str:
+def html_page(
+    title: str,
+    body: str,
+    *,
+    script: str = "",
+    data: Mapping[str, Any] | None = None,
+    figures: Mapping[str, Any] | None = None,
+) -> str:
     """A whole page.
 
     Args:
@@ -38,6 +49,7 @@ def html_page(title: str, body: str, *, script: str = "", data: Mapping[str, Any
         body: Its content, as HTML.
         script: Its script.
         data: What the script reads.
+        figures: What an index says of the page; see `read_figures`.
     """
     lines = [
         "<!doctype html>",
@@ -48,19 +60,44 @@ def html_page(title: str, body: str, *, script: str = "", data: Mapping[str, Any
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
         '<meta name="color-scheme" content="light dark">',
         '<meta name="referrer" content="no-referrer">',
+        f'<meta name="generator" content="{GENERATOR}">',
         f"<title>{title}</title>",
         f"<style>\n{web_file('report.css')}\n</style>",
         "</head>",
         "<body>",
         body,
     ]
-    if data is not None:
-        # A `</script>` in a name would end the element.
-        text = json.dumps(data, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
-        lines.append(f'<script type="application/json" id="data">{text}</script>')
+    lines += [_json("figures", figures)] if figures is not None else []
+    lines += [_json("data", data)] if data is not None else []
     if script:
         lines.append(f"<script>{script}</script>")
     return "\n".join([*lines, "</body>", "</html>", ""])
+
+
+def read_figures(path: Path) -> dict[str, Any] | None:
+    """The figures in a page; None if it is not one of ours, or cannot be read."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        return None
+    found = _FIGURES.search(text) if f'content="{GENERATOR}"' in text[:2000] else None
+    figures = json.loads(found[1]) if found else None
+    return figures if isinstance(figures, dict) else None
+
+
+def is_ours(path: Path) -> bool:
+    """Whether a file is a page that was made here."""
+    try:
+        return f'content="{GENERATOR}"'.encode() in path.open("rb").read(2000)
+    except OSError:
+        return False
+
+
+def _json(name: str, value: Mapping[str, Any]) -> str:
+    """Data in a page, by the id of its element."""
+    # A `</script>` in a name would end the element.
+    text = json.dumps(value, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
+    return f'<script type="application/json" id="{name}">{text}</script>'
 
 
 def table_html(

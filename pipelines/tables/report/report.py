@@ -15,6 +15,7 @@ from vtrack.pipelines.outputs.files import PartFile
 from vtrack.pipelines.outputs.paths import given_path
 from vtrack.pipelines.outputs.stdout import STDOUT
 from vtrack.pipelines.outputs.tables.results import TableResults
+from vtrack.pipelines.sources.images.files import printable
 from vtrack.pipelines.sources.open import is_address
 from vtrack.pipelines.tables.report.faces import faces_section
 from vtrack.pipelines.tables.report.page import html_page, web_file
@@ -49,6 +50,8 @@ class TableReport:
     stills: Mapping[str, Still]
     note: str
     """Why there are no pictures; empty if there are."""
+    figures: Mapping[str, str | float | None]
+    """What an index says of it."""
 
 
 def report_table(
@@ -88,7 +91,13 @@ def report_table(
     stills, note = _stills(results, survey, video)
     meta = results.table.meta
     title = _title(meta, Path(table))
-    text = _page(title, Path(table).name, survey, meta, stills, note)
+    figures = _figures(title, survey, meta, stills)
+    save_page(path, _page(title, Path(table).name, survey, meta, stills, note, figures), overwrite=overwrite)
+    return TableReport(path, title, survey, stills, note, figures)
+
+
+def save_page(path: Path, text: str, *, overwrite: bool = False) -> None:
+    """Write a page, whole or not at all."""
     file, written = PartFile(path, overwrite=overwrite), False
     try:
         with file.guarded():
@@ -96,11 +105,39 @@ def report_table(
         written = True
     finally:
         file.settle(written)
-    return TableReport(path, title, survey, stills, note)
+
+
+def _figures(
+    title: str, survey: Survey, meta: Mapping[str, Any], stills: Mapping[str, Still]
+) -> dict[str, str | float | None]:
+    """What an index says of the page."""
+    course, counts = survey.course, meta.get("counts")
+    spent = counts.get("seconds") if isinstance(counts, dict) else None
+    timed = survey.timed and not survey.photographs and course.used > 0
+    middle = stills.get(f"thumbnail-{_THUMBNAILS // 2}") or next(iter(stills.values()), None)
+    return {
+        "title": printable(title),
+        "frames": course.frames,
+        "seconds": round(float(course.edges[-1] - course.edges[0]), 3) if timed else None,
+        "with_faces": survey.frames_with_faces,
+        "faces": len(course.tracks),
+        "rows": survey.rows,
+        "doubtful": survey.doubtful,
+        "reason": max(survey.seconds, key=lambda name: survey.seconds[name]) if survey.stretches else "",
+        "blinks": sum(survey.blinks.values()) if survey.blinks else None,
+        "spent": float(spent) if isinstance(spent, int | float) else None,
+        "picture": middle.address if middle is not None else "",
+    }
 
 
 def _page(
-    title: str, table: str, survey: Survey, meta: Mapping[str, Any], stills: Mapping[str, Still], note: str
+    title: str,
+    table: str,
+    survey: Survey,
+    meta: Mapping[str, Any],
+    stills: Mapping[str, Still],
+    note: str,
+    figures: Mapping[str, Any],
 ) -> str:
     """The page as HTML."""
     faces = [] if survey.photographs else survey.course.faces[:SHOWN]
@@ -122,9 +159,9 @@ def _page(
         ]
     )
     if not faces:
-        return html_page(safe(title), body)
+        return html_page(safe(title), body, figures=figures)
     data = {**numbers(survey.course, faces, plots), "timed": survey.timed}
-    return html_page(safe(title), body, script=web_file("report.js"), data=data)
+    return html_page(safe(title), body, script=web_file("report.js"), data=data, figures=figures)
 
 
 def _title(meta: Mapping[str, Any], table: Path) -> str:

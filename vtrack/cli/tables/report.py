@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vtrack.cli.tables.options import add_table_options
+from vtrack.errors import UsageError
 
 if TYPE_CHECKING:
     from vtrack.types import FrameResult
@@ -17,6 +18,7 @@ EXAMPLES = """examples:
   vtrack report talk.vtrack.csv                        talk.vtrack.report.html
   vtrack report talk.vtrack.csv --video talk.mp4       its pictures out of this file
   vtrack report talk.vtrack.parquet -o talk.html
+  vtrack report out                                    a page for each table below out, and out/report.html
 """
 
 
@@ -26,12 +28,15 @@ def add_parser(commands: Any) -> None:
         "report",
         help="show a table as a page: what is doubtful, a timeline, plots",
         description="Make a page of a table: where not to trust it, with pictures; a timeline of the faces; confidence, eyes, "
-        "mouth and head pose over time; settings and speed of the run. The page is one HTML file that needs no network.",
+        "mouth and head pose over time; settings and speed of the run. The page is one HTML file that needs no network. "
+        "Of a folder each table gets a page, unless there is one that is newer, and report.html is their index.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_table_options(parser)
-    parser.add_argument("-o", "--output", metavar="FILE", help="page to write, TABLE.report.html by default")
+    parser.add_argument(
+        "-o", "--output", metavar="FILE", help="page to write (default: TABLE.report.html); of a folder the index"
+    )
     parser.add_argument(
         "--video", metavar="VIDEO", help="what the table was made of, for pictures (default: as its .meta.json says)"
     )
@@ -43,6 +48,8 @@ def run(args: argparse.Namespace) -> int:
     from vtrack.cli.main import OK
     from vtrack.pipelines.tables.report.report import report_table
 
+    if Path(args.table).is_dir():
+        return _run_folder(args)
     report = report_table(
         args.table,
         args.output,
@@ -58,6 +65,32 @@ def run(args: argparse.Namespace) -> int:
         without = "" if report.stills else ", without pictures"
         print(f"{Path(args.table).name}: {frames}, {doubtful}{without}\nwrote {report.path}", file=sys.stderr)
     return OK
+
+
+def _run_folder(args: argparse.Namespace) -> int:
+    """Make the pages of a folder and their index, and say what was written."""
+    from tqdm import tqdm
+
+    from vtrack.cli.main import FAILED, OK
+    from vtrack.pipelines.tables.report.folder import report_folder
+
+    if args.video is not None or args.parts is not None:
+        name = "--video" if args.video is not None else "--parts"
+        raise UsageError(f"{name} is of one table, and {args.table} is a folder; give the table")
+    hidden = args.quiet or not sys.stderr.isatty()
+    report = report_folder(
+        args.table,
+        args.output,
+        overwrite=args.overwrite,
+        progress=lambda tables: tqdm(tables, desc=Path(args.table).name, unit=" tables", disable=hidden, leave=False),
+    )
+    failed = [row for row in report.rows if row.error]
+    if not args.quiet:
+        tables = "1 table" if len(report.rows) == 1 else f"{len(report.rows)} tables"
+        print(f"{args.table}: {tables}, {report.made} pages made\nwrote {report.index}", file=sys.stderr)
+    for row in failed:
+        print(f"vtrack: {row.name}: {row.error}", file=sys.stderr)
+    return FAILED if failed else OK
 
 
 def _bar(name: str, *, quiet: bool) -> Any:

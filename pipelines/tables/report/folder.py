@@ -1,0 +1,196 @@
+"""`report_folder`: a page for each table below a folder, and an index of them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from vtrack._version import __version__
+from vtrack.errors import UsageError, VTrackError, spelled
+from vtrack.pipelines.outputs.base import OUTPUT_MARK, sidecar_path
+from vtrack.pipelines.registry import OUTPUTS
+from vtrack.pipelines.sources.open import natural_key
+from vtrack.pipelines.tables.report.doubts import REASONS
+from vtrack.pipelines.tables.report.page import fact_list, html_page, is_ours, read_figures, table_html
+from vtrack.pipelines.tables.report.report import SUFFIX, report_table, save_page
+from vtrack.pipelines.tables.report.text import count, duration, percent, safe
+from vtrack.pipelines.tables.targets import check_targets
+
+INDEX = "report.html"
+"""Name of the index in the folder."""
+_PICTURES = 200
+"""Rows of the index with a picture."""
+
+
+@dataclass(frozen=True, slots=True)
+class IndexRow:
+    """A table in the index."""
+
+    name: str
+    """Name of the video."""
+    page: Path | None = None
+    """Its page; None if there is none."""
+    figures: Mapping[str, Any] | None = None
+    error: str = ""
+    """Why there is no page."""
+
+
+@dataclass(frozen=True, slots=True)
+class FolderReport:
+    """What was written."""
+
+    index: Path
+    rows: list[IndexRow]
+    made: int
+    """Pages that were made; the others were there and newer than their tables."""
+
+
+def report_folder(
+    folder: str | Path,
+    output: str | Path | None = None,
+    *,
+    overwrite: bool = False,
+    progress: Callable[[Sequence[Path]], Iterable[Path]] = lambda tables: tables,
+) -> FolderReport:
+    """Write a page for each table below a folder, and an index of all.
+
+    A page that is there and newer than its table is kept. A table that cannot be read is named in the index.
+
+    Args:
+        folder: The folder, as a batch or several runs have written it.
+        output: The index; None for `report.html` in the folder.
+        overwrite: Whether pages that are older than their tables, and files that are no pages of ours, are replaced.
+        progress: Called with the tables; gives them on and may count them.
+
+    Raises:
+        UsageError: There is no table, or a file exists already.
+        SinkError: A page cannot be written.
+
+    Example:
+        report_folder("out").index  # out/report.html
+    """
+    tables = find_tables(Path(folder))
+    if not tables:
+        raise UsageError(f"{folder}: no tables here; give a folder that vtrack run or vtrack batch has written to")
+    index = Path(folder, INDEX) if output is None else Path(output)
+    _check_index(index, tables[0], overwrite=overwrite)
+    if not overwrite and (old := [page for table in tables if _is_old(page := _page_of(table), table)]):
+        raise UsageError(f"{old[0]} is older than its table; add {spelled('overwrite', True)} to make it anew")
+    rows, made = [], 0
+    for table in progress(tables):
+        row, new = report_row(table, overwrite=True)
+        rows.append(row)
+        made += new
+    write_index(index, rows, Path(folder).resolve().name)
+    return FolderReport(index, rows, made)
+
+
+def find_tables(folder: Path) -> list[Path]:
+    """The tables below a folder, in natural order; of one video that has several the first kind."""
+    kinds = [suffix for entry in OUTPUTS.values() if entry.reader for suffix in entry.suffixes]
+    events = OUTPUTS["events"].suffix.removesuffix(OUTPUTS["csv"].suffix)
+    found: dict[Path, Path] = {}
+    for suffix in kinds:
+        for path in folder.rglob(f"*{suffix}"):
+            named = f"{OUTPUT_MARK}." in path.name or sidecar_path(path).is_file()
+            inside = not any(part.startswith(".") for part in path.relative_to(folder).parts)
+            if named and inside and not path.stem.endswith(events) and path.is_file():
+                found.setdefault(path.with_suffix(""), path)
+    return sorted(found.values(), key=lambda path: [natural_key(part) for part in path.parts])
+
+
+def report_row(table: Path, *, overwrite: bool, name: str = "") -> tuple[IndexRow, bool]:
+    """The row of a table, and whether its page was made now."""
+    page = _page_of(table)
+    if page.exists() and not _is_old(page, table) and (figures := read_figures(page)) is not None:
+        return IndexRow(name or str(figures.get("title", table.name)), page, figures), False
+    try:
+        report = report_table(table, page, overwrite=overwrite and (not page.exists() or is_ours(page)))
+    except VTrackError as error:
+        return IndexRow(name or table.name, error=str(error)), False
+    return IndexRow(name or report.title, report.path, report.figures), True
+
+
+def write_index(path: Path, rows: Sequence[IndexRow], title: str) -> None:
+    """Write the index of pages.
+
+    Raises:
+        SinkError: It cannot be written.
+    """
+    known = [row.figures for row in rows if row.figures is not None]
+    seconds = sum(_number(each, "seconds") for each in known)
+    doubtful = sum(_number(each, "doubtful") for each in known) / max(sum(_number(each, "rows") for each in known), 1)
+    failed = len(rows) - len(known)
+    facts = [
+        ("Tables", f"{len(rows):,}", f"{failed} without a page" if failed else ""),
+        ("Length", duration(seconds), count(int(sum(_number(each, "frames") for each in known)), "frame")),
+        ("Faces", f"{sum(_number(each, 'faces') for each in known):,.0f}", "tracks"),
+        ("Doubtful", percent(doubtful), "of rows with a face"),
+    ]
+    header = ["video", "", "length", "frames", "with a face", "faces", "doubtful", "most of it", "blinks", "frames/s"]
+    table = table_html("", header, [_cells(row, path.parent, place) for place, row in enumerate(rows)], kind="index")
+    body = "\n".join(
+        [
+            f"<header><h1>{safe(title)}</h1><p>Tables of a folder, each with a page of its own</p></header>",
+            f'<main><section aria-label="Summary">{fact_list(facts)}</section>',
+            f'<section aria-labelledby="h-tables"><h2 id="h-tables">Tables</h2>{table}</section></main>',
+            f"<footer>Made by vtrack {safe(__version__)}. This page fetches nothing; its links lead to other pages.</footer>",
+        ]
+    )
+    save_page(path, html_page(safe(title), body), overwrite=True)
+
+
+def _cells(row: IndexRow, folder: Path, place: int) -> list[str]:
+    """The cells of a table in the index."""
+    name = safe(row.name)
+    if row.page is None or row.figures is None:
+        return [name, f'<span class="error">{safe(row.error)}</span>', *["–"] * 8]
+    figures = row.figures
+    address = quote(_relative(row.page, folder).encode("utf-8", "surrogateescape"))
+    picture = figures.get("picture") if place < _PICTURES else ""
+    shown = f'<img src="{safe(picture)}" alt="">' if picture else ""
+    frames, rows, spent = (_number(figures, key) for key in ("frames", "rows", "spent"))
+    seconds, blinks, reason = figures.get("seconds"), figures.get("blinks"), str(figures.get("reason", ""))
+    share = _number(figures, "doubtful") / max(rows, 1)
+    return [
+        f'<a href="{safe(address)}">{name}</a>',
+        shown,
+        "–" if seconds is None else duration(float(seconds)),
+        f"{frames:,.0f}",
+        percent(_number(figures, "with_faces") / max(frames, 1)),
+        f"{_number(figures, 'faces'):,.0f}",
+        percent(share),
+        safe(REASONS.get(reason, "–")),
+        "–" if blinks is None else f"{blinks:,}",
+        f"{frames / spent:.1f}" if spent else "–",
+    ]
+
+
+def _relative(page: Path, folder: Path) -> str:
+    """The way from the index to a page."""
+    return Path(os.path.relpath(page.resolve(), folder.resolve())).as_posix()
+
+
+def _check_index(index: Path, table: Path, *, overwrite: bool) -> None:
+    if index.suffix.lower() not in (".html", ".htm"):
+        raise UsageError(f"{index}: an index is a file of its own; end its name in .html")
+    check_targets([index], table, overwrite=overwrite or is_ours(index))
+
+
+def _page_of(table: Path) -> Path:
+    return table.with_suffix(SUFFIX)
+
+
+def _is_old(page: Path, table: Path) -> bool:
+    """Whether there is a page that is older than its table."""
+    return page.exists() and page.stat().st_mtime_ns < table.stat().st_mtime_ns
+
+
+def _number(figures: Mapping[str, Any], name: str) -> float:
+    """A figure; 0 where it is unknown."""
+    value = figures.get(name)
+    return float(value) if isinstance(value, int | float) else 0.0
