@@ -111,6 +111,10 @@ class Groups:
         self._table = np.eye(len(sizes))[members]  # (points, groups)
         self._sorted = np.argsort(members, kind="stable")
         self._starts = np.cumsum(sizes) - sizes
+        self._trim = sizes > 2
+        """(groups,) whether the largest value of a group is left out, where all its values are known ..."""
+        self._counts = np.maximum(sizes - self._trim, 1.0)
+        """... and how many are left."""
 
     def mean(self, values: FloatArray) -> FloatArray:
         """(tracks, points) mean over each point's group without its largest value, which may be an outlier; NaN ignored.
@@ -118,12 +122,25 @@ class Groups:
         A group of one or two keeps all its values.
         """
         known = np.isfinite(values)
-        filled = np.where(known, values, 0.0)
-        counts, sums = known @ self._table, filled @ self._table
-        largest = np.maximum.reduceat(filled[:, self._sorted], self._starts, axis=1)
-        trim = counts > 2
-        means: FloatArray = (sums - largest * trim) / np.maximum(counts - trim, 1)
-        return means[:, self.members]
+        if all_true(known):
+            filled, trim, counts = values, self._trim, self._counts
+        else:
+            filled, counts = np.where(known, values, 0.0), known @ self._table
+            trim = counts > 2
+            counts = np.maximum(counts - trim, 1)
+        largest = np.maximum.reduceat(filled.take(self._sorted, 1), self._starts, axis=1)
+        means: FloatArray = (filled @ self._table - largest * trim) / counts
+        return means.take(self.members, 1)
+
+
+def all_true(values: BoolArray) -> bool:
+    """Whether all are true: `values.all()` takes several times as long for so few."""
+    return bool(np.count_nonzero(values) == values.size)
+
+
+def any_true(values: npt.NDArray[np.generic]) -> bool:
+    """Whether any is true, or not zero."""
+    return bool(np.count_nonzero(values))
 
 
 _STATE = ("mean", "covariance", "alive", "agility", "_refused")
@@ -227,25 +244,28 @@ class Kalman:
         """
         dt = bounded_step(dt)
         measured, continued = np.isfinite(positions[..., 0] + positions[..., 1] + variance), self.alive
-        fastest = np.where(np.asarray(spread) > 0, FASTEST * np.asarray(spread), np.inf)
         move = transition(self.order, dt)
         mean, covariance = self._predicted(density, dt)
-        innovation = np.where(measured[..., None], positions - mean[..., 0, :], 0.0)
-        variance = np.where(measured, np.maximum(variance, _LEAST_VARIANCE), 1.0)
+        innovation = positions - mean[..., 0, :]
+        variance = np.maximum(variance, _LEAST_VARIANCE)
+        all_measured, all_continued = all_true(measured), all_true(continued)
+        if not all_measured:
+            innovation = np.where(measured[..., None], innovation, 0.0)
+            variance = np.where(measured, variance, 1.0)
         expected = covariance[..., 0, 0] + variance
-        used = measured & continued
+        used = measured if all_continued else measured & continued
         if self.groups is not None or self.gate < np.inf:
             squares = np.square(innovation)
             squared = (squares[..., 0] + squares[..., 1]) / 2
             if self.groups is not None:
-                covariance += self._motion_noise(self.groups, squared, expected, used, dt, agility, fastest, covariance)
+                covariance += self._motion_noise(self.groups, squared, expected, used, dt, agility, spread, covariance)
                 expected = covariance[..., 0, 0] + variance
             doubt = max(dt - _STRETCH * self._last_step, 0.0)
             allowed = self.gate**2 * expected
             if doubt:
                 allowed += np.square(doubt * mean[..., 1, :]).sum(-1)
             outlying = used & (squared > allowed)
-            if outlying.any() or self._refused.any():
+            if any_true(outlying) or any_true(self._refused):
                 used, jumped = self._gated(used, outlying)
                 covariance[..., 0, 0] += squared * jumped
                 expected = covariance[..., 0, 0] + variance
@@ -259,9 +279,9 @@ class Kalman:
             _updated(covariance, gain, variance * share, used),
             move,
             continued,
-            continued | measured,
+            continued if all_continued else continued | measured,
         )
-        if not continued.all():
+        if not all_continued:
             self._start(step, measured & ~continued, positions, variance, spread)
         self.mean, self.covariance, self.alive, self._last_step = step.mean, step.covariance, step.alive, dt
         return step
@@ -284,23 +304,30 @@ class Kalman:
         used: BoolArray,
         dt: float,
         agility: FloatArray | float,
-        fastest: FloatArray,
+        spread: FloatArray | float,
         covariance: FloatArray,
     ) -> FloatArray:
         """(tracks, points, order, order) covariance to add since groups move or have just moved; updates the agility."""
         noise = continuous_noise(self.order, dt)
         held = np.maximum(self.agility * np.exp(-dt / groups.hold), agility)
         expected = expected + held * noise[0, 0]
-        surprise = groups.mean(np.where(used, squared / expected, np.nan))
-        agile = held + groups.zeal * np.maximum(surprise - groups.calm, 0.0) * expected / noise[0, 0]
+        surprise = squared / expected
+        if all_true(used):
+            moved = squared
+        else:
+            surprise, moved = np.where(used, surprise, np.nan), squared * used
+        agile = held + groups.zeal * np.maximum(groups.mean(surprise) - groups.calm, 0.0) * expected / noise[0, 0]
         # No point is expected to move faster than the fastest, except that a measured one has moved as far as it has.
+        fastest, bounded = np.multiply(FASTEST, spread), np.greater(spread, 0)
+        if not all_true(bounded):
+            fastest = np.where(bounded, fastest, np.inf)
         squared_fastest = np.square(fastest)
         self.agility = np.minimum(agile, squared_fastest / groups.hold)
         added = agile[..., None, None] * noise
-        far = np.maximum(np.square(fastest * dt), squared * used)
+        far = np.maximum(np.square(fastest * dt), moved)
         room = np.maximum(squared_fastest - covariance[..., 1, 1], 0.0)
         too_far, too_fast = added[..., 0, 0] > far, added[..., 1, 1] > room
-        if too_far.any() or too_fast.any():
+        if any_true(too_far | too_fast):
             share = np.ones((*squared.shape, self.order))
             np.divide(far, added[..., 0, 0], out=share[..., 0], where=too_far)
             np.divide(room, added[..., 1, 1], out=share[..., 1], where=too_fast)
@@ -350,7 +377,7 @@ def _updated(covariance: FloatArray, gain: FloatArray, kept: FloatArray, used: B
     """
     row = covariance[..., 0]
     updated = covariance - gain[..., None] * row[..., None, :]
-    kept = np.where(used, kept, 1.0)[..., None]
+    kept = (kept if all_true(used) else np.where(used, kept, 1.0))[..., None]
     updated[..., 0] = updated[..., 0, :] = row * kept
     for place in range(1, covariance.shape[-1]):
         variance = updated[..., place, place]

@@ -6,9 +6,12 @@ the points gives isotropic noise of both.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
 
+from vtrack.filters.kalman import all_true
 from vtrack.types import FloatArray
 
 ComplexArray = npt.NDArray[np.complexfloating]
@@ -42,12 +45,37 @@ def fit(shape: ComplexArray, points: ComplexArray, weights: FloatArray) -> tuple
     Returns:
         Shift (tracks,) and turn (tracks,); the turn's absolute value is the scale, its angle the roll.
     """
-    shares = weights / weights.sum(-1, keepdims=True)
-    shape_centre, centre = _sum(shape, shares), _sum(points, shares)
-    arms = shape - shape_centre[..., None]
-    weighted = arms.conj() * shares
-    turn = _sum(points - centre[..., None], weighted) / _sum(arms, weighted).real
-    return centre - turn * shape_centre, turn
+    return _fit(_Pattern.of(shape, weights), points)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _Pattern:
+    """What a fit needs of a shape and its weights, whatever the points."""
+
+    shares: FloatArray
+    """(tracks, points) weights that add up to 1."""
+    centre: ComplexArray
+    """(tracks,)."""
+    arms: ComplexArray
+    """(tracks, points) conjugate distances from the centre, weighted."""
+    power: FloatArray
+    """(tracks,) weighted mean square of the distances."""
+
+    @classmethod
+    def of(cls, shape: ComplexArray, weights: FloatArray) -> _Pattern:
+        """Return that of a shape (tracks, points) and its weights (tracks, points)."""
+        shares = weights / weights.sum(-1, keepdims=True)
+        centre = _sum(shape, shares)
+        arms = shape - centre[..., None]
+        weighted = arms.conj() * shares
+        return cls(shares, centre, weighted, _sum(arms, weighted).real)
+
+
+def _fit(pattern: _Pattern, points: ComplexArray) -> tuple[ComplexArray, ComplexArray]:
+    """The similarity that brings a pattern nearest to points, see `fit`."""
+    centre = _sum(points, pattern.shares)
+    turn = _sum(points - centre[..., None], pattern.arms) / pattern.power
+    return centre - turn * pattern.centre, turn
 
 
 def _sum(values: ComplexArray | FloatArray, weights: ComplexArray | FloatArray) -> ComplexArray:
@@ -73,11 +101,13 @@ class Body:
     def __init__(self, tracks: int, anchors: npt.NDArray[np.intp]) -> None:
         self.anchors = anchors
         self._shapes = np.zeros((tracks, len(anchors)), np.complex128)
+        self._pattern: _Pattern | None = None
+        """That of the shapes, all points of equal weight; None after they have changed."""
 
     def grow(self, tracks: int) -> None:
         """Make room for `tracks` tracks in all."""
         extra = np.zeros((tracks - len(self._shapes), len(self.anchors)), np.complex128)
-        self._shapes = np.concatenate([self._shapes, extra])
+        self._shapes, self._pattern = np.concatenate([self._shapes, extra]), None
 
     def split(
         self, points: ComplexArray, sigma: FloatArray, expected: ComplexArray
@@ -95,11 +125,14 @@ class Body:
         Returns:
             Parts (tracks, points), shift (tracks,) and turn (tracks,); NaN where they cannot be computed.
         """
+        anchors, spread, predicted = points[:, self.anchors], sigma[:, self.anchors], expected[:, self.anchors]
+        measured, known = np.isfinite(anchors), np.isfinite(predicted)
+        if all_true(measured) and all_true(known) and len(self.anchors) > 1:
+            self._pattern = self._pattern or _even(self._shapes)
+            return self._fitted(points, anchors, spread, predicted, self._pattern)
         parts = np.full(points.shape, complex(np.nan, np.nan))
         shift = np.full(len(points), complex(np.nan, np.nan))
         turn = shift.copy()
-        anchors, spread, predicted = points[:, self.anchors], sigma[:, self.anchors], expected[:, self.anchors]
-        measured, known = np.asarray(np.isfinite(anchors)), np.asarray(np.isfinite(predicted))
         rows = np.flatnonzero(np.where(known.any(1), measured.sum(1) >= 2, measured.all(1)))
         if not len(rows):
             return parts, shift, turn
@@ -108,34 +141,67 @@ class Body:
             anchors, spread, predicted = anchors[rows], spread[rows], predicted[rows]
         anchors, spread = np.where(measured, anchors, 0.0), np.where(measured, spread, 1.0)
         new = np.asarray(~known.any(1))
-        weights = measured / spread**2
         whole = np.where(known, predicted, 0.0)
         if new.any():
-            whole = np.where(new[:, None], normalised(anchors, weights), whole)
-            self._shapes[rows[new]] = whole[new]
+            whole = np.where(new[:, None], normalised(anchors, measured / spread**2), whole)
+            self._shapes[rows[new]], self._pattern = whole[new], None
+        pattern = _even(self._shapes[rows])
+        parts[rows], shift[rows], turn[rows] = self._fitted(points, anchors, spread, whole, pattern, measured)
+        return parts, shift, turn
+
+    def _fitted(
+        self,
+        points: ComplexArray,
+        anchors: ComplexArray,
+        spread: FloatArray,
+        whole: ComplexArray,
+        pattern: _Pattern,
+        measured: npt.NDArray[np.bool_] | None = None,
+    ) -> tuple[ComplexArray, ComplexArray, ComplexArray]:
+        """Parts, shift and turn of tracks.
+
+        Args:
+            points: (tracks, points).
+            anchors: (tracks, anchors) those of the points.
+            spread: (tracks, anchors) their standard deviations.
+            whole: (tracks, anchors) the shape that is expected of them.
+            pattern: That of the tracks' own shapes.
+            measured: (tracks, anchors); None where all are.
+        """
+        squared, doubted = spread**2, self.DOUBT * spread
+        weights = 1 / squared if measured is None else measured / squared
         # Weights that change from frame to frame would cause jitter of the whole once the shape differs from the first one.
         # So doubtful anchors are moved to where the others predict them, and then all have the same weight.
         for _ in range(2):
             moved, turned = fit(whole, anchors, weights)
             fitted = moved[:, None] + turned[:, None] * whole
-            trust = 1 / (1 + np.square(np.abs(anchors - fitted) / (self.DOUBT * spread)))
-            weights = measured * trust / spread**2
-        blend = measured * trust * np.minimum(1.0, np.square(_typical(spread, measured) / spread))
+            trust = 1 / (1 + np.square(np.abs(anchors - fitted) / doubted))
+            trust = trust if measured is None else measured * trust
+            weights = trust / squared
+        blend = trust * np.minimum(1.0, np.square(_typical(spread, measured) / spread))
         agreed = blend * anchors + (1 - blend) * fitted
-        shift[rows], turn[rows] = fit(self._shapes[rows], agreed, np.ones(agreed.shape))
-        parts[rows] = (points - shift[rows, None]) / turn[rows, None]
-        return parts, shift, turn
+        shift, turn = _fit(pattern, agreed)
+        return (points - shift[:, None]) / turn[:, None], shift, turn
 
 
-def _typical(values: FloatArray, measured: npt.NDArray[np.bool_]) -> FloatArray:
-    """(tracks, points) to the median of what is measured, (tracks, 1)."""
-    return known_median(np.where(measured, values, np.nan))
+def _even(shapes: ComplexArray) -> _Pattern:
+    """The pattern of shapes whose points have equal weights."""
+    return _Pattern.of(shapes, np.ones(shapes.shape))
+
+
+def _typical(values: FloatArray, measured: npt.NDArray[np.bool_] | None) -> FloatArray:
+    """(tracks, points) to the median of what is measured, (tracks, 1); of all if None."""
+    return known_median(values if measured is None else np.where(measured, values, np.nan))
 
 
 def known_median(values: FloatArray) -> FloatArray:
     """(tracks, points) to the median of what is not NaN, (tracks, 1); many times as fast as `numpy.nanmedian`."""
-    known = np.isfinite(values).sum(1, keepdims=True)
-    ordered = np.sort(values, axis=1)  # NaN comes last
+    finite, ordered = np.isfinite(values), np.sort(values, axis=1)  # NaN comes last
+    count = values.shape[1]
+    if count and all_true(finite):
+        low, high = (count - 1) // 2, count // 2
+        return (ordered[:, low : low + 1] + ordered[:, high : high + 1]) / 2
+    known = finite.sum(1, keepdims=True)
     rows = np.arange(len(values))[:, None]
-    low, high = ordered[rows, np.maximum(known - 1, 0) // 2], ordered[rows, known // 2 % values.shape[1]]
-    return (low + high) / 2
+    lower, higher = ordered[rows, np.maximum(known - 1, 0) // 2], ordered[rows, known // 2 % count]
+    return (lower + higher) / 2

@@ -97,7 +97,9 @@ def to_result(frame: Frame, sightings: Mapping[int, Sighting], query: Query) -> 
 
 def _to_face(track: int, sighting: Sighting, query: Query) -> Face:
     """The face of a sighting."""
-    unsmoothed = np.column_stack([sighting.points, sighting.sigma]).astype(np.float64).round(PIXEL_DIGITS)
+    unsmoothed = np.empty((len(sighting.sigma), 3))
+    unsmoothed[:, :2], unsmoothed[:, 2] = sighting.points, sighting.sigma
+    unsmoothed.round(PIXEL_DIGITS, out=unsmoothed)
     points = unsmoothed[:, :2]
     return Face(
         id=track,
@@ -161,6 +163,8 @@ def without_absurd(result: FrameResult) -> FrameResult:
         return result
     size = np.array(result.frame.size, np.float64)
     far = _FAR * size.max()
+    if all(_is_sound(face, -far, float(size.min() + far)) for face in result.faces):
+        return result
     points, raw = (np.stack([getattr(face, name) for face in result.faces]) for name in ("points", "raw"))
     sigma, boxes = np.stack([face.sigma for face in result.faces]), np.stack([face.box for face in result.faces])
 
@@ -181,6 +185,26 @@ def without_absurd(result: FrameResult) -> FrameResult:
         else:
             log.warning("frame %d: face %d is left out, since its place is unknown", result.index, face.id)
     return replace(result, faces=tuple(faces))
+
+
+def _is_sound(face: Face, low: float, high: float) -> bool:
+    """Whether all coordinates of a face lie between these bounds, which are those of the shorter side of its frame.
+
+    So it is for nearly all faces, which need no closer look. NaN compares as false.
+    """
+    x, y, width, height = face.box.tolist()
+    return bool(
+        face.points.min() >= low
+        and face.points.max() <= high
+        and face.sigma.min() >= 0
+        and face.sigma.max() <= -low
+        and x >= low
+        and y >= low
+        and width > 0
+        and height > 0
+        and x + width <= high
+        and y + height <= high
+    )
 
 
 def keep_points(result: FrameResult, query: Query) -> FrameResult:

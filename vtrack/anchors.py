@@ -29,7 +29,9 @@ def box_around(points: FloatArray) -> FloatArray:
     On the training part of `w68` the anchors' own tight box is that box already: the median gap at every edge is 0, the
     mean overlap 97 %, and the edges lie within 1 % of the box's side on average.
     """
-    return widened_box(points, (0.0, 0.0, 0.0, 0.0))
+    points = np.asarray(points, np.float64)
+    low, high = points.min(-2), points.max(-2)
+    return np.concatenate([low, high - low], -1)
 
 
 def widened_box(points: FloatArray, shares: tuple[float, float, float, float]) -> FloatArray:

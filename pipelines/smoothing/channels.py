@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from vtrack.filters.kalman import Groups, Kalman, Step
+from vtrack.filters.kalman import Groups, Kalman, Step, all_true
 from vtrack.filters.one_euro import OneEuro
 from vtrack.filters.rigid import ComplexArray, to_complex
 from vtrack.filters.rts import Smoothed
@@ -140,19 +140,12 @@ class KalmanChannels:
 
     def predicted(self, dt: float) -> ComplexArray:
         """Return the predicted channels (tracks, channels) after `dt` seconds; NaN for tracks without any."""
-        return np.where(self._kalman.alive, to_complex(self._kalman.predicted(dt)), np.nan)
+        channels = to_complex(self._kalman.predicted(dt))
+        return channels if all_true(self._kalman.alive) else np.where(self._kalman.alive, channels, np.nan)
 
     def step(self, channels: FloatArray, noise: FloatArray, unit: FloatArray, dt: float) -> list[ChannelState]:
         """Filter the next frame; see `ChannelFilter.step`."""
-        shape = channels.shape[:2]
-        spread = _SPEED * unit
-        arguments = (
-            channels,
-            noise if noise.shape == shape else np.broadcast_to(noise, shape),
-            self._density * np.square(unit),
-            dt,
-            spread if spread.shape == shape else np.broadcast_to(spread, shape),
-        )
+        arguments = channels, noise, self._density * np.square(unit), dt, _SPEED * unit
         states = self._zero_lag.step(*arguments) if self._zero_lag else [self._kalman.step(*arguments)]
         return [_state(one) for one in states]
 
@@ -200,5 +193,7 @@ class OneEuroChannels:
 
 def _state(step: Step | Smoothed) -> ChannelState:
     """Return positions and variances of the tracks that are alive."""
+    if all_true(step.alive):
+        return step.mean[..., 0, :], step.covariance[..., 0, 0]
     positions = np.where(step.alive[..., None], step.mean[..., 0, :], np.nan)
     return positions, np.where(step.alive, step.covariance[..., 0, 0], np.nan)

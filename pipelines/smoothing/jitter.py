@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from vtrack.filters.kalman import all_true
 from vtrack.types import FloatArray
 
 _RATE = 2.0
@@ -63,9 +64,11 @@ class JitterLevel:
         squares = np.square(middle - (1 - share) * first - share * parts)
         squared_bend = (squares[..., 0] + squares[..., 1]) / 2
         expected = noise * (1 + share**2 + (1 - share) ** 2)
-        known = np.isfinite(squared_bend)
-        counts = known.sum(1)
-        outside = (known & (squared_bend > _OUTSIDE * expected)).sum(1) / np.maximum(counts, 1)
-        excess = np.where(counts > 0, outside - _OUTSIDE_SHARE, 0.0)
+        known, far = np.isfinite(squared_bend), squared_bend > _OUTSIDE * expected
+        if all_true(known) and known.size:
+            excess = far.sum(1) / known.shape[1] - _OUTSIDE_SHARE
+        else:
+            counts = known.sum(1)
+            excess = np.where(counts > 0, (known & far).sum(1) / np.maximum(counts, 1) - _OUTSIDE_SHARE, 0.0)
         least, most = _LIMITS
         self.factor = np.minimum(np.maximum(self.factor * np.exp(_RATE * dt * excess), least), most)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from vtrack.filters.kalman import all_true
 from vtrack.filters.rigid import Body, ComplexArray, known_median, to_complex, to_plane
 from vtrack.parts import GROUPS
 from vtrack.pipelines.registry import HEAD, METHODS
@@ -97,9 +98,9 @@ class MotionFilter:
             if method.online
             else [method.load()(traits, lag)]
         )
-        self._sizes = np.ones(0)
-        self._measured_head = np.zeros((0, 2), np.complex128)
-        self._jitter = np.zeros((0, count))
+        self._sizes: FloatArray = np.ones(0)
+        self._measured_head: ComplexArray = np.zeros((0, 2), np.complex128)
+        self._jitter: FloatArray = np.zeros((0, count))
         self._pending: deque[tuple[FloatArray, ComplexArray]] = deque()
 
     @property
@@ -137,26 +138,29 @@ class MotionFilter:
             The frames that are ready: this one, or without lag the one `lag` frames ago, if there is one.
         """
         # Points with a small sigma jitter nearly as much as those with a large one, which are only more often wrong.
-        typical = known_median(np.where(np.isfinite(sigma).any(1, keepdims=True), sigma, 1.0))
+        known = np.isfinite(sigma)
+        typical = known_median(sigma if all_true(known) else np.where(known.any(1, keepdims=True), sigma, 1.0))
         jitter = np.sqrt(sigma * typical) * _JITTER * self._level.factor[:, None]
         numbers = to_complex(points)
         predicted = self._filters[-1].predicted(dt)[:, -points.shape[1] :]
         parts, shift, turn = self._body.split(numbers, jitter, predicted)
         measured, pose = np.isfinite(turn), np.stack([shift, turn], 1)
-        self._sizes = np.where(measured, np.abs(turn), self._sizes)
-        self._measured_head = np.where(measured[:, None], pose, self._measured_head)
-        size = self._sizes[:, None]
-        head_jitter = np.sqrt(np.square(jitter[:, self._body.anchors]).mean(1, keepdims=True)) * (
-            _HEAD_JITTER / _JITTER
-        )
+        if all_true(measured):
+            self._sizes, self._measured_head = np.abs(turn), pose
+        else:
+            self._sizes = np.where(measured, np.abs(turn), self._sizes)
+            self._measured_head = np.where(measured[:, None], pose, self._measured_head)
+        size, squares = self._sizes[:, None], np.square(jitter[:, self._body.anchors])
+        head_jitter = np.sqrt(squares.sum(1, keepdims=True) / squares.shape[1]) * (_HEAD_JITTER / _JITTER)
         jitter_variance = np.square(jitter) + np.square(head_jitter) * (1 + np.square(np.abs(parts)))
-        self._jitter = np.where(np.isfinite(jitter_variance), jitter_variance, self._jitter)
+        finite = np.isfinite(jitter_variance)
+        self._jitter = jitter_variance if all_true(finite) else np.where(finite, jitter_variance, self._jitter)
         self._pending.append((self._jitter, self._measured_head))
-        noise, head_noise = np.square(jitter / size), np.broadcast_to(np.square(head_jitter), pose.shape)
+        noise, head_noise = np.square(jitter / size), np.square(head_jitter)
         self._level.learn(to_plane(parts), noise, dt)
         if not self._causal:
-            channels, noises = np.concatenate([pose, parts], 1), np.concatenate([head_noise, noise], 1)
-            units = np.concatenate([np.broadcast_to(size, pose.shape), np.ones_like(noise)], 1)
+            channels, noises = np.concatenate([pose, parts], 1), np.concatenate([head_noise, head_noise, noise], 1)
+            units = np.concatenate([size, size, np.ones_like(noise)], 1)
             return [self._combine(state) for state in self._filters[0].step(to_plane(channels), noises, units, dt)]
         heads = self._filters[0].step(to_plane(pose), head_noise, size, dt)[0]
         # Parts relative to the filtered head: they correct at once a head that lags, or that followed an opening mouth.

@@ -13,6 +13,7 @@ from math import hypot
 
 import numpy as np
 
+from vtrack.filters.kalman import all_true
 from vtrack.pipelines.registry import METHODS
 from vtrack.pipelines.settings import Settings, Smoothing
 from vtrack.pipelines.smoothing.channels import max_lag
@@ -176,7 +177,9 @@ class Smoother:
         side = np.asarray(face.box)[2:].max()
         least, most = (share * side for share in _SIGMA_LIMITS)
         # Plain minima and maxima: `numpy.clip` takes several times as long for so few.
-        return points, np.minimum(np.maximum(np.where(np.isfinite(sigma), sigma, np.inf), least), most)
+        finite = np.isfinite(sigma)
+        sigma = sigma if all_true(finite) else np.where(finite, sigma, np.inf)
+        return points, np.minimum(np.maximum(sigma, least), most)
 
     def _result(self, filtered: FilteredPoints) -> FrameResult:
         """Return the oldest pending result with its filtered faces."""
@@ -223,7 +226,8 @@ def _smoothed(face: Face, slot: int, filtered: FilteredPoints) -> Face:
     """Return a face with filtered points; its box moves with the head, and sigma loses the removed jitter."""
     count = len(face.query)
     corners = filtered.move(slot, _corners(face.box))
-    center, scale = corners.mean(0), np.linalg.norm(corners[3] - corners[0]) / np.hypot(*face.box[2:])
+    diagonal = corners[3] - corners[0]
+    center, scale = corners.sum(0) / 4, np.sqrt(diagonal.dot(diagonal)) / np.hypot(*face.box[2:])
     size = scale * np.asarray(face.box[2:], np.float64)
     variance = np.maximum(np.square(face.sigma) - filtered.jitter[slot, :count], 0.0) + filtered.variance[slot, :count]
     return replace(

@@ -109,6 +109,20 @@ def test_tracks_that_come_later_change_nothing() -> None:
     assert not shared[30].alive[1].any() and shared[45].alive[1].all()
 
 
+def test_a_track_is_the_same_beside_one_that_is_not_measured() -> None:
+    alone, beside = Kalman(1, 12, groups=GROUPS, gate=6.0), Kalman(2, 12, groups=GROUPS, gate=6.0)
+    rows = measure(stroke())
+    rows[20, 0, 3] += 40.0  # an outlier, which is refused
+    for z in rows:
+        both = np.concatenate([z, np.full_like(z, np.nan)])
+        one = alone.step(z, np.full((1, 1), SIGMA**2), DENSITY, DT, np.full((1, 1), 5.0))
+        two = beside.step(both, SIGMA**2, DENSITY, DT, 5.0)
+        np.testing.assert_allclose(one.mean[0], two.mean[0], rtol=1e-12)
+        np.testing.assert_allclose(one.covariance[0], two.covariance[0], rtol=1e-12)
+        np.testing.assert_allclose(alone.agility[0], beside.agility[0], rtol=1e-9, atol=1e-9)
+    assert not two.alive[1].any() and not two.mean[1].any()
+
+
 class TestZeroLag:
     @staticmethod
     def run(measured: np.ndarray, foresight: int = 3, lag: int = 30, block: int = 4) -> np.ndarray:

@@ -58,6 +58,30 @@ def test_a_doubtful_anchor_has_little_say() -> None:
     assert abs(moved[0] - shift[0]) < 0.02
 
 
+def test_a_track_is_split_the_same_beside_one_that_is_missing() -> None:
+    alone, beside = Body(1, np.arange(6)), Body(2, np.arange(6))
+    first, sigma = SHAPE + 0.1, np.linspace(0.1, 0.3, 8)[None]
+    expected, expected_beside = NOTHING, np.full((2, 8), np.nan)
+    for turned in (1.0, 1.2 + 0.3j, 0.9 - 0.2j):
+        one = alone.split(first * turned, sigma, expected)
+        two = beside.split(np.concatenate([first * turned, NOTHING]), np.repeat(sigma, 2, 0), expected_beside)
+        for single, double in zip(one, two, strict=True):
+            np.testing.assert_array_equal(single[0], double[0])
+            assert np.isnan(double[1]).all()
+        expected, expected_beside = one[0], two[0]
+
+
+def test_a_track_that_starts_again_has_its_new_shape() -> None:
+    body = Body(2, np.arange(6))
+    parts, *_ = body.split(np.concatenate([SHAPE, SHAPE]), np.ones((2, 8)), np.full((2, 8), np.nan))
+    parts, *_ = body.split(np.concatenate([SHAPE, SHAPE]), np.ones((2, 8)), parts)
+    other = SHAPE**2  # of another shape
+    started, *_ = body.split(np.concatenate([SHAPE, other]), np.ones((2, 8)), np.concatenate([parts[:1], NOTHING]))
+    again, shift, turn = body.split(2 * np.concatenate([SHAPE, other]), np.ones((2, 8)), started)
+    np.testing.assert_allclose(again, started)
+    np.testing.assert_allclose(shift[:, None] + turn[:, None] * again, 2 * np.concatenate([SHAPE, other]))
+
+
 def test_missing_anchors() -> None:
     body = Body(2, np.arange(8))
     points = np.concatenate([SHAPE, SHAPE])

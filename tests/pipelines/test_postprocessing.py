@@ -80,8 +80,11 @@ def test_an_absurd_sigma_becomes_nan(value: float) -> None:
     assert np.flatnonzero(np.isnan(checked.sigma)).tolist() == [0]
 
 
-def test_an_absurd_box_becomes_that_of_the_anchors() -> None:
-    (checked,) = without_absurd(make_result(0, face(box=np.array([1e9, 5, -3, np.nan])), query=QUERY)).faces
+@pytest.mark.parametrize(
+    "box", [[1e9, 5, -3, np.nan], [np.nan, 5, 6, 7], [5, np.nan, 6, 7], [5, 5, np.nan, 7], [5, 5, 6, 0], [5, 5, 6, 1e3]]
+)
+def test_an_absurd_box_becomes_that_of_the_anchors(box: list[float]) -> None:
+    (checked,) = without_absurd(make_result(0, face(box=np.array(box)), query=QUERY)).faces
     anchors = checked.points[2:]
     np.testing.assert_array_equal(checked.box, [*anchors.min(0), *np.ptp(anchors, axis=0)])
 
