@@ -11,7 +11,7 @@ from vtrack.imaging.boxes import iou, xywh_to_corners
 from vtrack.pipelines.tracking.assignment import cheapest_pairs
 from vtrack.pipelines.tracking.landmarks import Sighting
 from vtrack.pipelines.tracking.track import CERTAIN, TRACK_TIMEOUT, Detection, Track
-from vtrack.types import FloatArray
+from vtrack.types import BoolArray, FloatArray
 
 KEPT_PRESENCE = 0.3
 """Presence from which a track accepts a crop as its face; lower than for a new track, so that tracks do not flicker."""
@@ -88,11 +88,12 @@ def match_detections(
 
 def deduplicate(detections: Sequence[Detection]) -> list[Detection]:
     """Return one detection of each face, the most certain."""
-    kept: list[Detection] = []
-    for detection in sorted(detections, key=lambda one: -one.score * one.sighting.presence):
-        if not any(same_face(detection.sighting, other.sighting) for other in kept):
-            kept.append(detection)
-    return kept
+    ranked = sorted(detections, key=lambda one: -one.score * one.sighting.presence)
+    same, kept = _same_faces([detection.sighting for detection in ranked]), list[int]()
+    for i in range(len(ranked)):
+        if not any(same[i, other] for other in kept):
+            kept.append(i)
+    return [ranked[i] for i in kept]
 
 
 def resolve_conflicts(candidates: Sequence[Candidate]) -> list[Candidate]:
@@ -104,20 +105,28 @@ def resolve_conflicts(candidates: Sequence[Candidate]) -> list[Candidate]:
     Args:
         candidates: The candidates of one frame, oldest track first.
     """
-    kept: list[Candidate] = []
-    for candidate in candidates:
-        rival = next((other for other in kept if same_face(candidate.sighting, other.sighting)), None)
+    same, kept = _same_faces([candidate.sighting for candidate in candidates]), list[int]()
+    for i, candidate in enumerate(candidates):
+        rival = next((other for other in kept if same[i, other]), None)
         if rival is None:
-            kept.append(candidate)
-        elif candidate.prediction_error < rival.prediction_error - _CONFLICT_MARGIN:
-            kept[kept.index(rival)] = candidate
-    return kept
+            kept.append(i)
+        elif candidate.prediction_error < candidates[rival].prediction_error - _CONFLICT_MARGIN:
+            kept[kept.index(rival)] = i
+    return [candidates[i] for i in kept]
 
 
 def same_face(one: Sighting, other: Sighting) -> bool:
     """Return whether two sightings in one frame are of the same face."""
     distance = np.linalg.norm(one.anchors - other.anchors, axis=-1).mean()
     return bool(distance < _SAME_DISTANCE * min(one.side, other.side))
+
+
+def _same_faces(sightings: Sequence[Sighting]) -> BoolArray:
+    """(n, n) whether two of n sightings in one frame are of the same face; see `same_face`, which takes pair by pair longer."""
+    if len(sightings) < 2:
+        return np.ones((len(sightings),) * 2, np.bool_)
+    anchors, sides = np.stack([one.anchors for one in sightings]), np.array([one.side for one in sightings])
+    return np.asarray(_distances(anchors, anchors) < _SAME_DISTANCE * np.minimum(sides[:, None], sides))
 
 
 def is_plausible(track: Track, sighting: Sighting, time: float, presence: float = KEPT_PRESENCE) -> bool:
