@@ -118,16 +118,19 @@ class Drawing:
             overlay.stroke(pieces, _PEN, self._colors[color], level / LEVELS)
 
     def _draw_points(self, overlay: Overlay, face: Face, opacity: FloatArray) -> None:
-        finite = np.isfinite(face.points).all(1)
+        shown = np.flatnonzero(np.isfinite(face.points).all(1))
         # A line from a point to itself is drawn as a dot.
         dots = np.repeat(overlay.to_fixed(face.points)[:, None], 2, 1)  # (points, 2, 2)
         keys = self._color_of * (LEVELS + 1) + _levels(opacity)
-        for key in np.unique(keys[finite]).tolist():
-            color, level = divmod(key, LEVELS + 1)
+        shown = shown[np.argsort(keys[shown], kind="stable")]
+        for some in np.split(shown, np.flatnonzero(np.diff(keys[shown])) + 1):
+            if not len(some):  # of no points
+                continue
+            color, level = divmod(int(keys[some[0]]), LEVELS + 1)
             tint, across = self._colors[color], 2.5 * _PEN
             if self._splines is not None:
                 tint, across = _toward_white(tint), 1.75 * _PEN
-            overlay.stroke(list(dots[finite & (keys == key)]), across, tint, level / LEVELS)
+            overlay.stroke(list(dots[some]), across, tint, level / LEVELS)
 
     def _draw_box(self, overlay: Overlay, face: Face) -> None:
         x, y, w, h = face.box

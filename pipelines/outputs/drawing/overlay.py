@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -79,7 +80,8 @@ class Overlay:
     def to_fixed(self, points: FloatArray) -> FixedPoints:
         """Convert frame pixels (n, 2) to fixed-point coordinates; far points are clipped to the range of OpenCV."""
         positions = (points - self.corner + 0.5) * self.scale - 0.5
-        positions = np.nan_to_num(np.clip(positions, -16000, 16000), nan=-16000)
+        # Of a number and NaN `fmax` takes the number.
+        positions = np.fmin(np.fmax(positions, -16000), 16000)
         return np.rint(positions * 2**_FRACTION_BITS).astype(np.int32)
 
     def stroke(self, lines: Sequence[FixedPoints], width: float, color: Color, opacity: float) -> None:
@@ -135,8 +137,7 @@ class Overlay:
 
     def _premultiplied(self, color: Color, opacity: float) -> tuple[float, ...]:
         """Return colour times opacity, and opacity, 0..255."""
-        tones = color if self.colours is None else (self.colours.from_rgb @ (*color, 1.0)).tolist()
-        return (*(tone * opacity for tone in tones), 255 * opacity)
+        return _premultiplied(self.colours, color, opacity)
 
     def _area(self, plane: ImageArray, step: int = 1) -> ImageArray:
         """Return the area under the overlay of an image, or of a plane with one value for `step` x `step` pixels."""
@@ -148,3 +149,10 @@ class Overlay:
         interpolation = cv2.INTER_AREA if self.scale.max() * step > 2 else cv2.INTER_LINEAR
         resized: ImageArray = cv2.resize(ink, (self.size[0] // step, self.size[1] // step), interpolation=interpolation)
         return resized
+
+
+@lru_cache(maxsize=1024)
+def _premultiplied(colours: Colours | None, color: Color, opacity: float) -> tuple[float, ...]:
+    """The numbers that are drawn for a colour: a run draws the same few again and again."""
+    tones = color if colours is None else (colours.from_rgb @ (*color, 1.0)).tolist()
+    return (*(tone * opacity for tone in tones), 255 * opacity)
