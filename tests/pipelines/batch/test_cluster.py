@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import socket
@@ -20,15 +21,27 @@ import pytest
 # Before Ray is loaded: nothing of it shall listen beyond the loopback, or tell anybody that it is used.
 os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+# A machine that is slow or busy needs more than 5 s until the head can be reached.
+os.environ["RAY_gcs_rpc_server_connect_timeout_s"] = "300"  # noqa: SIM112  Ray spells it so
 ray = pytest.importorskip("ray")
 
 from tests.pipelines.batch.batching import batch, summary, tables, write_toys  # noqa: E402
 from vtrack.errors import ModelError, SinkError, VTrackError  # noqa: E402
 from vtrack.pipelines.batch.lock import lock_folder  # noqa: E402
-from vtrack.pipelines.batch.workers.cluster import Cluster  # noqa: E402
+from vtrack.pipelines.batch.workers.cluster import Cluster, ClusterPool  # noqa: E402
 from vtrack.pipelines.batch.workers.dispatch import Finished, Progress, Report, Started  # noqa: E402
 
 ROOT = Path(__file__).parents[3]
+
+
+class SlowClock:
+    """The module `time` with a clock that goes slowly, for who has a limit of seconds and no setting for it."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(time, name)
+
+    def monotonic(self) -> float:
+        return time.monotonic() / 20
 
 
 @pytest.fixture(scope="module")
@@ -36,11 +49,13 @@ def cluster() -> Iterator[Any]:
     """A head without room for work, and two nodes with a core each."""
     from ray.cluster_utils import Cluster as Nodes
 
-    nodes = Nodes(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
-    for _ in range(2):
-        nodes.add_node(num_cpus=1)
-    yield nodes
-    nodes.shutdown()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("ray._private.node.time", SlowClock())  # Ray gives up a node that does not start within 30 s
+        nodes = Nodes(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+        for _ in range(2):
+            nodes.add_node(num_cpus=1)
+        yield nodes
+        nodes.shutdown()
 
 
 @dataclass(frozen=True)
@@ -73,7 +88,13 @@ def events_of(cluster: Any, out: Path, jobs: list[str], *, timeout: float = 60, 
         return [*pool.run(deque(jobs), threading.Event())]
 
 
-def test_dead_and_hanging_workers_fail_one_job(cluster: Any, tmp_path: Path) -> None:
+def test_dead_and_hanging_workers_fail_one_job(cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only the job that never ends is timed: the others have all the time that a slow machine needs."""
+
+    def limit(pool: ClusterPool[Any, Any], worker: Any) -> float:
+        return pool._timeout if worker.job == "hangs" else math.inf
+
+    monkeypatch.setattr(ClusterPool, "_limit", limit)
     events = events_of(cluster, tmp_path, ["good 1", "hangs", "slow", "dies", "good 2"], timeout=3)
     ends = {event.job: event for event in events if isinstance(event, Finished)}
     assert {job: end.result for job, end in ends.items() if end.result} == {
