@@ -40,7 +40,7 @@ def test_a_folder_gets_a_page_for_each_table_and_an_index(tmp_path: Path, capsys
     assert main(["report", str(out)]) == USAGE
     assert "one.vtrack.report.html is older than its table; add --overwrite" in capsys.readouterr().err
     assert main(["report", str(out), "--overwrite"]) == FAILED
-    assert "3 tables, 1 pages made" in capsys.readouterr().err
+    assert "3 tables, 1 page made" in capsys.readouterr().err
     assert main(["report", str(out), "--video", str(SAMPLE)]) == USAGE
     assert main(["report", str(tmp_path / "out" / "below & <b>"), "-o", str(tmp_path / "x.csv")]) == USAGE
     (tmp_path / "none").mkdir()

@@ -14,7 +14,7 @@ from vtrack.pipelines.tables.report.plots import PLOTS, Plot, Scale, has_values,
 from vtrack.pipelines.tables.report.sections import SHOWN, image, moment
 from vtrack.pipelines.tables.report.stills import Still
 from vtrack.pipelines.tables.report.survey import COLUMNS, Survey
-from vtrack.pipelines.tables.report.text import number, percent, safe
+from vtrack.pipelines.tables.report.text import number, percent, safe, whole
 
 _OPEN = 3
 """Faces whose plots are not folded."""
@@ -91,7 +91,7 @@ def _face(
     blinks = survey.blinks.get(face.number)
     facts = [
         ("seen", f"{moment(survey, face.start)} to {moment(survey, face.end)}", ""),
-        ("frames", f"{face.frames:,}", ""),
+        ("frames", whole(face.frames), ""),
         ("doubtful", percent(_doubtful_share(face)), ""),
     ]
     if blinks is not None:

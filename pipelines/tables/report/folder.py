@@ -17,7 +17,7 @@ from vtrack.pipelines.sources.open import natural_key
 from vtrack.pipelines.tables.report.doubts import REASONS
 from vtrack.pipelines.tables.report.page import fact_list, html_page, is_ours, read_figures, table_html
 from vtrack.pipelines.tables.report.report import SUFFIX, report_table, save_page
-from vtrack.pipelines.tables.report.text import count, duration, percent, safe
+from vtrack.pipelines.tables.report.text import count, duration, percent, safe, whole
 from vtrack.pipelines.tables.targets import check_targets
 
 INDEX = "report.html"
@@ -126,9 +126,9 @@ def write_index(path: Path, rows: Sequence[IndexRow], title: str) -> None:
     doubtful = sum(_number(each, "doubtful") for each in known) / max(sum(_number(each, "rows") for each in known), 1)
     failed = len(rows) - len(known)
     facts = [
-        ("Tables", f"{len(rows):,}", f"{failed} without a page" if failed else ""),
+        ("Tables", whole(len(rows)), f"{failed} without a page" if failed else ""),
         ("Length", duration(seconds), count(int(sum(_number(each, "frames") for each in known)), "frame")),
-        ("Faces", f"{sum(_number(each, 'faces') for each in known):,.0f}", "tracks"),
+        ("Faces", whole(sum(_number(each, "faces") for each in known)), "tracks"),
         ("Doubtful", percent(doubtful), "of rows with a face"),
     ]
     header = ["video", "", "length", "frames", "with a face", "faces", "doubtful", "most of it", "blinks", "frames/s"]
@@ -160,12 +160,12 @@ def _cells(row: IndexRow, folder: Path, place: int) -> list[str]:
         f'<a href="{safe(address)}">{name}</a>',
         shown,
         "–" if seconds is None else duration(float(seconds)),
-        f"{frames:,.0f}",
+        whole(frames),
         percent(_number(figures, "with_faces") / max(frames, 1)),
-        f"{_number(figures, 'faces'):,.0f}",
+        whole(_number(figures, "faces")),
         percent(share),
         safe(REASONS.get(reason, "–")),
-        "–" if blinks is None else f"{blinks:,}",
+        "–" if blinks is None else whole(blinks),
         f"{frames / spent:.1f}" if spent else "–",
     ]
 

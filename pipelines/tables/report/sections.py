@@ -21,7 +21,7 @@ from vtrack.pipelines.tables.report.plots import (
 )
 from vtrack.pipelines.tables.report.stills import Still
 from vtrack.pipelines.tables.report.survey import Survey
-from vtrack.pipelines.tables.report.text import clock, count, duration, percent, safe, setting
+from vtrack.pipelines.tables.report.text import clock, count, duration, percent, safe, setting, whole
 
 SHOWN = 8
 """Faces with plots of their own."""
@@ -54,13 +54,13 @@ def summary_section(survey: Survey, meta: Mapping[str, Any]) -> str:
     if survey.timed and not survey.photographs:
         facts.append(("Length", duration(seconds), count(course.frames, "frame")))
     else:
-        facts.append((f"{frames.capitalize()}s", f"{course.frames:,}", ""))
+        facts.append((f"{frames.capitalize()}s", whole(course.frames), ""))
     share = survey.frames_with_faces / max(course.frames, 1)
     facts.append(("With a face", percent(share), f"of {frames}s"))
     facts.append(
         (
             "Faces",
-            f"{len(course.tracks):,}",
+            whole(len(course.tracks)),
             "in all" if survey.photographs else "track" if len(course.tracks) == 1 else "tracks",
         )
     )
@@ -68,7 +68,7 @@ def summary_section(survey: Survey, meta: Mapping[str, Any]) -> str:
     note = count(survey.stretches, "face" if survey.photographs else "stretch").replace("stretchs", "stretches")
     facts.append(("Doubtful", percent(doubtful), note))
     if survey.blinks and not survey.photographs:
-        facts.append(("Blinks", f"{sum(survey.blinks.values()):,}", _per_minute(survey)))
+        facts.append(("Blinks", whole(sum(survey.blinks.values())), _per_minute(survey)))
     if isinstance(spent := counts.get("seconds"), int | float) and spent > 0 and course.frames:
         rate = seconds / spent
         real = f"{rate:.1f} × real time" if survey.timed and not survey.photographs and seconds else ""
@@ -94,7 +94,7 @@ def doubts_section(survey: Survey, stills: Mapping[str, Still], note: str) -> st
     else:
         what = "faces" if survey.photographs else "seconds of faces"
         reasons = "; ".join(
-            f"{text}: <b>{amount:,.0f}</b>" if survey.photographs else f"{text}: <b>{duration(amount)}</b>"
+            f"{text}: <b>{whole(amount)}</b>" if survey.photographs else f"{text}: <b>{duration(amount)}</b>"
             for text, amount in ((REASONS[name], survey.seconds[name]) for name in REASONS)
             if amount > 0
         )

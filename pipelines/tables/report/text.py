@@ -32,9 +32,14 @@ def duration(seconds: float) -> str:
     return f"{minutes} min {rest:02} s" if minutes < 100 else f"{minutes // 60} h {minutes % 60:02} min"
 
 
+def whole(number: float) -> str:
+    """A whole number, its thousands apart."""
+    return f"{number:,.0f}".replace(",", "\N{NARROW NO-BREAK SPACE}")
+
+
 def count(number: int, noun: str) -> str:
     """A number and a noun."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}".replace(",", "\N{NARROW NO-BREAK SPACE}")
+    return f"{whole(number)} {noun}{'' if number == 1 else 's'}"
 
 
 def percent(share: float) -> str:

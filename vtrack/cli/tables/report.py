@@ -87,7 +87,8 @@ def _run_folder(args: argparse.Namespace) -> int:
     failed = [row for row in report.rows if row.error]
     if not args.quiet:
         tables = "1 table" if len(report.rows) == 1 else f"{len(report.rows)} tables"
-        print(f"{args.table}: {tables}, {report.made} pages made\nwrote {report.index}", file=sys.stderr)
+        pages = "1 page" if report.made == 1 else f"{report.made} pages"
+        print(f"{args.table}: {tables}, {pages} made\nwrote {report.index}", file=sys.stderr)
     for row in failed:
         print(f"vtrack: {row.name}: {row.error}", file=sys.stderr)
     return FAILED if failed else OK
