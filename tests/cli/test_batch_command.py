@@ -93,7 +93,7 @@ def test_a_failure_shows_in_the_exit_code(folder: Path, tmp_path: Path, capsys: 
 @pytest.mark.parametrize(
     ("more", "code", "message"),
     [
-        (["--workers", "many"], USAGE, "neither a number nor auto"),
+        (["--workers", "many"], USAGE, "--workers is a number or auto"),
         (["--workers", "0"], USAGE, "workers must be at least 1"),
         (["--timeout", "0"], USAGE, "timeout must be more than 0"),
         (["--parts", "eyse"], USAGE, "did you mean eyes"),

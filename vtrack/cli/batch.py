@@ -12,7 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from vtrack.cli.options import add_config_option, add_options, make_settings, worker_count
+from vtrack.cli.options import add_config_option, add_options, make_settings, reader, worker_count
 from vtrack.cli.run import run_values
 from vtrack.errors import UsageError
 from vtrack.options import seconds, split_names
@@ -69,7 +69,6 @@ def add_parser(commands: Any) -> None:
     group = parser.add_argument_group("work")
     group.add_argument(
         "--workers",
-        type=worker_count,
         default="auto",
         metavar="N",
         help="videos at a time (default: one for each core)",
@@ -77,7 +76,7 @@ def add_parser(commands: Any) -> None:
     group.add_argument("--timeout", type=float, metavar="SECONDS", help="end a video without headway (default: 300)")
     group.add_argument(
         "--split",
-        type=_split,
+        type=reader(_split),
         default="never",
         metavar="TIME",
         help="find the faces of long videos in pieces of so many seconds or [h:]mm:ss; auto: where workers would "
@@ -214,7 +213,7 @@ def _options(args: argparse.Namespace) -> Any:
     if args.address and not args.cluster:
         raise UsageError("--address needs --cluster ray")
     return BatchOptions(
-        workers=args.workers,
+        workers=worker_count(args.workers),
         timeout=DEFAULT_TIMEOUT if args.timeout is None else args.timeout,
         split=args.split,
         cluster=(args.address or "auto") if args.cluster else None,

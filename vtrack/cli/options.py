@@ -66,9 +66,14 @@ def _reader(option: Option) -> Callable[[str], Any]:
     """What makes the value of a word."""
     if option.kind is tuple:
         return lambda text: split_names(text) or ("",)
-    if (parse := option.parse) is None:
+    if option.parse is None:
         kind: type[int | float | str | Path] = option.kind
         return kind
+    return reader(option.parse)
+
+
+def reader(parse: Callable[[str], Any]) -> Callable[[str], Any]:
+    """The same function for argparse, which then says what a `UsageError` says."""
 
     def read(text: str) -> Any:
         try:
@@ -129,11 +134,11 @@ def chosen_options(args: argparse.Namespace, *kinds: type[Checked]) -> dict[str,
 
 
 def worker_count(text: str) -> int | None:
-    """The value of `--workers`: a number, or None for `auto`, one for each core."""
+    """What `--workers` says: a number, or None for `auto`, one for each core."""
     if text == "auto":
         return None
     if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"neither a number nor auto: {text!r}")
+        raise UsageError(f"--workers is a number or auto, not {text!r}")
     return int(text)
 
 

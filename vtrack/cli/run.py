@@ -61,7 +61,6 @@ def add_parser(commands: Any) -> None:
     group.add_argument("--quiet", action="store_true", help="no progress and no summary")
     parser.add_argument(
         "--workers",
-        type=worker_count,
         default="1",
         metavar="N",
         help="processes that find faces in pieces of a video file of a minute or more; auto: one for each core; the outputs "
@@ -87,6 +86,7 @@ def run(args: argparse.Namespace) -> int:
     from vtrack.pipelines.run import record
     from vtrack.pipelines.sources.open import check_applies, open_source
 
+    workers = worker_count(args.workers)
     outputs = output_paths(given, args.input, args.output)
     with open_source(args.input, **vars(inputs)) as source:
         check_applies(args.given, source)
@@ -103,7 +103,7 @@ def run(args: argparse.Namespace) -> int:
                 folder=args.output,
                 overwrite=args.overwrite,
                 progress=progress,
-                workers=args.workers,
+                workers=workers,
                 watch_share=watch_share,
             )
     if not args.quiet:

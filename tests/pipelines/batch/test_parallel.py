@@ -15,6 +15,7 @@ import pytest
 from tests.clips import damage, write_clip
 from tests.pipelines.batch.batching import QUERY
 from tests.pipelines.toys import ToyDetector, ToyFace, ToyModel, painter
+from vtrack.cli.main import USAGE, main
 from vtrack.errors import UsageError
 from vtrack.pipelines.batch.parallel import ParallelPipeline
 from vtrack.pipelines.pipeline import Pipeline
@@ -126,3 +127,13 @@ def test_what_workers_cannot_be_given_is_said() -> None:
         parallel(0)
     with pytest.raises(UsageError, match="cannot be pickled"):
         ParallelPipeline(Settings(QUERY, detector=lambda images: []), InputSettings(), 2)
+
+
+@pytest.mark.parametrize(
+    ("number", "said"), [("many", "a number or auto, not 'many'"), ("0", "must be at least 1 or auto")]
+)
+def test_a_wrong_number_of_workers_is_one_line(
+    clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], number: str, said: str
+) -> None:
+    assert main(["run", str(clip), "-o", str(tmp_path), "--workers", number]) == USAGE
+    assert (text := capsys.readouterr().err).count("\n") == 1 and said in text
