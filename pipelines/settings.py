@@ -358,6 +358,9 @@ def drawable(settings: Settings, look: ViewSettings) -> Settings:
 def plain(*settings: Checked) -> dict[str, Any]:
     """Settings as JSON and TOML have them, by name: what a configuration file needs to give them back."""
     values = {each.name: getattr(one, each.name) for one in settings for each in fields(one)}  # type: ignore[arg-type]
+    if "columns" in values:
+        # Faces may be measured for events alone. As a choice of the user's this would add columns to the table.
+        values |= {name: name in values["columns"] for name in MEASURED}
     return {name: _plain(value) for name, value in values.items()}
 
 

@@ -119,7 +119,7 @@ def refine_table(
         written = {"outputs": [*targets], "format": look.format, "columns": [*look.columns]}
         applied = {*(["fov"] if settings.measured_groups else []), *(SPACE if settings.pose else [])}
         names = {"parts", *SMOOTHING, *MEASURED, *applied}
-        own = {name: value for name, value in plain(settings).items() if name in names}
+        own = {name: value for name, value in plain(settings, look).items() if name in names}
         write_sidecar(place, options={**recorded, **own, **written}, counts=refined.counts, **facts)
     outputs.check()
     return refined

@@ -250,6 +250,18 @@ def test_a_run_is_repeated_by_its_sidecar(tmp_path: Path) -> None:
     assert (tmp_path / "d" / "clip.vtrack.csv").read_bytes() == table
 
 
+@pytest.mark.parametrize("command", ["run", "batch"])
+def test_measuring_for_events_adds_no_columns_to_a_repeated_run(tmp_path: Path, command: str) -> None:
+    (tmp_path / "clip").mkdir()
+    clip = write_clip(tmp_path / "clip" / "clip.mp4", 3)
+    options = ["--parts", "eyes", "--csv", "--events", "--quiet"]
+    assert main([command, str(clip), *options, "-o", str(tmp_path / "a")]) == OK
+    sidecar = next((tmp_path / "a").glob("clip.vtrack*.meta.json"))
+    assert main(["run", str(clip), "--config", str(sidecar), "-o", str(tmp_path / "b"), "--quiet"]) == OK
+    for name in ("clip.vtrack.csv", "clip.vtrack.events.csv"):
+        assert (tmp_path / "b" / name).read_bytes() == (tmp_path / "a" / name).read_bytes()
+
+
 def test_help_is_made_from_the_settings(capsys: pytest.CaptureFixture[str]) -> None:
     for command, smooth in (("run", Settings.smooth), ("batch", Settings.smooth), ("webcam", "kalman")):
         with pytest.raises(SystemExit):
