@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Self
@@ -22,6 +22,8 @@ from vtrack.types import FrameResult, ImageArray, Query
 
 log = logging.getLogger(__name__)
 
+STYLES = (("points", "curves"), ("curves",), ("points",), ("points", "curves", "boxes", "ids"), ())
+"""What the views draw, one after another, when their key `d` is pressed."""
 _QUEUE = 8
 """Frames that may wait to be written. When the queue is full, tracking waits: no recorded frame is dropped."""
 
@@ -31,11 +33,20 @@ class LiveDrawing:
 
     Attributes:
         kinds: What is drawn (`points`, `curves`, `boxes`, `ids`, `axes`); may be changed at any time.
+        styles: Kinds to choose between: those that it began with, and `STYLES`.
     """
 
-    def __init__(self, kinds: frozenset[str] = frozenset(OutputSettings.draw)) -> None:
-        self.kinds = kinds
+    def __init__(self, kinds: Collection[str] = OutputSettings.draw) -> None:
+        self.kinds = frozenset(kinds)
+        known = [frozenset(style) for style in STYLES]
+        self.styles = STYLES if self.kinds in known else (tuple(kinds), *STYLES)
         self._drawing: tuple[Query, frozenset[str], Drawing] | None = None
+
+    @property
+    def next_style(self) -> frozenset[str]:
+        """The kinds after those that are drawn."""
+        styles = [frozenset(style) for style in self.styles]
+        return styles[(styles.index(self.kinds) + 1) % len(styles)] if self.kinds in styles else styles[0]
 
     def __call__(self, result: FrameResult) -> ImageArray:
         """Draw the faces of a result on its image."""

@@ -22,8 +22,6 @@ TITLE = "vtrack"
 KEYS = "q quit  space pause  s snapshot  1-9 parts  d drawing  m mirror"
 CHOICES = ("face", "eyes", "brows", "lips", "nose", "jaw", "pupils", "eyes,brows,lips", "300w")
 """Parts that the keys 1 to 9 select."""
-DRAWINGS = (("points", "curves"), ("curves",), ("points",), ("points", "curves", "boxes", "ids"), ())
-"""Drawing styles that the key d cycles through."""
 _ESCAPE = 27
 _POLL = 0.05
 """Seconds to wait for a result before keys are read again."""
@@ -90,16 +88,10 @@ class Window:
         elif pressed == "m":
             self._mirror = not self._mirror
         elif pressed == "d":
-            self._draw.kinds = next_drawing(self._draw.kinds)
+            self._draw.kinds = self._draw.next_style
         elif pressed == "s" and self._image is not None:
             report(f"wrote {save_snapshot(self._image)}")
         return pressed != "q" and key != _ESCAPE
-
-
-def next_drawing(kinds: frozenset[str]) -> frozenset[str]:
-    """The drawing style after this one."""
-    styles = [frozenset(style) for style in DRAWINGS]
-    return styles[(styles.index(kinds) + 1) % len(styles)] if kinds in styles else styles[0]
 
 
 def save_snapshot(image: ImageArray) -> Path:

@@ -93,7 +93,7 @@ def run(args: argparse.Namespace) -> int:
     view = _choose_view(args.view)
     _check_used(args, view)
     check_parts_known(settings)
-    query, draw = settings.query, LiveDrawing(frozenset(look.draw))
+    query, draw = settings.query, LiveDrawing(look.draw)
     opener = camera_opener(args.camera, loop=args.loop)
     videos, tables = _sinks(args, settings, draw)
     outputs = len(videos) + len(tables)

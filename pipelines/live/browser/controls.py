@@ -29,7 +29,7 @@ class Controls:
         self.parts = chips_of(session.shown_query)
         self.density = 1.0
         self.strength = session.pipeline.settings.strength
-        self.drawing = ",".join(draw.kinds)
+        self.drawing = next(_text(style) for style in draw.styles if draw.kinds == frozenset(style))
         self.mirror = mirror
         self.paused = False
 
@@ -77,6 +77,7 @@ class Controls:
             "density": self.density,
             "strength": self.strength,
             "draw": self.drawing,
+            "styles": [_text(style) for style in self._draw.styles],
             "mirror": self.mirror,
             "paused": self.paused,
             "points": len(self._session.shown_query),
@@ -84,6 +85,11 @@ class Controls:
             "recorded": [str(path) for path in self._recorder.paths],
             "notice": self._session.notice,
         }
+
+
+def _text(style: Sequence[str]) -> str:
+    """Kinds of drawing as `--draw` takes them."""
+    return ",".join(style) or "none"
 
 
 def query_of(parts: Sequence[str], density: float) -> Query:

@@ -20,9 +20,9 @@ from vtrack.errors import UsageError
 from vtrack.pipelines.live.camera import camera_opener
 from vtrack.pipelines.live.capture import Capture
 from vtrack.pipelines.live.latency import LatencyMeter
-from vtrack.pipelines.live.recorder import LiveDrawing, LiveRecorder
+from vtrack.pipelines.live.recorder import STYLES, LiveDrawing, LiveRecorder
 from vtrack.pipelines.live.session import LiveResult, LiveSession, LiveThread, mirrored
-from vtrack.pipelines.live.window import DRAWINGS, Window, has_display, labelled, next_drawing, save_snapshot
+from vtrack.pipelines.live.window import Window, has_display, labelled, save_snapshot
 from vtrack.pipelines.measures.points import MEASURES
 from vtrack.pipelines.outputs.tables.csv import open_table
 from vtrack.pipelines.outputs.video import VideoSink
@@ -124,11 +124,16 @@ def test_the_meter_measures_all_frames() -> None:
     assert meter.total.fps == pytest.approx(25, rel=0.01) and meter.total.p50 == pytest.approx(0.03)
 
 
-def test_the_drawing_key_cycles_through_styles() -> None:
-    kinds = frozenset(DRAWINGS[0])
-    seen = [kinds := next_drawing(kinds) for _ in DRAWINGS]
-    assert set(seen) == {frozenset(style) for style in DRAWINGS}
-    assert next_drawing(frozenset({"ids"})) == frozenset(DRAWINGS[0])
+@pytest.mark.parametrize("own", [STYLES[1], ("axes", "curves"), ("ids",)])
+def test_the_drawing_key_cycles_through_styles_and_comes_back(own: tuple[str, ...]) -> None:
+    draw = LiveDrawing(own)
+    seen = []
+    for _ in draw.styles:
+        draw.kinds = draw.next_style
+        seen.append(draw.kinds)
+    assert seen[-1] == frozenset(own) and set(seen) == {frozenset(style) for style in (own, *STYLES)}
+    draw.kinds = frozenset({"boxes"})  # a program that talks to the page's server may draw anything
+    assert draw.next_style == frozenset(draw.styles[0])
 
 
 def test_the_label_is_drawn_on_a_copy() -> None:
@@ -150,7 +155,7 @@ def test_the_keys_of_the_window(clip: Path, tmp_path: Path, monkeypatch: pytest.
     window = Window(session, draw)
     assert press(window, "3") == (True, []) and set(session.shown_query.parts) == {"left_brow", "right_brow"}
     press(window, "d")
-    assert draw.kinds == frozenset(DRAWINGS[1])
+    assert draw.kinds == frozenset(STYLES[1])
     assert press(window, "s") == (True, [])  # there is no image yet
     assert press(window, "q")[0] is False and window._key(27, print) is False
     names = {save_snapshot(index_image(i, 80, 48)).name for i in range(3)}

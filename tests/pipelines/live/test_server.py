@@ -23,7 +23,7 @@ from tests.pipelines.live.serving import TOKEN, Page, served, toys
 from tests.pipelines.toys import ToyDetector, ToyModel, painter
 from vtrack.errors import SinkError
 from vtrack.pipelines.live.browser.access import Access
-from vtrack.pipelines.live.browser.controls import query_of
+from vtrack.pipelines.live.browser.controls import Controls, query_of
 from vtrack.pipelines.live.browser.server import FULL, BrowserServer
 from vtrack.pipelines.live.camera import camera_opener
 from vtrack.pipelines.live.capture import Capture
@@ -126,6 +126,17 @@ def test_density_scales_the_number_of_points() -> None:
     assert len(query_of([], 1.0)) == 0
 
 
+def test_the_page_can_come_back_to_the_drawing_that_was_asked_for(clip: Path, tmp_path: Path) -> None:
+    session = LiveSession(
+        Pipeline(Settings("eyes", model=ToyModel(), detector=ToyDetector(), smooth="kalman")),
+        Capture(camera_opener(str(clip))),
+    )
+    for own, shown in ((("axes", "curves"), "axes,curves"), (("curves", "points"), "points,curves"), ((), "none")):
+        draw = LiveDrawing(own)
+        state = Controls(session, draw, OnDemandRecorder(session, draw, tmp_path)).state()
+        assert state["draw"] == shown and shown in state["styles"]
+
+
 def test_a_port_in_use_is_reported(clip: Path, tmp_path: Path, address: str) -> None:
     port = int(urlsplit(address).port or 0)
     server = BrowserServer(*_parts(clip, tmp_path), Access(port=port))
@@ -143,7 +154,7 @@ def _parts(clip: Path, folder: Path) -> tuple[object, ...]:
 @needs_chromium
 def test_the_page_shows_moving_faces_and_reacts_to_chips_and_keys(address: str, tmp_path: Path) -> None:
     async def check() -> None:
-        async with Browser(tmp_path / "profile") as page:
+        async with Browser(tmp_path / "profile") as page, Page(address) as other:
             await page.open(address)
             await page.until("window.vtrack?.shown > 5 && vtrack.info.faces.length == 1")
             first = await page.value("vtrack.info.faces[0].points")
@@ -162,6 +173,10 @@ def test_the_page_shows_moving_faces_and_reacts_to_chips_and_keys(address: str, 
                 "document.getElementById('density').value = 1;document.getElementById('density').oninput()"
             )
             await page.until("vtrack.info.points == 74")
+            await page.press("d")
+            async with asyncio.timeout(PATIENCE):
+                while (await other.message_with("draw"))["draw"] != "curves":
+                    pass
             # Pausing stops the view.
             await page.press(" ")
             await page.until("document.getElementById('pause').ariaPressed == 'true'")

@@ -4,7 +4,6 @@
 const $ = (id) => document.getElementById(id);
 const view = $("view");
 const context = view.getContext("2d");
-const DRAWINGS = ["points,curves", "curves", "points", "points,curves,boxes,ids", "none"];
 const PLOT_SECONDS = 10;
 const FULL = 4001; // WebSocket close code: too many viewers
 
@@ -229,7 +228,7 @@ const actions = {
   pause: () => send({ do: "pause", on: !state.paused }),
   snapshot,
   record: () => send({ do: "record", on: !state.recording }),
-  draw: () => send({ do: "draw", kinds: DRAWINGS[(DRAWINGS.indexOf(state.draw) + 1) % DRAWINGS.length] }),
+  draw: () => send({ do: "draw", kinds: state.styles[(state.styles.indexOf(state.draw) + 1) % state.styles.length] }),
   mirror: () => send({ do: "mirror", on: !state.mirror }),
 };
 for (const [name, action] of Object.entries(actions)) $(name).onclick = action;
