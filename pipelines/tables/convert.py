@@ -98,7 +98,7 @@ def convert_table(
     if files and not entry.photographs:
         raise UsageError(f"{spelled('to', format)} applies to films only, and {table} is of photographs")
     options: dict[str, Any] = {"format": format, "columns": chosen, "files": files, "max_faces": None}
-    options |= {"facts": results.table.meta, "size": None if _of_photographs(results) else results.size}
+    options |= {"facts": results.table.meta, "size": None if results.photographs else results.size}
     if "max_faces" in entry.takes:
         options["max_faces"] = Settings(max_faces=max_faces).max_faces or _most_faces(table, fps)
     output_kind = output_entry(kind)
@@ -144,11 +144,6 @@ def _write_captions(table: str | Path, target: TableTarget, *, overwrite: bool) 
             count += 1
             ids.add(event.face)
     return ConvertedTable(target.path, 0, len(ids), count)
-
-
-def _of_photographs(results: TableResults) -> bool:
-    source = results.table.meta.get("source")
-    return isinstance(source, dict) and bool(source.get("photographs"))
 
 
 def _columns(results: TableResults, format: str, columns: Collection[str] | None) -> tuple[str, ...]:
@@ -203,10 +198,9 @@ def _write_facts(
     meta, query = results.table.meta, results.table.query
     if not meta and query is None:
         return
-    options = meta.get("options") if isinstance(meta.get("options"), dict) else None
     form = format if format in CSV_FORMATS else OutputSettings.format
     changed = {"outputs": [kind], "format": form, "columns": list(columns)}
     points = {"parts": query_text(query)} if query is not None else {}
-    facts = {name: each if isinstance(each := meta.get(name), dict) else {} for name in ("model", "source")}
+    facts = {name: meta.get(name, {}) for name in ("model", "source")}
     counts = {"frames": converted.frames, "tracks": converted.tracks}
-    write_sidecar(converted.path, options={**(options or {}), **points, **changed}, counts=counts, **facts)
+    write_sidecar(converted.path, options={**meta.get("options", {}), **points, **changed}, counts=counts, **facts)

@@ -138,8 +138,7 @@ def _target(table: Path, output: str | Path | None) -> Path:
 
 def _selection_of(results: TableResults) -> Selection:
     """Which frames of the video a table was made of, by the facts beside it; all where nothing tells."""
-    options = results.table.meta.get("options")
-    recorded = options if isinstance(options, dict) else {}
+    recorded = results.table.meta.get("options", {})
     try:
         return Selection(**{name: recorded[name] for name in vars(Selection()) if name in recorded})
     except UsageError:

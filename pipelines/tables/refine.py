@@ -177,25 +177,24 @@ class _Tracked:
 
 def _recorded_options(results: TableResults) -> dict[str, Any]:
     """The options of the run that made a table; raises `UsageError` unless the table tells all that is needed."""
-    path, meta = results.table.path, results.table.meta
-    options, source = meta.get("options"), meta.get("source")
+    path = results.table.path
+    options: dict[str, Any] | None = results.table.meta.get("options")
     if "raw" not in results.table.groups:
         raise UsageError(
             f"{path} has no raw columns, from which refine starts; run again with {spelled('columns', 'raw')}"
         )
-    if results.size is None or results.table.query is None or not isinstance(options, dict):
+    if results.size is None or results.table.query is None or options is None:
         raise UsageError(
             f"{path}: refine needs the .meta.json of the run beside it, which says more of its points and frames"
         )
-    if isinstance(source, dict) and source.get("photographs"):
+    if results.photographs:
         raise UsageError(f"refine is for films, and {path} is of photographs")
     return options
 
 
 def _time_base(results: TableResults) -> Fraction | None:
     """The unit of the times of the source, if they can be told from those of the table."""
-    source = results.table.meta.get("source")
-    unit = source.get("time_base") if isinstance(source, dict) else None
+    unit = results.source.get("time_base")
     if not isinstance(unit, float) or not 2 * 10**-TIME_DIGITS < unit < 1:
         return None
     return Fraction(unit).limit_denominator(10**TIME_DIGITS)

@@ -151,6 +151,9 @@ def test_tables_without_faces_facts_or_times(tmp_path: Path) -> None:
     (tmp_path / "bare.csv.meta.json").unlink()
     page = Page(report_table(bare).path.read_text(encoding="utf-8"))
     assert "There is no .meta.json beside the table" in page.text and "the table has no measures" in page.text
+    odd = '{"source": 1, "model": [], "options": "x", "counts": {"seconds": 1e999, "stages": 3}}'
+    (tmp_path / "bare.csv.meta.json").write_text(odd)
+    assert "The run" in Page(report_table(bare, overwrite=True).path.read_text(encoding="utf-8")).text
     with DeepLabCutTable(tmp_path / "dlc.csv", LAYOUT) as sink:
         for i, points in enumerate(truth()[:5]):
             sink.write(replace(make_result(i, face_of(points), query=LAYOUT), query=LAYOUT))

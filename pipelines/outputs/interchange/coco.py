@@ -61,7 +61,7 @@ class CocoKeypoints(FileSink):
         self._stream = self.file.open_text()
         # COCO lists the images apart from the annotations: they wait in a file of their own.
         self._images = tempfile.TemporaryFile("w+", encoding="utf-8", newline="", dir=self.file.path.parent)  # noqa: SIM115
-        source = self._facts.get("source") or {}
+        source = self._facts.get("source", {})
         info: dict[str, Any] = {
             "description": f"face landmarks of {source.get('name', 'a table')}",
             "version": __version__,

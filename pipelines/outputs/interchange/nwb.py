@@ -70,7 +70,7 @@ class NwbPoses(PoseSink):
 
     def _image(self) -> bytes:
         """The bytes of a file without frames."""
-        source = self._facts.get("source") or {}
+        source = self._facts.get("source", {})
         nwb = self._pynwb.NWBFile(
             session_description=f"face landmarks of {source.get('name', 'a video')}; session_start_time is not known",
             identifier=self.file.path.stem,

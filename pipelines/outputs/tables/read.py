@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -37,6 +38,8 @@ from vtrack.types import FloatArray, Query
 
 _DAMAGE = (ValueError, ArithmeticError, LookupError, NotImplementedError, RecursionError, csv.Error)
 """What readers of files and numbers raise where a table is damaged."""
+_SECTIONS = ("options", "model", "source", "counts")
+"""Objects in the facts beside a table."""
 _ROUNDING = 1e-4
 """Positions in tables have four decimals."""
 
@@ -227,20 +230,30 @@ def _arranged(
 
 
 def _meta(path: Path) -> dict[str, Any]:
-    """The facts beside a table, or beside another output of the same run or batch; empty where there are none."""
+    """The facts beside a table, or beside another output of the same run or batch; empty where there are none.
+
+    Each of `_SECTIONS` is an object or missing, and numbers are finite: what is damaged by hand is left out.
+    """
     stem = path.with_suffix("")
     of_batch = [stem] if stem.suffix == OUTPUT_MARK else []
     for table in (path, *(path.with_suffix(suffix) for suffix in _readers()), *of_batch):
         try:
-            meta: dict[str, Any] = json.loads(sidecar_path(table).read_text(encoding="utf-8"))
+            text = sidecar_path(table).read_text(encoding="utf-8")
+            meta: dict[str, Any] = json.loads(text, parse_float=_finite, parse_constant=_finite)
         except FileNotFoundError:
             continue
         except (OSError, ValueError, RecursionError) as error:
             raise TableError(f"{sidecar_path(table)}: cannot be read: {_short(error)}") from error
         if not isinstance(meta, dict):
             raise TableError(f"{sidecar_path(table)}: cannot be read: it is no JSON object")
-        return meta
+        return {name: value for name, value in meta.items() if name not in _SECTIONS or isinstance(value, dict)}
     return {}
+
+
+def _finite(text: str) -> float | None:
+    """A number of JSON; None for NaN, infinity, and what is as large."""
+    number = float(text)
+    return number if math.isfinite(number) else None
 
 
 def _recorded_query(meta: dict[str, Any]) -> Query | None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 from itertools import groupby
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -59,11 +59,22 @@ class TableResults(Iterator[FrameResult]):
         measured = has_measured_points(self.table.groups)
         self.unsmoothed_query = (self.query + MEASURE_QUERY if measured else self.query) + ANCHORS
         """The points of `Face.unsmoothed`, where the table has the columns `raw`."""
-        self.size = _size(self.table)
+        self.size = _size(self.source)
         """Width and height of the frames in pixels; None if nothing tells."""
         width, height = self.size or (1, 1)
         self._pixels: ImageArray = np.broadcast_to(np.uint8(0), (height, width, 3))
         self._results = self._frames()
+
+    @property
+    def source(self) -> Mapping[str, Any]:
+        """What the facts beside the table say of its video; empty where they say nothing."""
+        source: Mapping[str, Any] = self.table.meta.get("source", {})
+        return source
+
+    @property
+    def photographs(self) -> bool:
+        """Whether each frame is a photograph, by the facts."""
+        return bool(self.source.get("photographs"))
 
     def __next__(self) -> FrameResult:
         return next(self._results)
@@ -130,10 +141,9 @@ def _likely_query(names: tuple[str, ...]) -> Query:
     return Query(tuple(parts), tuple(next(positions[part]) if part in positions else 0.0 for part in parts), names)
 
 
-def _size(table: TableBlocks) -> tuple[int, int] | None:
-    """The size of the frames, by the facts beside a table."""
-    source = table.meta.get("source")
-    width, height = (source.get(side) for side in ("width", "height")) if isinstance(source, dict) else (None, None)
+def _size(source: Mapping[str, Any]) -> tuple[int, int] | None:
+    """The size of the frames, by what is known of their video."""
+    width, height = source.get("width"), source.get("height")
     if isinstance(width, int) and isinstance(height, int) and 0 < width < 2**20 and 0 < height < 2**20:
         return width, height
     return None

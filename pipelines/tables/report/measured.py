@@ -18,18 +18,19 @@ from vtrack.types import Face, FrameResult
 class MeasuredResults(Iterator[FrameResult]):
     """The results of a table with measures: its own, or measured here on the curves through its smoothed points.
 
+    Photographs have none.
+
     Args:
         results: The table, not yet read.
-        photographs: Whether each frame is a photograph, for which there are none.
     """
 
-    def __init__(self, results: TableResults, *, photographs: bool = False) -> None:
+    def __init__(self, results: TableResults) -> None:
         self.computed = False
         """Whether the measures are not those of the table."""
         self.lacking: tuple[str, ...] = ()
         """Parts of which the table has too few points for measures."""
         self._results: Iterator[FrameResult] = results
-        if "measures" in results.table.groups or results.size is None or photographs:
+        if "measures" in results.table.groups or results.size is None or results.photographs:
             return
         try:
             weights = PointWeights.of(MEASURE_QUERY, results.query, results.query)

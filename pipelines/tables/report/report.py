@@ -90,7 +90,7 @@ def report_table(
     survey = survey_table(results, progress)
     stills, note = _stills(results, survey, video)
     meta = results.table.meta
-    title = _title(meta, Path(table))
+    title = _title(results)
     figures = _figures(title, survey, meta, stills)
     save_page(path, _page(title, Path(table).name, survey, meta, stills, note, figures), overwrite=overwrite)
     return TableReport(path, title, survey, stills, note, figures)
@@ -111,8 +111,7 @@ def _figures(
     title: str, survey: Survey, meta: Mapping[str, Any], stills: Mapping[str, Still]
 ) -> dict[str, str | float | None]:
     """What an index says of the page."""
-    course, counts = survey.course, meta.get("counts")
-    spent = counts.get("seconds") if isinstance(counts, dict) else None
+    course, spent = survey.course, meta.get("counts", {}).get("seconds")
     timed = survey.timed and not survey.photographs and course.used > 0
     middle = stills.get(f"thumbnail-{_THUMBNAILS // 2}") or next(iter(stills.values()), None)
     return {
@@ -164,11 +163,10 @@ def _page(
     return html_page(safe(title), body, script=web_file("report.js"), data=data, figures=figures)
 
 
-def _title(meta: Mapping[str, Any], table: Path) -> str:
+def _title(results: TableResults) -> str:
     """The name of the video."""
-    source = meta.get("source")
-    name = source.get("name") if isinstance(source, dict) else None
-    return name if isinstance(name, str) and name else table.name
+    name = results.source.get("name")
+    return name if isinstance(name, str) and name else results.table.path.name
 
 
 def _stills(results: TableResults, survey: Survey, video: str | None) -> tuple[dict[str, Still], str]:
@@ -190,10 +188,7 @@ def _stills(results: TableResults, survey: Survey, video: str | None) -> tuple[d
 
 def _recorded_video(results: TableResults) -> Path | None:
     """The video of a table by the facts beside it, or of that name beside the table."""
-    source = results.table.meta.get("source")
-    if not isinstance(source, dict):
-        return None
-    path, name = source.get("path"), source.get("name")
+    path, name = results.source.get("path"), results.source.get("name")
     places = [Path(path)] if isinstance(path, str) and path and not is_address(path) else []
     if isinstance(name, str) and name and Path(name).name == name:
         places.append(results.table.path.parent / name)

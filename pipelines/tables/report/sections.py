@@ -47,7 +47,7 @@ def moment(survey: Survey, time: float, file: str = "") -> str:
 
 def summary_section(survey: Survey, meta: Mapping[str, Any]) -> str:
     """The figures of the whole video."""
-    course, counts = survey.course, _part(meta, "counts")
+    course, counts = survey.course, meta.get("counts", {})
     frames = "photograph" if survey.photographs else "frame"
     seconds = float(course.edges[-1] - course.edges[0]) if course.used else 0.0
     facts = []
@@ -72,7 +72,7 @@ def summary_section(survey: Survey, meta: Mapping[str, Any]) -> str:
     if isinstance(spent := counts.get("seconds"), int | float) and spent > 0 and course.frames:
         rate = seconds / spent
         real = f"{rate:.1f} × real time" if survey.timed and not survey.photographs and seconds else ""
-        facts.append(("Speed", f"{course.frames / spent:.1f} fps".replace("fps", f"{frames}s/s"), real))
+        facts.append(("Speed", f"{course.frames / spent:.1f} {frames}s/s", real))
     return f'<section aria-label="Summary">{fact_list(facts)}</section>'
 
 
@@ -198,7 +198,7 @@ def run_section(meta: Mapping[str, Any]) -> str:
             "<p>There is no .meta.json beside the table, which would tell model, settings and speed of its run.</p>"
         )
         return "\n".join([*parts, "</section>"])
-    source, model, counts = (_part(meta, name) for name in ("source", "model", "counts"))
+    source, model, counts = (meta.get(name, {}) for name in ("source", "model", "counts"))
     facts = [("vtrack", safe(meta.get("vtrack", "–"))), ("model", safe(model.get("name", "–")))]
     facts += [
         (name, safe(setting(model[key]))) for name, key in (("system", "system"), ("engine", "engine")) if key in model
@@ -215,23 +215,24 @@ def run_section(meta: Mapping[str, Any]) -> str:
     if counts.get("warnings"):
         facts.append(("warnings", safe(counts["warnings"])))
     table = table_html("", ["fact", "value"], facts, kind="names")
-    columns = [f"<div><h3>Program and picture</h3>{table}</div>", _speed(counts), _settings(_part(meta, "options"))]
+    columns = [f"<div><h3>Program and picture</h3>{table}</div>", _speed(counts), _settings(meta.get("options", {}))]
     return "\n".join([*parts, '<div class="columns">', *columns, "</div></section>"])
 
 
 def _speed(counts: Mapping[str, Any]) -> str:
     """Seconds of work of each stage."""
-    stages = {name: value for name, value in _part(counts, "stages").items() if isinstance(value, int | float)}
-    spent = counts.get("seconds")
+    spent, stages = counts.get("seconds"), counts.get("stages")
     if not isinstance(spent, int | float):
         return ""
     text = f"<div><h3>Speed</h3><p>It took <b>{duration(spent)}</b>."
-    if not stages:
+    works = stages.items() if isinstance(stages, dict) else ()
+    seconds = {name: value for name, value in works if isinstance(value, int | float)}
+    if not seconds:
         return f"{text}</p></div>"
-    most = max([*stages.values(), 1e-9])
+    most = max(*seconds.values(), 1e-9)
     rows = [
         [safe(name), f"{value:.2f} s", f'<span class="meter" style="width:{100 * value / most:.1f}%"></span>']
-        for name, value in stages.items()
+        for name, value in seconds.items()
     ]
     table = table_html("Seconds of work of each stage", ["stage", "work", ""], rows)
     return f"{text} Stages work side by side, so their times add up to more.</p>{table}</div>"
@@ -256,9 +257,3 @@ def _settings(options: Mapping[str, Any]) -> str:
 def _setting_table(caption: str, values: Mapping[str, Any]) -> str:
     rows = [[f"<code>{safe(name)}</code>", safe(setting(value))] for name, value in values.items()]
     return table_html(caption, ["setting", "value"], rows, kind="names")
-
-
-def _part(meta: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    """A part of the facts; empty where it is damaged."""
-    value = meta.get(name)
-    return value if isinstance(value, dict) else {}

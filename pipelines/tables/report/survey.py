@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import islice
 
@@ -69,10 +69,9 @@ class Survey:
     photographs: bool
 
 
-def worst_faces(meta: dict[str, object]) -> WorstFaces:
-    """How uncertain the model of a run is of true faces, by its card."""
-    model = meta.get("model")
-    name = model.get("name") if isinstance(model, dict) else None
+def worst_faces(model: Mapping[str, object]) -> WorstFaces:
+    """How uncertain the model of a run is of true faces, by its card; `model` is what the facts say of it."""
+    name = model.get("name")
     known: dict[str, float] = {}
     if isinstance(name, str):
         try:
@@ -96,9 +95,8 @@ def survey_table(
     Raises:
         TableError: It is damaged.
     """
-    source = results.table.meta.get("source")
-    photographs = bool(isinstance(source, dict) and source.get("photographs"))
-    measured, worst = MeasuredResults(results, photographs=photographs), worst_faces(results.table.meta)
+    photographs = results.photographs
+    measured, worst = MeasuredResults(results), worst_faces(results.table.meta.get("model", {}))
     course, finder = Course(COLUMNS), DoubtFinder(worst, results.size, photographs=photographs)
     portraits: dict[int, Portrait] = {}
     least: dict[int, Portrait] = {}

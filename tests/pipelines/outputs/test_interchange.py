@@ -84,6 +84,16 @@ def test_coco_is_read_and_evaluated_by_pycocotools(tmp_path: Path) -> None:
     assert judged.stats[0] == pytest.approx(1)
 
 
+@pytest.mark.parametrize(("format", "suffix", "library"), [("coco", ".json", "json"), ("nwb", ".nwb", "pynwb")])
+def test_facts_that_are_damaged_are_left_out(tmp_path: Path, format: str, suffix: str, library: str) -> None:
+    pytest.importorskip(library)
+    table = make_table(tmp_path)
+    (tmp_path / "t.csv.meta.json").write_text('{"source": "talk.mp4", "counts": {"seconds": NaN}}')
+    convert(table, "--to", format)
+    text = (tmp_path / "t").with_suffix(suffix).read_bytes()
+    assert b"NaN" not in text if format == "coco" else b'{"counts": {"seconds": null}}' in text
+
+
 def test_cocos_category_is_the_layout_with_its_outlines(tmp_path: Path) -> None:
     query = parse_query("300w")
     results = [make_result(0, make_face(query), query=query)]

@@ -269,6 +269,10 @@ def test_what_cannot_be_read(tmp_path: Path) -> None:
         (tmp_path / "good.csv.meta.json").write_text(text)
         with pytest.raises(DataError, match=r"good\.csv\.meta\.json: cannot be read"):
             read_table(tmp_path / "good.csv")
+    (tmp_path / "good.csv.meta.json").write_text(
+        '{"source": "talk", "counts": {"seconds": 1e999, "frames": NaN, "a": 0.5}}'
+    )
+    assert read_table(tmp_path / "good.csv").meta == {"counts": {"seconds": None, "frames": None, "a": 0.5}}
     pytest.importorskip("pyarrow")
     told("t.parquet", "no parquet", "damaged table")
     write(ParquetTable(tmp_path / "good.parquet", QUERY), video())
