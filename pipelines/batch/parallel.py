@@ -7,7 +7,7 @@ import pickle
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -104,8 +104,8 @@ class ParallelPipeline:
         If `stop` is set while workers follow the video, there are results up to the first piece that is not finished.
         """
         stop = stop or threading.Event()
-        with TemporaryDirectory(prefix="vtrack-") as folder:
-            pieces = self._cut(source, Path(folder))
+        with ExitStack() as stack:
+            pieces = self._cut(source, stack)
             replay = self._follow(pieces, stop) if len(pieces) > 1 else None
             if replay is not None:
                 # After an interrupt, what was followed before it is still written.
@@ -114,12 +114,17 @@ class ParallelPipeline:
             elif not stop.is_set():
                 yield from self.alone.results(source, stop=stop, pixels=pixels, watch=watch)
 
-    def _cut(self, source: Source, folder: Path) -> list[PieceJob]:
-        """The pieces of a video, whose recordings go to a folder; none of what cannot be cut."""
+    def _cut(self, source: Source, stack: ExitStack) -> list[PieceJob]:
+        """The pieces of a video, whose recordings go to a folder that the stack removes; none of what cannot be cut."""
         path = Path(source.info.path).absolute()
         if self._workers == 1 or type(source) is not VideoFile or not path.is_file():
             return []
-        video = Video(str(path), source.info.name, folder / "video")
+        try:
+            folder = stack.enter_context(TemporaryDirectory(prefix="vtrack-"))
+        except OSError as error:
+            log.warning("%s: one process finds its faces: no folder for temporary files: %s", source.info.name, error)
+            return []
+        video = Video(str(path), source.info.name, Path(folder) / "video")
         job = VideoJob(video, self._min_length, self._workers * PIECES_PER_WORKER)
         return [*cut_video(job, source.info, source.selection, self._settings.detect_every)]
 
@@ -148,7 +153,8 @@ class ParallelPipeline:
             if not isinstance(event, Finished):
                 continue
             if not isinstance(event.result, PieceJob):
-                log.debug("%s: %s", event.job.name, event.lost or "failed")
+                if event.lost:
+                    log.warning("%s: one process finds its faces anew: %s", event.job.video.name, event.lost)
                 return None
             missing.discard(event.job.number)
             if not missing:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from tests.clips import damage, write_clip
-from tests.pipelines.batch.batching import QUERY
+from tests.pipelines.batch.batching import QUERY, killer
 from tests.pipelines.toys import ToyDetector, ToyFace, ToyModel, painter
 from vtrack.cli.main import USAGE, main
 from vtrack.errors import UsageError
@@ -102,6 +102,24 @@ def test_damage_is_left_to_one_process(clip: Path, tmp_path: Path) -> None:
     with open_source(broken) as source:
         assert shown(pipeline.results(source)) == alone
     assert "alone" in vars(pipeline)
+
+
+def test_a_lost_worker_is_told_and_its_work_done_by_one_process(
+    clip: Path, whole: list[tuple[Any, ...]], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    pipeline = parallel(settings=replace(TOYS, detector=killer(tmp_path / "marker", SIZE[0])))
+    with open_source(clip) as source:
+        assert shown(pipeline.results(source)) == whole
+    assert "long.mp4: one process finds its faces anew: its worker was killed by SIGKILL" in caplog.text
+
+
+def test_one_process_does_it_where_no_temporary_files_can_be_written(
+    clip: Path, whole: list[tuple[Any, ...]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: Any
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "absent"))
+    with open_source(clip) as source:
+        assert shown(parallel().results(source)) == whole
+    assert "no folder for temporary files" in caplog.text
 
 
 def test_what_cannot_be_cut_is_done_by_one_process(clip: Path) -> None:
