@@ -161,6 +161,21 @@ def test_tables_without_faces_facts_or_times(tmp_path: Path) -> None:
     assert "frame 0 to frame 4" in page.text
 
 
+def test_a_table_without_times_counts_frames(tmp_path: Path) -> None:
+    points = truth()[0]
+    with DeepLabCutTable(tmp_path / "dlc.csv", LAYOUT) as sink:
+        for i in range(90):
+            sigma = np.full(68, 60.0 if 30 <= i < 50 else 1.0)
+            face = face_of(points + (200.0 * (i >= 80), 0), sigma=sigma)
+            sink.write(replace(make_result(i, face, query=LAYOUT), query=LAYOUT))
+    report = report_table(tmp_path / "dlc.csv")
+    found = [(doubt.start, doubt.end, set(doubt.reasons)) for doubt in report.survey.doubts]
+    assert sorted(found) == [(30, 49, {"presence"}), (80, 80, {"jump"})]
+    page = Page(report.path.read_text(encoding="utf-8"))
+    assert "By reason, in frames of faces: jumps: 1 ; hardly a face: 20 ." in page.text
+    assert "20 frames, worst at frame 30" in page.text and " 20.0 s" not in page.text
+
+
 def test_photographs_have_no_course(tmp_path: Path) -> None:
     folder = tmp_path / "pictures"
     folder.mkdir()

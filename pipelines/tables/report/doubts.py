@@ -41,8 +41,10 @@ _FULL = {"presence": 0.2, "uncertain": 0.5, "turned": 30.0, "edge": 0.25}
 _WEIGHT = {"jump": 1.0, "unseen": 0.5, "small": 0.3, "replaced": 0.5}
 """Weights of reasons that are there or not."""
 _LEAST = 0.1
-_JOINED = 0.5
-"""Seconds between two stretches that make them one."""
+_JOINED, _JOINED_FRAMES = 0.5, 15.0
+"""Seconds between two stretches that make them one; frames in a table without times."""
+_NEXT, _NEXT_FRAMES = 0.2, 1.5
+"""Seconds within which a frame follows another one; frames in a table without times."""
 _SAME = 0.05
 """Weights that differ by less count the same; the longer stretch comes first then."""
 
@@ -122,21 +124,29 @@ class DoubtFinder:
     Args:
         worst: How uncertain the model is of true faces.
         size: Width and height of the frames; None if unknown.
+        timed: Whether times are seconds; else they are numbers of frames.
         photographs: Whether frames are photographs, so that a face is seen in one alone.
         most: Number of stretches that are kept.
     """
 
     def __init__(
-        self, worst: WorstFaces, size: tuple[int, int] | None, *, photographs: bool = False, most: int = 12
+        self,
+        worst: WorstFaces,
+        size: tuple[int, int] | None,
+        *,
+        timed: bool = True,
+        photographs: bool = False,
+        most: int = 12,
     ) -> None:
         self.worst = worst
         self.seconds: dict[str, float] = dict.fromkeys(REASONS, 0.0)
-        """Seconds for each reason (of photographs: faces), summed over faces."""
+        """Seconds for each reason (of photographs faces, without times frames), summed over faces."""
         self.doubtful = 0
         """Rows that are doubtful."""
         self.stretches = 0
         """Number of stretches, those that are not kept included."""
         self._size, self._photographs, self._most = size, photographs, most
+        self._joined, self._next = (_JOINED, _NEXT) if timed else (_JOINED_FRAMES, _NEXT_FRAMES)
         self._open: dict[int, Doubt] = {}
         self._heap: list[tuple[tuple[float, float, int, int], Doubt]] = []
         self._last: dict[int, tuple[float, FloatArray, float]] = {}
@@ -199,7 +209,7 @@ class DoubtFinder:
         number, time = int(rows.face[row]), float(rows.time[row])
         key = number if not self._photographs else (int(rows.frame[row]) << 20) + number
         doubt = self._open.get(key)
-        if doubt is not None and time - doubt.end > _JOINED:
+        if doubt is not None and time - doubt.end > self._joined:
             self._keep(self._open.pop(key))
             doubt = None
         if doubt is None:
@@ -214,7 +224,7 @@ class DoubtFinder:
 
     def _close(self, time: float) -> None:
         """End the stretches that no row can extend any more."""
-        for key in [key for key, doubt in self._open.items() if self._photographs or time - doubt.end > _JOINED]:
+        for key in [key for key, doubt in self._open.items() if self._photographs or time - doubt.end > self._joined]:
             self._keep(self._open.pop(key))
 
     def _keep(self, doubt: Doubt) -> None:
@@ -248,7 +258,7 @@ class DoubtFinder:
                 time, center = np.insert(time, 0, before), np.insert(center, 0, at, axis=0)
                 sides = np.insert(sides, 0, size)
             moved = np.linalg.norm(np.diff(center, axis=0), axis=1) / np.maximum(sides[1:], sides[:-1])
-            jumps[places[len(places) - len(moved) :]] = (moved > JUMP) & (np.diff(time) < 0.2)
+            jumps[places[len(places) - len(moved) :]] = (moved > JUMP) & (np.diff(time) < self._next)
             self._last[number] = float(time[-1]), center[-1].copy(), float(sides[-1])
         jumps &= ~rows.cut
         newest = float(rows.time[-1]) if len(rows.time) else 0.0

@@ -92,10 +92,11 @@ def doubts_section(survey: Survey, stills: Mapping[str, Still], note: str) -> st
             "<p>Nothing in the table is doubtful: no face is uncertain, hardly there, cut off, small, far turned, or jumps.</p>"
         )
     else:
-        what = "faces" if survey.photographs else "seconds of faces"
+        seconds = survey.timed and not survey.photographs
+        what = "faces" if survey.photographs else "seconds of faces" if seconds else "frames of faces"
         reasons = "; ".join(
-            f"{text}: <b>{whole(amount)}</b>" if survey.photographs else f"{text}: <b>{duration(amount)}</b>"
-            for text, amount in ((REASONS[name], survey.seconds[name]) for name in REASONS)
+            f"{REASONS[name]}: <b>{duration(amount) if seconds else whole(amount)}</b>"
+            for name, amount in survey.seconds.items()
             if amount > 0
         )
         shown = f", the {len(survey.doubts)} worst here" if survey.stretches > len(survey.doubts) else ""
@@ -114,6 +115,8 @@ def _doubt(survey: Survey, doubt: Doubt, rank: int, stills: Mapping[str, Still])
     length = ""
     if survey.timed and not survey.photographs:
         length = f"{duration(doubt.end - doubt.start)}, worst at {clock(doubt.time, 2)}"
+    elif not survey.photographs:
+        length = f"{count(round(doubt.end - doubt.start) + 1, 'frame')}, worst at frame {doubt.time:.0f}"
     picture = image(stills, f"doubt-{rank}", f"Face {doubt.face} with its points, {when}: {reasons}")
     again = ""
     if not survey.photographs:

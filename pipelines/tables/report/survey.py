@@ -48,7 +48,7 @@ class Survey:
     stretches: int
     """Number of all stretches."""
     seconds: dict[str, float]
-    """Seconds, or faces of photographs, for each reason."""
+    """Seconds for each reason; faces of photographs, frames of a table without times."""
     rows: int
     """Rows with a face."""
     doubtful: int
@@ -97,7 +97,9 @@ def survey_table(
     """
     photographs = results.photographs
     measured, worst = MeasuredResults(results), worst_faces(results.table.meta.get("model", {}))
-    course, finder = Course(COLUMNS), DoubtFinder(worst, results.size, photographs=photographs)
+    course, finder = Course(COLUMNS), DoubtFinder(
+        worst, results.size, timed=results.table.timed, photographs=photographs
+    )
     portraits: dict[int, Portrait] = {}
     least: dict[int, Portrait] = {}
     blinks: dict[int, int] = {}
