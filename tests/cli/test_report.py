@@ -161,6 +161,14 @@ def test_tables_without_faces_facts_or_times(tmp_path: Path) -> None:
     assert "frame 0 to frame 4" in page.text
 
 
+def test_a_single_frame_is_plotted(tmp_path: Path) -> None:
+    table = write(tmp_path / "a.csv", [[face_of(truth()[0])]])
+    page = Page(report_table(table).path.read_text(encoding="utf-8"))
+    assert "Length 0.0 s 1 frame" in page.text and "real time" not in page.text
+    lines = [each["d"] for each in page.all("path") if each["class"] in ("line a", "there")]
+    assert len(lines) == 7 and all(lines)
+
+
 def test_a_table_without_times_counts_frames(tmp_path: Path) -> None:
     points = truth()[0]
     with DeepLabCutTable(tmp_path / "dlc.csv", LAYOUT) as sink:
@@ -193,6 +201,7 @@ def test_photographs_have_no_course(tmp_path: Path) -> None:
     write_sidecar(tmp_path / "t.csv", options={}, model={}, source=source, counts={"seconds": 1.0})
     page = Page(report_table(tmp_path / "t.csv").path.read_text(encoding="utf-8"))
     assert "Photographs 3" in page.text and "a<b>.png" in page.text and not page.all("figure")
+    assert "Timeline" not in page.text
     assert [each["alt"] for each in page.all("img") if "face" in each["alt"].lower()] == [
         "Face 1 with its points, a<b>.png: points uncertain, small"
     ]

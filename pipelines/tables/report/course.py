@@ -14,6 +14,8 @@ BINS = 2048
 """Bins that are kept; where there would be more, two become one. Half of them at least are used of a long video."""
 _ENDED, _LIVE = 16, 64
 """Faces that are kept: those with the most frames, and of those that are there at present more."""
+_SHORTEST = 1e-3
+"""Seconds that the last frame lasts at least: that of a single frame is not known, and a plot needs some length."""
 _GONE = 10.0
 """Seconds after which a face is not expected to come back; ids of vtrack are never reused."""
 
@@ -111,7 +113,7 @@ class Course:
         """(used + 1,) begin of each bin, and the end of the last."""
         times = self.time[: self.used]
         step = (self.end - times[0]) / max(self.frames - 1, 1) if self.used else 0.0
-        return np.append(times, self.end + step)
+        return np.append(times, self.end + max(step, _SHORTEST))
 
     def add_frames(
         self,

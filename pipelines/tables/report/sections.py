@@ -71,7 +71,7 @@ def summary_section(survey: Survey, meta: Mapping[str, Any]) -> str:
         facts.append(("Blinks", whole(sum(survey.blinks.values())), _per_minute(survey)))
     if isinstance(spent := counts.get("seconds"), int | float) and spent > 0 and course.frames:
         rate = seconds / spent
-        real = f"{rate:.1f} × real time" if survey.timed and not survey.photographs and seconds else ""
+        real = f"{rate:.1f} × real time" if survey.timed and not survey.photographs and course.frames > 1 else ""
         facts.append(("Speed", f"{course.frames / spent:.1f} {frames}s/s", real))
     return f'<section aria-label="Summary">{fact_list(facts)}</section>'
 
@@ -131,8 +131,8 @@ def _doubt(survey: Survey, doubt: Doubt, rank: int, stills: Mapping[str, Still])
 
 def timeline_section(survey: Survey, stills: Mapping[str, Still], thumbnails: Sequence[tuple[str, float, str]]) -> str:
     """Thumbnails, and a lane for each face."""
-    course = survey.course
-    parts = ['<section aria-labelledby="h-time"><h2 id="h-time">Timeline</h2>']
+    course, title = survey.course, "Photographs" if survey.photographs else "Timeline"
+    parts = [f'<section aria-labelledby="h-time"><h2 id="h-time">{title}</h2>']
     pictures = [
         f"<li>{image(stills, name, f'Picture at {moment(survey, time, file)}')}<small>{moment(survey, time, file)}</small></li>"
         for name, time, file in thumbnails
