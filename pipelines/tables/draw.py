@@ -17,7 +17,7 @@ from vtrack.pipelines.settings import InputSettings, OutputSettings, Selection
 from vtrack.pipelines.sources.base import Source
 from vtrack.pipelines.sources.open import open_source
 from vtrack.pipelines.tables.fit import check_size, check_time, misfit
-from vtrack.pipelines.tables.targets import check_kind, check_targets
+from vtrack.pipelines.tables.targets import check_kind, check_targets, named_after
 from vtrack.runtime.stopwatch import Stopwatch
 from vtrack.runtime.threads import ReadAhead, interruptible
 from vtrack.types import Face, FrameResult
@@ -131,7 +131,7 @@ def draw_table(
 
 def _target(table: Path, output: str | Path | None) -> Path:
     """The path of the video."""
-    path = table.with_suffix(OUTPUTS[_VIDEO].suffix) if output is None else given_path(output)
+    path = named_after(table, OUTPUTS[_VIDEO].suffix) if output is None else given_path(output)
     check_kind(path, OUTPUTS[_VIDEO])
     return path
 

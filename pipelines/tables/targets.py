@@ -66,7 +66,7 @@ def table_target(
                 f"{', '.join(formats)}"
             )
         form = f".{to}" if kind == _CSV else ""
-        return TableTarget(kind, to, beside.with_name(f"{beside.stem}{form}{output_entry(kind).suffix}"))
+        return TableTarget(kind, to, named_after(beside, f"{form}{output_entry(kind).suffix}"))
     path = given_path(output)
     if path == STDOUT:
         kind = kind or _CSV
@@ -78,6 +78,17 @@ def table_target(
             raise _wrong_ending(path, "a table", [*endings])
     check_kind(path, output_entry(kind))
     return TableTarget(kind, to or (OutputSettings.format if kind == _CSV else kind), path)
+
+
+def named_after(table: Path, ending: str) -> Path:
+    """The path beside a table that is named after it, with another ending.
+
+    Raises:
+        UsageError: The path is empty or `.`, which name no file.
+    """
+    if not table.name:
+        raise UsageError(f"{table}: a folder, not a table; give the path of a table")
+    return table.with_name(f"{table.stem}{ending}")
 
 
 def check_kind(path: Path, entry: OutputEntry) -> None:

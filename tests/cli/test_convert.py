@@ -166,6 +166,20 @@ def test_wrong_inputs_are_one_line(table: Path, tmp_path: Path, capsys: pytest.C
     assert not [path for path in tmp_path.iterdir() if path.name.endswith(".part")]
 
 
+@pytest.mark.parametrize("command", ["convert --to coco", "draw talk.mp4", "crops talk.mp4", "report"])
+def test_no_name_is_no_table(
+    command: str, table: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An empty name, as that of a variable of a shell that is not set, is not the folder that the shell is in."""
+    monkeypatch.chdir(table.parent)
+    before = sorted(table.parent.iterdir())
+    name, *options = command.split()
+    assert main([name, "", *options]) == USAGE
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == "vtrack: .: a folder, not a table; give the path of a table"
+    assert sorted(table.parent.iterdir()) == before
+
+
 def test_wrong_options_are_one_line(table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for options, message in [
         ([], "--to FORMAT or -o FILE is missing; formats are wide, long, openface, dlc, jsonl, parquet, coco"),

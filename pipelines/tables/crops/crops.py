@@ -28,6 +28,7 @@ from vtrack.pipelines.sources.base import Source
 from vtrack.pipelines.sources.open import open_source
 from vtrack.pipelines.tables.crops.alignment import Alignment, FaceAligner, frame_to_crop
 from vtrack.pipelines.tables.fit import check_size, check_time, misfit
+from vtrack.pipelines.tables.targets import named_after
 from vtrack.runtime.threads import interruptible
 from vtrack.types import Frame, FrameResult, ImageArray, Query
 
@@ -110,7 +111,7 @@ def crop_table(
         crop_table("talk.vtrack.csv", "talk.mp4", settings=CropSettings(size=512))
     """
     settings, chosen = settings or CropSettings(), selection or Selection()
-    target = Path(table).with_suffix(".crops") if folder is None else Path(folder)
+    target = named_after(Path(table), ".crops") if folder is None else Path(folder)
     _check_folder(target, overwrite=overwrite)
     results = TableResults(table, parts=parts, untimed=True)
     aligner = FaceAligner(results.query, settings)

@@ -30,7 +30,7 @@ from vtrack.pipelines.tables.report.sections import (
 from vtrack.pipelines.tables.report.stills import Still, StillRequest, take_stills
 from vtrack.pipelines.tables.report.survey import Survey, survey_table
 from vtrack.pipelines.tables.report.text import safe
-from vtrack.pipelines.tables.targets import check_targets
+from vtrack.pipelines.tables.targets import check_targets, named_after
 from vtrack.types import FrameResult
 
 SUFFIX = ".report.html"
@@ -82,7 +82,7 @@ def report_table(
     Example:
         report_table("talk.vtrack.csv").path  # talk.vtrack.report.html
     """
-    path = Path(table).with_suffix(SUFFIX) if output is None else given_path(output)
+    path = named_after(Path(table), SUFFIX) if output is None else given_path(output)
     if path == STDOUT or path.suffix.lower() not in (".html", ".htm"):
         raise UsageError(f"{path}: a report is a file of its own; end its name in .html")
     results = TableResults(table, parts=parts, untimed=True)

@@ -97,8 +97,9 @@ def survey_table(
     """
     photographs = results.photographs
     measured, worst = MeasuredResults(results), worst_faces(results.table.meta.get("model", {}))
-    course, finder = Course(COLUMNS), DoubtFinder(
-        worst, results.size, timed=results.table.timed, photographs=photographs
+    course, finder = (
+        Course(COLUMNS),
+        DoubtFinder(worst, results.size, timed=results.table.timed, photographs=photographs),
     )
     portraits: dict[int, Portrait] = {}
     least: dict[int, Portrait] = {}

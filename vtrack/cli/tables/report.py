@@ -48,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
     from vtrack.cli.main import OK
     from vtrack.pipelines.tables.report.report import report_table
 
-    if Path(args.table).is_dir():
+    if args.table and Path(args.table).is_dir():  # an empty name is no folder, and least of all this one
         return _run_folder(args)
     report = report_table(
         args.table,
