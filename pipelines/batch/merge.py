@@ -53,7 +53,7 @@ def merge_tables(path: Path, videos: Sequence[Video], recipe: Recipe, *, overwri
     kind = merged_kind(path, recipe.output.format)
     tables = {video.name: recipe.outputs(video.outputs)[kind] for video in videos}
     sources = {name: [table.stat().st_size, table.stat().st_mtime_ns] for name, table in tables.items()}
-    previous = _merged_sources(path)
+    previous = merged_sources(path)
     if path.exists() and previous == sources:
         return False
     if path.exists() and previous is None and not overwrite:
@@ -69,7 +69,7 @@ def merge_tables(path: Path, videos: Sequence[Video], recipe: Recipe, *, overwri
     return True
 
 
-def _merged_sources(path: Path) -> dict[str, list[int]] | None:
+def merged_sources(path: Path) -> dict[str, list[int]] | None:
     """Size and modification time of the tables that a merged one was made of; None if it is not a merged table."""
     try:
         sources = json.loads(sidecar_path(path).read_text(encoding="utf-8"))["counts"]["merged"]

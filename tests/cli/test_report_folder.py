@@ -9,7 +9,7 @@ from urllib.parse import unquote
 import pytest
 
 from tests.pipelines.report_pages import SAMPLE, Page, talk
-from vtrack.cli.main import FAILED, USAGE, main
+from vtrack.cli.main import FAILED, OK, USAGE, main
 
 
 def test_a_folder_gets_a_page_for_each_table_and_an_index(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -47,6 +47,32 @@ def test_a_folder_gets_a_page_for_each_table_and_an_index(tmp_path: Path, capsys
     assert main(["report", str(tmp_path / "none")]) == USAGE
 
 
+def test_files_that_are_no_pages_are_kept_unless_told_otherwise(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = talk(tmp_path)
+    page = tmp_path / "talk.report.html"
+    page.write_text("mine")
+    assert main(["report", str(tmp_path)]) == FAILED
+    assert "talk.report.html exists already; add --overwrite" in capsys.readouterr().err and page.read_text() == "mine"
+    assert main(["report", str(tmp_path), "--overwrite", "--quiet"]) == OK
+    # A page of ours whose figures are damaged is made anew.
+    text = page.read_text(encoding="utf-8")
+    page.write_text(text.replace('"frames":60', '"frames":'), encoding="utf-8")
+    assert main(["report", str(tmp_path)]) == OK
+    assert "1 table, 1 page made" in capsys.readouterr().err and page.read_text(encoding="utf-8") == text
+    assert table.is_file()
+
+
+def test_an_index_tells_tables_of_one_video_apart(tmp_path: Path) -> None:
+    for name in ("fast", "large"):
+        (tmp_path / name).mkdir()
+        talk(tmp_path / name)
+    assert main(["report", str(tmp_path), "--quiet"]) == OK
+    index = Page((tmp_path / "report.html").read_text(encoding="utf-8"))
+    assert "sample.mp4 fast/talk.report.html" in index.text and "sample.mp4 large/talk.report.html" in index.text
+
+
 def test_a_batch_writes_pages_and_an_index(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     videos, out = tmp_path / "videos", tmp_path / "out"
     videos.mkdir()
@@ -59,6 +85,19 @@ def test_a_batch_writes_pages_and_an_index(tmp_path: Path, capsys: pytest.Captur
     assert [each["href"] for each in index.all("a")] == ["talk.vtrack.report.html"]
     assert "broken.mp4 " in index.text and "not a video" in index.text
     page = Page((out / "talk.vtrack.report.html").read_text(encoding="utf-8"))
+    # The merged table, which is of no single video, has no page.
+    assert main([*words, "--merge", str(out / "all.csv"), "--quiet"]) == FAILED
+    capsys.readouterr()
+    assert main(["report", str(out)]) == OK
+    assert "1 table, 0 pages made" in capsys.readouterr().err
+    # A page that cannot be written is told.
+    (videos / "broken.mp4").unlink()
+    text = (out / "talk.vtrack.report.html").read_text(encoding="utf-8")
+    (out / "talk.vtrack.report.html").write_text("mine")
+    assert main(words) == FAILED
+    assert "vtrack: talk.mp4: " in capsys.readouterr().err and "exists already" in (out / "report.html").read_text()
+    (out / "talk.vtrack.report.html").write_text(text, encoding="utf-8")
+    assert main([*words, "--quiet"]) == OK
     # The facts of a batch are found: settings, speed and the video.
     assert page.all("img") and "It took" in page.text and "640 × 480 pixels" in page.text
     assert main([*words[:3], "s3://bucket/out", *words[4:]]) == USAGE

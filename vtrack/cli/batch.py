@@ -136,29 +136,31 @@ def run(args: argparse.Namespace) -> int:
             done = [video for video, outcome in batch.outcomes.items() if outcome.status == "done"]
             if done and merge_tables(args.merge, done, recipe, overwrite=args.overwrite) and not args.quiet:
                 print(f"merged: {args.merge}", file=sys.stderr)
-        if args.report:
-            _write_reports(batch, recipe, out, quiet=args.quiet)
-    return FAILED if batch.failed or batch.incomplete else OK
+        pages = _write_reports(batch, recipe, out, args) if args.report else True
+    return FAILED if batch.failed or batch.incomplete or not pages else OK
 
 
-def _write_reports(batch: BatchRun, recipe: Recipe, out: Path, *, quiet: bool) -> None:
-    """Write the pages of all tables that have none, or an older one, and their index."""
+def _write_reports(batch: BatchRun, recipe: Recipe, out: Path, args: argparse.Namespace) -> bool:
+    """Write the pages of all tables that have none, or an older one, and their index; return whether all are written."""
     from tqdm import tqdm
 
     from vtrack.pipelines.tables.report.folder import INDEX, IndexRow, report_row, write_index
 
-    rows = []
-    for video, outcome in tqdm(
-        batch.outcomes.items(), desc="reports", disable=quiet or not sys.stderr.isatty(), leave=False
-    ):
+    rows, failed = [], []
+    hidden = args.quiet or not sys.stderr.isatty()
+    for video, outcome in tqdm(batch.outcomes.items(), desc="reports", disable=hidden, leave=False):
         tables = [path for name, path in recipe.outputs(video.outputs).items() if OUTPUTS[name].reader]
         if outcome.status == "done" and tables:
-            rows.append(report_row(tables[0], overwrite=True, name=video.name)[0])
+            rows.append(report_row(tables[0], overwrite=args.overwrite, name=video.name)[0])
+            failed += [rows[-1]] if rows[-1].error else []
         else:
             rows.append(IndexRow(video.name, error=outcome.error or outcome.status))
     write_index(out / INDEX, rows, out.resolve().name)
-    if not quiet:
+    if not args.quiet:
         print(f"reports: {out / INDEX}", file=sys.stderr)
+    for row in failed:
+        print(f"vtrack: {row.name}: {row.error}", file=sys.stderr)
+    return not failed
 
 
 def _destination(args: argparse.Namespace, ends: ExitStack) -> tuple[Path, RemoteStore | None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from urllib.parse import quote
 
 from vtrack._version import __version__
 from vtrack.errors import UsageError, VTrackError, spelled
+from vtrack.pipelines.batch.merge import merged_sources
 from vtrack.pipelines.outputs.base import OUTPUT_MARK, sidecar_path
 from vtrack.pipelines.registry import OUTPUTS
 from vtrack.pipelines.sources.open import natural_key
@@ -82,7 +84,7 @@ def report_folder(
         raise UsageError(f"{old[0]} is older than its table; add {spelled('overwrite', True)} to make it anew")
     rows, made = [], 0
     for table in progress(tables):
-        row, new = report_row(table, overwrite=True)
+        row, new = report_row(table, overwrite=overwrite)
         rows.append(row)
         made += new
     write_index(index, rows, Path(folder).resolve().name)
@@ -90,7 +92,7 @@ def report_folder(
 
 
 def find_tables(folder: Path) -> list[Path]:
-    """The tables below a folder, in natural order; of one video that has several the first kind."""
+    """The tables of videos below a folder, in natural order; of one video that has several the first kind."""
     kinds = [suffix for entry in OUTPUTS.values() if entry.reader for suffix in entry.suffixes]
     events = OUTPUTS["events"].suffix.removesuffix(OUTPUTS["csv"].suffix)
     found: dict[Path, Path] = {}
@@ -98,18 +100,18 @@ def find_tables(folder: Path) -> list[Path]:
         for path in folder.rglob(f"*{suffix}"):
             named = f"{OUTPUT_MARK}." in path.name or sidecar_path(path).is_file()
             inside = not any(part.startswith(".") for part in path.relative_to(folder).parts)
-            if named and inside and not path.stem.endswith(events) and path.is_file():
+            if named and inside and not path.stem.endswith(events) and path.is_file() and merged_sources(path) is None:
                 found.setdefault(path.with_suffix(""), path)
     return sorted(found.values(), key=lambda path: [natural_key(part) for part in path.parts])
 
 
 def report_row(table: Path, *, overwrite: bool, name: str = "") -> tuple[IndexRow, bool]:
-    """The row of a table, and whether its page was made now."""
+    """The row of a table, and whether its page was made now; `overwrite`: whether a file that is no page is replaced."""
     page = _page_of(table)
     if page.exists() and not _is_old(page, table) and (figures := read_figures(page)) is not None:
         return IndexRow(name or str(figures.get("title", table.name)), page, figures), False
     try:
-        report = report_table(table, page, overwrite=overwrite and (not page.exists() or is_ours(page)))
+        report = report_table(table, page, overwrite=overwrite or is_ours(page))
     except VTrackError as error:
         return IndexRow(name or table.name, error=str(error)), False
     return IndexRow(name or report.title, report.path, report.figures), True
@@ -132,7 +134,9 @@ def write_index(path: Path, rows: Sequence[IndexRow], title: str) -> None:
         ("Doubtful", percent(doubtful), "of rows with a face"),
     ]
     header = ["video", "", "length", "frames", "with a face", "faces", "doubtful", "most of it", "blinks", "frames/s"]
-    table = table_html("", header, [_cells(row, path.parent, place) for place, row in enumerate(rows)], kind="index")
+    names = Counter(row.name for row in rows)
+    cells = [_cells(row, path.parent, place, alone=names[row.name] == 1) for place, row in enumerate(rows)]
+    table = table_html("", header, cells, kind="index")
     body = "\n".join(
         [
             f"<header><h1>{safe(title)}</h1><p>Tables of a folder, each with a page of its own</p></header>",
@@ -144,20 +148,21 @@ def write_index(path: Path, rows: Sequence[IndexRow], title: str) -> None:
     save_page(path, html_page(safe(title), body), overwrite=True)
 
 
-def _cells(row: IndexRow, folder: Path, place: int) -> list[str]:
-    """The cells of a table in the index."""
+def _cells(row: IndexRow, folder: Path, place: int, *, alone: bool) -> list[str]:
+    """The cells of a table in the index; where it is not the only one of its name, its page is named, too."""
     name = safe(row.name)
     if row.page is None or row.figures is None:
         return [name, f'<span class="error">{safe(row.error)}</span>', *["–"] * 8]
     figures = row.figures
-    address = quote(_relative(row.page, folder).encode("utf-8", "surrogateescape"))
+    page = _relative(row.page, folder)
+    address = quote(page.encode("utf-8", "surrogateescape"))
     picture = figures.get("picture") if place < _PICTURES else ""
     shown = f'<img src="{safe(picture)}" alt="">' if picture else ""
     frames, rows, spent = (_number(figures, key) for key in ("frames", "rows", "spent"))
     seconds, blinks, reason = figures.get("seconds"), figures.get("blinks"), str(figures.get("reason", ""))
     share = _number(figures, "doubtful") / max(rows, 1)
     return [
-        f'<a href="{safe(address)}">{name}</a>',
+        f'<a href="{safe(address)}">{name}</a>{"" if alone else f" <small>{safe(page)}</small>"}',
         shown,
         "–" if seconds is None else duration(float(seconds)),
         whole(frames),

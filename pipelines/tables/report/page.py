@@ -78,10 +78,10 @@ def read_figures(path: Path) -> dict[str, Any] | None:
     """The figures in a page; None if it is not one of ours, or cannot be read."""
     try:
         text = path.read_text(encoding="utf-8")
+        found = _FIGURES.search(text) if f'content="{GENERATOR}"' in text[:2000] else None
+        figures = json.loads(found[1]) if found else None
     except (OSError, ValueError):
         return None
-    found = _FIGURES.search(text) if f'content="{GENERATOR}"' in text[:2000] else None
-    figures = json.loads(found[1]) if found else None
     return figures if isinstance(figures, dict) else None
 
 
