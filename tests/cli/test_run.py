@@ -12,12 +12,13 @@ import sys
 from pathlib import Path
 
 import av
+import cv2
 import numpy as np
 import pytest
 
 import vtrack
 from tests.cli.imports import imported_modules
-from tests.clips import damage, write_clip, write_joined
+from tests.clips import damage, index_image, write_clip, write_joined
 from vtrack.cli.main import FAILED, INTERRUPTED, OK, main
 from vtrack.models import load_model
 from vtrack.pipelines.outputs.paths import default_output
@@ -144,6 +145,21 @@ def test_a_damaged_video_gives_what_can_be_read(tmp_path: Path, capsys: pytest.C
     assert main(["run", str(clip), "--parts", "eyes"]) == OK
     assert "skipped" in capsys.readouterr().err
     assert 30 < len(rows_of(tmp_path / "hurt.vtrack.csv")) < 60
+
+
+def test_a_broken_frame_among_the_files_of_a_film_is_a_failure(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / "film"
+    folder.mkdir()
+    for i in range(6):
+        cv2.imwrite(str(folder / f"{i:03}.png"), index_image(i, 80, 48))
+    options = ["run", str(folder), "--parts", "eyes", "-o", str(tmp_path)]
+    assert main([*options, "--quiet"]) == OK
+    (folder / "003.png").write_bytes((folder / "003.png").read_bytes()[:60])
+    assert main([*options, "--overwrite"]) == FAILED
+    assert "5 frames" in (said := capsys.readouterr().err) and "1 damaged part skipped" in said
+    assert [row["frame"] for row in rows_of(tmp_path / "film.vtrack.csv")] == ["0", "1", "2", "4", "5"]
 
 
 def test_a_picture_that_changes_its_size(tmp_path: Path) -> None:
