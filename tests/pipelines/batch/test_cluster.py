@@ -13,6 +13,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 os.environ["RAY_gcs_rpc_server_connect_timeout_s"] = "300"  # noqa: SIM112  Ray spells it so
 ray = pytest.importorskip("ray")
 
-from tests.pipelines.batch.batching import batch, summary, tables, write_toys  # noqa: E402
+from tests.pipelines.batch.batching import ActingDetector, batch, recipe, summary, tables, write_toys  # noqa: E402
 from vtrack.errors import ModelError, SinkError, VTrackError  # noqa: E402
 from vtrack.pipelines.batch.lock import lock_folder  # noqa: E402
 from vtrack.pipelines.batch.workers.cluster import Cluster, ClusterPool  # noqa: E402
@@ -148,9 +149,16 @@ def listeners(pid: int) -> list[str]:
 
 def is_busy(node: Any) -> bool:
     """Whether an actor on a node is at a job, which Ray shows in the name of its process."""
-    family_of_node = [one for info in node.all_processes["raylet"] for one in family(info.process.pid)]
-    names = [Path(f"/proc/{pid}/cmdline").read_bytes() for pid in family_of_node if Path(f"/proc/{pid}").exists()]
-    return any(b"_Actor.do" in name for name in names)
+    try:
+        family_of_node = [one for info in node.all_processes["raylet"] for one in family(info.process.pid)]
+        return any(b"_Actor.do" in Path(f"/proc/{pid}/cmdline").read_bytes() for pid in family_of_node)
+    except OSError:  # one of them has just ended
+        return False
+
+
+def wait_for(path: Path) -> None:
+    while not path.exists():
+        time.sleep(0.1)
 
 
 @pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="needs Linux's list of processes")
@@ -162,7 +170,7 @@ def test_a_node_that_dies_loses_nothing_and_nothing_is_done_twice(cluster: Any, 
     write_toys(folder / "long.mp4", 600)
     batch(folder, tmp_path / "alone", workers=1, split=0).run()
     doomed = cluster.add_node(num_cpus=1)
-    killed: list[str] = []
+    killed, over = tmp_path / "killed", threading.Event()
     begun: Counter[str] = Counter()
     ended: Counter[str] = Counter()
 
@@ -171,13 +179,25 @@ def test_a_node_that_dies_loses_nothing_and_nothing_is_done_twice(cluster: Any, 
             begun[f"{type(event.job).__name__} {event.job.name}"] += 1
         if isinstance(event, Finished):
             ended[event.job.name] += 1
-        if not killed and is_busy(doomed):
-            killed.append("doomed")
-            cluster.remove_node(doomed, allow_graceful=False)
 
-    job = batch(folder, tmp_path / "out", workers=None, split=5, cluster=cluster.address)
-    job.run(on_event=watch)
-    assert killed
+    def kill() -> None:
+        """Kill the node once it is at a job; until then every job waits, whatever the order in which nodes start."""
+        while not is_busy(doomed):
+            if over.wait(0.1):
+                return
+        cluster.remove_node(doomed, allow_graceful=False)
+        killed.touch()
+
+    waiting = recipe(detector=ActingDetector(width=160, act=partial(wait_for, killed)))
+    job = batch(folder, tmp_path / "out", waiting, workers=None, split=5, cluster=cluster.address, timeout=3600)
+    killer = threading.Thread(target=kill)
+    killer.start()
+    try:
+        job.run(on_event=watch)
+    finally:
+        over.set()
+        killer.join()
+    assert killed.exists()
     assert max(begun.values()) == 2  # the node's one job was begun again
     assert [row["error"] for row in summary(tmp_path / "out").values() if row["error"]] == []
     assert {row["status"] for row in summary(tmp_path / "out").values()} == {"done"}
