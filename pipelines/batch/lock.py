@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import time
 import uuid
 from collections.abc import Iterator
@@ -13,7 +15,9 @@ from vtrack.errors import SinkError
 
 NAME = ".vtrack-batch.lock"
 _LOCK_TIMEOUT = 10.0
-"""Seconds to wait for the lock: workers of a run that was just killed need a moment to exit."""
+"""Seconds to wait for the lock."""
+_ORPHANS_TIMEOUT = 300.0
+"""Seconds to wait for it if the run that took it was killed: its workers end by themselves, on a busy machine after a while."""
 
 try:
     import fcntl
@@ -27,7 +31,7 @@ class FolderLock:
 
     path: Path
     token: str
-    """Random text in the lock file, unique to this run."""
+    """Text in the lock file: random and unique to this run, then its machine and process."""
     files: tuple[int, ...] = ()
     """File descriptors; a process that inherits them holds the lock as well."""
 
@@ -46,7 +50,7 @@ def lock_folder(folder: Path) -> Iterator[FolderLock]:
     Raises:
         SinkError: Another run holds the lock, or the folder cannot be written.
     """
-    path, token = folder.absolute() / NAME, uuid.uuid4().hex
+    path, token = folder.absolute() / NAME, f"{uuid.uuid4().hex} {socket.gethostname()!a} {os.getpid()}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         file = path.open("a", encoding="ascii")
@@ -54,13 +58,13 @@ def lock_folder(folder: Path) -> Iterator[FolderLock]:
         raise SinkError(f"cannot write into folder {folder}: {error.strerror or error}") from error
     with file:
         if fcntl is not None:
-            deadline = time.monotonic() + _LOCK_TIMEOUT
+            start = time.monotonic()
             while True:
                 try:
                     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                     break
                 except BlockingIOError:
-                    if time.monotonic() > deadline:
+                    if time.monotonic() - start > (_ORPHANS_TIMEOUT if _is_orphaned(path) else _LOCK_TIMEOUT):
                         raise SinkError(
                             f"another `vtrack batch` is writing into {folder}; wait until it ends"
                         ) from None
@@ -72,3 +76,16 @@ def lock_folder(folder: Path) -> Iterator[FolderLock]:
         except OSError as error:
             raise SinkError(f"cannot write into folder {folder}: {error.strerror or error}") from error
         yield FolderLock(path, token, () if fcntl is None else (file.fileno(),))
+
+
+def _is_orphaned(path: Path) -> bool:
+    """Whether the run that took a lock was killed, so that only its workers hold it; False where that is not known."""
+    try:
+        _, machine, process = path.read_text(encoding="ascii").split(" ")
+        if machine == ascii(socket.gethostname()):
+            os.kill(int(process), 0)
+    except ProcessLookupError:
+        return True
+    except (OSError, ValueError):
+        pass
+    return False

@@ -6,7 +6,10 @@ import json
 import math
 import os
 import socket
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -189,6 +192,37 @@ def test_one_run_at_a_time(folder: Path, tmp_path: Path, monkeypatch: pytest.Mon
         batch(folder, tmp_path / "out").run()
     with pytest.raises(SinkError, match="cannot write into folder"):
         batch(folder, folder / "a.mp4" / "out").run()
+
+
+ORPHAN = """
+import os, sys
+from pathlib import Path
+from vtrack.pipelines.batch.lock import lock_folder
+with lock_folder(Path(sys.argv[1])):
+    if os.fork() == 0:
+        sys.stdin.read()
+    os._exit(0)
+"""
+"""Takes a lock and ends at once; what it started holds the lock until its input ends."""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_workers_of_a_killed_run_are_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vtrack.pipelines.batch.lock._LOCK_TIMEOUT", -1.0)
+    with subprocess.Popen([sys.executable, "-c", ORPHAN, str(tmp_path)], stdin=subprocess.PIPE) as process:
+        process.wait()
+        waits: list[float] = []
+        sleep = time.sleep
+
+        def end_worker(seconds: float) -> None:
+            waits.append(seconds)
+            assert process.stdin is not None
+            process.stdin.close()
+            sleep(seconds)
+
+        monkeypatch.setattr("vtrack.pipelines.batch.lock.time.sleep", end_worker)
+        with lock_folder(tmp_path) as lock:
+            assert waits and lock.is_visible()
 
 
 @pytest.fixture
