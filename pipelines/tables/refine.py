@@ -185,10 +185,10 @@ def _recorded_options(results: TableResults) -> dict[str, Any]:
         )
     if results.size is None or results.table.query is None or options is None:
         raise UsageError(
-            f"{path}: refine needs the .meta.json of the run beside it, which says more of its points and frames"
+            f"{path}: the .meta.json of the run must lie beside it, which says more of its points and frames"
         )
     if results.photographs:
-        raise UsageError(f"refine is for films, and {path} is of photographs")
+        raise UsageError(f"{path} is of photographs; only faces in films are smoothed and have events")
     return options
 
 

@@ -147,7 +147,7 @@ def test_what_it_cannot_do_is_one_line(table: Path, tmp_path: Path, capsys: pyte
     )
     assert main(["refine", str(table), "--smooth.strength", "0.5", "-o", str(tmp_path / "n.csv"), "--quiet"]) == OK
     sidecar_path(table).unlink()
-    assert "refine needs the .meta.json of the run beside it" in fails(capsys, table)
+    assert "the .meta.json of the run must lie beside it" in fails(capsys, table)
 
 
 def test_measures_from_a_table_without_their_points(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -28,6 +28,8 @@ FIELDS = (
 )
 """Columns of the table."""
 _NAMES = [field.name for field in FIELDS]
+_KINDS, _EYES = ("blink", "closure", "squint", "wink"), ("left", "right", "both")
+"""What `EyeEvent.kind` and `EyeEvent.eye` may be."""
 
 
 class EventTable(TextSink):
@@ -89,9 +91,11 @@ def read_events(path: Path) -> Iterator[EyeEvent]:
         try:
             for row in rows:
                 lids, left, right = (_lids(row, prefix) for prefix in ("", "left_", "right_"))
-                yield EyeEvent(
-                    int(row["face"]), str(row["kind"]), str(row["eye"]), bool(int(row["whole"])), lids, left, right
-                )
+                kind, eye = row["kind"], row["eye"]
+                if kind not in _KINDS or eye not in _EYES:
+                    raise ValueError(f"no event is of kind {kind!r} and eye {eye!r}")
+                yield EyeEvent(int(row["face"]), kind, eye, bool(int(row["whole"])), lids, left, right)
+                count += 1
         except (ValueError, TypeError, KeyError, csv.Error) as error:
             raise TableError(f"{path}: damaged table of events after event {count}: {str(error)[:80]}") from error
 

@@ -299,6 +299,15 @@ def test_what_cannot_be_converted_is_one_line(tmp_path: Path, capsys: pytest.Cap
     assert "t.json exists already; add --overwrite" in refused(capsys, table, "--to", "coco")
     events.write_text(events.read_text().replace("0.9000", "nan", 1))
     assert "damaged table of events after event 0" in refused(capsys, events, "--to", "srt")
+    write(EventTable(tmp_path / "e.csv", QUERY), RESULTS)
+    head, first, second = events.read_text().splitlines(keepends=True)
+    events.write_text(head + first + second.replace("wink", '"wink\n\n9\n00:00:00,000"'))
+    assert "damaged table of events after event 1: no event is of kind" in refused(capsys, events, "--to", "srt")
+    (tmp_path / "raw.csv").write_text(table.read_text())
+    assert "raw.csv: the .meta.json of the run must lie beside it" in refused(
+        capsys, tmp_path / "raw.csv", "--to", "srt"
+    )
+    (tmp_path / "raw.csv").unlink()
     assert (tmp_path / "t.json").read_text() == "precious"
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "e.csv",
