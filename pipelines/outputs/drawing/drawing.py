@@ -26,6 +26,8 @@ PREDICTED = 0.45
 """Opacity of a face that was not seen in this frame."""
 AXIS = 0.45
 """Length of the axes of a head, over the size of the face."""
+_NEAREST_TIP = 0.5
+"""Length of the axes, over the distance of the head, at most."""
 LEVELS = 5
 """Number of levels of opacity; each level of each colour is one call to OpenCV."""
 
@@ -147,7 +149,8 @@ def _axes(face: Face, size: float, frame: tuple[int, int]) -> FloatArray | None:
     """Return the pixels (4, 2) of the origin of a head and of the ends of its x, its y, and its z towards the viewer."""
     if face.pose is None or not np.isfinite(face.pose.array).all():
         return None
-    length = AXIS * size * face.pose.translation[2] / face.pose.focal
+    # A head that fills the view of a wide camera is near, and an axis towards the viewer must not end behind the camera.
+    length = min(AXIS * size / face.pose.focal, _NEAREST_TIP) * face.pose.translation[2]
     ends = face.pose.project(length * np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, -1]]), frame)
     return ends if np.isfinite(ends).all() else None
 

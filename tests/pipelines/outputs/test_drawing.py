@@ -230,6 +230,15 @@ def test_axes_turn_with_the_head(turn: tuple[float, float, float], ends: dict[in
         assert np.abs(near - AXIS_COLORS[axis]).max(1).min() < 60
 
 
+def test_no_axis_ends_behind_a_wide_camera() -> None:
+    """A head that looks up a little, and fills the view of a camera of 150 degrees: z is drawn upwards."""
+    points = turned(0, -20, 0, (319.5, 239.5))
+    (pose,) = head_poses(fit_heads(points, np.ones(points.shape[:2]), SIZE, fov=150)[0], EYES)
+    image = draw(circle_face(even("jaw", 5), pose=pose), "axes").astype(int)
+    rows, columns = np.nonzero(np.abs(image - AXIS_COLORS[2]).max(2) < 60)
+    assert len(rows) > 50 and rows.max() < 260 and rows.min() < 220 and np.abs(columns - 319.5).max() < 30
+
+
 def test_numbers_stay_in_the_frame() -> None:
     face = circle_face(even("jaw", 5), box=np.array([-30.0, -40, 240, 280]))
     assert (changed(draw(face, "ids")) > 60)[:40, :60].sum() > 100
