@@ -137,11 +137,15 @@ def check_outputs(paths: Sequence[str | Path], *, source: str | Path | None = No
 
     Raises:
         UsageError: Two outputs have the same path, or one is the input.
-        SinkError: A file exists already, or its folder cannot be written.
+        SinkError: A file exists already, its name is too long, or its folder cannot be written.
     """
     outputs = [Path(path) for path in paths]
     resolved: set[Path] = set()
     for path in outputs:
+        try:
+            path.exists()
+        except OSError as error:  # its name is too long, or a folder cannot be looked into
+            raise SinkError(f"cannot write {path}: {error.strerror or error}") from error
         if path.resolve() in resolved:
             raise UsageError(f"two outputs would go to {named(path)}; give each another path")
         resolved.add(path.resolve())

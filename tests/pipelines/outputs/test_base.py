@@ -174,6 +174,11 @@ def test_existing_outputs_need_overwrite(tmp_path: Path) -> None:
         check_outputs([one, other])
 
 
+def test_names_that_no_file_can_have(tmp_path: Path) -> None:
+    with pytest.raises(SinkError, match=r"^cannot write .*x\.csv: File name too long$"):
+        check_outputs([tmp_path / f"{'x' * 300}.csv"], source=tmp_path / "a.avi")
+
+
 def test_outputs_of_one_path(tmp_path: Path) -> None:
     (tmp_path / "sub").mkdir()
     with pytest.raises(UsageError, match="two outputs would go to"):
