@@ -102,6 +102,8 @@ class Source(ABC):
 
     info: SourceInfo
     selection: Selection
+    failure: SourceError | None = None
+    """Why the last image could not be decoded, where that is known."""
 
     def __init__(self, selection: Selection | None = None) -> None:
         self.selection = Selection() if selection is None else selection
@@ -136,7 +138,8 @@ class Source(ABC):
             self.close()
         if self.damaged and not self.info.photographs:  # of photographs each is named
             places = "1 place" if self.damaged == 1 else f"{self.damaged} places"
-            log.warning("%s: skipped damaged data in %s", self.info.name, places)
+            last = f"; the last: {self.failure}" if self.failure else ""
+            log.warning("%s: skipped damaged data in %s%s", self.info.name, places, last)
 
     @abstractmethod
     def frames(self) -> Iterator[Frame]:

@@ -159,6 +159,7 @@ def test_a_broken_frame_among_the_files_of_a_film_is_a_failure(
     (folder / "003.png").write_bytes((folder / "003.png").read_bytes()[:60])
     assert main([*options, "--overwrite"]) == FAILED
     assert "5 frames" in (said := capsys.readouterr().err) and "1 damaged part skipped" in said
+    assert f"film: skipped damaged data in 1 place; the last: {folder / '003.png'}: " in caplog.text
     assert [row["frame"] for row in rows_of(tmp_path / "film.vtrack.csv")] == ["0", "1", "2", "4", "5"]
 
 

@@ -63,7 +63,6 @@ class ImageSequence(ImageFileSource):
         rate = Fraction(fps).limit_denominator(1001) if times is None else None
         self._time_base = 1 / rate if rate else _MICROSECONDS
         self._warned = False
-        self._failure: SourceError | None = None
         count = len(images) if isinstance(images, Sequence | np.ndarray) else None
         if times is not None and count is not None:
             times = list(times)
@@ -81,9 +80,9 @@ class ImageSequence(ImageFileSource):
         self._remaining = self._selected(self._images, times)
         self._first = self._next()
         if self._first is None:
-            if self._failure is not None and self._damaged == 1:
-                raise self._failure
-            last = f"; the last: {self._failure}" if self._failure else ""
+            if self.failure is not None and self._damaged == 1:
+                raise self.failure
+            last = f"; the last: {self.failure}" if self.failure else ""
             what = f"none of {self._expected} images can be read" if self._expected else "no image to read"
             raise SourceError(f"{name}: {what}{last}")
         self.info = SourceInfo(
@@ -132,7 +131,7 @@ class ImageSequence(ImageFileSource):
                 return Frame(pixels, index, pts, self._time_base, file=self._names.get(path, ""))
             except SourceError as error:
                 self._damaged += 1
-                self._failure = error
+                self.failure = error
                 log.debug("%s; skipped", error)
         return None
 
