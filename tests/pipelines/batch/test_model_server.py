@@ -110,7 +110,8 @@ def test_a_model_that_cannot_be_loaded_is_named() -> None:
 def test_a_batch_with_a_shared_model_makes_the_same_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     servers: list[object] = []
     monkeypatch.setattr(
-        "vtrack.pipelines.batch.run.ModelServer", lambda *what: servers.append(what) or ModelServer(*what)
+        "vtrack.pipelines.batch.workers.model_server.ModelServer",
+        lambda *what: servers.append(what) or ModelServer(*what),
     )
     for name in ("a.mp4", "b.mp4", "c.mp4"):
         write_toys(tmp_path / "in" / name)
