@@ -49,7 +49,7 @@ def part_splines(query: Query) -> Splines:
     """Return the splines through the points of a query's parts, in the query's order."""
     splines: list[tuple[npt.NDArray[np.intp], FloatArray, FloatArray]] = []
     for name in dict.fromkeys(query.parts):
-        places = np.array(query.indices(name))
+        places = np.flatnonzero([part == name for part in query.parts])  # tables of others call points like groups
         positions = np.array(query.positions)[places]
         closed = name in PARTS and PARTS[name].closed
         for run in _runs(positions, closed):

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from vtrack._version import __version__
+from vtrack.errors import UsageError
 from vtrack.pipelines.outputs.drawing.curves import part_splines
 from vtrack.pipelines.outputs.interchange.hdf5 import BLOCK, SOFTWARE, PoseBlock, PoseSink, load_library
 from vtrack.types import Query
@@ -18,6 +19,8 @@ from vtrack.types import Query
 _MODULE = "behavior"
 _MOST_NODES = 256
 """Edges of a skeleton are pairs of bytes; more points have none."""
+_RESERVED = ("/", ":")
+"""Characters that stand in no name of NWB."""
 _NO_START = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
 """NWB demands when a session began, which no table knows."""
 
@@ -35,6 +38,7 @@ class NwbPoses(PoseSink):
         facts: Facts about the table, as its `.meta.json` has them.
 
     Raises:
+        UsageError: The name of a point is none in NWB.
         MissingExtraError: pynwb, ndx-pose or h5py are not installed.
     """
 
@@ -44,6 +48,10 @@ class NwbPoses(PoseSink):
         self, path: str | Path, query: Query, *, ids: Sequence[int] = (), facts: Mapping[str, Any] | None = None
     ) -> None:
         super().__init__(path, query)
+        if wrong := [name for name in query.names if set(name) & set(_RESERVED)]:
+            raise UsageError(
+                f"{path}: points of {self.what} have no {' or '.join(_RESERVED)} in their names, as {wrong[0]!r} has"
+            )
         self._ids, self._facts = ids, facts or {}
         self._pynwb, self._ndx_pose = (load_library(name, self.what) for name in ("pynwb", "ndx_pose"))
 

@@ -22,9 +22,11 @@ from vtrack.pipelines.outputs.interchange import deeplabcut
 from vtrack.pipelines.outputs.interchange.captions import Captions
 from vtrack.pipelines.outputs.interchange.hdf5 import BLOCK
 from vtrack.pipelines.outputs.tables.csv import WideTable
+from vtrack.pipelines.outputs.tables.dlc import DeepLabCutTable
 from vtrack.pipelines.outputs.tables.events import EventTable
 from vtrack.pipelines.outputs.tables.read import read_table
 from vtrack.query import parse_query, query_text
+from vtrack.types import Query
 
 AGREE = 0.01
 """Largest distance in pixels between a point of a table and the same one in the file of another program."""
@@ -285,6 +287,19 @@ def test_captions_are_made_of_tables_of_events_and_of_faces(tmp_path: Path, capf
     captured = capfd.readouterr()
     assert captured.out == re.sub(r"(:\d\d)\.", r"\1,", text.removeprefix("WEBVTT\n\n"))
     assert captured.err == "t.events.csv: 2 events, 1 track\nwrote stdout\n"
+
+
+def test_points_of_other_programs_have_any_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("pynwb")
+    query = Query(("nose", "eyes", "ear/tip"), (0.0, 0.0, 0.0), ("nose", "eyes", "ear/tip"))
+    with DeepLabCutTable(tmp_path / "t.csv", query) as sink:
+        sink.write(replace(make_result(0, make_face(query)), query=query))
+    convert(tmp_path / "t.csv", "--to", "coco", "--fps", "25")
+    [group] = json.loads((tmp_path / "t.json").read_text())["categories"]
+    assert group["keypoints"] == ["nose", "eyes", "ear/tip"] and group["skeleton"] == []
+    line = refused(capsys, tmp_path / "t.csv", "--to", "nwb", "--fps", "25")
+    assert "points of an NWB file have no / or : in their names, as 'ear/tip' has" in line
+    assert not (tmp_path / "t.nwb").exists()
 
 
 def test_what_cannot_be_converted_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
