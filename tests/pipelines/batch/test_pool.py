@@ -133,6 +133,7 @@ def start(process, begin=multiprocessing.process.BaseProcess.start):
         os.kill(os.getpid(), signal.SIGINT)
 
 multiprocessing.process.BaseProcess.start = start
+signal.signal(signal.SIGINT, signal.default_int_handler)  # shells disable it for what they run in the background
 list(pool(Path(sys.argv[1])).run(deque(["asleep", "asleep"]), threading.Event()))
 """
 
