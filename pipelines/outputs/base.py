@@ -16,7 +16,7 @@ from typing import Any, Protocol, Self
 
 from vtrack._version import __version__
 from vtrack.errors import SinkError, UsageError, spelled
-from vtrack.pipelines.outputs.files import PartFile
+from vtrack.pipelines.outputs.files import PartFile, write_text
 from vtrack.pipelines.outputs.stdout import STDOUT, named
 from vtrack.types import FrameResult
 
@@ -202,15 +202,9 @@ def write_sidecar(
     """
     facts = {"vtrack": __version__, "options": options, "model": model, "source": source, "counts": counts}
     text = json.dumps(facts, indent=2, default=_plain, ensure_ascii=False) + "\n"
-    file, written = PartFile(sidecar_path(output)), False
-    try:
-        with file.guarded():
-            # JSON's escapes stand for bytes of file names that are not UTF-8.
-            file.create().write_text(text, encoding="utf-8", errors="backslashreplace")
-        written = True
-    finally:
-        file.settle(written)
-    return file.path
+    path = sidecar_path(output)
+    write_text(path, text)
+    return path
 
 
 def _plain(value: Any) -> Any:

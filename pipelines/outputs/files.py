@@ -119,6 +119,26 @@ class PartFile:
         )
 
 
+def write_text(path: str | Path, text: str, *, overwrite: bool = True) -> None:
+    """Write a file of text as UTF-8, whole or not at all; bytes of file names that are not UTF-8 become escapes.
+
+    Args:
+        path: File to write.
+        text: What it holds.
+        overwrite: Whether a file that exists is replaced.
+
+    Raises:
+        SinkError: It cannot be written.
+    """
+    file, written = PartFile(path, overwrite=overwrite), False
+    try:
+        with file.guarded():
+            file.create().write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
+        written = True
+    finally:
+        file.settle(written)
+
+
 def remove_stale(folder: Path, *, recursive: bool = False) -> None:
     """Remove temporary files that killed processes have left in a folder; nothing happens if it is not there.
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from vtrack.pipelines.outputs.files import PartFile
+from vtrack.pipelines.outputs.files import write_text
 from vtrack.pipelines.tables.comparison.compare import TableComparison, dominant_pairs
 
 _MOST_PAIRS = 8
@@ -44,13 +44,7 @@ def save_comparison(comparison: TableComparison, path: Path, *, overwrite: bool 
     Raises:
         SinkError: It cannot be written.
     """
-    file, written = PartFile(path, overwrite=overwrite), False
-    try:
-        with file.guarded():
-            file.create().write_text(comparison.to_json(), encoding="utf-8", errors="backslashreplace")
-        written = True
-    finally:
-        file.settle(written)
+    write_text(path, comparison.to_json(), overwrite=overwrite)
 
 
 def _head(figures: dict[str, Any]) -> str:

@@ -14,11 +14,12 @@ from vtrack._version import __version__
 from vtrack.errors import UsageError, VTrackError, spelled
 from vtrack.pipelines.batch.merge import merged_sources
 from vtrack.pipelines.outputs.base import OUTPUT_MARK, sidecar_path
+from vtrack.pipelines.outputs.files import write_text
 from vtrack.pipelines.registry import OUTPUTS
 from vtrack.pipelines.sources.open import natural_key
 from vtrack.pipelines.tables.report.doubts import REASONS
 from vtrack.pipelines.tables.report.page import fact_list, html_page, is_ours, read_figures, table_html
-from vtrack.pipelines.tables.report.report import SUFFIX, report_table, save_page
+from vtrack.pipelines.tables.report.report import SUFFIX, report_table
 from vtrack.pipelines.tables.report.text import count, duration, percent, safe, whole
 from vtrack.pipelines.tables.targets import check_targets
 
@@ -145,7 +146,7 @@ def write_index(path: Path, rows: Sequence[IndexRow], title: str) -> None:
             f"<footer>Made by vtrack {safe(__version__)}. This page fetches nothing; its links lead to other pages.</footer>",
         ]
     )
-    save_page(path, html_page(safe(title), body), overwrite=True)
+    write_text(path, html_page(safe(title), body))
 
 
 def _cells(row: IndexRow, folder: Path, place: int, *, alone: bool) -> list[str]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from vtrack._version import __version__
 from vtrack.errors import SourceError, UsageError
-from vtrack.pipelines.outputs.files import PartFile
+from vtrack.pipelines.outputs.files import write_text
 from vtrack.pipelines.outputs.paths import given_path
 from vtrack.pipelines.outputs.stdout import STDOUT
 from vtrack.pipelines.outputs.tables.results import TableResults
@@ -92,19 +92,8 @@ def report_table(
     meta = results.table.meta
     title = _title(results)
     figures = _figures(title, survey, meta, stills)
-    save_page(path, _page(title, Path(table).name, survey, meta, stills, note, figures), overwrite=overwrite)
+    write_text(path, _page(title, Path(table).name, survey, meta, stills, note, figures), overwrite=overwrite)
     return TableReport(path, title, survey, stills, note, figures)
-
-
-def save_page(path: Path, text: str, *, overwrite: bool = False) -> None:
-    """Write a page, whole or not at all."""
-    file, written = PartFile(path, overwrite=overwrite), False
-    try:
-        with file.guarded():
-            file.create().write_text(text, encoding="utf-8", newline="\n")
-        written = True
-    finally:
-        file.settle(written)
 
 
 def _figures(
