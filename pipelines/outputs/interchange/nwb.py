@@ -14,6 +14,7 @@ from vtrack._version import __version__
 from vtrack.errors import UsageError
 from vtrack.pipelines.outputs.drawing.curves import part_splines
 from vtrack.pipelines.outputs.interchange.hdf5 import BLOCK, SOFTWARE, PoseBlock, PoseSink, load_library
+from vtrack.pipelines.sources.images.files import printable
 from vtrack.types import Query
 
 _MODULE = "behavior"
@@ -78,10 +79,10 @@ class NwbPoses(PoseSink):
 
     def _image(self) -> bytes:
         """The bytes of a file without frames."""
-        source = self._facts.get("source", {})
+        name = printable(str(self._facts.get("source", {}).get("name", "a video")))
         nwb = self._pynwb.NWBFile(
-            session_description=f"face landmarks of {source.get('name', 'a video')}; session_start_time is not known",
-            identifier=self.file.path.stem,
+            session_description=f"face landmarks of {name}; session_start_time is not known",
+            identifier=printable(self.file.path.stem),
             session_start_time=_NO_START,
             notes=json.dumps(self._facts),
         )

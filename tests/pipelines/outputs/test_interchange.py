@@ -246,6 +246,19 @@ def test_pynwb_reads_nwb_with_ndx_pose(tmp_path: Path, make: Callable[[Path], Pa
         assert {*module.data_interfaces} == {"Skeletons", *(f"face_{face}" for face in expected.faces)}
 
 
+def test_names_that_are_not_utf_8_are_escaped_in_nwb(tmp_path: Path) -> None:
+    pynwb = pytest.importorskip("pynwb")
+    pytest.importorskip("ndx_pose")
+    table = make_table(tmp_path, "n\udcff.csv")
+    facts = {"source": {"name": "n\udcff.mp4", "width": 64, "height": 48}}
+    Path(f"{table}.meta.json").write_text(json.dumps(facts))
+    convert(table, "--to", "nwb")
+    (tmp_path / "n.nwb").write_bytes(table.with_suffix(".nwb").read_bytes())  # libraries open no such name
+    with pynwb.NWBHDF5IO(str(tmp_path / "n.nwb"), "r") as io:
+        file = io.read()
+        assert file.identifier == "n\\xff" and file.session_description.startswith("face landmarks of n\\xff.mp4;")
+
+
 def test_players_libraries_read_the_captions(tmp_path: Path) -> None:
     webvtt, srt = pytest.importorskip("webvtt"), pytest.importorskip("srt")
     blink = replace(WINK, face=1, kind="blink", eye="both", lids=replace(LIDS, start=3725.5004, end=3725.75))
