@@ -197,6 +197,8 @@ COLUMN_GROUPS = {
     "pose": "place and turn of the head in space",
 }
 """Extra columns of tables; `vtrack.pipelines.outputs.tables.columns` makes them."""
+MEASURED_GROUPS = ("measures", "pose")
+"""Groups of columns of what is measured of faces; settings of the same names ask for it."""
 DRAWINGS = {
     "points": "a dot on each point",
     "curves": "a line through each part",

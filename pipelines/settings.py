@@ -30,6 +30,7 @@ from vtrack.pipelines.registry import (
     DRAWINGS,
     HEAD,
     IMAGE_KINDS,
+    MEASURED_GROUPS,
     METHODS,
     ONLINE,
     OUTPUTS,
@@ -43,8 +44,6 @@ DETECTOR_OPTIONS = {"detector_model": "model_path", "detect_size": "size", "smal
 """Settings that are the detector's, and their names in `load_detector`."""
 SMOOTHING = ("smooth", "strength", "strengths")
 """Settings of smoothing."""
-MEASURED = ("measures", "pose")
-"""What can be measured of faces: settings, and groups of columns of the same name."""
 SPACE = ("fov", "pose_unit", "eye_distance")
 """Settings of heads in space."""
 
@@ -169,7 +168,7 @@ class Settings(Checked):
     @property
     def measured_groups(self) -> tuple[str, ...]:
         """Groups of columns of what is measured of faces."""
-        return tuple(name for name in MEASURED if getattr(self, name))
+        return tuple(name for name in MEASURED_GROUPS if getattr(self, name))
 
     @property
     def model_query(self) -> Query:
@@ -360,7 +359,7 @@ def plain(*settings: Checked) -> dict[str, Any]:
     values = {each.name: getattr(one, each.name) for one in settings for each in fields(one)}  # type: ignore[arg-type]
     if "columns" in values:
         # Faces may be measured for events alone. As a choice of the user's this would add columns to the table.
-        values |= {name: name in values["columns"] for name in MEASURED}
+        values |= {name: name in values["columns"] for name in MEASURED_GROUPS}
     return {name: _plain(value) for name, value in values.items()}
 
 

@@ -158,22 +158,31 @@ class ParallelPipeline:
                 return None
             missing.discard(event.job.number)
             if not missing:
-                ids = _joined(pieces)
-                if not isinstance(ids, PieceJob):
-                    return None if ids is None else PieceReplay(self._settings, pieces, ids)
-                pieces[ids.number] = ids.with_longer_lead_in()
-                waiting.append(pieces[ids.number])
-                missing.add(ids.number)
+                replay = self._replay(pieces)
+                if not isinstance(replay, PieceJob):
+                    return replay
+                pieces[replay.number] = replay.with_longer_lead_in()
+                waiting.append(pieces[replay.number])
+                missing.add(replay.number)
         return None
 
     def _beginning(self, pieces: Sequence[PieceJob]) -> PieceReplay | None:
         """As many of these pieces as can be joined as they are."""
         while pieces:
-            ids = _joined(pieces)
-            if not isinstance(ids, PieceJob):
-                return None if ids is None else PieceReplay(self._settings, pieces, ids)
-            pieces = pieces[: ids.number]
+            replay = self._replay(pieces)
+            if not isinstance(replay, PieceJob):
+                return replay
+            pieces = pieces[: replay.number]
         return None
+
+    def _replay(self, pieces: Sequence[PieceJob]) -> PieceReplay | PieceJob | None:
+        """Join pieces; a piece whose lead-in is too short, or None if a recording is damaged."""
+        try:
+            ids = join_tracks(pieces)
+        except SourceError:
+            log.debug("%s", pieces[0].name, exc_info=True)
+            return None
+        return ids if isinstance(ids, PieceJob) else PieceReplay(self._settings, pieces, ids)
 
 
 @dataclass
@@ -196,12 +205,3 @@ class _Shares:
         elif event.expected:
             self._followed[self._numbers[event.worker]] = min(event.frames / event.expected, 1.0)
         return sum(self._followed.values()) / self.pieces
-
-
-def _joined(pieces: Sequence[PieceJob]) -> list[dict[int, int]] | PieceJob | None:
-    """As `join_tracks`; None if a recording is damaged."""
-    try:
-        return join_tracks(pieces)
-    except SourceError:
-        log.debug("%s", pieces[0].name, exc_info=True)
-        return None

@@ -65,7 +65,7 @@ class TablePlayer:
                     wanted = next(self._table, None)
                 faces: tuple[Face, ...] = ()
                 if wanted is not None and wanted.index == frame.index:
-                    check_time(self._table, source, wanted, frame, _TOLERANCE)
+                    check_time(self._table, source, wanted.time, frame, _TOLERANCE)
                     faces = wanted.faces
                     wanted = next(self._table, None)
                 last = frame.index

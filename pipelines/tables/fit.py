@@ -5,7 +5,7 @@ from __future__ import annotations
 from vtrack.errors import UsageError
 from vtrack.pipelines.outputs.tables.results import TableResults
 from vtrack.pipelines.sources.base import Source
-from vtrack.types import Frame, FrameResult
+from vtrack.types import Frame
 
 
 def misfit(results: TableResults, source: Source, reason: str) -> UsageError:
@@ -20,8 +20,8 @@ def check_size(results: TableResults, source: Source) -> None:
         raise misfit(results, source, f"its frames have {size} pixels, those of the video {other}")
 
 
-def check_time(results: TableResults, source: Source, row: FrameResult, frame: Frame, tolerance: float) -> None:
-    """Raise `UsageError` if a frame has another time in a table that has times than in its video."""
-    if results.table.timed and abs(row.time - frame.time) > tolerance:
-        times = f"at {row.time:.3f} s in the table, at {frame.time:.3f} s in the video"
+def check_time(results: TableResults, source: Source, time: float, frame: Frame, tolerance: float) -> None:
+    """Raise `UsageError` if a frame has another time in a video than in its table, where that has times."""
+    if results.table.timed and abs(time - frame.time) > tolerance:
+        times = f"at {time:.3f} s in the table, at {frame.time:.3f} s in the video"
         raise misfit(results, source, f"frame {frame.index} is {times}")

@@ -23,8 +23,8 @@ from vtrack.pipelines.outputs.stdout import STDOUT
 from vtrack.pipelines.outputs.tables.columns import PIXEL_DIGITS, TIME_DIGITS
 from vtrack.pipelines.outputs.tables.results import TableResults
 from vtrack.pipelines.postprocessing import postprocess
-from vtrack.pipelines.registry import CSV_FORMATS, HEAD, OUTPUTS
-from vtrack.pipelines.settings import MEASURED, SMOOTHING, SPACE, OutputSettings, Settings, plain
+from vtrack.pipelines.registry import CSV_FORMATS, HEAD, MEASURED_GROUPS, OUTPUTS
+from vtrack.pipelines.settings import SMOOTHING, SPACE, OutputSettings, Settings, plain
 from vtrack.pipelines.tables.curves import MissingPointsError, PointWeights
 from vtrack.pipelines.tables.targets import TableTarget, check_targets, table_formats, table_target
 from vtrack.pipelines.tracking.follower import TrackedFrame
@@ -95,7 +95,10 @@ def refine_table(
         raise UsageError(
             f"{spelled('columns', ','.join(columns))} applies to tables of faces; add {spelled('output', 'FILE', flag='-o')}"
         )
-    groups = (*(results.table.groups if columns is None else columns), *(name for name in MEASURED if chosen.get(name)))
+    groups = (
+        *(results.table.groups if columns is None else columns),
+        *(name for name in MEASURED_GROUPS if chosen.get(name)),
+    )
     form = target.format if target is not None and target.format in CSV_FORMATS else OutputSettings.format
     look = OutputSettings(outputs=tuple(targets), format=form, columns=tuple(dict.fromkeys(groups)))
     measured = {"measures": "measures" in look.columns or _EVENTS in targets, "pose": "pose" in look.columns}
@@ -118,7 +121,7 @@ def refine_table(
         facts = {name: results.table.meta.get(name, {}) for name in ("model", "source")}
         written = {"outputs": [*targets], "format": look.format, "columns": [*look.columns]}
         applied = {*(["fov"] if settings.measured_groups else []), *(SPACE if settings.pose else [])}
-        names = {"parts", *SMOOTHING, *MEASURED, *applied}
+        names = {"parts", *SMOOTHING, *MEASURED_GROUPS, *applied}
         own = {name: value for name, value in plain(settings, look).items() if name in names}
         write_sidecar(place, options={**recorded, **own, **written}, counts=refined.counts, **facts)
     outputs.check()

@@ -67,12 +67,7 @@ def add_parser(commands: Any) -> None:
     )
 
     group = parser.add_argument_group("work")
-    group.add_argument(
-        "--workers",
-        default="auto",
-        metavar="N",
-        help="videos at a time (default: one for each core)",
-    )
+    group.add_argument("--workers", default="auto", metavar="N", help="videos at a time (default: one for each core)")
     group.add_argument("--timeout", type=float, metavar="SECONDS", help="end a video without headway (default: 300)")
     group.add_argument(
         "--split",

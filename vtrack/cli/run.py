@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vtrack.cli.options import add_config_option, add_options, chosen_options, make_settings, refuse, worker_count
-from vtrack.pipelines.registry import CSV_FORMATS, OUTPUTS
+from vtrack.pipelines.registry import CSV_FORMATS, MEASURED_GROUPS, OUTPUTS
 from vtrack.pipelines.settings import InputSettings, OutputSettings, Settings
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ def run_values(args: argparse.Namespace) -> dict[str, Any]:
         values.setdefault("parts", table.parts)
     columns = values.get("columns", OutputSettings.columns)
     # Measures in the table need measured faces, and who measures wants to see it in the table; so does the pose.
-    if asked := [name for name in ("measures", "pose") if name in columns or values.get(name)]:
+    if asked := [name for name in MEASURED_GROUPS if name in columns or values.get(name)]:
         values |= {**dict.fromkeys(asked, True), "columns": (*columns, *asked)}
     if any(OUTPUTS[name].measures for name in values.get("outputs", ())):
         values["measures"] = True

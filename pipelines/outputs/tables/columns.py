@@ -20,6 +20,7 @@ from vtrack.anchors import ANCHORS
 from vtrack.errors import UsageError
 from vtrack.measures import POSE_NAMES
 from vtrack.pipelines.measures.points import MEASURE_QUERY, MEASURES
+from vtrack.pipelines.registry import MEASURED_GROUPS
 from vtrack.types import Face, FloatArray, Frame, FrameResult, Query
 
 PIXEL_DIGITS = 3
@@ -152,7 +153,6 @@ _OF_MEASURES = ColumnGroup(
     added=MEASURE_QUERY,
 )
 """The raw points that measures and pose are computed from, in tables with the columns `raw` and one of these."""
-_MEASURED = ("measures", "pose")
 ADDED = (ANCHORS, MEASURE_QUERY)
 """The points that the pipeline adds to those of the user, in the order of their columns."""
 EXTRAS: dict[str, tuple[ColumnGroup, ...]] = {
@@ -193,7 +193,7 @@ def choose_groups(columns: Collection[str]) -> list[ColumnGroup]:
 
 def has_measured_points(columns: Collection[str]) -> bool:
     """Whether a table with these groups of columns has raw points of `MEASURE_QUERY`."""
-    return "raw" in columns and any(name in columns for name in _MEASURED)
+    return "raw" in columns and any(name in columns for name in MEASURED_GROUPS)
 
 
 class Columns:

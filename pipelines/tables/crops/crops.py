@@ -302,7 +302,7 @@ def _with_frames(
         if row.index > frame.index:
             continue
         if not frame.file:
-            check_time(results, source, row, frame, _TOLERANCE)
+            check_time(results, source, row.time, frame, _TOLERANCE)
         yield replace(row, frame=frame)
         row = next(rows, None)
     if row is not None and row.index <= last:

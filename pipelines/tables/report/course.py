@@ -115,6 +115,12 @@ class Course:
         step = (self.end - times[0]) / max(self.frames - 1, 1) if self.used else 0.0
         return np.append(times, self.end + max(step, _SHORTEST))
 
+    @property
+    def length(self) -> float:
+        """Time from the begin of the first bin to the end of the last; 0 without frames."""
+        edges = self.edges
+        return float(edges[-1] - edges[0]) if self.used else 0.0
+
     def add_frames(
         self,
         times: FloatArray,

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from vtrack.pipelines.tracking.doubt import WorstFace
 from vtrack.types import BoolArray, FloatArray
 
 REASONS: Mapping[str, str] = {
@@ -47,15 +48,6 @@ _NEXT, _NEXT_FRAMES = 0.2, 1.5
 """Seconds within which a frame follows another one; frames in a table without times."""
 _SAME = 0.05
 """Weights that differ by less count the same; the longer stretch comes first then."""
-
-
-@dataclass(frozen=True, slots=True)
-class WorstFaces:
-    """What the model of a run says of the worst 1 % of photographs of faces."""
-
-    sigma: float
-    """Mean sigma in sides of the box."""
-    presence: float
 
 
 @dataclass(eq=False, slots=True)
@@ -115,7 +107,12 @@ class FaceRows:
     @property
     def side(self) -> FloatArray:
         """(rows,) root of the area of the box."""
-        return np.sqrt(np.maximum(self.box[:, 2] * self.box[:, 3], 1e-6))
+        return box_sides(self.box)
+
+
+def box_sides(box: FloatArray) -> FloatArray:
+    """(rows,) roots of the areas of boxes (rows, 4)."""
+    return np.sqrt(np.maximum(box[:, 2] * box[:, 3], 1e-6))
 
 
 class DoubtFinder:
@@ -131,7 +128,7 @@ class DoubtFinder:
 
     def __init__(
         self,
-        worst: WorstFaces,
+        worst: WorstFace,
         size: tuple[int, int] | None,
         *,
         timed: bool = True,

@@ -83,10 +83,10 @@ def _face(
             f"<figure>{unsure}<figcaption>least certain, {moment(survey, least[face.number])}</figcaption></figure>"
         )
     limits = {"presence": survey.worst.presence - ABSENT, "sigma": 100 * VAGUE * survey.worst.sigma}
+    shown = [plot for plot in PLOTS if plot.name in scales and has_values(plot, face)]
     plots = [
         plot_html(plot, survey.course, face, scales[plot.name], _description(plot, face), limits.get(plot.name))
-        for plot in PLOTS
-        if plot.name in scales and has_values(plot, face)
+        for plot in shown
     ]
     blinks = survey.blinks.get(face.number)
     facts = [
@@ -102,7 +102,7 @@ def _face(
 <div class="who"><div class="portraits">{pictures}</div>{fact_list(facts)}</div>
 {"".join(plots)}<div class="axis static" aria-hidden="true"><div></div><div class="times"></div><div></div></div>
 <details class="figures"><summary>Figures of face {face.number} as a table</summary>
-{_figures(survey, face, [plot for plot in PLOTS if plot.name in scales and has_values(plot, face)])}
+{_figures(survey, face, shown)}
 </details>
 </details>"""
 
@@ -128,14 +128,14 @@ def _description(plot: Plot, face: FaceCourse) -> str:
 
 def _figures(survey: Survey, face: FaceCourse, plots: Sequence[Plot]) -> str:
     """The means of stretches of time as a table."""
-    course = survey.course
+    course, edges = survey.course, survey.course.edges
     there = np.flatnonzero(present(face)[: course.used])
     bounds = np.unique(
         np.linspace(there[0], there[-1] + 1, min(_ROWS, int(there[-1] - there[0]) + 1) + 1).astype(np.intp)
     )
     rows = []
     for first, last in pairwise(bounds):
-        cells = [f"{moment(survey, course.edges[first])}", f"{moment(survey, course.edges[last])}"]
+        cells = [moment(survey, edges[first]), moment(survey, edges[last])]
         for plot in plots:
             for line in plot.lines:
                 place = COLUMNS.index(line.column)

@@ -106,7 +106,7 @@ def _figures(
     return {
         "title": printable(title),
         "frames": course.frames,
-        "seconds": round(float(course.edges[-1] - course.edges[0]), 3) if timed else None,
+        "seconds": round(course.length, 3) if timed else None,
         "with_faces": survey.frames_with_faces,
         "faces": len(course.tracks),
         "rows": survey.rows,

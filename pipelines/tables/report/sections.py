@@ -49,7 +49,7 @@ def summary_section(survey: Survey, meta: Mapping[str, Any]) -> str:
     """The figures of the whole video."""
     course, counts = survey.course, meta.get("counts", {})
     frames = "photograph" if survey.photographs else "frame"
-    seconds = float(course.edges[-1] - course.edges[0]) if course.used else 0.0
+    seconds = course.length
     facts = []
     if survey.timed and not survey.photographs:
         facts.append(("Length", duration(seconds), count(course.frames, "frame")))
@@ -65,7 +65,7 @@ def summary_section(survey: Survey, meta: Mapping[str, Any]) -> str:
         )
     )
     doubtful = survey.doubtful / max(survey.rows, 1)
-    note = count(survey.stretches, "face" if survey.photographs else "stretch").replace("stretchs", "stretches")
+    note = count(survey.stretches, *(("face",) if survey.photographs else ("stretch", "es")))
     facts.append(("Doubtful", percent(doubtful), note))
     if survey.blinks and not survey.photographs:
         facts.append(("Blinks", whole(sum(survey.blinks.values())), _per_minute(survey)))
@@ -77,7 +77,7 @@ def summary_section(survey: Survey, meta: Mapping[str, Any]) -> str:
 
 
 def _per_minute(survey: Survey) -> str:
-    step = (survey.course.edges[-1] - survey.course.edges[0]) / max(survey.course.frames, 1)
+    step = survey.course.length / max(survey.course.frames, 1)
     seen = sum(face.frames for face in survey.course.faces if face.number in survey.blinks) * step
     return f"{60 * sum(survey.blinks.values()) / seen:.1f} a minute and face" if seen > 10 else ""
 

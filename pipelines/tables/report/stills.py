@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -62,7 +62,6 @@ def take_stills(
     requests: Sequence[StillRequest],
     results: TableResults,
     video: str,
-    progress: Callable[[], object] = lambda: None,
 ) -> dict[str, Still]:
     """Take pictures out of a video.
 
@@ -70,7 +69,6 @@ def take_stills(
         requests: The pictures that are wanted.
         results: The table, for what it says of its video; rows are not read.
         video: The video, photographs or folder of images.
-        progress: Called for each picture.
 
     Raises:
         UsageError: The table is not of this video.
@@ -98,7 +96,6 @@ def take_stills(
                     for request in wanted[order.pop(0)]:
                         _check(results, source, request, frame)
                         taken[request.name] = _take(request, frame, results, drawing)
-                        progress()
                     if not order:
                         break
             else:
@@ -113,13 +110,7 @@ def _check(results: TableResults, source: Source, request: StillRequest, frame: 
         if frame.file != request.file:
             raise misfit(results, source, f"frame {frame.index} is {request.file} in the table, {frame.file} in it")
         return
-    row = FrameResult(_timed(request, frame), (), results.query)
-    check_time(results, source, row, frame, _TOLERANCE)
-
-
-def _timed(request: StillRequest, frame: Frame) -> Frame:
-    """A frame with the time of a request."""
-    return Frame(frame.pixels, frame.index, round(request.time / frame.time_base), frame.time_base)
+    check_time(results, source, request.time, frame, _TOLERANCE)
 
 
 def _take(request: StillRequest, frame: Frame, results: TableResults, drawing: Drawing) -> Still:

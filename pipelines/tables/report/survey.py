@@ -14,9 +14,9 @@ from vtrack.models.card import read_landmark_card
 from vtrack.pipelines.measures.points import MEASURES
 from vtrack.pipelines.outputs.tables.results import TableResults
 from vtrack.pipelines.tables.report.course import Course
-from vtrack.pipelines.tables.report.doubts import BRIEF, Doubt, DoubtFinder, FaceRows, WorstFaces
+from vtrack.pipelines.tables.report.doubts import BRIEF, Doubt, DoubtFinder, FaceRows, box_sides
 from vtrack.pipelines.tables.report.measured import MeasuredResults
-from vtrack.pipelines.tracking.doubt import LEAST_CERTAIN
+from vtrack.pipelines.tracking.doubt import LEAST_CERTAIN, WorstFace
 from vtrack.types import Face, FloatArray, FrameResult
 
 COLUMNS = ("presence", "sigma", "doubt", *MEASURES)
@@ -60,7 +60,7 @@ class Survey:
     """The frame of each kept face in which its points are least certain."""
     blinks: dict[int, int]
     """Blinks of each kept face."""
-    worst: WorstFaces
+    worst: WorstFace
     measured_here: bool
     """Whether measures are not those of the table."""
     lacking: tuple[str, ...]
@@ -69,7 +69,7 @@ class Survey:
     photographs: bool
 
 
-def worst_faces(model: Mapping[str, object]) -> WorstFaces:
+def worst_faces(model: Mapping[str, object]) -> WorstFace:
     """How uncertain the model of a run is of true faces, by its card; `model` is what the facts say of it."""
     name = model.get("name")
     known: dict[str, float] = {}
@@ -78,8 +78,7 @@ def worst_faces(model: Mapping[str, object]) -> WorstFaces:
             known = dict(read_landmark_card(card_path(name)).faces)
         except VTrackError:
             known = {}  # a model of the user's own
-    found = replace(LEAST_CERTAIN, **known)
-    return WorstFaces(found.sigma, found.presence)
+    return replace(LEAST_CERTAIN, **known)
 
 
 def survey_table(
@@ -117,7 +116,8 @@ def survey_table(
         with_faces += int(np.count_nonzero(counts))
         if not counts.any():
             continue
-        faces, table = [face for result in batch for face in result.faces], _rows(batch, counts)
+        faces = [face for result in batch for face in result.faces]
+        table = _rows(batch, faces, counts)
         weights = finder.add(table, interval)
         measures = np.array([face.measures.array if face.measures else [np.nan] * len(MEASURES) for face in faces])
         values = np.column_stack([table.presence, 100 * table.sigma, weights > 0, measures])
@@ -163,12 +163,10 @@ def _batches(results: Iterator[FrameResult]) -> Iterator[list[FrameResult]]:
         yield batch
 
 
-def _rows(batch: list[FrameResult], counts: np.ndarray) -> FaceRows:
-    """The faces of frames as arrays."""
-    faces: list[Face] = [face for result in batch for face in result.faces]
+def _rows(batch: list[FrameResult], faces: list[Face], counts: np.ndarray) -> FaceRows:
+    """The faces of frames as arrays; `counts` says how many each frame has."""
     box, sigma = np.array([face.box for face in faces]), np.array([face.sigma for face in faces])
     known = np.isfinite(sigma)
-    side = np.sqrt(np.maximum(box[:, 2] * box[:, 3], 1e-6))
     mean = np.where(known, sigma, 0).sum(1) / np.maximum(known.sum(1), 1)
     return FaceRows(
         frame=np.repeat([result.index for result in batch], counts),
@@ -178,7 +176,7 @@ def _rows(batch: list[FrameResult], counts: np.ndarray) -> FaceRows:
         measured=np.array([face.measured for face in faces], bool),
         box=box,
         points=np.array([face.points for face in faces]),
-        sigma=np.where(known.any(1), mean / side, np.nan),
+        sigma=np.where(known.any(1), mean / box_sides(box), np.nan),
         replaced=~known.all(1) & known.any(1),
         yaw=np.array([face.measures["yaw"] if face.measures else np.nan for face in faces]),
         cut=np.repeat([result.frame.cut for result in batch], counts),

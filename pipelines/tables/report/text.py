@@ -37,9 +37,9 @@ def whole(number: float) -> str:
     return f"{number:,.0f}".replace(",", "\N{NARROW NO-BREAK SPACE}")
 
 
-def count(number: int, noun: str) -> str:
-    """A number and a noun."""
-    return f"{whole(number)} {noun}{'' if number == 1 else 's'}"
+def count(number: int, noun: str, ending: str = "s") -> str:
+    """A number and a noun, which takes the ending where it is more than one."""
+    return f"{whole(number)} {noun}{'' if number == 1 else ending}"
 
 
 def percent(share: float) -> str:

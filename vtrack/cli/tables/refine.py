@@ -9,8 +9,8 @@ from typing import Any
 
 from vtrack.cli.options import add_options, given_options
 from vtrack.cli.tables.options import add_table_options
-from vtrack.pipelines.registry import OUTPUTS
-from vtrack.pipelines.settings import MEASURED, SMOOTHING, SPACE, OutputSettings, Settings
+from vtrack.pipelines.registry import MEASURED_GROUPS, OUTPUTS
+from vtrack.pipelines.settings import SMOOTHING, SPACE, OutputSettings, Settings
 
 EXAMPLES = """examples:
   vtrack run talk.mp4 --columns raw,measures                talk.vtrack.csv, once
@@ -79,7 +79,7 @@ def run(args: argparse.Namespace) -> int:
         parts=args.parts,
         columns=getattr(args, "columns", None),
         overwrite=args.overwrite,
-        **{name: given[name] for name in (*SMOOTHING, *MEASURED, *SPACE) if name in given},
+        **{name: given[name] for name in (*SMOOTHING, *MEASURED_GROUPS, *SPACE) if name in given},
     )
     if not args.quiet:
         counts = done.counts
