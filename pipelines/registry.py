@@ -1,5 +1,5 @@
-"""What can be chosen by name in the pipelines: outputs, forms of the CSV table, files for other programs, groups of columns,
-kinds of drawing and of smoothing. Each entry says what it takes and where it lives.
+"""What can be chosen by name in the pipelines: outputs, forms of the CSV table, files for other programs, streams to other
+programs, groups of columns, kinds of drawing and of smoothing. Each entry says what it takes and where it lives.
 
 Adding one is an entry here and its own file. Nothing of it is imported before it is asked for, so that this module, the
 settings and the command line above it are light.
@@ -14,6 +14,7 @@ from typing import Any
 
 _TABLES = "vtrack.pipelines.outputs.tables"
 _INTERCHANGE = "vtrack.pipelines.outputs.interchange"
+_STREAMS = "vtrack.pipelines.outputs.streams"
 _CHANNELS = "vtrack.pipelines.smoothing.channels"
 
 
@@ -184,6 +185,36 @@ def output_entry(name: str) -> OutputEntry:
     return OUTPUTS[name] if name in OUTPUTS else INTERCHANGE[name]
 
 
+NETWORK = "network"
+"""Receiver of streams that are open to all machines of the network."""
+
+
+@dataclass(frozen=True, slots=True)
+class EmitterEntry:
+    """A stream of results to other programs."""
+
+    import_path: str
+    """`module:name` of what is called as `emitter(query, **options)` and makes the datagrams of results, or the stream."""
+    help: str
+    to: str = ""
+    """HOST:PORT that datagrams are sent to unless told otherwise, or `NETWORK`; empty for none."""
+    takes: tuple[str, ...] = ()
+    """Which it takes of the groups of `columns` and the `clock` of the frames."""
+    pose: bool = False
+    """Whether it needs the poses of heads."""
+
+    def load(self) -> Any:
+        """What makes the datagrams, or the stream."""
+        return load(self.import_path)
+
+
+EMITTERS: Mapping[str, EmitterEntry] = {
+    "ndjson": EmitterEntry(f"{_STREAMS}.ndjson:line_encoder", "JSON lines", takes=("columns",)),
+    "osc": EmitterEntry(f"{_STREAMS}.osc:osc_encoder", "OSC", "127.0.0.1:9000"),
+    "vmc": EmitterEntry(f"{_STREAMS}.vmc:vmc_encoder", "the VMC protocol of avatars", "127.0.0.1:39539", pose=True),
+    "lsl": EmitterEntry(f"{_STREAMS}.lsl:LslStream", "Lab Streaming Layer", NETWORK, ("columns", "clock")),
+}
+"""Streams to other programs, which `vtrack webcam --emit` sends."""
 IMAGE_KINDS = {
     "auto": "a sequence if the images are numbered and of one size, else photographs",
     "photographs": "each image by itself, in its own size",

@@ -135,7 +135,7 @@ def test_what_cannot_be_parsed_is_one_line(words: str, line: str, capsys: pytest
             "webcam --camera CLIP --view none --overwrite",
             "--overwrite applies to outputs only; add --record, --csv or --events",
         ),
-        ("webcam --camera CLIP --view none --to host:1", "add --emit osc or --emit ndjson"),
+        ("webcam --camera CLIP --view none --to host:1", "add --emit ndjson or osc"),
         ("eval --task detect --data d --model fast", "--model applies to landmark models only"),
         ("eval --task detect --data d --engine auto", "--engine applies to landmark models only"),
         ("eval --task detect --data d --split val", "--split applies to landmark models only"),

@@ -5,13 +5,16 @@ from __future__ import annotations
 import argparse
 import sys
 import threading
+from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vtrack.cli.options import add_config_option, add_options, chosen_options, make_settings, refuse
 from vtrack.errors import UsageError
-from vtrack.pipelines.settings import LiveSettings, ViewSettings, drawable
+from vtrack.pipelines.registry import EMITTERS
+from vtrack.pipelines.settings import LiveSettings, Settings, ViewSettings, drawable
 
 if TYPE_CHECKING:
     from vtrack.pipelines.live.recorder import LiveDrawing, LiveRecorder
@@ -25,6 +28,7 @@ EXAMPLES = """examples:
   vtrack webcam --camera talk.mp4 --record out.mp4 --csv out.csv
   vtrack webcam --emit osc --to 192.168.1.20:9000 --view none
   vtrack webcam --emit ndjson --view none | jq .faces[0].mouth_open
+  vtrack webcam --emit vmc --view none                an avatar in VSeeFace, Warudo or Blender
 
 keys in the window: q quit, space pause, s snapshot, 1-9 parts, d drawing, m mirror
 """
@@ -69,9 +73,12 @@ def add_parser(commands: Any) -> None:
         "--events", type=Path, metavar="PATH", help="write a table of blinks, winks, squints and closures"
     )
     group.add_argument("--overwrite", action="store_true", help="replace outputs that exist")
-    group.add_argument("--emit", metavar="FORMAT", help="send each frame to other programs: osc or ndjson")
+    kinds = ", ".join(f"{kind} ({entry.help})" for kind, entry in EMITTERS.items())
+    group.add_argument("--emit", metavar="KIND", help=f"send each frame to other programs: {kinds}")
     group.add_argument(
-        "--to", metavar="HOST:PORT", help="where to, by UDP (default: osc to 127.0.0.1:9000, ndjson to stdout)"
+        "--to",
+        metavar="HOST:PORT",
+        help="where to, by UDP (default: this machine, ndjson to stdout); lsl needs --to network",
     )
     add_options(parser, LiveSettings, ViewSettings, but=("measures",), groups={"outputs": view})
     parser.set_defaults(run=run)
@@ -95,7 +102,7 @@ def run(args: argparse.Namespace) -> int:
     check_parts_known(settings)
     query, draw = settings.query, LiveDrawing(look.draw)
     opener = camera_opener(args.camera, loop=args.loop)
-    videos, tables = _sinks(args, settings, draw)
+    videos, tables = _sinks(args, settings, draw, clock=lambda: capture.now)
     outputs = len(videos) + len(tables)
     if view == "browser":
         import asyncio
@@ -104,7 +111,7 @@ def run(args: argparse.Namespace) -> int:
         from vtrack.pipelines.live.browser.server import BrowserServer
 
         access = Access(args.host, args.port, args.viewers, args.token, args.cert, args.key)
-    pipeline = Pipeline(drawable(settings, look))
+    pipeline = Pipeline(_with_needs(args, settings, look))
     with ExitStack() as stack:
         stop = stack.enter_context(interruptible())
         capture = Capture(opener, stop)
@@ -137,9 +144,15 @@ def run(args: argparse.Namespace) -> int:
     return _conclude(recorder)
 
 
+def _with_needs(args: argparse.Namespace, settings: LiveSettings, look: ViewSettings) -> Settings:
+    """The settings with all that the view and the stream to other programs need."""
+    drawn = drawable(settings, look)
+    return replace(drawn, pose=True) if args.emit is not None and EMITTERS[args.emit].pose else drawn
+
+
 def _unsent(sinks: list[Sink]) -> str:
     """How many datagrams were not sent, for the summary."""
-    from vtrack.pipelines.outputs.streams import UdpStream
+    from vtrack.pipelines.outputs.streams.udp import UdpStream
 
     dropped = sum(sink.dropped for sink in sinks if isinstance(sink, UdpStream))
     return f", {dropped} datagrams not sent" if dropped else ""
@@ -167,7 +180,7 @@ def _check_used(args: argparse.Namespace, view: str) -> None:
     if args.camera == "browser" and view != "browser":
         raise UsageError("--camera browser needs the page; add --view browser")
     if not args.emit:
-        refuse(args, ["to"], "applies to --emit only; add --emit osc or --emit ndjson")
+        refuse(args, ["to"], f"applies to --emit only; add --emit {' or '.join(EMITTERS)}")
     if not Path(args.camera).is_file():
         refuse(args, ["loop"], "applies to a file only; add --camera FILE")
     if args.record is None and args.csv is None and args.events is None:
@@ -182,12 +195,14 @@ def _check_used(args: argparse.Namespace, view: str) -> None:
             refuse(args, ["draw"], "applies to what is shown or recorded only; add --record or another --view")
 
 
-def _sinks(args: argparse.Namespace, settings: LiveSettings, draw: LiveDrawing) -> tuple[list[Sink], list[Sink]]:
+def _sinks(
+    args: argparse.Namespace, settings: LiveSettings, draw: LiveDrawing, clock: Callable[[], float]
+) -> tuple[list[Sink], list[Sink]]:
     """What gets the points that are shown, and what gets those that stay the same."""
     from vtrack.pipelines.outputs.base import check_outputs
     from vtrack.pipelines.outputs.paths import checked_path
     from vtrack.pipelines.outputs.stdout import STDOUT
-    from vtrack.pipelines.outputs.streams import open_emitter
+    from vtrack.pipelines.outputs.streams.emitter import open_emitter
     from vtrack.pipelines.outputs.tables.csv import open_table
     from vtrack.pipelines.outputs.tables.events import EventTable
     from vtrack.pipelines.outputs.video import VideoSink
@@ -205,7 +220,7 @@ def _sinks(args: argparse.Namespace, settings: LiveSettings, draw: LiveDrawing) 
     tables: list[Sink] = [] if args.csv is None else [open_table(args.csv, query, columns=columns)]
     tables += [] if args.events is None else [EventTable(args.events, query)]
     if args.emit is not None:
-        tables.append(open_emitter(args.emit, args.to, query, sys.stdout, columns))
+        tables.append(open_emitter(args.emit, args.to, query, sys.stdout, clock, columns))
     return videos, tables
 
 

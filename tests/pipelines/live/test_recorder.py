@@ -180,10 +180,10 @@ def test_without_a_network_the_table_is_written(
         def sendto(self, *data: object) -> int:  # type: ignore[override]
             raise OSError(errno.ENETUNREACH, "Network is unreachable")
 
-    monkeypatch.setattr("vtrack.pipelines.outputs.streams.socket.socket", Unplugged)
+    monkeypatch.setattr("vtrack.pipelines.outputs.streams.udp.socket.socket", Unplugged)
     table = tmp_path / "o.csv"
     assert main([*command, "--csv", str(table), "--emit", "ndjson", "--to", "240.0.0.1:9000"]) == 0
-    (warning,) = [record.message for record in caplog.records if record.name.endswith("streams")]
+    (warning,) = [record.message for record in caplog.records if record.name.endswith("streams.udp")]
     assert warning == "cannot send to 240.0.0.1:9000: Network is unreachable; going on without"
     rows, said = rows_of(table), capsys.readouterr().err
     assert len(rows) == 30 and "30 datagrams not sent" in said and f"wrote {table}" in said

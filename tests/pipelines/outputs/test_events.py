@@ -16,7 +16,7 @@ from tests.pipelines.results import QUERY, make_face, make_result
 from vtrack.cli.main import OK, USAGE, main
 from vtrack.measures import EyeEvent, LidMotion
 from vtrack.pipelines.measures.points import MEASURES
-from vtrack.pipelines.outputs.streams import NdjsonStream
+from vtrack.pipelines.outputs.streams.ndjson import NdjsonStream
 from vtrack.pipelines.outputs.tables.csv import WideTable
 from vtrack.pipelines.outputs.tables.events import EventTable
 

@@ -14,7 +14,8 @@ from tests.pipelines.results import QUERY, make_face, make_result
 from vtrack.errors import UsageError
 from vtrack.measures import POSE_NAMES, HeadPose, Measures
 from vtrack.pipelines.measures.points import MEASURES
-from vtrack.pipelines.outputs.streams import open_emitter, osc_bundles, osc_message
+from vtrack.pipelines.outputs.streams.emitter import open_emitter
+from vtrack.pipelines.outputs.streams.osc import osc_encoder, osc_message
 from vtrack.types import Query
 
 
@@ -26,7 +27,7 @@ def test_osc_messages_follow_the_standard() -> None:
 def test_osc_bundles_fit_into_datagrams() -> None:
     query = Query(("jaw",) * 400 + ("left_eye",) * 2, (*np.linspace(0, 1, 400).tolist(), 0.0, 0.5))
     face = make_face(query, measures=Measures(MEASURES, np.arange(len(MEASURES)) / 8))
-    sent = list(osc_bundles(make_result(3, face, query=query)))
+    sent = list(osc_encoder(query)(make_result(3, face, query=query)))
     assert len(sent) > 1 and all(bundle.startswith(b"#bundle\0") and len(bundle) % 4 == 0 for bundle in sent)
     everything = b"".join(sent)
     assert all(f"/vtrack/face/1/{name}\0".encode() in everything for name in (*MEASURES, "jaw", "left_eye"))
@@ -34,9 +35,9 @@ def test_osc_bundles_fit_into_datagrams() -> None:
 
 def test_a_pose_is_one_message_where_it_is_known() -> None:
     pose = HeadPose(np.arange(len(POSE_NAMES)) / 4)
-    (bundle,) = osc_bundles(make_result(3, make_face(pose=pose)))
+    (bundle,) = osc_encoder(QUERY)(make_result(3, make_face(pose=pose)))
     assert osc_message("/vtrack/face/1/pose", *np.arange(10) / 4) in bundle
-    (bundle,) = osc_bundles(make_result(3, make_face(pose=HeadPose(pose.array * np.nan))))
+    (bundle,) = osc_encoder(QUERY)(make_result(3, make_face(pose=HeadPose(pose.array * np.nan))))
     assert b"pose" not in bundle
 
 
@@ -46,19 +47,25 @@ def test_datagrams_arrive() -> None:
         receiver.settimeout(5)
         to = f"127.0.0.1:{receiver.getsockname()[1]}"
         result = make_result(3, make_face(measures=Measures(MEASURES, np.zeros(len(MEASURES)))))
-        with open_emitter("ndjson", to, QUERY, StringIO()) as emitter:
+        with open_emitter("ndjson", to, QUERY, StringIO(), float, ["measures"]) as emitter:
             emitter.write(result)
         line = json.loads(receiver.recv(65536))
         assert line["frame"] == 3 and line["faces"][0]["left_eye_0_x"] == 10.0 and line["faces"][0]["blink"] == 0
-        with open_emitter("osc", to, QUERY, StringIO()) as emitter:
+        with open_emitter("osc", to, QUERY, StringIO(), float) as emitter:
             emitter.write(result)
         assert receiver.recv(65536).startswith(b"#bundle\0")
 
 
 @pytest.mark.parametrize(
     ("format", "to", "message"),
-    [("midi", None, "choose from ndjson, osc"), ("osc", "nowhere", "HOST:PORT"), ("osc", "a:99999", "HOST:PORT")],
+    [
+        ("midi", None, "choose from ndjson, osc, vmc, lsl"),
+        ("osc", "nowhere", "HOST:PORT"),
+        ("osc", "a:99999", "HOST:PORT"),
+        ("lsl", None, "allow that with --to network"),
+        ("lsl", "127.0.0.1:9000", "allow that with --to network"),
+    ],
 )
 def test_invalid_emitters_are_refused(format: str, to: str | None, message: str) -> None:
     with pytest.raises(UsageError, match=message):
-        open_emitter(format, to, QUERY, StringIO())
+        open_emitter(format, to, QUERY, StringIO(), float)
