@@ -147,7 +147,9 @@ def _make_measurer(settings: Settings, photographs: bool) -> Measurer:
         distance = ADULTS if settings.eye_distance is None else EyeDistance(settings.eye_distance)
     return Measurer(
         measures=settings.measures,
-        distance=distance if settings.pose else None,
+        pose=settings.pose,
+        points3d=settings.points3d,
+        distance=distance,
         fov=settings.fov,
         photographs=photographs,
     )
@@ -209,9 +211,18 @@ def _is_sound(face: Face, low: float, high: float) -> bool:
 
 def keep_points(result: FrameResult, query: Query) -> FrameResult:
     """Return the result with only the points of `query`, which must be the first ones of the result's query."""
-    count = len(query)
-    faces = tuple(
-        replace(face, points=face.points[:count], sigma=face.sigma[:count], raw=face.raw[:count], query=query)
-        for face in result.faces
+    return replace(
+        result, faces=tuple(cut_points(face, slice(len(query)), query) for face in result.faces), query=query
     )
-    return replace(result, faces=faces, query=query)
+
+
+def cut_points(face: Face, chosen: slice, query: Query) -> Face:
+    """Return the face with only some of its points, which are those of `query`."""
+    return replace(
+        face,
+        points=face.points[chosen],
+        sigma=face.sigma[chosen],
+        raw=face.raw[chosen],
+        query=query,
+        points3d=None if face.points3d is None else face.points3d[chosen],
+    )

@@ -226,9 +226,10 @@ COLUMN_GROUPS = {
     "inside": "whether points lie inside the picture",
     "measures": "eye opening, blinks, mouth, brows, smile and head turn",
     "pose": "place and turn of the head in space",
+    "points3d": "each point in space",
 }
 """Extra columns of tables; `vtrack.pipelines.outputs.tables.columns` makes them."""
-MEASURED_GROUPS = ("measures", "pose")
+MEASURED_GROUPS = ("measures", "pose", "points3d")
 """Groups of columns of what is measured of faces; settings of the same names ask for it."""
 DRAWINGS = {
     "points": "a dot on each point",

@@ -72,6 +72,7 @@ def run(
     strengths: Mapping[str, float] | None = None,
     measures: bool = Settings.measures,
     pose: bool = Settings.pose,
+    points3d: bool = Settings.points3d,
     fov: float | None = Settings.fov,
     pose_unit: str = Settings.pose_unit,
     eye_distance: float | None = Settings.eye_distance,
@@ -97,7 +98,7 @@ def run(
         output: Folder for outputs without a path; made if absent.
         overwrite: Replace outputs that exist.
         format: Form of the CSV table: `wide`, `long`, `openface`, `dlc`.
-        columns: Groups of extra columns: `raw`, `inside`, `measures`, `pose`.
+        columns: Groups of extra columns: `raw`, `inside`, `measures`, `pose`, `points3d`.
         draw: What video and pictures show: `points`, `curves`, `boxes`, `ids`, `axes`.
         codec: Of the video: `h264`, `hevc`.
         crf: Quality of the video, 0 (best) to 51 (smallest).
@@ -127,9 +128,10 @@ def run(
         strengths: Strength for single parts, groups or the `head`: `{"lips": 0.2}`.
         measures: Whether to write eye opening, blinks, mouth, brows, smile and head turn; the same as in `columns`.
         pose: Whether to write place and turn of each head in space; the same as in `columns`.
+        points3d: Whether to write where each point is in space; the same as in `columns`.
         fov: Angle of view of the camera along the longer side of the frame in degrees, 5 to 150; by default most cameras' is
             assumed.
-        pose_unit: Unit of the places of heads: `eyes`, distances between the outer corners of the eyes, or `mm`.
+        pose_unit: Unit of places in space: `eyes`, distances between the outer corners of the eyes, or `mm`.
         eye_distance: Distance between the outer corners of the eyes in mm, 50 to 130; by default that of adults, for `mm`.
         workers: Processes that find faces in pieces of a video file that is a minute long or more; None for one per core.
             The outputs are the same. A program that uses them needs `if __name__ == "__main__":` around what it does.
@@ -154,7 +156,7 @@ def run(
     if parts is None:
         table = CSV_FORMATS.get(format) if isinstance(format, str) else None
         parts = (table and table.parts) or Settings.parts
-    asked = {"measures": measures, "pose": pose}
+    asked = {"measures": measures, "pose": pose, "points3d": points3d}
     columns = (*([columns] if isinstance(columns, str) else columns), *(name for name in asked if asked[name]))
     tables = {"csv": csv, "jsonl": jsonl, "parquet": parquet, "events": events}
     arguments = {**tables, "video": video, "pictures": pictures}
@@ -177,6 +179,7 @@ def run(
         strengths=strengths,
         measures="measures" in columns or any(OUTPUTS[name].measures for name in wanted if name in OUTPUTS),
         pose="pose" in columns,
+        points3d="points3d" in columns,
         fov=fov,
         pose_unit=pose_unit,
         eye_distance=eye_distance,

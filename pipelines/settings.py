@@ -133,16 +133,18 @@ class Settings(Checked):
     """Whether faces get `Face.measures`."""
     pose: bool = option(False, "place and turn of each head in space, with standard deviations", group="faces")
     """Whether faces get `Face.pose`."""
+    points3d: bool = option(False, "place of each point in space, with standard deviations", group="faces")
+    """Whether faces get `Face.points3d`."""
     fov: float | None = option(
-        None, "angle of view of the camera along the longer side of the frame, for head turn and pose", kind=float,
+        None, "angle of view of the camera along the longer side of the frame, for head turn, pose and points3d", kind=float,
         unit="degrees", low=5, high=150, metavar="DEGREES", group="faces",
     )  # fmt: skip
     pose_unit: str = option(
-        "eyes", "unit of the place of a head; eyes is the distance between the outer corners of its eyes",
+        "eyes", "unit of places in space; eyes is the distance between the outer corners of the person's eyes",
         choices=("eyes", "mm"), noun="unit of the pose", group="faces",
     )  # fmt: skip
     eye_distance: float | None = option(
-        None, "distance between the outer corners of the eyes, as measured, for a pose in mm", kind=float, unit="mm",
+        None, "distance between the outer corners of the eyes, as measured, for places in mm", kind=float, unit="mm",
         low=50, high=130, metavar="MM", group="faces",
     )  # fmt: skip
 
@@ -162,7 +164,7 @@ class Settings(Checked):
 
     @property
     def landmark_query(self) -> Query:
-        """The points to locate: the user's, and those of the measures and the pose."""
+        """The points to locate: the user's, and those of what is measured."""
         return self.query + MEASURE_QUERY if self.measured_groups else self.query
 
     @property
@@ -202,8 +204,10 @@ class Settings(Checked):
                 f"{spelled('fov')} has no effect; add {spelled('measures', True)} or {spelled('pose', True)}"
             )
         for name in {"pose_unit", "eye_distance"} & chosen:
-            if not self.pose:
-                raise UsageError(f"{spelled(name)} has no effect; add {spelled('pose', True)}")
+            if not (self.pose or self.points3d):
+                raise UsageError(
+                    f"{spelled(name)} has no effect; add {spelled('pose', True)} or {spelled('points3d', True)}"
+                )
         if "eye_distance" in chosen and self.pose_unit != "mm":
             raise UsageError(f"{spelled('eye_distance')} has no effect; add {spelled('pose_unit', 'mm')}")
         if not isinstance(self.detector, str) and (foreign := chosen & set(DETECTOR_OPTIONS)):

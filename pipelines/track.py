@@ -39,6 +39,7 @@ def track(
     strengths: Mapping[str, float] | None = None,
     measures: bool = Settings.measures,
     pose: bool = Settings.pose,
+    points3d: bool = Settings.points3d,
     fov: float | None = Settings.fov,
     pose_unit: str = Settings.pose_unit,
     eye_distance: float | None = Settings.eye_distance,
@@ -82,9 +83,10 @@ def track(
         strengths: Strength for single parts, groups or the `head`: `{"lips": 0.2}`.
         measures: Whether to measure eye opening, blinks, mouth, brows, smile and head turn: `Face.measures`.
         pose: Whether to find place and turn of each head in space: `Face.pose`.
+        points3d: Whether to find where each point is in space: `Face.points3d`.
         fov: Angle of view of the camera along the longer side of the frame in degrees, 5 to 150; by default most cameras' is
             assumed.
-        pose_unit: Unit of `Face.pose.translation`: `eyes`, distances between the outer corners of the eyes, or `mm`.
+        pose_unit: Unit of places in space: `eyes`, distances between the outer corners of the eyes, or `mm`.
         eye_distance: Distance between the outer corners of the eyes in mm, 50 to 130; by default that of adults, for `mm`.
 
     Returns:
@@ -125,6 +127,7 @@ def track(
         strengths=strengths,
         measures=measures,
         pose=pose,
+        points3d=points3d,
         fov=fov,
         pose_unit=pose_unit,
         eye_distance=eye_distance,

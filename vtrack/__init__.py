@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from vtrack.measures import HeadPose as HeadPose
     from vtrack.measures import LidMotion as LidMotion
     from vtrack.measures import Measures as Measures
+    from vtrack.measures import Points3d as Points3d
     from vtrack.models import load_model as load_model
     from vtrack.pipelines.outputs.drawing.draw import draw as draw
     from vtrack.pipelines.outputs.tables.read import read_table as read_table
@@ -67,6 +68,7 @@ __all__ = [
     "MissingExtraError",
     "ModelError",
     "NameNotAskedError",
+    "Points3d",
     "Prediction",
     "Query",
     "QueryError",
@@ -105,7 +107,7 @@ _HOMES = {
         ),
         *("UsageError", "VTrackError"),
     ),
-    "vtrack.measures": ("EyeEvent", "HeadPose", "LidMotion", "Measures"),
+    "vtrack.measures": ("EyeEvent", "HeadPose", "LidMotion", "Measures", "Points3d"),
     "vtrack.models": ("load_model",),
     "vtrack.pipelines.outputs.drawing.draw": ("draw",),
     "vtrack.pipelines.outputs.tables.read": ("read_table",),

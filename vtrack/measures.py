@@ -1,5 +1,5 @@
-"""What a face does in numbers: measures by name, what its eyes do, and where its head is; `vtrack.pipelines.measures` computes
-them.
+"""What a face does in numbers: measures by name, what its eyes do, and where its head and its points are;
+`vtrack.pipelines.measures` computes them.
 """
 
 from __future__ import annotations
@@ -233,3 +233,48 @@ class HeadPose:
     def __repr__(self) -> str:
         numbers = ", ".join(f"{name}={value:.4g}" for name, value in zip(_POSE[:6], self.array[:6], strict=True))
         return f"HeadPose({numbers})"
+
+
+@dataclass(frozen=True, eq=False, slots=True, repr=False)
+class Points3d:
+    """Where the points of a face are in space, with standard deviations. NaN where that is not known.
+
+    Axes and unit are those of `HeadPose.translation`. Each point lies on the ray through its pixel; its depth is that of a face
+    fitted to the points, not measured by itself.
+
+    Examples:
+        >>> import vtrack
+        >>> face = next(vtrack.track("samples/sample.mp4", parts="eyes:4,nose", points3d=True)).faces[0]
+        >>> face.points3d.places.shape == (len(face.points), 3)
+        True
+    """
+
+    array: npt.NDArray[np.floating]
+    """(points, 6) x, y, z and their standard deviations, in the order of `Face.points`."""
+
+    def __post_init__(self) -> None:
+        if self.array.ndim != 2 or self.array.shape[1] != 6:
+            raise ValueError(f"points in space must have shape (n, 6), got {self.array.shape}")
+
+    @property
+    def places(self) -> npt.NDArray[np.floating]:
+        """(points, 3) x to the right of the image, y down, z away from the camera."""
+        return self.array[:, :3]
+
+    @property
+    def sd(self) -> npt.NDArray[np.floating]:
+        """(points, 3) standard deviations of `places`."""
+        return self.array[:, 3:]
+
+    def mirrored(self) -> Points3d:
+        """The points of the face in a frame that is flipped horizontally."""
+        return Points3d(self.array * (-1, 1, 1, 1, 1, 1))
+
+    def __len__(self) -> int:
+        return len(self.array)
+
+    def __getitem__(self, chosen: slice) -> Points3d:
+        return Points3d(self.array[chosen])
+
+    def __repr__(self) -> str:
+        return f"Points3d({len(self)} points)"

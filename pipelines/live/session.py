@@ -17,7 +17,7 @@ from vtrack.pipelines.live.capture import Capture
 from vtrack.pipelines.live.latest import Latest
 from vtrack.pipelines.online import OnlineTracker
 from vtrack.pipelines.pipeline import Pipeline
-from vtrack.pipelines.postprocessing import keep_points
+from vtrack.pipelines.postprocessing import cut_points, keep_points
 from vtrack.pipelines.settings import Settings
 from vtrack.types import Face, FrameResult, Query
 
@@ -162,11 +162,7 @@ def _points_from(result: FrameResult, start: int, query: Query) -> FrameResult:
     """The points of a result from index `start` on, which are those of `query`."""
     faces = tuple(
         replace(
-            face,
-            points=face.points[start:],
-            sigma=face.sigma[start:],
-            raw=face.raw[start:],
-            query=query,
+            cut_points(face, slice(start, None), query),
             unsmoothed=None if face.unsmoothed is None else face.unsmoothed[start:],
         )
         for face in result.faces
@@ -189,6 +185,7 @@ def mirrored(result: FrameResult) -> FrameResult:
             raw=face.raw * sign + (last, 0),
             unsmoothed=None if face.unsmoothed is None else face.unsmoothed * (-1.0, 1.0, 1.0) + (last, 0, 0),
             pose=None if face.pose is None else face.pose.mirrored(),
+            points3d=None if face.points3d is None else face.points3d.mirrored(),
         )
 
     image = np.ascontiguousarray(frame.image[:, ::-1])

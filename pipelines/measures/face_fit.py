@@ -16,7 +16,7 @@ from safetensors.numpy import load_file
 
 from vtrack.layouts import load_layout
 from vtrack.pipelines.measures.points import MEASURE_QUERY
-from vtrack.types import FloatArray
+from vtrack.types import FloatArray, Query
 
 _FILE = Path(__file__).with_name("face.safetensors")
 _ROUNDS = 5
@@ -37,7 +37,7 @@ distribution, and an opening mouth is not a turn."""
 
 @dataclass(frozen=True, eq=False, slots=True)
 class FaceModel:
-    """The face in space, at the points of `MEASURE_QUERY`."""
+    """The face in space, at the points of a query."""
 
     mean: FloatArray
     """(points, 3)"""
@@ -78,17 +78,17 @@ class FaceFit:
 
 
 @cache
-def face_model() -> FaceModel:
-    """The face that comes with the project."""
+def face_model(query: Query = MEASURE_QUERY) -> FaceModel:
+    """The face that comes with the project, at points of the layout `300w`."""
     arrays = {name: array.astype(np.float64) for name, array in load_file(_FILE).items()}
     layout = load_layout("300w").query
     places = {
         (part, round(position, 6)): i
         for i, (part, position) in enumerate(zip(layout.parts, layout.positions, strict=True))
     }
-    asked = zip(MEASURE_QUERY.parts, MEASURE_QUERY.positions, strict=True)
+    asked = zip(query.parts, query.positions, strict=True)
     chosen = [places[part, round(position, 6)] for part, position in asked]
-    lively = np.array([_LIVELY.get(part, 0.0) for part in MEASURE_QUERY.parts])
+    lively = np.array([_LIVELY.get(part, 0.0) for part in query.parts])
     residual = np.hypot(arrays["residual"][chosen], lively)
     return FaceModel(arrays["mean"][chosen], arrays["modes"][:, chosen], arrays["person"], residual)
 

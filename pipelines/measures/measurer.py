@@ -7,12 +7,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from vtrack.measures import EyeEvent, HeadPose, Measures
+from vtrack.measures import EyeEvent, HeadPose, Measures, Points3d
 from vtrack.pipelines.measures.eyes import MAX_GAP, EyeWatcher
 from vtrack.pipelines.measures.face_fit import FaceFit
 from vtrack.pipelines.measures.head_pose import HeadPoses, angles
 from vtrack.pipelines.measures.points import MEASURE_QUERY, MEASURES
-from vtrack.pipelines.measures.pose import EyeDistance, head_poses
+from vtrack.pipelines.measures.pose import EYES, EyeDistance, head_poses
 from vtrack.pipelines.measures.shapes import (
     brow_raise,
     eye_opening,
@@ -26,19 +26,32 @@ _MEMORY = 60.0
 """Seconds for which the open eyes and the blinks of a missing face are remembered."""
 
 
+class LocatedPoints(NamedTuple):
+    """Points of the faces of one frame."""
+
+    query: Query
+    points: FloatArray
+    """(faces, points, 2) in pixels."""
+    sigma: FloatArray
+    """(faces, points) their standard deviations in pixels."""
+
+
 class MeasuredFace(NamedTuple):
     """What is measured of one face in one frame."""
 
     measures: Measures
     pose: HeadPose | None
+    points3d: Points3d | None
 
 
 class Measurer:
-    """Adds measures, poses and events to the faces of successive frames of one video.
+    """Adds measures, poses, points in space and events to the faces of successive frames of one video.
 
     Args:
         measures: Whether faces get measures and events.
-        distance: Distance between the outer corners of the eyes in the unit of poses; None for no poses.
+        pose: Whether faces get poses.
+        points3d: Whether faces get their points in space.
+        distance: Distance between the outer corners of the eyes in the unit of poses and points in space.
         fov: Angle of view of the camera along the longer side of the frame in degrees; None if nothing is known of it.
         photographs: Whether each frame is a photograph by itself, which does not tell how far open eyes are.
     """
@@ -47,16 +60,19 @@ class Measurer:
         self,
         *,
         measures: bool = True,
-        distance: EyeDistance | None = None,
+        pose: bool = False,
+        points3d: bool = False,
+        distance: EyeDistance = EYES,
         fov: float | None = None,
         photographs: bool = False,
     ) -> None:
-        self._measures, self._distance, self._photographs = measures, distance, photographs
+        self._measures, self._pose, self._points3d = measures, pose, points3d
+        self._distance, self._photographs = distance, photographs
         self._watchers: dict[int, EyeWatcher] = {}
         self._heads = HeadPoses(photographs=photographs, fov=fov)
 
     def __call__(self, result: FrameResult) -> FrameResult:
-        """Add measures, poses and events to the next result, and remove the points of `MEASURE_QUERY`.
+        """Add what was asked for to the next result, and remove the points of `MEASURE_QUERY`.
 
         Its query ends with them.
         """
@@ -65,10 +81,9 @@ class Measurer:
         self._forget(result)
         if not result.faces:
             return replace(result, query=query, events=self._take_events())
-        points, sigma = (
-            np.stack([getattr(face, name)[count:] for face in result.faces]) for name in ("points", "sigma")
-        )
-        measured = self.measure(points, sigma, result.frame.size, [face.id for face in result.faces], result.time)
+        points, sigma = (np.stack([getattr(face, name) for face in result.faces]) for name in ("points", "sigma"))
+        ids, asked = [face.id for face in result.faces], LocatedPoints(query, points[:, :count], sigma[:, :count])
+        measured = self.measure(points[:, count:], sigma[:, count:], result.frame.size, ids, result.time, asked)
         faces = tuple(
             replace(
                 face,
@@ -78,8 +93,9 @@ class Measurer:
                 query=query,
                 measures=measures,
                 pose=pose,
+                points3d=points3d,
             )
-            for face, (measures, pose) in zip(result.faces, measured, strict=True)
+            for face, (measures, pose, points3d) in zip(result.faces, measured, strict=True)
         )
         return replace(result, faces=faces, query=query, events=self._take_events())
 
@@ -90,7 +106,13 @@ class Measurer:
         return self._take_events()
 
     def measure(
-        self, points: FloatArray, sigma: FloatArray, size: tuple[int, int], ids: list[int], time: float
+        self,
+        points: FloatArray,
+        sigma: FloatArray,
+        size: tuple[int, int],
+        ids: list[int],
+        time: float,
+        asked: LocatedPoints | None = None,
     ) -> list[MeasuredFace]:
         """Measure the faces of the next frame.
 
@@ -100,14 +122,21 @@ class Measurer:
             size: Width and height of the frame in pixels.
             ids: Track id of each face.
             time: Time of the frame in seconds.
+            asked: The points that are placed in space.
         """
         heads, unit = self._heads.update(points, sigma, size, ids, time)
         measures = [Measures.none()] * len(ids)
         if self._measures:
             values = self._values(points, sigma, heads, unit, ids, time)
             measures = [Measures(MEASURES, row) for row in values]
-        poses = [None] * len(ids) if self._distance is None else head_poses(heads, self._distance)
-        return list(map(MeasuredFace, measures, poses))
+        poses = head_poses(heads, self._distance) if self._pose else [None] * len(ids)
+        in_space: list[Points3d] | list[None] = [None] * len(ids)
+        if self._points3d and asked is not None:
+            # Imported here because it brings the mean face, which nothing else of a run needs.
+            from vtrack.pipelines.measures.points3d import points_in_space
+
+            in_space = points_in_space(heads, *asked, size, self._distance)
+        return list(map(MeasuredFace, measures, poses, in_space))
 
     def _values(
         self,

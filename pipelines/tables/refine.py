@@ -67,8 +67,8 @@ def refine_table(
         parts: Points of the new table: some of the same, or others of the same parts by the curves through them.
         columns: Groups of extra columns; None for those that the table has.
         overwrite: Whether files that exist are replaced.
-        **chosen: `smooth`, `strength`, `strengths`, `measures`, `pose`, `fov`, `pose_unit`, `eye_distance`, as `Settings` has
-            them; the rest is as the run had it.
+        **chosen: `smooth`, `strength`, `strengths`, `measures`, `pose`, `points3d`, `fov`, `pose_unit`, `eye_distance`, as
+            `Settings` has them; the rest is as the run had it.
 
     Returns:
         What was written.
@@ -101,7 +101,8 @@ def refine_table(
     )
     form = target.format if target is not None and target.format in CSV_FORMATS else OutputSettings.format
     look = OutputSettings(outputs=tuple(targets), format=form, columns=tuple(dict.fromkeys(groups)))
-    measured = {"measures": "measures" in look.columns or _EVENTS in targets, "pose": "pose" in look.columns}
+    measured = {name: name in look.columns for name in MEASURED_GROUPS}
+    measured["measures"] |= _EVENTS in targets
     settings = _settings(recorded, parts or results.query, {**chosen, **measured})
     tracked = _Tracked(results, settings)
     check_targets([*targets.values()], table, overwrite=overwrite)
@@ -120,7 +121,10 @@ def refine_table(
     for place in [place for place in outputs.saved if place != STDOUT][:1]:
         facts = {name: results.table.meta.get(name, {}) for name in ("model", "source")}
         written = {"outputs": [*targets], "format": look.format, "columns": [*look.columns]}
-        applied = {*(["fov"] if settings.measured_groups else []), *(SPACE if settings.pose else [])}
+        applied = {
+            *(["fov"] if settings.measured_groups else []),
+            *(SPACE if settings.pose or settings.points3d else []),
+        }
         names = {"parts", *SMOOTHING, *MEASURED_GROUPS, *applied}
         own = {name: value for name, value in plain(settings, look).items() if name in names}
         write_sidecar(place, options={**recorded, **own, **written}, counts=refined.counts, **facts)
@@ -223,7 +227,7 @@ def _settings(recorded: Mapping[str, Any], parts: str | Query, chosen: Mapping[s
     """The settings of a run, but for those that are chosen anew."""
     same = {name: recorded[name] for name in SMOOTHING if name in recorded and chosen.get("smooth") != "none"}
     space = {"fov"} if chosen["measures"] else set()
-    if chosen.get("pose"):
+    if chosen.get("pose") or chosen.get("points3d"):
         space = {*SPACE} if chosen.get("pose_unit") != "eyes" else {"fov"}
     same |= {name: recorded[name] for name in space if name in recorded}
     settings = Settings(parts, **{**same, **chosen, "strengths": {}})

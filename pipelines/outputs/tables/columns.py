@@ -101,6 +101,13 @@ def _pose(face: Face, frame: Frame) -> FloatArray:
     return face.pose.array
 
 
+def _points3d(face: Face, frame: Frame) -> FloatArray:
+    """(points, 6) of the points in space."""
+    if face.points3d is None:
+        raise ValueError("the column group points3d needs faces with points in space: Settings(..., points3d=True)")
+    return face.points3d.array
+
+
 def _pose_digits(name: str) -> int:
     return QUATERNION_DIGITS if name.startswith("pose_q") else SHARE_DIGITS
 
@@ -127,6 +134,7 @@ FILE = Field("file", "text")
 CUT = Field("cut", "bool")
 """Whether a new scene begins with the frame; a column of the frame, too, in tables with the columns `raw`."""
 RAW = (Field("raw_x"), Field("raw_y"), Field("raw_sigma"))
+POINTS3D = tuple(Field(f"{axis}3d{end}", digits=SHARE_DIGITS) for end in ("", "_sd") for axis in "xyz")
 MEASURED = Field("measured", "bool")
 """Whether the face was seen in the frame; tables of version 0.1.0 lack it."""
 BOX = tuple(Field(f"box_{side}") for side in "xywh")
@@ -172,6 +180,7 @@ EXTRAS: dict[str, tuple[ColumnGroup, ...]] = {
             of_points=False,
         ),
     ),
+    "points3d": (ColumnGroup(fields=lambda query: POINTS3D, values=_points3d, of_points=True),),
 }
 
 

@@ -12,10 +12,10 @@ import numpy as np
 
 from vtrack.anchors import ANCHORS
 from vtrack.errors import TableError
-from vtrack.measures import POSE_NAMES, HeadPose, Measures
+from vtrack.measures import POSE_NAMES, HeadPose, Measures, Points3d
 from vtrack.parts import PARTS
 from vtrack.pipelines.measures.points import MEASURE_QUERY, MEASURES
-from vtrack.pipelines.outputs.tables.columns import BOX, CUT, HEAD, RAW, has_measured_points
+from vtrack.pipelines.outputs.tables.columns import BOX, CUT, HEAD, POINTS3D, RAW, has_measured_points
 from vtrack.pipelines.outputs.tables.read import TableBlocks, open_blocks
 from vtrack.types import Face, FloatArray, Frame, FrameResult, ImageArray, Query
 
@@ -114,6 +114,8 @@ class TableResults(Iterator[FrameResult]):
             measured = cells[:, places["measured"]] != 0 if "measured" in places else np.ones(len(cells), bool)
             measures = cells[:, [places[name] for name in MEASURES]] if "measures" in groups else None
             poses = cells[:, [places[name] for name in POSE_NAMES]] if "pose" in groups else None
+            endings = [field.name for field in POINTS3D]
+            points3d = of_points(cells, names, *endings) if "points3d" in groups else None
             ids = cells[:, places["face"]]
             for i, (frame, time) in enumerate(cells[:, :2].tolist()):
                 face = None
@@ -130,6 +132,7 @@ class TableResults(Iterator[FrameResult]):
                         measures=Measures.none() if measures is None else Measures(MEASURES, measures[i]),
                         unsmoothed=unsmoothed[i] if unsmoothed is not None and measured[i] else None,
                         pose=None if poses is None else HeadPose(poses[i]),
+                        points3d=None if points3d is None else Points3d(points3d[i]),
                     )
                 yield _TableRow(int(frame), time, files[i] if files else "", bool(cut[i]), face)
 

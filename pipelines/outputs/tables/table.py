@@ -27,6 +27,8 @@ _OF_POINTS = {
     "raw": ("raw_x", "raw_y"),
     "raw_sigma": ("raw_sigma",),
     "inside": ("inside",),
+    "points3d": ("x3d", "y3d", "z3d"),
+    "points3d_sd": ("x3d_sd", "y3d_sd", "z3d_sd"),
 }
 """What there is of each point, and the endings of its columns."""
 _PANDAS_KINDS = {"int": "Int64", "bool": "boolean", "float": "float64"}
@@ -180,11 +182,12 @@ class Table:
 
         Args:
             what: `points`, `sigma`, `presence`, `box`, `measured`, or what else the table has: `raw`, `raw_sigma`, `inside`,
-                and each measure and number of the pose by its name (`blink`, `pose_Tz`).
+                `points3d`, `points3d_sd`, and each measure and number of the pose by its name (`blink`, `pose_Tz`).
 
         Returns:
-            (frames, faces, ...), in the order of `frames` and `faces`: then (points, 2) for `points` and `raw`, (points,)
-            for `sigma`, `raw_sigma` and `inside`, (4,) x, y, w, h for `box`, and nothing for the rest.
+            (frames, faces, ...), in the order of `frames` and `faces`: then (points, 2) for `points` and `raw`, (points, 3)
+            for `points3d` and `points3d_sd`, (points,) for `sigma`, `raw_sigma` and `inside`, (4,) x, y, w, h for `box`, and
+            nothing for the rest.
 
         Raises:
             NameNotAskedError: The table has no such thing.
@@ -276,10 +279,10 @@ class Table:
 
         Returns:
             A Dataset with `points` (time, face, point, space), `sigma` (time, face, point), `presence` (time, face), `box`
-            (time, face, side), and `measured`, `raw`, `raw_sigma`, `inside`, measures and pose where the table has them; NaN
-            where a face is not there. Coordinates are `time` in seconds, `frame` along it, the ids along `face`, and names,
-            `part` and `position` along `point`. Where frames are image files, `file` stands in the place of the dimension
-            `time`.
+            (time, face, side), and `measured`, `raw`, `raw_sigma`, `inside`, measures, pose, `points3d` and `points3d_sd`
+            (time, face, point, axis) where the table has them; NaN where a face is not there. Coordinates are `time` in
+            seconds, `frame` along it, the ids along `face`, and names, `part` and `position` along `point`. Where frames are
+            image files, `file` stands in the place of the dimension `time`.
 
         Raises:
             MissingExtraError: xarray is not installed.
@@ -306,6 +309,8 @@ class Table:
             "sigma": ("point",),
             "raw_sigma": ("point",),
             "inside": ("point",),
+            "points3d": ("point", "axis"),
+            "points3d_sd": ("point", "axis"),
         }
         things = (*_OF_POINTS, "presence", MEASURED.name, "box", *MEASURES, *POSE_NAMES)
         wanted = [what for what in things if self._has(what)]
@@ -322,6 +327,7 @@ class Table:
                 "part": ("point", list(self.parts)),
                 "position": ("point", list(positions)),
                 "space": ["x", "y"],
+                **({"axis": ["x", "y", "z"]} if self._has("points3d") else {}),
                 "side": ["x", "y", "w", "h"],
             },
         )
@@ -346,7 +352,7 @@ class Table:
 
     def _rows(self, what: str) -> FloatArray:
         """(rows, ...) one thing in all rows, see `to_numpy`."""
-        group = "raw" if what == "raw_sigma" else what
+        group = {"raw_sigma": "raw", "points3d_sd": "points3d"}.get(what, what)
         if group in EXTRAS and what in _OF_POINTS and not self._has(what):
             raise NameNotAskedError(f"this table has no {what!r}; ask for it by {spelled('columns', group)}")
         columns = [self.column(name) for name in self._columns_of(what)]
@@ -355,5 +361,5 @@ class Table:
         cells = np.array(columns).reshape(len(columns), len(self)).T
         if what == "box":
             return cells
-        shape = (len(self), len(self.names), *((2,) if len(_OF_POINTS[what]) == 2 else ()))
-        return cells.reshape(shape)
+        several = len(_OF_POINTS[what])
+        return cells.reshape(len(self), len(self.names), *([several] * (several > 1)))

@@ -56,7 +56,7 @@ def add_parser(commands: Any) -> None:
         parser,
         OutputSettings,
         Settings,
-        only=("columns", "measures", "pose"),
+        only=("columns", *MEASURED_GROUPS),
         groups={"outputs": parser, "faces": parser},
         default="as the table",
     )
