@@ -68,7 +68,7 @@ class BoxFilter:
             angle = last + np.remainder(angle - last + np.pi, 2 * np.pi) - np.pi
         self._time, self._side = time, box[2:].max()
         # As three points: the centre, the logarithms of width and height, the angle (and 0).
-        places = np.stack([box[:2] + box[2:] / 2, np.log(box[2:]), [angle, 0.0]])
+        places = _places(box, angle)
         units = np.array([[self._side, 1.0, 1.0]])
         self._kalman.step(places[None], (_JITTER * units) ** 2, _DENSITY * units**2, dt, _SPEED * units)
 
@@ -89,7 +89,14 @@ class BoxFilter:
         other.add(time, box, angle)
         return other
 
-    def way(self, time: float, box: FloatArray, angle: float, times: Sequence[float]) -> tuple[FloatArray, FloatArray]:
+    def way(
+        self,
+        time: float,
+        box: FloatArray,
+        angle: float,
+        times: Sequence[float],
+        course: tuple[FloatArray, FloatArray] | None = None,
+    ) -> tuple[FloatArray, FloatArray]:
         """Interpolate smoothly from the latest box to one measured later.
 
         The later box is not added to the filter, since the boxes measured in between will be. A path that starts where and
@@ -100,6 +107,8 @@ class BoxFilter:
             box: (4,) the later box.
             angle: Its angle.
             times: Times (n,) in between.
+            course: Boxes (n + 1, 4) and angles (n + 1,) at the start and at these times, as optical flow saw them; the last
+                of these times is then `time`. Their errors, which add up, are spread over the way.
 
         Returns:
             Boxes (n, 4) and angles (n,).
@@ -111,10 +120,20 @@ class BoxFilter:
         span = abs(time - self._time)
         share = np.abs(np.asarray(times) - self._time)[:, None, None] / span if span else np.ones((len(times), 1, 1))
         self._goal, self._goal_time = goal, time
-        # The cubic Hermite curve with these positions and speeds at its ends.
         left = 1 - share
+        if course is not None:
+            seen = _places(*course)
+            return _boxes(seen[1:] + left * (start[:, 0] - seen[0]) + share * (goal[:, 0] - seen[-1]))
+        # The cubic Hermite curve with these positions and speeds at its ends.
         places = left**2 * (1 + 2 * share) * start[:, 0] + share**2 * (1 + 2 * left) * goal[:, 0]
         return _boxes(places + share * left * span * (left * start[:, 1] - share * goal[:, 1]))
+
+
+def _places(boxes: FloatArray, angles: FloatArray | float) -> FloatArray:
+    """Boxes (..., 4) and angles (...) to (..., 3, 2) centre, logarithms of the size, angle (and 0)."""
+    centres, sizes = boxes[..., :2] + boxes[..., 2:] / 2, np.log(boxes[..., 2:])
+    turns = np.asarray(angles)[..., None] * np.array([1.0, 0.0])
+    return np.stack([centres, sizes, turns], -2)
 
 
 def _boxes(places: FloatArray) -> tuple[FloatArray, FloatArray]:

@@ -93,7 +93,7 @@ class Follower:
         """
         if not tracks:
             return []
-        predictions = [track.boxes.predict(frame.time) for track in tracks]
+        predictions = [track.predict(frame.time) for track in tracks]
         boxes, angles = np.stack([box for box, _ in predictions]), np.array([angle for _, angle in predictions])
         sightings = self.landmarker.locate([frame], [0] * len(tracks), boxes, angles)
         candidates = [Candidate(*fields) for fields in zip(tracks, sightings, boxes, strict=True)]

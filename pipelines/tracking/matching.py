@@ -69,7 +69,7 @@ def match_detections(
     distances = _distances(np.stack([track.predicted_anchors(time) for track in tracks]), anchors) / _larger_sides(
         [track.last for track in tracks], [detection.sighting for detection in detections]
     )
-    boxes = np.stack([track.boxes.predict(time)[0] for track in tracks])
+    boxes = np.stack([track.predict(time)[0] for track in tracks])
     detected_boxes = np.stack([detection.sighting.box for detection in detections])
     overlaps = iou(xywh_to_corners(boxes), xywh_to_corners(detected_boxes))
     cost = distances + 0.5 * (1 - overlaps)

@@ -2,8 +2,9 @@
 
 A segment runs from one key frame to the next. A face found at both ends is located in all frames between, on the way
 from one end to the other, in one batch. A face found only at the start is followed forwards until it is gone; one found
-only at the end is followed backwards. Where both happen in one segment, or a face seems to have jumped, a detection in
-the middle halves the segment.
+only at the end is followed backwards. A face that is too fast to predict is followed by optical flow, which costs less than
+a detection. Where a face still seems to have jumped, or one is gone and another new, a detection in the middle halves the
+segment.
 
 Key frames follow the recording's own clock, not the time since the last one. So a video that is read from its middle has
 the same key frames, and after a moment the same faces in the same places; pieces of a video are joined by this.
@@ -18,6 +19,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from vtrack.imaging.boxes import iou, xywh_to_corners
 from vtrack.pipelines.tracking.follower import Follower, TrackedFrame
 from vtrack.pipelines.tracking.landmarks import Sighting
 from vtrack.pipelines.tracking.matching import Candidate, Match, same_face
@@ -30,6 +32,8 @@ _MAX_FRAMES = 32
 """Largest number of frames in a segment."""
 _REBUILD_PERIODS = 4
 """Detection periods after which tracks forget all but their newest detections."""
+_HIDDEN = 0.3
+"""Overlap (IoU) with another face from which a face may be hidden."""
 _MAX_MISSES = 2
 """Frames in a row without a lost face before its search pauses until the next key frame."""
 
@@ -109,7 +113,7 @@ class OfflineFollower(Follower):
         if segment.opens:
             self._open_scene(frames[0])
         if len(frames) > 1:
-            yield from self._solve(frames, self._detections(frames[-1]), self._preview_frame(frames, following))
+            yield from self._solve(frames, self._detections(frames), self._preview_frame(frames, following))
             if self._rebuilds(frames):
                 for track in self.tracks.live:
                     track.rebuild_filter()
@@ -149,10 +153,13 @@ class OfflineFollower(Follower):
         for track in self.tracks.start(self.refine(match.new, frame), frame.time):
             self._record(frame, Candidate(track, track.last, track.last.box))
 
-    def _detections(self, frame: Frame) -> list[Detection]:
-        """Find the faces of a key frame: where their tracks predict them if no others may be followed, else detected."""
+    def _detections(self, frames: Sequence[Frame]) -> list[Detection]:
+        """Find the faces of the last frame: where their tracks predict them if no others may be followed, else detected."""
+        frame = frames[-1]
         preview = self._previews.pop(frame.index, [])
         if self.tracks.needs_no_detection(frame.time, self.detect_every):
+            if not preview:
+                self._watch(frames, self.tracks.live)
             complete = {one.track for one in preview} == set(self.tracks.live)
             candidates = self.resolve(preview, frame) if complete else self.locate(self.tracks.live, frame)
             if len(candidates) == len(self.tracks.live):
@@ -167,6 +174,10 @@ class OfflineFollower(Follower):
         self._key_frames += 1
         start, end = frames[0], frames[-1]
         match = self.tracks.match(detections, end.time)
+        fast = [track for track in self.tracks.live if track.flow] + match.lost * bool(match.new)
+        fast += [track for track, detection in match.pairs if track.misses(end.time, detection.sighting.box)]
+        if self._watch(frames, fast):
+            match = self.tracks.match(detections, end.time)
         vanished = any(track.seen == start.time for track in match.lost)
         if len(frames) > 2 and (match.uncertain or (vanished and match.new)):
             middle = len(frames) // 2
@@ -177,6 +188,30 @@ class OfflineFollower(Follower):
         self._follow_forwards(frames, match)
         self._follow_backwards(frames, match)
         self.tracks.end_stale(end.time)
+
+    def _watch(self, frames: Sequence[Frame], tracks: Sequence[Track]) -> bool:
+        """See by optical flow which of these tracks are fast, unless that is done; return whether any is.
+
+        Where a face passes behind another, its flow goes on with the one in front, and is not used.
+        """
+        times = [frame.time for frame in frames]
+        found = False
+        for track in tracks:
+            if track.flow is not None and track.flow.times == times:
+                continue
+            track.flow = None
+            if track.seen == times[0]:
+                track.watch(frames)
+            if track.flow is not None and self._is_hidden(track, times[-1]):
+                track.flow = None
+            found = found or track.flow is not None
+        return found
+
+    def _is_hidden(self, track: Track, time: float) -> bool:
+        """Return whether a track is predicted where another one is."""
+        box = track.predict(time)[0][None]
+        others = np.array([other.predict(time)[0] for other in self.tracks.live if other is not track]).reshape(-1, 4)
+        return bool((iou(xywh_to_corners(box), xywh_to_corners(others)) > _HIDDEN).any())
 
     def _locate_between(self, frames: Sequence[Frame], match: Match, preview: Frame | None) -> Iterator[TrackedFrame]:
         """Locate faces that are there at both ends, in all frames after the first at once.
@@ -189,12 +224,13 @@ class OfflineFollower(Follower):
         indices = range(1, len(frames))
         times = [frames[i].time for i in indices]
         paths = [
-            (track, *track.boxes.way(end.time, detection.sighting.box, detection.sighting.angle, times))
+            (track, *track.way(end.time, detection.sighting.box, detection.sighting.angle, times))
             for track, detection in match.pairs
         ]
         requests = [(i, track, boxes[i - 1], angles[i - 1]) for i in indices for track, boxes, angles in paths]
         detected = {track: end.time for track, detection in match.pairs if detection.from_detector}
-        if preview is not None and self.tracks.needs_no_detection(preview.time, self.detect_every, detected):
+        predictable = not any(track.flow for track, _ in match.pairs)
+        if preview and predictable and self.tracks.needs_no_detection(preview.time, self.detect_every, detected):
             frames = [*frames, preview]
             for track, detection in match.pairs:
                 boxes = track.boxes.after(end.time, detection.sighting.box, detection.sighting.angle)

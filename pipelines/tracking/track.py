@@ -6,10 +6,13 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from vtrack.filters.boxes import BoxFilter
 from vtrack.pipelines.tracking.doubt import LEAST_CERTAIN, DoubtWindow, WorstFace
+from vtrack.pipelines.tracking.flow import Flow
 from vtrack.pipelines.tracking.landmarks import Sighting
-from vtrack.types import FloatArray
+from vtrack.types import FloatArray, Frame
 
 CERTAIN = 0.9
 """Presence and detector score of a certain face: one such detection confirms a track."""
@@ -22,6 +25,8 @@ _REACH = 0.6
 """Distance from its predicted position at which a face may be found, in box sides ..."""
 _REACH_GROWTH = 0.5
 """... and how much this grows per second without a sighting."""
+_FAST = 0.2
+"""Error of a predicted box, in its sides, from which a face is too fast to predict."""
 _FILTER_DETECTIONS = 6
 """Number of detections from which the box filter is rebuilt."""
 
@@ -55,6 +60,8 @@ class Track:
         """Number that users see; None until the track is confirmed."""
         self.boxes = BoxFilter()
         """Filter that predicts the box for the next crop."""
+        self.flow: Flow | None = None
+        """Where optical flow saw it in the newest frames; None unless it is too fast to predict."""
         self._worst, self._doubt = worst, DoubtWindow(worst)
         self._detections: deque[tuple[float, Sighting]] = deque(maxlen=_FILTER_DETECTIONS)
         self.last: Sighting
@@ -101,11 +108,32 @@ class Track:
         first second of a face would influence all later frames, and a piece of a video could not be tracked by itself.
         """
         if len(self._detections) == _FILTER_DETECTIONS and self._detections[-1][0] == self.seen:
-            self.boxes = _filter_boxes(self._detections)
+            self.boxes, self.flow = _filter_boxes(self._detections), None
+
+    def watch(self, frames: Sequence[Frame]) -> None:
+        """See by optical flow whether it is fast in these frames, in the first of which it was seen last."""
+        flow = Flow.through(frames, *self.boxes.predict(frames[0].time))
+        fast = flow is not None and any(map(self.misses, flow.times, flow.boxes))
+        self.flow = flow if fast else None
+
+    def misses(self, time: float, box: FloatArray) -> bool:
+        """Return whether its motion leads far from a box (4,) at that time."""
+        predicted = self.boxes.predict(time)[0]
+        away = np.abs(predicted[:2] + predicted[2:] / 2 - box[:2] - box[2:] / 2).max()
+        return bool(away > _FAST * box[2:].max())
+
+    def predict(self, time: float) -> tuple[FloatArray, float]:
+        """Return its box (4,) and angle where optical flow saw it, or else where its motion leads."""
+        return (self.flow and self.flow.at(time)) or self.boxes.predict(time)
+
+    def way(self, time: float, box: FloatArray, angle: float, times: Sequence[float]) -> tuple[FloatArray, FloatArray]:
+        """Return its boxes (n, 4) and angles (n,) on the way to a later box; see `BoxFilter.way`."""
+        course = (self.flow.boxes, self.flow.angles) if self.flow and self.flow.times[1:] == times else None
+        return self.boxes.way(time, box, angle, times, course)
 
     def predicted_anchors(self, time: float) -> FloatArray:
         """Return the predicted positions (anchors, 2) of its anchors."""
-        (here, _), (there, _) = self.boxes.predict(self.seen), self.boxes.predict(time)
+        (here, _), (there, _) = self.boxes.predict(self.seen), self.predict(time)
         return self.last.anchors + (there[:2] + there[2:] / 2) - (here[:2] + here[2:] / 2)
 
     def reach(self, time: float) -> float:

@@ -77,6 +77,20 @@ def test_a_way_is_smooth_even_where_it_goes_on_from_another() -> None:
     assert np.abs(np.diff(way[:, 0], 2)).max() < np.abs(np.diff(straight, 2)).max() / 2
 
 
+def test_a_way_takes_the_course_that_was_seen_and_ends_where_it_should() -> None:
+    steady = BoxFilter()
+    for i in range(10):
+        steady.add(i / 30, np.array([0.0, 0, 100, 100]))
+    times = [0.4, 0.5, 0.6]
+    x = np.array([0.0, 80, 50, 30])  # it drifts by 10 pixels and turns on the way
+    course = np.stack([x, 0 * x, 100 + 0 * x, 100 + 0 * x], 1), np.array([0.0, 0.2, 0.1, 0.1])
+    plain, _ = steady.way(0.6, np.array([40.0, 0, 100, 100]), 0.0, times)
+    way, angles = steady.way(0.6, np.array([40.0, 0, 100, 100]), 0.0, times, course)
+    np.testing.assert_allclose(way[-1], plain[-1])
+    np.testing.assert_allclose(np.diff(way[:, 0]) - np.diff(x[1:]), (plain[-1, 0] - 30) / 3)
+    np.testing.assert_allclose(np.diff(angles), [-0.1 - 0.1 / 3, -0.1 / 3], atol=1e-9)
+
+
 def test_a_way_is_nothing_learnt() -> None:
     steady = BoxFilter()
     for i in range(10):

@@ -149,6 +149,32 @@ def test_a_fast_face_is_one_face(kind: type[Follower]) -> None:
     assert max(error(faces[0], scene(i)[0]) for i, (_, faces) in enumerate(results)) < 0.05
 
 
+@pytest.mark.parametrize("max_faces", [None, 1])
+def test_a_fast_face_needs_no_more_detections_than_a_calm_one(max_faces: int | None) -> None:
+    def calm(i: int) -> list[ToyFace]:
+        return [ToyFace((160, 90), 60)]
+
+    def fast(i: int) -> list[ToyFace]:
+        return [ToyFace((160 + 110 * sin(2 * pi * i / 26), 90), 60)]
+
+    (_, detector), (results, other) = (follow(scene, 120, max_faces=max_faces) for scene in (calm, fast))
+    assert all(list(faces) == [0] for _, faces in results)
+    assert len(other.calls) <= len(detector.calls)
+
+
+def test_fast_faces_that_cross_keep_their_ids() -> None:
+    def scene(i: int) -> list[ToyFace]:
+        swing = 110 * sin(2 * pi * i / 26)
+        return [ToyFace((160 + swing, 60), 50, blue=60), ToyFace((160 - swing, 120), 50, blue=180)]
+
+    results, _ = follow(scene, 120)
+    for i, (_, faces) in enumerate(results):
+        assert [min(scene(i), key=lambda face: hypot(*(one.center - face.center))).blue for one in faces.values()] == [
+            60,
+            180,
+        ]
+
+
 @both
 def test_max_faces_keeps_the_largest(kind: type[Follower]) -> None:
     faces = [ToyFace((50, 90), 40, blue=60), ToyFace((150, 90), 70, blue=120), ToyFace((260, 90), 55, blue=180)]
