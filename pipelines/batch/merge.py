@@ -11,7 +11,7 @@ from vtrack.options import words
 from vtrack.pipelines.batch.files import Video
 from vtrack.pipelines.batch.state import Recipe
 from vtrack.pipelines.outputs.base import sidecar_path, write_sidecar
-from vtrack.pipelines.outputs.files import PartFile
+from vtrack.pipelines.outputs.files import whole_file
 from vtrack.pipelines.registry import CSV_FORMATS, OUTPUTS, load
 
 COLUMN = "video"
@@ -58,13 +58,8 @@ def merge_tables(path: Path, videos: Sequence[Video], recipe: Recipe, *, overwri
         return False
     if path.exists() and previous is None and not overwrite:
         raise SinkError(f"{path} exists already and was not written by --merge; add --overwrite or choose another path")
-    file, complete = PartFile(path), False
-    try:
-        with file.guarded():
-            load(OUTPUTS[kind].stacker)(file.create(), COLUMN, tables)
-        complete = True
-    finally:
-        file.settle(complete)
+    with whole_file(path) as part:
+        load(OUTPUTS[kind].stacker)(part, COLUMN, tables)
     write_sidecar(path, options={}, model={}, source={}, counts={"merged": sources})
     return True
 

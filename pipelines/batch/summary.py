@@ -10,7 +10,7 @@ from pathlib import Path
 
 from vtrack.pipelines.batch.files import Video
 from vtrack.pipelines.batch.state import VideoOutcome
-from vtrack.pipelines.outputs.files import PartFile
+from vtrack.pipelines.outputs.files import whole_file
 
 NAME = "summary.csv"
 
@@ -18,16 +18,12 @@ NAME = "summary.csv"
 def write_summary(folder: Path, outcomes: Mapping[Video, VideoOutcome]) -> Path:
     """Write the table and return its path; the previous table stays until the new one is complete."""
     folder.mkdir(parents=True, exist_ok=True)
-    file, complete = PartFile(folder / NAME), False
-    try:
-        with file.guarded(), file.create().open("w", encoding="utf-8", newline="") as stream:
-            writer = csv.writer(stream, lineterminator="\n")
-            writer.writerow(["file", *(field.name for field in fields(VideoOutcome))])
-            writer.writerows([video.name, *asdict(outcome).values()] for video, outcome in outcomes.items())
-        complete = True
-    finally:
-        file.settle(complete)
-    return file.path
+    path = folder / NAME
+    with whole_file(path) as part, part.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(["file", *(field.name for field in fields(VideoOutcome))])
+        writer.writerows([video.name, *asdict(outcome).values()] for video, outcome in outcomes.items())
+    return path
 
 
 def format_totals(outcomes: Mapping[Video, VideoOutcome], done_before: int, seconds: float) -> str:

@@ -119,6 +119,30 @@ class PartFile:
         )
 
 
+@contextmanager
+def whole_file(path: str | Path, *, overwrite: bool = True) -> Iterator[Path]:
+    """Give the temporary path of a file that gets its name when the block ends, or is removed if that fails.
+
+    Args:
+        path: Final path of the file.
+        overwrite: Whether a file that exists is replaced.
+
+    Raises:
+        SinkError: The file cannot be written.
+
+    Example:
+        with whole_file("table.csv") as part:
+            part.write_text("frame")
+    """
+    file, complete = PartFile(path, overwrite=overwrite), False
+    try:
+        with file.guarded():
+            yield file.create()
+        complete = True
+    finally:
+        file.settle(complete)
+
+
 def write_text(path: str | Path, text: str, *, overwrite: bool = True) -> None:
     """Write a file of text as UTF-8, whole or not at all; bytes of file names that are not UTF-8 become escapes.
 
@@ -130,13 +154,8 @@ def write_text(path: str | Path, text: str, *, overwrite: bool = True) -> None:
     Raises:
         SinkError: It cannot be written.
     """
-    file, written = PartFile(path, overwrite=overwrite), False
-    try:
-        with file.guarded():
-            file.create().write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
-        written = True
-    finally:
-        file.settle(written)
+    with whole_file(path, overwrite=overwrite) as part:
+        part.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
 
 
 def remove_stale(folder: Path, *, recursive: bool = False) -> None:

@@ -13,7 +13,7 @@ import cv2
 from vtrack.errors import SinkError, UsageError, spelled
 from vtrack.pipelines.outputs.base import ExceptionType, Sink
 from vtrack.pipelines.outputs.drawing.drawing import Drawing
-from vtrack.pipelines.outputs.files import PartFile
+from vtrack.pipelines.outputs.files import whole_file
 from vtrack.pipelines.outputs.paths import make_folder
 from vtrack.pipelines.settings import OutputSettings
 from vtrack.pipelines.sources.base import Source
@@ -79,14 +79,9 @@ def write_picture(path: Path, image: ImageArray, *, overwrite: bool = True) -> N
     Raises:
         SinkError: It cannot be written.
     """
-    file, complete = PartFile(path, overwrite=overwrite), False
-    try:
-        with file.guarded():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            file.create().write_bytes(_encoded(path, image[..., ::-1]))
-        complete = True
-    finally:
-        file.settle(complete)
+    make_folder(path.parent)
+    with whole_file(path, overwrite=overwrite) as part:
+        part.write_bytes(_encoded(path, image[..., ::-1]))
 
 
 def picture_name(file: str, index: int) -> str:

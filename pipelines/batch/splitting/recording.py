@@ -18,7 +18,7 @@ from typing import Any, Self
 import numpy as np
 
 from vtrack.errors import SourceError
-from vtrack.pipelines.outputs.files import PartFile
+from vtrack.pipelines.outputs.files import whole_file
 from vtrack.pipelines.tracking.landmarks import Sighting
 from vtrack.types import Array, BoolArray, FloatArray, Frame, in_seconds
 
@@ -96,13 +96,8 @@ class PieceRecording:
             "seconds": self.seconds,
         }
         arrays = {name: getattr(self, name) for name in _NAMES}
-        file, complete = PartFile(path), False
-        try:
-            with file.guarded(), file.create().open("wb") as stream:
-                np.savez(stream, facts=np.array(json.dumps(facts)), frame=np.array(json.dumps(frame)), **arrays)
-            complete = True
-        finally:
-            file.settle(complete)
+        with whole_file(path) as part, part.open("wb") as stream:
+            np.savez(stream, facts=np.array(json.dumps(facts)), frame=np.array(json.dumps(frame)), **arrays)
 
     @classmethod
     def load(cls, path: Path) -> Self:

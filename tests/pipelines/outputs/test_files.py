@@ -13,7 +13,7 @@ import pytest
 
 from tests.pipelines.results import QUERY, make_result
 from vtrack.errors import SinkError
-from vtrack.pipelines.outputs.files import PART_CHARACTERS, PartFile, remove_stale
+from vtrack.pipelines.outputs.files import PART_CHARACTERS, PartFile, remove_stale, whole_file
 from vtrack.pipelines.outputs.tables.csv import WideTable
 
 
@@ -39,6 +39,16 @@ def test_a_complete_file_replaces_the_old_one(tmp_path: Path) -> None:
 def test_a_file_that_is_not_kept_leaves_nothing(tmp_path: Path) -> None:
     written(tmp_path / "a.csv", "half").settle(keep=False)
     assert names(tmp_path) == []
+
+
+def test_a_block_that_fails_leaves_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    with whole_file(path) as part:
+        part.write_text("old")
+    with pytest.raises(SinkError, match=r"cannot write .*a\.csv: No space left"), whole_file(path) as part:
+        part.write_text("half")
+        raise OSError(28, "No space left on device")
+    assert path.read_text() == "old" and names(tmp_path) == ["a.csv"]
 
 
 def test_of_two_runs_into_one_name_the_second_to_finish_fails(tmp_path: Path) -> None:
