@@ -12,7 +12,7 @@ from vtrack.anchors import ANCHORS, box_around
 from vtrack.measures import EyeEvent
 from vtrack.pipelines.measures.lookahead import BlinkLookahead
 from vtrack.pipelines.measures.measurer import Measurer
-from vtrack.pipelines.measures.pose import ADULTS, EYES, EyeDistance
+from vtrack.pipelines.measures.pose import eye_distance
 from vtrack.pipelines.outputs.tables.columns import PIXEL_DIGITS
 from vtrack.pipelines.settings import Settings
 from vtrack.pipelines.smoothing.smoother import Smoother
@@ -142,14 +142,11 @@ class Postprocessor:
 
 def _make_measurer(settings: Settings, photographs: bool) -> Measurer:
     """A measurer for one video."""
-    distance = EYES
-    if settings.pose_unit == "mm":
-        distance = ADULTS if settings.eye_distance is None else EyeDistance(settings.eye_distance)
     return Measurer(
         measures=settings.measures,
         pose=settings.pose,
         points3d=settings.points3d,
-        distance=distance,
+        distance=eye_distance(settings.pose_unit, settings.eye_distance),
         fov=settings.fov,
         photographs=photographs,
     )

@@ -199,9 +199,12 @@ class EmitterEntry:
     to: str = ""
     """HOST:PORT that datagrams are sent to unless told otherwise, or `NETWORK`; empty for none."""
     takes: tuple[str, ...] = ()
-    """Which it takes of the groups of `columns` and the `clock` of the frames."""
-    pose: bool = False
-    """Whether it needs the poses of heads."""
+    """Which it takes of the groups of `columns`, the `clock` of the frames, and the distance between the outer corners of the
+    eyes in the `unit` of places."""
+    needs: tuple[str, ...] = ()
+    """Which of `MEASURED_GROUPS` it needs beside the measures."""
+    parts: str = ""
+    """The points that it needs, tracked unless parts are chosen; empty where it takes any."""
 
     def load(self) -> Any:
         """What makes the datagrams, or the stream."""
@@ -211,7 +214,17 @@ class EmitterEntry:
 EMITTERS: Mapping[str, EmitterEntry] = {
     "ndjson": EmitterEntry(f"{_STREAMS}.ndjson:line_encoder", "JSON lines", takes=("columns",)),
     "osc": EmitterEntry(f"{_STREAMS}.osc:osc_encoder", "OSC", "127.0.0.1:9000"),
-    "vmc": EmitterEntry(f"{_STREAMS}.vmc:vmc_encoder", "the VMC protocol of avatars", "127.0.0.1:39539", pose=True),
+    "vmc": EmitterEntry(
+        f"{_STREAMS}.vmc:vmc_encoder", "the VMC protocol of avatars", "127.0.0.1:39539", needs=("pose",)
+    ),
+    "openseeface": EmitterEntry(
+        f"{_STREAMS}.openseeface:openseeface_encoder",
+        "OpenSeeFace's datagrams",
+        "127.0.0.1:11573",
+        takes=("clock", "unit"),
+        needs=("pose", "points3d"),
+        parts="300w,pupils",
+    ),
     "lsl": EmitterEntry(f"{_STREAMS}.lsl:LslStream", "Lab Streaming Layer", NETWORK, ("columns", "clock")),
 }
 """Streams to other programs, which `vtrack webcam --emit` sends."""

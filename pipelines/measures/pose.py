@@ -32,6 +32,13 @@ ADULTS = EyeDistance(90.7, 5.3)
 """In mm, of an adult of whom nothing is known."""
 
 
+def eye_distance(unit: str, known: float | None) -> EyeDistance:
+    """The distance between the outer corners of the eyes in a unit, `eyes` or `mm`; `known` as it was measured in mm."""
+    if unit == "eyes":
+        return EYES
+    return ADULTS if known is None else EyeDistance(known)
+
+
 def head_poses(fit: FaceFit, distance: EyeDistance) -> list[HeadPose]:
     """Poses of fitted heads.
 

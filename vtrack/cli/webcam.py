@@ -86,7 +86,7 @@ def add_parser(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Open the camera, show, write and send what it sees."""
-    values = chosen_options(args, LiveSettings, ViewSettings)
+    values = _values(args)
     settings, look = make_settings(LiveSettings, values).check_used(args.given), make_settings(ViewSettings, values)
 
     from vtrack.pipelines.live.camera import camera_opener
@@ -144,10 +144,18 @@ def run(args: argparse.Namespace) -> int:
     return _conclude(recorder)
 
 
+def _values(args: argparse.Namespace) -> dict[str, Any]:
+    """What was chosen on the command line and in the configuration file, by the names of settings."""
+    values = chosen_options(args, LiveSettings, ViewSettings)
+    if args.emit in EMITTERS and EMITTERS[args.emit].parts:
+        values.setdefault("parts", EMITTERS[args.emit].parts)
+    return values
+
+
 def _with_needs(args: argparse.Namespace, settings: LiveSettings, look: ViewSettings) -> Settings:
     """The settings with all that the view and the stream to other programs need."""
-    drawn = drawable(settings, look)
-    return replace(drawn, pose=True) if args.emit is not None and EMITTERS[args.emit].pose else drawn
+    needs: dict[str, Any] = {} if args.emit is None else dict.fromkeys(EMITTERS[args.emit].needs, True)
+    return replace(drawable(settings, look), **needs)
 
 
 def _unsent(sinks: list[Sink]) -> str:
@@ -220,7 +228,7 @@ def _sinks(
     tables: list[Sink] = [] if args.csv is None else [open_table(args.csv, query, columns=columns)]
     tables += [] if args.events is None else [EventTable(args.events, query)]
     if args.emit is not None:
-        tables.append(open_emitter(args.emit, args.to, query, sys.stdout, clock, columns))
+        tables.append(open_emitter(args.emit, args.to, settings, sys.stdout, clock))
     return videos, tables
 
 

@@ -17,7 +17,7 @@ from vtrack.pipelines.outputs.streams.udp import Encoder
 from vtrack.types import Face, FloatArray, FrameResult, Query
 
 _LOADED, _CALIBRATED, _NORMAL = 1, 3, 0
-_WIDE_MOUTH = 0.5
+WIDE_MOUTH = 0.5
 """Gap between the lips, in distances between the outer corners of the eyes, of a wholly open mouth, as in a yawn."""
 _BLINKS = {"left": ("Blink_R", "EyeBlinkRight"), "right": ("Blink_L", "EyeBlinkLeft")}
 """Names of a blink of the eye on each side of the image: its preset in VRM 0, which every receiver must know, and that of ARKit
@@ -33,7 +33,7 @@ def vmc_encoder(query: Query) -> Encoder:
 
 def blend_shapes(face: Face) -> Mapping[str, float]:
     """The blend shapes that the measures of a face tell, 0 to 1 by name; none where they are not known yet."""
-    shapes = dict.fromkeys(_MOUTHS, face.measures["mouth_open"] / _WIDE_MOUTH)
+    shapes = dict.fromkeys(_MOUTHS, face.measures["mouth_open"] / WIDE_MOUTH)
     for side, names in _BLINKS.items():
         shapes |= dict.fromkeys(names, 1 - face.measures[f"{side}_openness"])
     return {name: min(max(value, 0.0), 1.0) for name, value in shapes.items() if math.isfinite(value)}

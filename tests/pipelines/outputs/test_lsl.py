@@ -15,10 +15,11 @@ from vtrack.measures import POSE_NAMES, HeadPose, Measures
 from vtrack.pipelines.measures.points import MEASURES
 from vtrack.pipelines.outputs.streams.emitter import open_emitter
 from vtrack.pipelines.outputs.tables.columns import Columns
+from vtrack.pipelines.settings import Settings
 
 AGE = 0.25
 """Seconds between the capture of a frame and its sample."""
-COLUMNS = ("measures", "pose")
+SETTINGS = Settings(QUERY, measures=True, pose=True)
 
 
 def test_samples_hold_the_columns_and_the_times_of_capture() -> None:
@@ -31,7 +32,7 @@ def test_samples_hold_the_columns_and_the_times_of_capture() -> None:
     ]
     results = [make_result(3, *faces), make_result(4)]
     times = iter([result.time + AGE for result in results])
-    with open_emitter("lsl", "network", QUERY, StringIO(), lambda: next(times), COLUMNS) as stream:
+    with open_emitter("lsl", "network", SETTINGS, StringIO(), lambda: next(times)) as stream:
         (info,) = pylsl.resolve_byprop("name", "vtrack", timeout=60)
         inlet = pylsl.StreamInlet(info)
         inlet.open_stream(timeout=60)
@@ -41,7 +42,7 @@ def test_samples_hold_the_columns_and_the_times_of_capture() -> None:
         after = pylsl.local_clock()
         samples = [inlet.pull_sample(timeout=60) for _ in results]
         labels, offset = inlet.info(timeout=60).get_channel_labels(), inlet.time_correction(timeout=60)
-    columns = Columns(QUERY, COLUMNS)
+    columns = Columns(QUERY, SETTINGS.measured_groups)
     assert labels == [field.name for field in columns.of_face] and labels[0] == "face"
     assert (info.type(), info.nominal_srate()) == ("MoCap", 0)
     np.testing.assert_allclose(samples[0][0], columns.values(faces[1], results[0].frame), rtol=1e-6)
@@ -60,4 +61,4 @@ def test_the_extra_is_named_where_it_is_not_installed(monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(MissingExtraError, match=r"pip install 'vtrack\[lsl\]'"):
-        open_emitter("lsl", "network", QUERY, StringIO(), float)
+        open_emitter("lsl", "network", SETTINGS, StringIO(), float)

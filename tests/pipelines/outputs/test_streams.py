@@ -16,6 +16,7 @@ from vtrack.measures import POSE_NAMES, HeadPose, Measures
 from vtrack.pipelines.measures.points import MEASURES
 from vtrack.pipelines.outputs.streams.emitter import open_emitter
 from vtrack.pipelines.outputs.streams.osc import osc_encoder, osc_message
+from vtrack.pipelines.settings import Settings
 from vtrack.types import Query
 
 
@@ -47,11 +48,11 @@ def test_datagrams_arrive() -> None:
         receiver.settimeout(5)
         to = f"127.0.0.1:{receiver.getsockname()[1]}"
         result = make_result(3, make_face(measures=Measures(MEASURES, np.zeros(len(MEASURES)))))
-        with open_emitter("ndjson", to, QUERY, StringIO(), float, ["measures"]) as emitter:
+        with open_emitter("ndjson", to, Settings(QUERY, measures=True), StringIO(), float) as emitter:
             emitter.write(result)
         line = json.loads(receiver.recv(65536))
         assert line["frame"] == 3 and line["faces"][0]["left_eye_0_x"] == 10.0 and line["faces"][0]["blink"] == 0
-        with open_emitter("osc", to, QUERY, StringIO(), float) as emitter:
+        with open_emitter("osc", to, Settings(QUERY), StringIO(), float) as emitter:
             emitter.write(result)
         assert receiver.recv(65536).startswith(b"#bundle\0")
 
@@ -59,7 +60,7 @@ def test_datagrams_arrive() -> None:
 @pytest.mark.parametrize(
     ("format", "to", "message"),
     [
-        ("midi", None, "choose from ndjson, osc, vmc, lsl"),
+        ("midi", None, "choose from ndjson, osc, vmc, openseeface, lsl"),
         ("osc", "nowhere", "HOST:PORT"),
         ("osc", "a:99999", "HOST:PORT"),
         ("lsl", None, "allow that with --to network"),
@@ -68,4 +69,4 @@ def test_datagrams_arrive() -> None:
 )
 def test_invalid_emitters_are_refused(format: str, to: str | None, message: str) -> None:
     with pytest.raises(UsageError, match=message):
-        open_emitter(format, to, QUERY, StringIO(), float)
+        open_emitter(format, to, Settings(QUERY), StringIO(), float)
