@@ -9,7 +9,13 @@ import numpy as np
 from vtrack.detectors.own import check_detections
 from vtrack.pipelines.settings import Settings
 from vtrack.pipelines.tracking.doubt import WorstFace
-from vtrack.pipelines.tracking.landmarks import PRESENCE_THRESHOLD, Landmarker, Sighting
+from vtrack.pipelines.tracking.landmarks import (
+    MIN_VISIBLE,
+    PRESENCE_THRESHOLD,
+    Landmarker,
+    Sighting,
+    visible_share,
+)
 from vtrack.pipelines.tracking.matching import (
     KEPT_PRESENCE,
     Candidate,
@@ -86,17 +92,19 @@ class Follower:
     def locate(self, tracks: Sequence[Track], frame: Frame, others: Sequence[Candidate] = ()) -> list[Candidate]:
         """Locate the faces of tracks in a frame soon after their last sighting, where their motion predicts them.
 
+        Those that have left the frame by then are not looked for.
+
         Args:
             tracks: The tracks, oldest first.
             frame: The frame to search.
             others: Candidates of other tracks in this frame, whose faces are not available.
         """
-        if not tracks:
-            return []
         predictions = [track.predict(frame.time) for track in tracks]
-        boxes, angles = np.stack([box for box, _ in predictions]), np.array([angle for _, angle in predictions])
-        sightings = self.landmarker.locate([frame], [0] * len(tracks), boxes, angles)
-        candidates = [Candidate(*fields) for fields in zip(tracks, sightings, boxes, strict=True)]
+        boxes = np.array([box for box, _ in predictions]).reshape(-1, 4)
+        visible = np.flatnonzero(visible_share(boxes, frame.size) >= MIN_VISIBLE).tolist()
+        angles = np.array([predictions[i][1] for i in visible])
+        sightings = self.landmarker.locate([frame], [0] * len(visible), boxes[visible], angles)
+        candidates = [Candidate(tracks[i], sighting, boxes[i]) for i, sighting in zip(visible, sightings, strict=True)]
         free = [one for one in candidates if not any(same_face(one.sighting, other.sighting) for other in others)]
         return self.resolve(free, frame)
 

@@ -27,7 +27,7 @@ from vtrack.types import FloatArray, Frame, LandmarkModel, Prediction, Query
 PRESENCE_THRESHOLD = 0.5
 """Presence from which a crop shows a face."""
 
-_MIN_VISIBLE = 0.1
+MIN_VISIBLE = 0.1
 """Share of a face's box that must lie in the frame; models also report faces in the black area outside it."""
 
 _MAX_CROPS = 3
@@ -179,7 +179,7 @@ class Landmarker:
                 presence[again[better]] = new_presence[better]
             face_boxes, rolls = box_around(points[:, -len(ANCHORS) :]), roll_of(points[:, -len(ANCHORS) :])
             # A face that is not finite or not in the frame is none, and must not become the place of the next crop.
-            valid = np.isfinite(points).all((1, 2)) & (_visible_share(face_boxes, sizes) >= _MIN_VISIBLE)
+            valid = np.isfinite(points).all((1, 2)) & (visible_share(face_boxes, sizes) >= MIN_VISIBLE)
             presence = np.where(valid, presence, 0.0)
             return [
                 Sighting(points[i], sigma[i], float(presence[i]), face_boxes[i], float(rolls[i]))
@@ -234,8 +234,8 @@ def _misplaced(boxes: FloatArray, angles: FloatArray, face_boxes: FloatArray, ro
     return (shift > _MAX_SHIFT) | (log_scale > _MAX_LOG_SCALE) | (turn > _MAX_TURN)
 
 
-def _visible_share(boxes: FloatArray, sizes: npt.NDArray[np.integer]) -> FloatArray:
-    """(n,) share of each box (n, 4) that lies in its frame, of sizes (n, 2); NaN where a box is not finite."""
+def visible_share(boxes: FloatArray, sizes: npt.ArrayLike) -> FloatArray:
+    """Return the share (n,) of each box (n, 4) in its frame, of sizes (n, 2) or (2,); NaN where a box is not finite."""
     inside = np.minimum(boxes[:, :2] + boxes[:, 2:], sizes) - np.maximum(boxes[:, :2], 0)
     share: FloatArray = np.maximum(inside, 0).prod(1) / np.maximum(boxes[:, 2:].prod(1), 1e-9)
     return share

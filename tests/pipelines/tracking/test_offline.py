@@ -319,6 +319,16 @@ def test_a_face_that_leaves_makes_room_for_another(kind: type[Follower]) -> None
     assert error(results[140][1][1], scene(140)[0]) < 0.03
 
 
+@both
+def test_a_face_that_has_left_the_frame_is_not_looked_for(kind: type[Follower]) -> None:
+    model = ToyModel()
+    follower = kind(ToyDetector(), Landmarker(model, QUERY))
+    frames = frames_of(lambda i: [ToyFace((200 + 6.0 * i, 90))] if i < 40 else [], 60)
+    sightings = sum(len(faces) for _, faces in follower.follow(frames))  # type: ignore[attr-defined]
+    assert sightings == 24
+    assert sum(model.calls) < 1.5 * sightings
+
+
 def test_known_faces_of_key_frames_are_located_in_the_batch_before() -> None:
     """Where no new face is allowed, the next key frame is previewed in the batch of the segment before it."""
     alone: list[int] = []
