@@ -14,7 +14,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
-from vtrack.imaging.planes import Pixels, Planes
+from vtrack.imaging.planes import Blank, Pixels, Planes
 from vtrack.measures import EyeEvent, HeadPose, Measures, Points3d
 from vtrack.parts import GROUPS, check_part_name, not_asked
 
@@ -89,7 +89,7 @@ class Frame:
 
     def without_pixels(self) -> Frame:
         """The same moment with a black picture of the same size that takes no memory, to be kept while it is waited for."""
-        return replace(self, pixels=np.broadcast_to(np.uint8(0), self.pixels.shape))
+        return replace(self, pixels=Blank(self.pixels.shape))
 
     def __repr__(self) -> str:
         width, height = self.size

@@ -21,7 +21,7 @@ from vtrack.pipelines.batch.run import DEFAULT_TIMEOUT
 from vtrack.pipelines.batch.schedule import MIN_PIECE_LENGTH, PIECES_PER_WORKER
 from vtrack.pipelines.batch.splitting.joining import PieceReplay, cut_video, join_tracks
 from vtrack.pipelines.batch.state import Recipe
-from vtrack.pipelines.batch.workers.dispatch import Event, Finished, Started
+from vtrack.pipelines.batch.workers.dispatch import Event, Finished, Started, WorkerStartError
 from vtrack.pipelines.batch.workers.model_server import shared_model
 from vtrack.pipelines.batch.workers.pool import ProcessPool
 from vtrack.pipelines.batch.workers.worker import Result, TrackingWork
@@ -129,7 +129,8 @@ class ParallelPipeline:
         return [*cut_video(job, source.info, source.selection, self._settings.detect_every)]
 
     def _follow(self, pieces: list[PieceJob], stop: threading.Event) -> PieceReplay | None:
-        """Follow the pieces of a video side by side; None if one fails, or if none is finished at an interrupt."""
+        """Follow the pieces of a video side by side; None if one fails, workers cannot start, or none is
+        finished at an interrupt."""
         workers, waiting = min(self._workers, len(pieces)), deque(pieces)
         with shared_model(self._settings) as model_server:
             pool: ProcessPool[PieceJob, Result] = ProcessPool(
@@ -138,8 +139,12 @@ class ParallelPipeline:
                 threads=max(1, machine_cores() // workers),
                 timeout=DEFAULT_TIMEOUT,
             )
-            with closing(pool.run(waiting, threading.Event())) as events:
-                return self._join(pieces, waiting, events, stop)
+            try:
+                with closing(pool.run(waiting, threading.Event())) as events:
+                    return self._join(pieces, waiting, events, stop)
+            except WorkerStartError as error:
+                log.warning("%s: one process finds its faces: %s", pieces[0].video.name, error)
+                return None
 
     def _join(
         self, pieces: list[PieceJob], waiting: deque[PieceJob], events: Iterator[Event], stop: threading.Event

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from vtrack.errors import UsageError, VTrackError
+from vtrack.errors import UsageError, VTrackError, spelled
 from vtrack.pipelines.batch.files import Video
 from vtrack.pipelines.batch.jobs import Job, PieceJob
 from vtrack.pipelines.batch.lock import FolderLock, lock_folder
@@ -214,7 +214,8 @@ class BatchRun:
         earlier = state.earlier_outcome(video)
         if earlier is not None and earlier.status == "done":  # it died after its last output was complete
             return earlier
-        outcome = fail(VideoOutcome("failed"), event.lost)
+        hint = f"; {spelled('timeout')} sets how long to wait" * event.stalled
+        outcome = fail(VideoOutcome("failed"), event.lost + hint)
         state.end(video, status_facts(video), outcome)
         return outcome
 

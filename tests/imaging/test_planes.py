@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import pickle
 from pathlib import Path
 
 import cv2
@@ -11,7 +12,7 @@ import pytest
 
 from tests.clips import write_clip
 from vtrack.imaging.crops import Crops
-from vtrack.imaging.planes import BT601, BT709, Colours, Planes, rgb_of
+from vtrack.imaging.planes import BT601, BT709, Blank, Colours, Planes, rgb_of
 from vtrack.imaging.warp import warp
 from vtrack.imaging.warp_torch import warp_there
 from vtrack.pipelines.sources.open import open_source
@@ -140,6 +141,25 @@ def test_a_cut_is_seen_in_planes(frame: Frame) -> None:
 
     cuts = CutDetector()
     assert [cuts.is_cut(plain(level)) for level in (40, 42, 41, 200, 201)] == [False, False, False, True, False]
+
+
+def test_a_black_picture_takes_no_memory_when_it_is_copied_to_another_process() -> None:
+    blank = Blank((1080, 1920, 3))
+    assert blank.shape == (1080, 1920, 3)
+    assert not blank.any()
+    copied = pickle.dumps(blank)
+    assert len(copied) < 200
+    np.testing.assert_array_equal(pickle.loads(copied), blank)
+    window = blank[:40, :60]
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(window)), window)
+    grey = blank[:2, :2] + np.uint8(7)
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(grey)), np.full((2, 2, 3), 7))
+
+
+def test_frames_without_pixels_are_small_when_they_are_pickled(frame: Frame) -> None:
+    copied = pickle.dumps(frame.without_pixels())
+    assert len(copied) < 1000
+    assert pickle.loads(copied).size == frame.size
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from Linux's /proc")

@@ -144,6 +144,17 @@ def _at_size(planes: tuple[ImageArray, ...], colours: Colours, size: tuple[int, 
     return np.asarray(cv2.transform(cv2.merge(sized), colours.to_rgb), np.uint8)
 
 
+class Blank(np.ndarray[tuple[int, ...], np.dtype[np.uint8]]):
+    """A black picture, (height, width, 3), that takes no memory, neither here nor pickled."""
+
+    def __new__(cls, shape: tuple[int, ...]) -> Blank:
+        return np.broadcast_to(np.uint8(0), shape).view(cls)
+
+    def __reduce__(self) -> Any:
+        # What was computed from it is of this class, too, but has memory of its own.
+        return super().__reduce__() if any(self.strides) else (Blank, (self.shape,))
+
+
 Pixels = ImageArray | Planes
 """An image: RGB (H, W, 3), or planes."""
 

@@ -18,6 +18,7 @@ from typing import Any, Self
 import numpy as np
 
 from vtrack.errors import SourceError
+from vtrack.imaging.planes import Blank
 from vtrack.pipelines.outputs.files import whole_file
 from vtrack.pipelines.tracking.landmarks import Sighting
 from vtrack.types import Array, BoolArray, FloatArray, Frame, in_seconds
@@ -75,7 +76,7 @@ class PieceRecording:
 
     def frame(self, i: int) -> Frame:
         """Frame number `i` of the recording, without pixels."""
-        blank = np.broadcast_to(np.uint8(0), (self.size[1], self.size[0], 3))
+        blank = Blank((self.size[1], self.size[0], 3))
         return Frame(blank, int(self.index[i]), int(self.pts[i]), self.time_base, bool(self.cut[i]))
 
     def sightings(self, frame: int) -> dict[int, Sighting]:

@@ -234,7 +234,7 @@ class ClusterPool(WorkerPool[Job, Result, _ActorWorker[Job]]):
                 worker.reports, worker.last_progress = reports, now
                 yield Progress(worker.number, frames, expected)
         if self._is_stalled(worker):
-            yield from self._lose(worker, stalled(self._limit(worker)))
+            yield from self._lose(worker, stalled(self._limit(worker)), is_stalled=True)
 
     def _kill(self, worker: _ActorWorker[Job]) -> None:
         self._ray.kill(worker.handle)

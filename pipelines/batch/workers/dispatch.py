@@ -33,6 +33,10 @@ _PAUSE = 8 * POLL_INTERVAL
 """Seconds between two looks at the workers from which on the pool itself stood still."""
 
 
+class WorkerStartError(VTrackError):
+    """Workers died while they loaded what they need."""
+
+
 class Work(Protocol[Job_contra, Result_co]):
     """What workers do; sent to them by pickling."""
 
@@ -67,6 +71,8 @@ class Finished(Generic[Job, Result]):
     result: Result | None
     lost: str = ""
     """Why there is no result: the worker died or was ended."""
+    stalled: bool = False
+    """Whether the worker was ended for want of progress."""
     machine_lost: bool = False
     """Whether the worker's machine may be at fault, so that the job is worth a retry on another one."""
 
@@ -117,7 +123,8 @@ class WorkerPool(ABC, Generic[Job, Result, AnyWorker]):
             stop: Once set, running jobs are finished and no more are started.
 
         Raises:
-            VTrackError: Workers cannot be started, or cannot load what they need.
+            WorkerStartError: Workers die before they can work.
+            VTrackError: They cannot load what they need.
         """
         self._last_look = time.monotonic()
         try:
@@ -187,18 +194,20 @@ class WorkerPool(ABC, Generic[Job, Result, AnyWorker]):
         job, worker.job = worker.job, None
         yield Finished(worker.number, job, result)
 
-    def _lose(self, worker: AnyWorker, reason: str, *, machine_lost: bool = False) -> Iterator[Event]:
+    def _lose(
+        self, worker: AnyWorker, reason: str, *, is_stalled: bool = False, machine_lost: bool = False
+    ) -> Iterator[Event]:
         """Remove a worker that died or hangs; its job, if it has one, ends without a result."""
         self._workers.remove(worker)
         self._kill(worker)
         if worker.job is not None:
-            yield Finished(worker.number, worker.job, None, reason, machine_lost)
+            yield Finished(worker.number, worker.job, None, reason, is_stalled, machine_lost)
         elif not worker.ready:
             self._failed_starts += 1
             if self._failed_starts >= self.max_failed_starts:
-                raise VTrackError(f"workers could not start: {reason}")
+                raise WorkerStartError(f"workers could not start: {reason}")
 
 
 def stalled(seconds: float) -> str:
     """The reason for ending a worker without progress."""
-    return f"no progress for {seconds:g} s (--timeout); its worker was ended"
+    return f"no progress for {seconds:g} s; its worker was ended"

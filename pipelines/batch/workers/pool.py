@@ -100,7 +100,7 @@ class ProcessPool(WorkerPool[Job, Result, _ProcessWorker[Job]]):
                     worker.last_progress = time.monotonic()
                     yield from self._handle(worker, message)
             elif is_stalled and not wait([worker.connection], 0):  # nor has it answered meanwhile
-                yield from self._lose(worker, stalled(self._limit(worker)))
+                yield from self._lose(worker, stalled(self._limit(worker)), is_stalled=True)
 
     def _handle(self, worker: _ProcessWorker[Job], message: Any) -> Iterator[Event]:
         if isinstance(message, VTrackError):

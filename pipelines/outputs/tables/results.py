@@ -12,12 +12,13 @@ import numpy as np
 
 from vtrack.anchors import ANCHORS
 from vtrack.errors import TableError
+from vtrack.imaging.planes import Blank
 from vtrack.measures import POSE_NAMES, HeadPose, Measures, Points3d
 from vtrack.parts import PARTS
 from vtrack.pipelines.measures.points import MEASURE_QUERY, MEASURES
 from vtrack.pipelines.outputs.tables.columns import BOX, CUT, HEAD, POINTS3D, RAW, has_measured_points
 from vtrack.pipelines.outputs.tables.read import TableBlocks, open_blocks
-from vtrack.types import Face, FloatArray, Frame, FrameResult, ImageArray, Query
+from vtrack.types import Face, FloatArray, Frame, FrameResult, Query
 
 
 class _TableRow(NamedTuple):
@@ -62,7 +63,7 @@ class TableResults(Iterator[FrameResult]):
         self.size = _size(self.source)
         """Width and height of the frames in pixels; None if nothing tells."""
         width, height = self.size or (1, 1)
-        self._pixels: ImageArray = np.broadcast_to(np.uint8(0), (height, width, 3))
+        self._pixels = Blank((height, width, 3))
         self._results = self._frames()
 
     @property

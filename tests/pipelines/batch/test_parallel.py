@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 import threading
 from collections.abc import Iterable
 from dataclasses import replace
@@ -111,6 +113,21 @@ def test_a_lost_worker_is_told_and_its_work_done_by_one_process(
     with open_source(clip) as source:
         assert shown(pipeline.results(source)) == whole
     assert "long.mp4: one process finds its faces anew: its worker was killed by SIGKILL" in caplog.text
+
+
+class DeadlyDetector(ToyDetector):
+    """Kills the process that it is copied to."""
+
+    def __setstate__(self, state: object) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_one_process_does_it_where_workers_cannot_start(
+    clip: Path, whole: list[tuple[Any, ...]], caplog: pytest.LogCaptureFixture
+) -> None:
+    with open_source(clip) as source:
+        assert shown(parallel(settings=replace(TOYS, detector=DeadlyDetector())).results(source)) == whole
+    assert "long.mp4: one process finds its faces: workers could not start: its worker was killed" in caplog.text
 
 
 def test_one_process_does_it_where_no_temporary_files_can_be_written(
