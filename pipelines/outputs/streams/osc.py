@@ -2,6 +2,7 @@
 
     /vtrack/frame                     int index, float seconds, int faces, int width, int height
     /vtrack/face/<id>/<part>          float x, y of each point of the part, 0..1 over the frame
+    /vtrack/face/<id>/<part>/3d       float x, y, z of each point of the part in space, where that was asked for
     /vtrack/face/<id>/<measure>       float: left_eye_open, mouth_open, yaw ...
     /vtrack/face/<id>/pose            float Tx, Ty, Tz, Rx, Ry, Rz, qw, qx, qy, qz of the head, where it was asked for
 
@@ -58,6 +59,10 @@ def _messages(result: FrameResult) -> Iterator[bytes]:
         for part in dict.fromkeys(face.query.parts):
             positions = (face[part] + 0.5) / size
             yield osc_message(f"{root}/{part}", *map(float, positions.ravel()))
+            if face.points3d is not None:
+                places = face.points3d.places[face.query.indices(part)]
+                if np.isfinite(places).all():
+                    yield osc_message(f"{root}/{part}/3d", *map(float, places.ravel()))
         for name, value in face.measures.items():
             if math.isfinite(value):
                 yield osc_message(f"{root}/{name}", value)

@@ -12,7 +12,7 @@ import pytest
 
 from tests.pipelines.results import QUERY, make_face, make_result
 from vtrack.errors import UsageError
-from vtrack.measures import POSE_NAMES, HeadPose, Measures
+from vtrack.measures import POSE_NAMES, HeadPose, Measures, Points3d
 from vtrack.pipelines.measures.points import MEASURES
 from vtrack.pipelines.outputs.streams.emitter import open_emitter
 from vtrack.pipelines.outputs.streams.osc import osc_encoder, osc_message
@@ -40,6 +40,16 @@ def test_a_pose_is_one_message_where_it_is_known() -> None:
     assert osc_message("/vtrack/face/1/pose", *np.arange(10) / 4) in bundle
     (bundle,) = osc_encoder(QUERY)(make_result(3, make_face(pose=HeadPose(pose.array * np.nan))))
     assert b"pose" not in bundle
+
+
+def test_points_in_space_are_a_message_for_each_part_that_has_them() -> None:
+    places = np.arange(18.0).reshape(3, 6)
+    (bundle,) = osc_encoder(QUERY)(make_result(3, make_face(points3d=Points3d(places))))
+    assert osc_message("/vtrack/face/1/left_eye/3d", 0.0, 1.0, 2.0, 6.0, 7.0, 8.0) in bundle
+    assert osc_message("/vtrack/face/1/jaw/3d", 12.0, 13.0, 14.0) in bundle
+    places[2] = np.nan
+    (bundle,) = osc_encoder(QUERY)(make_result(3, make_face(points3d=Points3d(places))))
+    assert bundle.count(b"/3d") == 1
 
 
 def test_datagrams_arrive() -> None:
