@@ -1,4 +1,4 @@
-"""From sightings to results: smoothing, a last check, measures and poses, and removal of points that nobody asked for."""
+"""From sightings to results: smoothing, a last check, all measures, and removal of points that nobody asked for."""
 
 from __future__ import annotations
 
@@ -147,6 +147,8 @@ def _make_measurer(settings: Settings, photographs: bool) -> Measurer:
         pose=settings.pose,
         points3d=settings.points3d,
         distance=eye_distance(settings.pose_unit, settings.eye_distance),
+        expressions=settings.expressions,
+        neutral=settings.neutral,
         fov=settings.fov,
         photographs=photographs,
     )

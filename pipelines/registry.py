@@ -240,9 +240,10 @@ COLUMN_GROUPS = {
     "measures": "eye opening, blinks, mouth, brows, smile and head turn",
     "pose": "place and turn of the head in space",
     "points3d": "each point in space",
+    "expressions": "blend shapes, proxies of action units, asymmetry and speed, relative to the neutral face",
 }
 """Extra columns of tables; `vtrack.pipelines.outputs.tables.columns` makes them."""
-MEASURED_GROUPS = ("measures", "pose", "points3d")
+MEASURED_GROUPS = ("measures", "pose", "points3d", "expressions")
 """Groups of columns of what is measured of faces; settings of the same names ask for it."""
 DRAWINGS = {
     "points": "a dot on each point",

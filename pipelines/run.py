@@ -76,6 +76,8 @@ def run(
     fov: float | None = Settings.fov,
     pose_unit: str = Settings.pose_unit,
     eye_distance: float | None = Settings.eye_distance,
+    expressions: bool = Settings.expressions,
+    neutral: float | None = Settings.neutral,
     workers: int | None = 1,
 ) -> Summary:
     """Track faces through a source and write tables and an annotated video, as `vtrack run` does.
@@ -98,7 +100,7 @@ def run(
         output: Folder for outputs without a path; made if absent.
         overwrite: Replace outputs that exist.
         format: Form of the CSV table: `wide`, `long`, `openface`, `dlc`.
-        columns: Groups of extra columns: `raw`, `inside`, `measures`, `pose`, `points3d`.
+        columns: Groups of extra columns: `raw`, `inside`, `measures`, `pose`, `points3d`, `expressions`.
         draw: What video and pictures show: `points`, `curves`, `boxes`, `ids`, `axes`.
         codec: Of the video: `h264`, `hevc`.
         crf: Quality of the video, 0 (best) to 51 (smallest).
@@ -133,6 +135,8 @@ def run(
             assumed.
         pose_unit: Unit of places in space: `eyes`, distances between the outer corners of the eyes, or `mm`.
         eye_distance: Distance between the outer corners of the eyes in mm, 50 to 130; by default that of adults, for `mm`.
+        expressions: Whether to write blend shapes and proxies of action units; the same as in `columns`.
+        neutral: Time in seconds at which faces are neutral; by default that is found out.
         workers: Processes that find faces in pieces of a video file that is a minute long or more; None for one per core.
             The outputs are the same. A program that uses them needs `if __name__ == "__main__":` around what it does.
 
@@ -156,7 +160,7 @@ def run(
     if parts is None:
         table = CSV_FORMATS.get(format) if isinstance(format, str) else None
         parts = (table and table.parts) or Settings.parts
-    asked = {"measures": measures, "pose": pose, "points3d": points3d}
+    asked = {"measures": measures, "pose": pose, "points3d": points3d, "expressions": expressions}
     columns = (*([columns] if isinstance(columns, str) else columns), *(name for name in asked if asked[name]))
     tables = {"csv": csv, "jsonl": jsonl, "parquet": parquet, "events": events}
     arguments = {**tables, "video": video, "pictures": pictures}
@@ -183,6 +187,8 @@ def run(
         fov=fov,
         pose_unit=pose_unit,
         eye_distance=eye_distance,
+        expressions="expressions" in columns,
+        neutral=neutral,
     )
     if twice := [name for name in outputs or () if arguments.get(name) not in (None, False)]:
         raise UsageError(f"{twice[0]} is given twice, by itself and in outputs; give one of them")

@@ -21,7 +21,7 @@ from vtrack.models.card import DEFAULT_MODEL
 from vtrack.models.engines.registry import NAMES as ENGINES
 from vtrack.options import Checked, nearest_of, option, seconds, spelled_field, words
 from vtrack.parts import GROUPS, PARTS, nearest
-from vtrack.pipelines.measures.points import MEASURE_QUERY
+from vtrack.pipelines.measures.points import added_queries
 from vtrack.pipelines.registry import (
     AXES,
     CODECS,
@@ -46,6 +46,8 @@ SMOOTHING = ("smooth", "strength", "strengths")
 """Settings of smoothing."""
 SPACE = ("fov", "pose_unit", "eye_distance")
 """Settings of heads in space."""
+EXPRESSION = ("neutral",)
+"""Settings of expressions."""
 
 
 @dataclass(frozen=True)
@@ -147,6 +149,14 @@ class Settings(Checked):
         None, "distance between the outer corners of the eyes, as measured, for places in mm", kind=float, unit="mm",
         low=50, high=130, metavar="MM", group="faces",
     )  # fmt: skip
+    expressions: bool = option(
+        False, "blend shapes and proxies of action units, relative to the person's neutral face", group="faces"
+    )
+    """Whether faces get `Face.expressions`."""
+    neutral: float | None = option(
+        None, "time at which faces are neutral, in seconds or [h:]mm:ss, for expressions", kind=float, parse=seconds, low=0,
+        metavar="TIME", group="faces",
+    )  # fmt: skip
 
     def __post_init__(self) -> None:
         if isinstance(self.parts, list | tuple) and all(isinstance(part, str) for part in self.parts):
@@ -165,7 +175,7 @@ class Settings(Checked):
     @property
     def landmark_query(self) -> Query:
         """The points to locate: the user's, and those of what is measured."""
-        return self.query + MEASURE_QUERY if self.measured_groups else self.query
+        return sum(added_queries(self.measured_groups), self.query)
 
     @property
     def measured_groups(self) -> tuple[str, ...]:
@@ -203,6 +213,8 @@ class Settings(Checked):
             raise UsageError(
                 f"{spelled('fov')} has no effect; add {spelled('measures', True)} or {spelled('pose', True)}"
             )
+        if "neutral" in chosen and not self.expressions:
+            raise UsageError(f"{spelled('neutral')} has no effect; add {spelled('expressions', True)}")
         for name in {"pose_unit", "eye_distance"} & chosen:
             if not (self.pose or self.points3d):
                 raise UsageError(

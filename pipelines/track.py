@@ -43,6 +43,8 @@ def track(
     fov: float | None = Settings.fov,
     pose_unit: str = Settings.pose_unit,
     eye_distance: float | None = Settings.eye_distance,
+    expressions: bool = Settings.expressions,
+    neutral: float | None = Settings.neutral,
 ) -> Results:
     """Track faces through a video, frame by frame as the results are read.
 
@@ -88,6 +90,8 @@ def track(
             assumed.
         pose_unit: Unit of places in space: `eyes`, distances between the outer corners of the eyes, or `mm`.
         eye_distance: Distance between the outer corners of the eyes in mm, 50 to 130; by default that of adults, for `mm`.
+        expressions: Whether to find blend shapes and proxies of action units, relative to the neutral face: `Face.expressions`.
+        neutral: Time in seconds at which faces are neutral; by default that is found out.
 
     Returns:
         The results: an iterator of `FrameResult`, with `to_pandas`, `to_numpy` and `to_xarray` for all of them.
@@ -131,6 +135,8 @@ def track(
         fov=fov,
         pose_unit=pose_unit,
         eye_distance=eye_distance,
+        expressions=expressions,
+        neutral=neutral,
     )
     chosen = {
         **{"start": start, "stop": stop, "every": every, "fps": fps, "times": times},

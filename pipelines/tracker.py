@@ -65,6 +65,8 @@ class Tracker:
             assumed.
         pose_unit: Unit of places in space: `eyes`, distances between the outer corners of the eyes, or `mm`.
         eye_distance: Distance between the outer corners of the eyes in mm, 50 to 130; by default that of adults, for `mm`.
+        expressions: Whether to find blend shapes and proxies of action units, relative to the neutral face: `Face.expressions`.
+        neutral: Time in seconds at which faces are neutral; by default that is found out.
 
     Raises:
         UsageError: An argument is invalid or does not apply. `QueryError` for parts that do not exist.
@@ -102,6 +104,8 @@ class Tracker:
         fov: float | None = Settings.fov,
         pose_unit: str = Settings.pose_unit,
         eye_distance: float | None = Settings.eye_distance,
+        expressions: bool = Settings.expressions,
+        neutral: float | None = Settings.neutral,
     ) -> None:
         self._settings = checked(
             parts,
@@ -124,6 +128,8 @@ class Tracker:
             fov=fov,
             pose_unit=pose_unit,
             eye_distance=eye_distance,
+            expressions=expressions,
+            neutral=neutral,
         )
         self._smooth = smooth
         self._pipeline = Pipeline(self._settings)

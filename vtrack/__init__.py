@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from vtrack.errors import SourceError as SourceError
     from vtrack.errors import UsageError as UsageError
     from vtrack.errors import VTrackError as VTrackError
+    from vtrack.measures import Expressions as Expressions
     from vtrack.measures import EyeEvent as EyeEvent
     from vtrack.measures import HeadPose as HeadPose
     from vtrack.measures import LidMotion as LidMotion
@@ -57,6 +58,7 @@ __all__ = [
     "DataError",
     "Detections",
     "Detector",
+    "Expressions",
     "EyeEvent",
     "Face",
     "Frame",
@@ -107,7 +109,7 @@ _HOMES = {
         ),
         *("UsageError", "VTrackError"),
     ),
-    "vtrack.measures": ("EyeEvent", "HeadPose", "LidMotion", "Measures", "Points3d"),
+    "vtrack.measures": ("Expressions", "EyeEvent", "HeadPose", "LidMotion", "Measures", "Points3d"),
     "vtrack.models": ("load_model",),
     "vtrack.pipelines.outputs.drawing.draw": ("draw",),
     "vtrack.pipelines.outputs.tables.read": ("read_table",),

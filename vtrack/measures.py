@@ -278,3 +278,72 @@ class Points3d:
 
     def __repr__(self) -> str:
         return f"Points3d({len(self)} points)"
+
+
+def _both(*shapes: str) -> tuple[str, ...]:
+    """Shapes of the left and of the right of the person."""
+    return tuple(f"{shape}{side}" for shape in shapes for side in ("Left", "Right"))
+
+
+SHAPES = (
+    *_both("eyeBlink", "eyeWide", "browDown"),
+    "browInnerUp",
+    *_both("browOuterUp"),
+    *("jawOpen", "mouthFunnel", "mouthPucker", "mouthLeft", "mouthRight"),
+    *_both("mouthSmile", "mouthFrown", "mouthStretch", "mouthUpperUp"),
+    *("mouthRollUpper", "mouthRollLower"),
+)
+"""Those of ARKit's 52 blend shapes that points in the image and the pose of the head tell, by ARKit's names. Left and right are
+those of the person."""
+ACTION_UNITS = tuple(f"AU{unit}_proxy" for unit in ("01", "02", "04", "12", "15", "25", "26", "43"))
+"""What comes near to action units of the face, whose definition is about muscles."""
+ASYMMETRIES = ("asymmetry_eyes", "asymmetry_brows", "asymmetry_mouth")
+SPEEDS = ("speed_eyes", "speed_brows", "speed_smile", "speed_jaw")
+EXPRESSIONS = (*SHAPES, *ACTION_UNITS, *ASYMMETRIES, *SPEEDS)
+EXPRESSION_NAMES = (*EXPRESSIONS, *(f"{name}_sd" for name in EXPRESSIONS))
+"""Names of the numbers of an expression, in the order of `Expressions.array`."""
+
+
+@dataclass(frozen=True, eq=False, slots=True, repr=False)
+class Expressions(Mapping[str, float]):
+    """What a face does apart from its neutral, by name, with standard deviations. NaN where the head's pose is not known.
+
+    Shapes and action units are 0 (neutral) to 1 (strongest), asymmetries -1 to 1, positive where the person's left is
+    stronger, speeds per second. `<name>_sd` is the standard deviation of each.
+
+    Examples:
+        >>> import vtrack
+        >>> face = next(vtrack.track("samples/sample.mp4", expressions=True)).faces[0]
+        >>> 0 <= face.expressions["jawOpen"] <= 1, face.expressions["jawOpen_sd"] > 0
+        (True, True)
+        >>> len(face.expressions.shapes)
+        24
+    """
+
+    array: npt.NDArray[np.floating]
+    """(78,) all numbers, then their standard deviations in the same order: see `EXPRESSION_NAMES`."""
+
+    def __post_init__(self) -> None:
+        if self.array.shape != (len(EXPRESSION_NAMES),):
+            raise ValueError(f"expressions must have shape ({len(EXPRESSION_NAMES)}), got {self.array.shape}")
+
+    def __getitem__(self, name: str) -> float:
+        if name not in EXPRESSION_NAMES:
+            hint = nearest(name, EXPRESSION_NAMES, see="see vtrack.Expressions")
+            raise NameNotAskedError(f"there is no expression {name!r}; {hint}")
+        return float(self.array[EXPRESSION_NAMES.index(name)])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(EXPRESSION_NAMES)
+
+    def __len__(self) -> int:
+        return len(EXPRESSION_NAMES)
+
+    @property
+    def shapes(self) -> dict[str, float]:
+        """The blend shapes by ARKit's names."""
+        return {name: self[name] for name in SHAPES}
+
+    def __repr__(self) -> str:
+        strong = {name: value for name, value in self.shapes.items() if value >= 0.1}
+        return f"Expressions({', '.join(f'{name}={value:.2g}' for name, value in strong.items())})"

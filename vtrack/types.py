@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vtrack.imaging.planes import Blank, Pixels, Planes
-from vtrack.measures import EyeEvent, HeadPose, Measures, Points3d
+from vtrack.measures import Expressions, EyeEvent, HeadPose, Measures, Points3d
 from vtrack.parts import GROUPS, check_part_name, not_asked
 
 Array = npt.NDArray[np.generic]
@@ -337,6 +337,8 @@ class Face:
     """Where the head is in space and how it is turned; None where that was not asked for."""
     points3d: Points3d | None = None
     """Where the points are in space; None where that was not asked for."""
+    expressions: Expressions | None = None
+    """What the face does apart from its neutral, by ARKit's names; None where that was not asked for."""
 
     def __post_init__(self) -> None:
         count = len(self.query)

@@ -1,4 +1,4 @@
-"""Measures of faces in results: shapes, eyes and heads in space, all computed from the points of `MEASURE_QUERY`."""
+"""Measures of faces in results: shapes, eyes, heads in space, expressions, all of points that the pipeline adds."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from vtrack.measures import EyeEvent, HeadPose, Measures, Points3d
+from vtrack.measures import Expressions, EyeEvent, HeadPose, Measures, Points3d
+from vtrack.pipelines.measures.expressions.finder import ExpressionFinder
 from vtrack.pipelines.measures.eyes import MAX_GAP, EyeWatcher
 from vtrack.pipelines.measures.face_fit import FaceFit
 from vtrack.pipelines.measures.head_pose import HeadPoses, angles
-from vtrack.pipelines.measures.points import MEASURE_QUERY, MEASURES
+from vtrack.pipelines.measures.points import EXPRESSION_QUERY, MEASURE_QUERY, MEASURES
 from vtrack.pipelines.measures.pose import EYES, EyeDistance, head_poses
 from vtrack.pipelines.measures.shapes import (
     brow_raise,
@@ -42,10 +43,11 @@ class MeasuredFace(NamedTuple):
     measures: Measures
     pose: HeadPose | None
     points3d: Points3d | None
+    expressions: Expressions | None
 
 
 class Measurer:
-    """Adds measures, poses, points in space and events to the faces of successive frames of one video.
+    """Adds measures, poses, points in space, expressions and events to the faces of successive frames of one video.
 
     Args:
         measures: Whether faces get measures and events.
@@ -53,6 +55,8 @@ class Measurer:
         points3d: Whether faces get their points in space.
         distance: Distance between the outer corners of the eyes in the unit of poses and points in space.
         fov: Angle of view of the camera along the longer side of the frame in degrees; None if nothing is known of it.
+        expressions: Whether faces get expressions.
+        neutral: Time in seconds at which faces are neutral; None to find out.
         photographs: Whether each frame is a photograph by itself, which does not tell how far open eyes are.
     """
 
@@ -64,19 +68,23 @@ class Measurer:
         points3d: bool = False,
         distance: EyeDistance = EYES,
         fov: float | None = None,
+        expressions: bool = False,
+        neutral: float | None = None,
         photographs: bool = False,
     ) -> None:
         self._measures, self._pose, self._points3d = measures, pose, points3d
         self._distance, self._photographs = distance, photographs
         self._watchers: dict[int, EyeWatcher] = {}
         self._heads = HeadPoses(photographs=photographs, fov=fov)
+        self._expressions = ExpressionFinder(neutral) if expressions else None
+        self._added = len(EXPRESSION_QUERY if expressions else MEASURE_QUERY)
 
     def __call__(self, result: FrameResult) -> FrameResult:
-        """Add what was asked for to the next result, and remove the points of `MEASURE_QUERY`.
+        """Add what was asked for to the next result, and remove the points that it is computed from.
 
         Its query ends with them.
         """
-        count = len(result.query) - len(MEASURE_QUERY)
+        count = len(result.query) - self._added
         query = Query(result.query.parts[:count], result.query.positions[:count], result.query.names[:count])
         self._forget(result)
         if not result.faces:
@@ -94,8 +102,9 @@ class Measurer:
                 measures=measures,
                 pose=pose,
                 points3d=points3d,
+                expressions=expressions,
             )
-            for face, (measures, pose, points3d) in zip(result.faces, measured, strict=True)
+            for face, (measures, pose, points3d, expressions) in zip(result.faces, measured, strict=True)
         )
         return replace(result, faces=faces, query=query, events=self._take_events())
 
@@ -117,14 +126,19 @@ class Measurer:
         """Measure the faces of the next frame.
 
         Args:
-            points: (faces, points, 2) the points of `MEASURE_QUERY` in pixels.
+            points: (faces, points, 2) the points of `MEASURE_QUERY` in pixels; with expressions, those of `EXPRESSION_QUERY`.
             sigma: (faces, points) their standard deviations in pixels.
             size: Width and height of the frame in pixels.
             ids: Track id of each face.
             time: Time of the frame in seconds.
             asked: The points that are placed in space.
         """
+        expressions: list[Expressions] | list[None] = [None] * len(ids)
+        every, deviations = points, sigma
+        points, sigma = points[:, : len(MEASURE_QUERY)], sigma[:, : len(MEASURE_QUERY)]
         heads, unit = self._heads.update(points, sigma, size, ids, time)
+        if self._expressions is not None:
+            expressions = self._expressions.update(every, deviations, size, heads, ids, time)
         measures = [Measures.none()] * len(ids)
         if self._measures:
             values = self._values(points, sigma, heads, unit, ids, time)
@@ -136,7 +150,7 @@ class Measurer:
             from vtrack.pipelines.measures.points3d import points_in_space
 
             in_space = points_in_space(heads, *asked, size, self._distance)
-        return list(map(MeasuredFace, measures, poses, in_space))
+        return list(map(MeasuredFace, measures, poses, in_space, expressions))
 
     def _values(
         self,
@@ -173,6 +187,8 @@ class Measurer:
             if missing >= _MEMORY and not watcher.events:
                 del self._watchers[track]
         self._heads.forget(result.time - _MEMORY)
+        if self._expressions is not None:
+            self._expressions.forget(result.time - _MEMORY)
 
     def _take_events(self) -> tuple[EyeEvent, ...]:
         """Return the events that have ended since the last call, in order of their ends."""

@@ -24,7 +24,7 @@ from vtrack.pipelines.outputs.tables.columns import PIXEL_DIGITS, TIME_DIGITS
 from vtrack.pipelines.outputs.tables.results import TableResults
 from vtrack.pipelines.postprocessing import postprocess
 from vtrack.pipelines.registry import CSV_FORMATS, HEAD, MEASURED_GROUPS, OUTPUTS
-from vtrack.pipelines.settings import SMOOTHING, SPACE, OutputSettings, Settings, plain
+from vtrack.pipelines.settings import EXPRESSION, SMOOTHING, SPACE, OutputSettings, Settings, plain
 from vtrack.pipelines.tables.curves import MissingPointsError, PointWeights
 from vtrack.pipelines.tables.targets import TableTarget, check_targets, table_formats, table_target
 from vtrack.pipelines.tracking.follower import TrackedFrame
@@ -67,8 +67,8 @@ def refine_table(
         parts: Points of the new table: some of the same, or others of the same parts by the curves through them.
         columns: Groups of extra columns; None for those that the table has.
         overwrite: Whether files that exist are replaced.
-        **chosen: `smooth`, `strength`, `strengths`, `measures`, `pose`, `points3d`, `fov`, `pose_unit`, `eye_distance`, as
-            `Settings` has them; the rest is as the run had it.
+        **chosen: `smooth`, `strength`, `strengths`, `measures`, `pose`, `points3d`, `fov`, `pose_unit`, `eye_distance`,
+            `expressions`, `neutral`, as `Settings` has them; the rest is as the run had it.
 
     Returns:
         What was written.
@@ -124,6 +124,7 @@ def refine_table(
         applied = {
             *(["fov"] if settings.measured_groups else []),
             *(SPACE if settings.pose or settings.points3d else []),
+            *(EXPRESSION if settings.expressions else []),
         }
         names = {"parts", *SMOOTHING, *MEASURED_GROUPS, *applied}
         own = {name: value for name, value in plain(settings, look).items() if name in names}
@@ -135,7 +136,7 @@ def refine_table(
 def events_of(table: str | Path) -> Iterator[EyeEvent]:
     """Yield the events of the faces of a table, as a run finds them; its raw columns are smoothed and measured anew."""
     results = TableResults(table)
-    settings = _settings(_recorded_options(results), results.query, {"measures": True})
+    settings = _settings(_recorded_options(results), results.query, {"measures": True, "expressions": False})
     for result in postprocess(settings, _Tracked(results, settings)):
         yield from result.events
 
@@ -149,7 +150,7 @@ class _Tracked:
             self._weights = PointWeights.of(settings.model_query, results.unsmoothed_query, results.query)
         except MissingPointsError as error:
             asked = set(error.parts) & set(settings.query.parts)
-            what = f"{spelled('parts')} needs" if asked else "measures, pose and events need"
+            what = f"{spelled('parts')} needs" if asked else "measures, pose, expressions and events need"
             raise UsageError(
                 f"{what} more points of {words(error.parts)} than {results.table.path} has; run again with them"
             ) from error
@@ -226,9 +227,10 @@ def _target(
 def _settings(recorded: Mapping[str, Any], parts: str | Query, chosen: Mapping[str, Any]) -> Settings:
     """The settings of a run, but for those that are chosen anew."""
     same = {name: recorded[name] for name in SMOOTHING if name in recorded and chosen.get("smooth") != "none"}
-    space = {"fov"} if chosen["measures"] else set()
+    space = {"fov"} if chosen["measures"] or chosen["expressions"] else set()
     if chosen.get("pose") or chosen.get("points3d"):
         space = {*SPACE} if chosen.get("pose_unit") != "eyes" else {"fov"}
+    space |= {*EXPRESSION} if chosen.get("expressions") else set()
     same |= {name: recorded[name] for name in space if name in recorded}
     settings = Settings(parts, **{**same, **chosen, "strengths": {}})
     tracked = {HEAD, *settings.landmark_query.parts}

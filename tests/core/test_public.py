@@ -19,7 +19,21 @@ from vtrack.pipelines.settings import InputSettings, OutputSettings, Settings
 ROOT = Path(__file__).parents[2]
 NAMES = {
     "functions": {"draw", "load_detector", "load_model", "open_source", "parse_query", "read_table", "run", "track"},
-    "results": {"Face", "Frame", "FrameResult", "HeadPose", "Measures", "Query", "Results", "Summary", "Table"},
+    "results": {
+        *(
+            "Expressions",
+            "Face",
+            "Frame",
+            "FrameResult",
+            "HeadPose",
+            "Measures",
+            "Points3d",
+            "Query",
+            "Results",
+            "Summary",
+        ),
+        "Table",
+    },
     "events": {"EyeEvent", "LidMotion"},
     "to derive from": {"Detector", "LandmarkModel", "Source"},
     "what those return": {"Detections", "Prediction", "SourceInfo"},

@@ -124,7 +124,7 @@ def run_values(args: argparse.Namespace) -> dict[str, Any]:
     if table is not None and table.parts:
         values.setdefault("parts", table.parts)
     columns = values.get("columns", OutputSettings.columns)
-    # Measures in the table need measured faces, and who measures wants to see it in the table; so does the pose.
+    # Measures in the table need measured faces, and who measures wants to see it in the table; so do pose and expressions.
     if asked := [name for name in MEASURED_GROUPS if name in columns or values.get(name)]:
         values |= {**dict.fromkeys(asked, True), "columns": (*columns, *asked)}
     if any(OUTPUTS[name].measures for name in values.get("outputs", ())):

@@ -5,6 +5,7 @@
     /vtrack/face/<id>/<part>/3d       float x, y, z of each point of the part in space, where that was asked for
     /vtrack/face/<id>/<measure>       float: left_eye_open, mouth_open, yaw ...
     /vtrack/face/<id>/pose            float Tx, Ty, Tz, Rx, Ry, Rz, qw, qx, qy, qz of the head, where it was asked for
+    /vtrack/face/<id>/<expression>    float: jawOpen, mouthSmileLeft, AU12_proxy ..., where they were asked for
 
 A bundle that does not fit into one datagram is split into several.
 """
@@ -17,6 +18,7 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
+from vtrack.measures import EXPRESSIONS
 from vtrack.pipelines.outputs.streams.udp import Encoder
 from vtrack.types import FrameResult, Query
 
@@ -63,7 +65,8 @@ def _messages(result: FrameResult) -> Iterator[bytes]:
                 places = face.points3d.places[face.query.indices(part)]
                 if np.isfinite(places).all():
                     yield osc_message(f"{root}/{part}/3d", *map(float, places.ravel()))
-        for name, value in face.measures.items():
+        expressions = {} if face.expressions is None else {name: face.expressions[name] for name in EXPRESSIONS}
+        for name, value in {**face.measures, **expressions}.items():
             if math.isfinite(value):
                 yield osc_message(f"{root}/{name}", value)
         if face.pose is not None and math.isfinite(face.pose.focal):

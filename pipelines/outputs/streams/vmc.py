@@ -32,10 +32,12 @@ def vmc_encoder(query: Query) -> Encoder:
 
 
 def blend_shapes(face: Face) -> Mapping[str, float]:
-    """The blend shapes that the measures of a face tell, 0 to 1 by name; none where they are not known yet."""
+    """The blend shapes that measures and expressions of a face tell, 0 to 1 by name; none where they are not known yet."""
     shapes = dict.fromkeys(_MOUTHS, face.measures["mouth_open"] / WIDE_MOUTH)
     for side, names in _BLINKS.items():
         shapes |= dict.fromkeys(names, 1 - face.measures[f"{side}_openness"])
+    if face.expressions is not None:
+        shapes |= {name[0].upper() + name[1:]: value for name, value in face.expressions.shapes.items()}
     return {name: min(max(value, 0.0), 1.0) for name, value in shapes.items() if math.isfinite(value)}
 
 

@@ -18,8 +18,8 @@ import numpy as np
 
 from vtrack.anchors import ANCHORS
 from vtrack.errors import UsageError
-from vtrack.measures import POSE_NAMES
-from vtrack.pipelines.measures.points import MEASURE_QUERY, MEASURES
+from vtrack.measures import EXPRESSION_NAMES, POSE_NAMES
+from vtrack.pipelines.measures.points import FURTHER_QUERY, MEASURE_QUERY, MEASURES, added_queries
 from vtrack.pipelines.registry import MEASURED_GROUPS
 from vtrack.types import Face, FloatArray, Frame, FrameResult, Query
 
@@ -108,6 +108,13 @@ def _points3d(face: Face, frame: Frame) -> FloatArray:
     return face.points3d.array
 
 
+def _expressions(face: Face, frame: Frame) -> FloatArray:
+    """(78,) of the face."""
+    if face.expressions is None:
+        raise ValueError("the column group expressions needs faces with them: Settings(..., expressions=True)")
+    return face.expressions.array
+
+
 def _pose_digits(name: str) -> int:
     return QUATERNION_DIGITS if name.startswith("pose_q") else SHARE_DIGITS
 
@@ -154,14 +161,22 @@ _OF_ANCHORS = ColumnGroup(
     of_points=False,
     added=ANCHORS,
 )
-_OF_MEASURES = ColumnGroup(
-    fields=lambda query: tuple(_of_points(MEASURE_QUERY, RAW)),
-    values=lambda face, frame: _unsmoothed(face, len(face.query), len(MEASURE_QUERY)),
-    of_points=False,
-    added=MEASURE_QUERY,
-)
-"""The raw points that measures and pose are computed from, in tables with the columns `raw` and one of these."""
-ADDED = (ANCHORS, MEASURE_QUERY)
+_OF_MEASURES = {
+    MEASURE_QUERY: ColumnGroup(
+        fields=lambda query: tuple(_of_points(MEASURE_QUERY, RAW)),
+        values=lambda face, frame: _unsmoothed(face, len(face.query), len(MEASURE_QUERY)),
+        of_points=False,
+        added=MEASURE_QUERY,
+    ),
+    FURTHER_QUERY: ColumnGroup(
+        fields=lambda query: tuple(_of_points(FURTHER_QUERY, RAW)),
+        values=lambda face, frame: _unsmoothed(face, len(face.query) + len(MEASURE_QUERY), len(FURTHER_QUERY)),
+        of_points=False,
+        added=FURTHER_QUERY,
+    ),
+}
+"""The raw points that measures, pose and expressions are computed from, in tables with the columns `raw` and one of these."""
+ADDED = (ANCHORS, *_OF_MEASURES)
 """The points that the pipeline adds to those of the user, in the order of their columns."""
 EXTRAS: dict[str, tuple[ColumnGroup, ...]] = {
     "raw": (ColumnGroup(fields=lambda query: RAW, values=_raw, of_points=True), _OF_ANCHORS),
@@ -181,6 +196,13 @@ EXTRAS: dict[str, tuple[ColumnGroup, ...]] = {
         ),
     ),
     "points3d": (ColumnGroup(fields=lambda query: POINTS3D, values=_points3d, of_points=True),),
+    "expressions": (
+        ColumnGroup(
+            fields=lambda query: tuple(Field(name, digits=SHARE_DIGITS) for name in EXPRESSION_NAMES),
+            values=_expressions,
+            of_points=False,
+        ),
+    ),
 }
 
 
@@ -196,13 +218,14 @@ def choose_groups(columns: Collection[str]) -> list[ColumnGroup]:
     groups = [FACE, POINTS]
     for name, some in EXTRAS.items():
         if name in columns:
-            groups += [*some, *[_OF_MEASURES] * (name == "raw" and has_measured_points(columns))]
+            groups += some
+            groups += [_OF_MEASURES[query] for query in measured_points(columns)] if name == "raw" else []
     return groups
 
 
-def has_measured_points(columns: Collection[str]) -> bool:
-    """Whether a table with these groups of columns has raw points of `MEASURE_QUERY`."""
-    return "raw" in columns and any(name in columns for name in MEASURED_GROUPS)
+def measured_points(columns: Collection[str]) -> tuple[Query, ...]:
+    """The points that measures are computed from, which a table with these groups of columns has besides the user's."""
+    return added_queries([name for name in MEASURED_GROUPS if name in columns and "raw" in columns])
 
 
 class Columns:

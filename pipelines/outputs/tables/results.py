@@ -13,10 +13,10 @@ import numpy as np
 from vtrack.anchors import ANCHORS
 from vtrack.errors import TableError
 from vtrack.imaging.planes import Blank
-from vtrack.measures import POSE_NAMES, HeadPose, Measures, Points3d
+from vtrack.measures import EXPRESSION_NAMES, POSE_NAMES, Expressions, HeadPose, Measures, Points3d
 from vtrack.parts import PARTS
-from vtrack.pipelines.measures.points import MEASURE_QUERY, MEASURES
-from vtrack.pipelines.outputs.tables.columns import BOX, CUT, HEAD, POINTS3D, RAW, has_measured_points
+from vtrack.pipelines.measures.points import MEASURES
+from vtrack.pipelines.outputs.tables.columns import BOX, CUT, HEAD, POINTS3D, RAW, measured_points
 from vtrack.pipelines.outputs.tables.read import TableBlocks, open_blocks
 from vtrack.types import Face, FloatArray, Frame, FrameResult, Query
 
@@ -57,8 +57,7 @@ class TableResults(Iterator[FrameResult]):
         self.table: TableBlocks = open_blocks(path, fps=fps, parts=parts, untimed=untimed)
         self.query = self.table.query or _likely_query(self.table.names)
         """What the points are. Where nothing tells, positions are even along each part."""
-        measured = has_measured_points(self.table.groups)
-        self.unsmoothed_query = (self.query + MEASURE_QUERY if measured else self.query) + ANCHORS
+        self.unsmoothed_query = sum(measured_points(self.table.groups), self.query) + ANCHORS
         """The points of `Face.unsmoothed`, where the table has the columns `raw`."""
         self.size = _size(self.source)
         """Width and height of the frames in pixels; None if nothing tells."""
@@ -117,6 +116,7 @@ class TableResults(Iterator[FrameResult]):
             poses = cells[:, [places[name] for name in POSE_NAMES]] if "pose" in groups else None
             endings = [field.name for field in POINTS3D]
             points3d = of_points(cells, names, *endings) if "points3d" in groups else None
+            shown = cells[:, [places[name] for name in EXPRESSION_NAMES]] if "expressions" in groups else None
             ids = cells[:, places["face"]]
             for i, (frame, time) in enumerate(cells[:, :2].tolist()):
                 face = None
@@ -134,6 +134,7 @@ class TableResults(Iterator[FrameResult]):
                         unsmoothed=unsmoothed[i] if unsmoothed is not None and measured[i] else None,
                         pose=None if poses is None else HeadPose(poses[i]),
                         points3d=None if points3d is None else Points3d(points3d[i]),
+                        expressions=None if shown is None else Expressions(shown[i]),
                     )
                 yield _TableRow(int(frame), time, files[i] if files else "", bool(cut[i]), face)
 

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vtrack.errors import MissingExtraError, NameNotAskedError, spelled
-from vtrack.measures import POSE_NAMES
+from vtrack.measures import EXPRESSION_NAMES, POSE_NAMES
 from vtrack.parts import GROUPS, check_part_name, nearest, not_asked
 from vtrack.pipelines.measures.points import MEASURES
 from vtrack.pipelines.outputs.tables.columns import ADDED, BOX, EXTRAS, MEASURED, RAW, Columns, Field
@@ -150,7 +150,7 @@ class Table:
             NameNotAskedError: The table has no such column.
         """
         if name not in self._places:
-            for group, names in (("measures", MEASURES), ("pose", POSE_NAMES)):
+            for group, names in (("measures", MEASURES), ("pose", POSE_NAMES), ("expressions", EXPRESSION_NAMES)):
                 if name in names:
                     raise NameNotAskedError(f"this table has no {name!r}; track with {spelled(group, True)}")
             hint = nearest(name, (*_OF_POINTS, "box", *self._places), see="Table.fields lists the columns")
@@ -182,7 +182,8 @@ class Table:
 
         Args:
             what: `points`, `sigma`, `presence`, `box`, `measured`, or what else the table has: `raw`, `raw_sigma`, `inside`,
-                `points3d`, `points3d_sd`, and each measure and number of the pose by its name (`blink`, `pose_Tz`).
+                `points3d`, `points3d_sd`, and each measure, number of the pose and expression by its name (`blink`, `pose_Tz`,
+                `jawOpen`).
 
         Returns:
             (frames, faces, ...), in the order of `frames` and `faces`: then (points, 2) for `points` and `raw`, (points, 3)
@@ -279,10 +280,10 @@ class Table:
 
         Returns:
             A Dataset with `points` (time, face, point, space), `sigma` (time, face, point), `presence` (time, face), `box`
-            (time, face, side), and `measured`, `raw`, `raw_sigma`, `inside`, measures, pose, `points3d` and `points3d_sd`
-            (time, face, point, axis) where the table has them; NaN where a face is not there. Coordinates are `time` in
-            seconds, `frame` along it, the ids along `face`, and names, `part` and `position` along `point`. Where frames are
-            image files, `file` stands in the place of the dimension `time`.
+            (time, face, side), and `measured`, `raw`, `raw_sigma`, `inside`, measures, pose, expressions, `points3d` and
+            `points3d_sd` (time, face, point, axis) where the table has them; NaN where a face is not there. Coordinates are
+            `time` in seconds, `frame` along it, the ids along `face`, and names, `part` and `position` along `point`. Where
+            frames are image files, `file` stands in the place of the dimension `time`.
 
         Raises:
             MissingExtraError: xarray is not installed.
@@ -312,7 +313,7 @@ class Table:
             "points3d": ("point", "axis"),
             "points3d_sd": ("point", "axis"),
         }
-        things = (*_OF_POINTS, "presence", MEASURED.name, "box", *MEASURES, *POSE_NAMES)
+        things = (*_OF_POINTS, "presence", MEASURED.name, "box", *MEASURES, *POSE_NAMES, *EXPRESSION_NAMES)
         wanted = [what for what in things if self._has(what)]
         more = {**dimensions, "box": ("side",)}
         positions = self.query.positions if self.query else (np.nan,) * len(self.names)

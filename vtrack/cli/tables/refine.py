@@ -10,7 +10,7 @@ from typing import Any
 from vtrack.cli.options import add_options, given_options
 from vtrack.cli.tables.options import add_table_options
 from vtrack.pipelines.registry import MEASURED_GROUPS, OUTPUTS
-from vtrack.pipelines.settings import SMOOTHING, SPACE, OutputSettings, Settings
+from vtrack.pipelines.settings import EXPRESSION, SMOOTHING, SPACE, OutputSettings, Settings
 
 EXAMPLES = """examples:
   vtrack run talk.mp4 --columns raw,measures                talk.vtrack.csv, once
@@ -60,7 +60,9 @@ def add_parser(commands: Any) -> None:
         groups={"outputs": parser, "faces": parser},
         default="as the table",
     )
-    add_options(parser, Settings, only=(*SMOOTHING, *SPACE), groups={"faces": parser}, default="as the run")
+    add_options(
+        parser, Settings, only=(*SMOOTHING, *SPACE, *EXPRESSION), groups={"faces": parser}, default="as the run"
+    )
     parser.set_defaults(run=run)
 
 
@@ -79,7 +81,7 @@ def run(args: argparse.Namespace) -> int:
         parts=args.parts,
         columns=getattr(args, "columns", None),
         overwrite=args.overwrite,
-        **{name: given[name] for name in (*SMOOTHING, *MEASURED_GROUPS, *SPACE) if name in given},
+        **{name: given[name] for name in (*SMOOTHING, *MEASURED_GROUPS, *SPACE, *EXPRESSION) if name in given},
     )
     if not args.quiet:
         counts = done.counts
