@@ -51,7 +51,16 @@ _UNIT = 0.632
 _RADIUS = 0.385
 """Distance of an eyeball's centre behind the corners of the eye, over the distance between them."""
 _EYE_LEFT, _EYE_RIGHT, _MOUTH_OPEN = 0, 1, 12
-"""Features that are told: how far the eyes, -1 shut to 0 open, and the mouth, 0 to 1, are open. The others stay 0."""
+"""Features that measures tell: how far the eyes, -1 shut to 0 open, and the mouth, 0 to 1, are open."""
+_OF_EXPRESSIONS = {
+    3: ("browOuterUpLeft", "browDownLeft"),
+    6: ("browOuterUpRight", "browDownRight"),
+    8: ("mouthFrownLeft", "mouthSmileLeft"),  # it grows where the corner of the mouth goes down
+    9: ("mouthStretchLeft", "mouthPucker"),
+    10: ("mouthFrownRight", "mouthSmileRight"),
+    11: ("mouthStretchRight", "mouthPucker"),
+}
+"""Features that expressions tell: what makes each positive, and what negative, -1 to 1. The others stay 0."""
 
 
 def openseeface_encoder(query: Query, *, clock: Callable[[], float], unit: float) -> Encoder:
@@ -101,6 +110,9 @@ def _fill(packet: np.void, face: Face, order: list[int], unit: float) -> None:
     packet["open"] = np.minimum(opened, 1.0)
     packet["features"][[_EYE_RIGHT, _EYE_LEFT]] = opened - 1.0
     packet["features"][_MOUTH_OPEN] = np.clip(np.nan_to_num(measures["mouth_open"]) / WIDE_MOUTH, 0.0, 1.0)
+    if face.expressions is not None:
+        ways = [face.expressions[up] - face.expressions[down] for up, down in _OF_EXPRESSIONS.values()]
+        packet["features"][[*_OF_EXPRESSIONS]] = np.nan_to_num(ways)
     packet["confidence"] = np.nan_to_num(likelihood(face)[order])
     packet["points"] = np.nan_to_num(face.points[order])
     packet["error"] = np.sqrt(np.nan_to_num(np.square(face.sigma[order])).mean())

@@ -8,7 +8,7 @@ import struct
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -19,7 +19,7 @@ from tests.pipelines.measures.heads import SIZE, UNIT, rotation
 from tests.pipelines.results import QUERY, make_face, make_result
 from vtrack.errors import UsageError
 from vtrack.layouts import load_layout
-from vtrack.measures import POSE_NAMES, HeadPose, Measures, Points3d
+from vtrack.measures import EXPRESSION_NAMES, POSE_NAMES, Expressions, HeadPose, Measures, Points3d
 from vtrack.pipelines.measures.face_fit import face_model
 from vtrack.pipelines.measures.points import MEASURES
 from vtrack.pipelines.outputs.streams.openseeface import openseeface_encoder
@@ -118,6 +118,16 @@ def test_a_packet_says_what_is_known_of_a_face() -> None:
     kept = [i for i in range(68) if i not in (48, 54)]
     np.testing.assert_allclose(packet.points, face.points[[*kept, 68, 69]], rtol=1e-6)
     assert (packet.confidence > 0.9).all()
+
+
+def test_expressions_move_brows_and_corners_of_the_mouth() -> None:
+    shown = {"browDownLeft": 0.5, "mouthSmileRight": 0.75, "mouthStretchLeft": 0.5, "mouthPucker": 0.25}
+    numbers = np.array(
+        [shown.get(name, np.nan if name.startswith("browOuterUpRight") else 0.0) for name in EXPRESSION_NAMES]
+    )
+    (packet,) = sent(replace(head(0, 0, 0), expressions=Expressions(numbers)))
+    # From the left brow to the right corner of the mouth: up or down, and in or out.
+    assert packet.features[3:12].tolist() == [-0.5, 0, 0, 0, 0, 0, 0.25, -0.75, -0.25]
 
 
 @pytest.mark.parametrize("angles", [(3, 2, 1), (20, 5, -5), (-20, -10, 0), (25, 10, 5), (-40, -15, 20)])
