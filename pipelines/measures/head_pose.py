@@ -71,7 +71,9 @@ class HeadPoses:
             The heads in space, and (faces,) the length of one unit at each of them in pixels.
         """
         share = face_model().person
-        people = [self._people.setdefault(i, _Person(np.zeros(len(share)), np.diag(share), time)) for i in ids]
+        new = [i for i in ids if i not in self._people]
+        self._people |= {i: _Person(np.zeros(len(share)), np.diag(share), time) for i in new}
+        people = [self._people[i] for i in ids]
         mean = np.stack([person.mean for person in people])
         covariance = np.stack([person.covariance for person in people])
         prior = ShapePrior(mean, covariance + np.diag(1 - share))

@@ -163,7 +163,8 @@ class Measurer:
     ) -> FloatArray:
         """(faces, measures) in the order of `MEASURES`."""
         eyes, brows = eye_opening(points), brow_raise(points, unit)
-        watchers = [self._watchers.setdefault(track, EyeWatcher(track)) for track in ids]
+        self._watchers |= {track: EyeWatcher(track) for track in ids if track not in self._watchers}
+        watchers = [self._watchers[track] for track in ids]
         openings, deviations = eyes.tolist(), eye_opening_sigma(points, sigma, eyes).tolist()
         states = np.array(
             [

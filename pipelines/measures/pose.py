@@ -102,7 +102,7 @@ def _quaternions(fit: FaceFit) -> tuple[FloatArray, FloatArray]:
     turn = fit.rotation
     trace = np.trace(turn, axis1=1, axis2=2)
     squares = np.column_stack([trace, 2 * np.diagonal(turn, axis1=1, axis2=2) - trace[:, None]])
-    largest = np.nan_to_num(squares).argmax(1)
+    largest = squares.argmax(1)
     a, b, c = turn[:, 2, 1], turn[:, 0, 2], turn[:, 1, 0]
     d, e, f = turn[:, 1, 2], turn[:, 2, 0], turn[:, 0, 1]
     # Four times the products of the components: a row of them is a multiple of the quaternion.

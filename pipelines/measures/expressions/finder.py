@@ -66,9 +66,7 @@ class ExpressionFinder:
             ids: Track id of each face.
             time: Time of the frame in seconds.
         """
-        for track in ids:
-            if track not in self._people:
-                self._people[track] = _Person(Neutral(self._neutral), time)
+        self._people |= {track: _Person(Neutral(self._neutral), time) for track in ids if track not in self._people}
         people = [self._people[track] for track in ids]
         own, seen = matrices(), frontal(points, size, fit)
         flat = own.features.reshape(len(own.features), -1)
