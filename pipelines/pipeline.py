@@ -83,6 +83,11 @@ class Pipeline:
         )
         if prepare := getattr(self.model, "prepare", None):
             prepare(unique_points(settings.model_query)[0])
+        if settings.points3d:
+            # Imports the mean face and more, which takes a second, before a camera is opened rather than at its first face.
+            from vtrack.pipelines.measures.points3d import surface_points
+
+            surface_points(settings.query)
         self.detector = (
             load_detector(detector, device=settings.device, threads=detector_cores(), **settings.detector_options)
             if isinstance(detector, str)

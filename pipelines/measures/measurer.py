@@ -146,7 +146,7 @@ class Measurer:
         poses = head_poses(heads, self._distance) if self._pose else [None] * len(ids)
         in_space: list[Points3d] | list[None] = [None] * len(ids)
         if self._points3d and asked is not None:
-            # Imported here because it brings the mean face, which nothing else of a run needs.
+            # Not imported above, because it takes a second; where it is needed, the pipeline has prepared it.
             from vtrack.pipelines.measures.points3d import points_in_space
 
             in_space = points_in_space(heads, *asked, size, self._distance)

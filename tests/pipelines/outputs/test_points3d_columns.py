@@ -9,9 +9,14 @@ import numpy as np
 import pytest
 
 import vtrack
+from tests.pipelines.results import QUERY
+from tests.pipelines.toys import ToyDetector, ToyModel
 from vtrack.cli.main import OK, USAGE, main
+from vtrack.pipelines.measures import points3d
 from vtrack.pipelines.measures.measurer import Measurer
-from vtrack.types import FrameResult
+from vtrack.pipelines.pipeline import Pipeline
+from vtrack.pipelines.settings import Settings
+from vtrack.types import FrameResult, Query
 
 ROOT = Path(__file__).parents[3]
 SAMPLE = str(ROOT / "samples" / "sample.mp4")
@@ -54,6 +59,14 @@ def test_python_has_them_where_they_are_asked_for(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(Measurer, "__call__", lambda self, result: measured.append(result))
     (result,) = vtrack.track(SAMPLE, "left_eye:2", stop=0.03)
     assert result.faces[0].points3d is None and not measured
+
+
+def test_the_face_in_space_is_ready_before_the_first_frame(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Query] = []
+    monkeypatch.setattr(points3d, "surface_points", asked.append)
+    for wanted in (False, True):
+        Pipeline(Settings(QUERY, model=ToyModel(), detector=ToyDetector(), points3d=wanted))
+    assert asked == [QUERY]
 
 
 def test_a_live_table_has_those_of_its_own_points(tmp_path: Path) -> None:
