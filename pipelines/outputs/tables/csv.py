@@ -110,10 +110,10 @@ class LongTable(TextSink):
         self._point_fields = tuple(field for group in self._point_groups for field in group.fields(query))
         # The cells of the face are the same in each of its rows; "%s" stands for them.
         own = row_format(self._point_fields)
-        self._block = "".join(f"%s,{label},{own}" for label in _labels(query))
+        self._block = "".join(f"%s,{label},{own}" for label in _escaped_labels(query))
         raw = ",".join(field.text if field in RAW else "" for field in self._point_fields)
         self._added = [
-            "".join(f"%s,{label},{raw}\n" for label in _labels(group.added)) for group in added if group.added
+            "".join(f"%s,{label},{raw}\n" for label in _escaped_labels(group.added)) for group in added if group.added
         ]
         self._face = row_format(self._face_fields).rstrip("\n")
         self._empty = row_format(head, empty=len(self._face_fields) - len(head) + 3 + len(self._point_fields))
@@ -166,11 +166,15 @@ def _first_line(path: Path) -> str:
         return next(lines, "")
 
 
-def _labels(query: Query) -> list[str]:
-    """The cells that say which point a row is about, for a `%` format."""
+def point_labels(query: Query) -> list[str]:
+    """The cells that say which point a row of the long table is about, of each point."""
     points = zip(query.parts, query.positions, query.names, strict=True)
-    lines = (csv_line([part, f"{position:.4f}", name]).rstrip("\n") for part, position, name in points)
-    return [line.replace("%", "%%") for line in lines]
+    return [csv_line([part, f"{position:.4f}", name]).rstrip("\n") for part, position, name in points]
+
+
+def _escaped_labels(query: Query) -> list[str]:
+    """The labels for a `%` format."""
+    return [label.replace("%", "%%") for label in point_labels(query)]
 
 
 def _with_prefix(prefix: str, values: FloatArray) -> tuple[float | str, ...]:

@@ -10,18 +10,21 @@ import itertools
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from operator import itemgetter
 from pathlib import Path
+from typing import TextIO
 
 import numpy as np
 
 from vtrack.errors import TableError
 from vtrack.pipelines.outputs.tables.columns import ADDED, FILE, RAW, RawTable, block_rows
-from vtrack.pipelines.outputs.tables.csv import LABELS
+from vtrack.pipelines.outputs.tables.csv import LABELS, point_labels
 from vtrack.pipelines.outputs.tables.dlc import is_dlc, read_dlc
 from vtrack.pipelines.outputs.tables.openface import is_openface, read_openface
-from vtrack.pipelines.outputs.tables.text import numbers
+from vtrack.pipelines.outputs.tables.text import numbers, plain_numbers
 from vtrack.types import Query
 
 Row = list[str]
+_OTHER = ""
+"""Stands for lines that hold more than numbers."""
 
 
 def read_blocks(path: Path) -> Iterator[RawTable]:
@@ -37,26 +40,34 @@ def read_blocks(path: Path) -> Iterator[RawTable]:
             yield from read_dlc(path, header, rows)
             return
         _check_names(path, header)
-        checked = _checked(path, header, rows)
         if is_openface(header):
-            yield from read_openface(path, header, checked)
+            yield from read_openface(path, header, _checked(path, header, rows))
         elif all(label in header for label in LABELS):
-            yield from _long(path, header, checked)
+            yield from _long(path, header, file)
         else:
-            yield from _wide(header, checked)
+            yield from _wide(path, header, file)
 
 
-def _wide(header: Row, rows: Iterator[Row]) -> Iterator[RawTable]:
+def _wide(path: Path, header: Row, file: TextIO) -> Iterator[RawTable]:
     """Yield the rows of a wide table."""
     place = header.index(FILE.name) if FILE.name in header else None
     columns = [name for name in header if name != FILE.name]
     yield RawTable(columns, np.zeros((0, len(columns))))
+    plain, count = file if place is None else iter([_OTHER]), 0
+    while lines := list(itertools.islice(plain, block_rows(len(header)))):
+        if (cells := plain_numbers(lines, len(header))) is None:
+            break
+        yield RawTable(columns, cells)
+        count += len(cells)
+    else:
+        return
+    rows = itertools.islice(_rows(path, header, file), count, None)
     while block := list(itertools.islice(rows, block_rows(len(header)))):
         files = () if place is None else tuple(row.pop(place) for row in block)
         yield RawTable(columns, numbers(block), files)
 
 
-def _long(path: Path, header: Row, rows: Iterator[Row]) -> Iterator[RawTable]:
+def _long(path: Path, header: Row, file: TextIO) -> Iterator[RawTable]:
     """Yield the rows of a long table as those of a wide one; the rows of one face in one frame stand together."""
     face, first, point = header.index("face"), header.index("part"), header.index("point")
     everything = _long_query(path)
@@ -71,8 +82,18 @@ def _long(path: Path, header: Row, rows: Iterator[Row]) -> Iterator[RawTable]:
     of_points = [f"{name}_{ending}" for name in names for ending in own]
     columns = [*of_face, *itertools.compress(of_points, kept)]
     yield RawTable(columns, np.zeros((0, len(columns))), query=query)
-    blocks = _faces(path, rows, names, face, point)
-    while block := list(itertools.islice(blocks, block_rows(len(names) * len(header)))):
+    size, chosen = block_rows(len(names) * len(header)), np.array([*[True] * len(of_face), *kept])
+    plain = _joined(file, header, point_labels(everything)) if names and place == first else iter([_OTHER])
+    count = 0
+    while lines := list(itertools.islice(plain, size)):
+        if (wide := plain_numbers(lines, len(chosen))) is None:
+            break
+        yield RawTable(columns, wide[:, chosen], query=query)
+        count += len(wide)
+    else:
+        return
+    blocks = itertools.islice(_faces(path, _rows(path, header, file), names, face, point), count, None)
+    while block := list(itertools.islice(blocks, size)):
         heads = [[*lines[0][:place], *lines[0][place + 1 : first]] for lines in block]
         cells = np.full((len(block), len(columns)), np.nan)
         cells[:, : len(of_face)] = numbers(heads)
@@ -82,6 +103,26 @@ def _long(path: Path, header: Row, rows: Iterator[Row]) -> Iterator[RawTable]:
             cells[there, len(of_face) :] = numbers(ends).reshape(int(there.sum()), -1)[:, kept]
         files = tuple(lines[0][place] for lines in block) if place != first else ()
         yield RawTable(columns, cells, files, query)
+
+
+def _joined(lines: Iterator[str], header: Row, labels: Sequence[str]) -> Iterator[str]:
+    """Yield the lines of each face as one line of a wide table, and `_OTHER` from where they are not as vtrack writes them."""
+    first, commas = header.index(LABELS[0]), len(header) - 1
+    start, empty = f",{labels[0]},", "," * (len(header) - first)
+    more = "," * (len(labels) * (commas - header.index(LABELS[-1])))
+    for line in lines:
+        of_face, label, _ = line.partition(start)
+        if not label and (row := line.rstrip("\r\n")).endswith(empty):
+            yield row.removesuffix(empty) + more
+            continue
+        block = [line, *itertools.islice(lines, len(labels) - 1)]
+        starts = [f"{of_face},{label}," for label in labels]
+        fits = of_face.count(",") == first - 1 and {each.count(",") for each in block} == {commas}
+        if not fits or len(block) < len(labels) or not all(map(str.startswith, block, starts)):
+            yield _OTHER
+            return
+        ends = (each[len(start) :].rstrip("\r\n") for each, start in zip(block, starts, strict=True))
+        yield ",".join([of_face, *ends])
 
 
 def _faces(path: Path, rows: Iterator[Row], names: Sequence[str], face: int, point: int) -> Iterator[list[Row]]:
@@ -117,6 +158,14 @@ def _without(query: Query, names: Collection[str]) -> Query:
     points = zip(query.parts, query.positions, query.names, strict=True)
     kept = [(part, position, name) for part, position, name in points if name not in names]
     return Query(*zip(*kept, strict=True)) if kept else Query((), ())
+
+
+def _rows(path: Path, header: Row, file: TextIO) -> Iterator[Row]:
+    """Yield the rows of a file from its start, but for the header; slower than `plain_numbers`, for cells of any kind."""
+    file.seek(0)
+    rows: Iterator[Row] = csv.reader(file, skipinitialspace=True)
+    next(rows)
+    yield from _checked(path, header, rows)
 
 
 def _checked(path: Path, header: Sequence[str], rows: Iterable[Row]) -> Iterator[Row]:

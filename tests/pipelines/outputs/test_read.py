@@ -20,11 +20,13 @@ from vtrack.errors import DataError, MissingExtraError, NameNotAskedError
 from vtrack.measures import POSE_NAMES, HeadPose, Measures
 from vtrack.pipelines.measures.points import MEASURE_QUERY, MEASURES
 from vtrack.pipelines.outputs.base import Sink, write_sidecar
+from vtrack.pipelines.outputs.tables import columns, csv_reader
 from vtrack.pipelines.outputs.tables.csv import LongTable, WideTable, open_table
 from vtrack.pipelines.outputs.tables.jsonl import JsonLines
 from vtrack.pipelines.outputs.tables.parquet import ParquetTable
 from vtrack.pipelines.outputs.tables.read import read_table
 from vtrack.pipelines.outputs.tables.table import Table
+from vtrack.pipelines.outputs.tables.text import plain_numbers
 from vtrack.query import parse_query
 from vtrack.types import Face, FrameResult, Query
 
@@ -86,6 +88,33 @@ def test_every_file_gives_the_results_back(tmp_path: Path, columns: tuple[str, .
     pytest.importorskip("pyarrow")
     write(ParquetTable(tmp_path / "table.parquet", query, columns), results)
     same(read_table(str(tmp_path / "table.parquet")), expected)
+
+
+@pytest.mark.parametrize("ending", ["\n", "\r\n"])
+@pytest.mark.parametrize("sink", [WideTable, LongTable])
+def test_lines_of_numbers_are_not_split_into_cells(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sink: type[Sink], ending: str
+) -> None:
+    write(sink(tmp_path / "t.csv", QUERY, EXTRAS), video())
+    text = (tmp_path / "t.csv").read_text()
+    monkeypatch.setattr(columns, "BLOCK_CELLS", 50)  # a face a block
+    halfway = text.index("\n2,") + 1
+    cells = []
+    # Quotes, in the first row or from the third frame on, which only the csv module reads.
+    for name, start in (("first.csv", text.index("\n") + 1), ("later.csv", halfway)):
+        number, rest = text[start:].split(",", 1)
+        (tmp_path / name).write_text(f'{text[:start]}"{number}",{rest}'.replace("\n", ending), newline="")
+        cells.append(read_table(tmp_path / name).cells)
+    monkeypatch.delattr(csv_reader, "_rows")
+    cells.append(read_table(tmp_path / "t.csv").cells)
+    assert len(cells[0]) == 5
+    for read in cells[1:]:
+        np.testing.assert_array_equal(read, cells[0])
+
+
+@pytest.mark.parametrize("lines", [["1,2"], ["1,2,3", "4,5,6,7"], ['1,2,"3"'], ["1,2,x"], [""]])
+def test_what_is_no_line_of_numbers(lines: list[str]) -> None:
+    assert plain_numbers(lines, 3) is None
 
 
 def test_raw_columns_of_earlier_versions_are_read(tmp_path: Path) -> None:
