@@ -175,7 +175,7 @@ class OfflineFollower(Follower):
         start, end = frames[0], frames[-1]
         match = self.tracks.match(detections, end.time)
         fast = [track for track in self.tracks.live if track.flow] + match.lost * bool(match.new)
-        fast += [track for track, detection in match.pairs if track.misses(end.time, detection.sighting.box)]
+        fast += [track for track, one in match.pairs if track.misses(end.time, one.sighting.box, one.sighting.angle)]
         if self._watch(frames, fast):
             match = self.tracks.match(detections, end.time)
         vanished = any(track.seen == start.time for track in match.lost)

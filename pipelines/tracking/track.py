@@ -25,8 +25,9 @@ _REACH = 0.6
 """Distance from its predicted position at which a face may be found, in box sides ..."""
 _REACH_GROWTH = 0.5
 """... and how much this grows per second without a sighting."""
-_FAST = 0.2
-"""Error of a predicted box, in its sides, from which a face is too fast to predict."""
+_MAX_SHIFT, _MAX_LOG_SCALE, _MAX_TURN = 0.2, 0.25, 0.3
+"""Largest error of a predicted box of a face that is not too fast to predict: offset in its sides, logarithm of the size,
+radians."""
 _FILTER_DETECTIONS = 6
 """Number of detections from which the box filter is rebuilt."""
 
@@ -113,14 +114,19 @@ class Track:
     def watch(self, frames: Sequence[Frame]) -> None:
         """See by optical flow whether it is fast in these frames, in the first of which it was seen last."""
         flow = Flow.through(frames, *self.boxes.predict(frames[0].time))
-        fast = flow is not None and any(map(self.misses, flow.times, flow.boxes))
+        fast = flow is not None and any(map(self.misses, flow.times, flow.boxes, flow.angles))
         self.flow = flow if fast else None
 
-    def misses(self, time: float, box: FloatArray) -> bool:
-        """Return whether its motion leads far from a box (4,) at that time."""
-        predicted = self.boxes.predict(time)[0]
-        away = np.abs(predicted[:2] + predicted[2:] / 2 - box[:2] - box[2:] / 2).max()
-        return bool(away > _FAST * box[2:].max())
+    def misses(self, time: float, box: FloatArray, angle: float) -> bool:
+        """Return whether its motion leads far from a box (4,) and an angle at that time."""
+        predicted, roll = self.boxes.predict(time)
+        side = box[2:].max()
+        shift = np.abs(predicted[:2] + predicted[2:] / 2 - box[:2] - box[2:] / 2).max() / side
+        log_scale, turn = (
+            abs(np.log(predicted[2:].max() / side)),
+            abs(np.remainder(roll - angle + np.pi, 2 * np.pi) - np.pi),
+        )
+        return bool(shift > _MAX_SHIFT or log_scale > _MAX_LOG_SCALE or turn > _MAX_TURN)
 
     def predict(self, time: float) -> tuple[FloatArray, float]:
         """Return its box (4,) and angle where optical flow saw it, or else where its motion leads."""

@@ -38,6 +38,23 @@ def test_predicted_anchors_follow_the_motion() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("shift", "growth", "turn", "missed"),
+    [
+        *((0.1, 1.1, 0.1, False), (0.0, 1.0, 2 * np.pi, False)),
+        *((0.3, 1.0, 0.0, True), (0.0, 1.5, 0.0, True), (0.0, 0.6, 0.0, True), (0.0, 1.0, -0.5, True)),
+    ],
+)
+def test_a_box_is_missed_by_its_place_its_size_or_its_roll(
+    shift: float, growth: float, turn: float, missed: bool
+) -> None:
+    track = moving(100, 60)
+    box, angle = track.boxes.predict(track.seen + 0.1)
+    size = box[2:] * growth
+    seen = np.concatenate([box[:2] + box[2:] / 2 + [shift * size.max(), 0] - size / 2, size])
+    assert track.misses(track.seen + 0.1, seen, angle + turn) is missed
+
+
 def test_earlier_sightings_are_prepended_to_a_track() -> None:
     track = Track(1.0)
     track.add(1.0, sighting(130))
