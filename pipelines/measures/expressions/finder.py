@@ -100,13 +100,13 @@ class ExpressionFinder:
         sums[:, LIDS] /= np.maximum(own.opening + level[LIDS], _LEAST_OPENING)
         movements = sums @ (features - level)
         variance = np.square(sums @ errors).sum(1)
+        deviation = np.sqrt(variance + np.square(sums) @ np.square(person.neutral.deviation))
         speeds = np.full((2, len(EXPRESSIONS)), np.nan)
         if before is not None and 0 < step <= _MAX_STEP:
             speeds[0], speeds[1] = (movements - before) / step, _JITTER * np.sqrt(2 * variance) / step
         fastest = float(np.abs(speeds[0, _MOVING]).max()) if np.isfinite(speeds[0, 0]) else 0.0
         person.movements = movements
         person.neutral.learn(features, aside, fastest, time, min(max(step, 0.0), _MAX_STEP))
-        deviation = np.sqrt(variance + np.square(sums) @ np.square(person.neutral.deviation))
         values = np.clip(movements, _LOWEST, 1.0)
         # Lips that are narrow and shut are puckered; narrow and parted, they make a funnel.
         parted = min(max(float(features[GAP] - level[GAP]) / ROUND, 0.0), 1.0)

@@ -105,6 +105,8 @@ def test_a_moment_that_is_told_to_be_neutral_is_so_from_there_on() -> None:
     for i in range(100):
         watch(seen(at_rest() if 25 <= i < 40 else smile))
     assert watch(seen(smile))["AU12_proxy"] > 0.8
+    first = Watcher(neutral=0.0)(seen(smile))  # compared with the mean face still, as its deviation says
+    assert first["AU12_proxy"] > 0.8 and first["AU12_proxy_sd"] > 0.3
     guessing = Watcher()
     for i in range(100):
         guessing(seen(at_rest() if 25 <= i < 40 else smile))
