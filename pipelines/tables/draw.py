@@ -112,7 +112,7 @@ def draw_table(
         raise UsageError(
             f"{spelled('draw', AXES)} needs the columns pose, which {table} lacks; vtrack refine adds them"
         )
-    chosen = replace(_selection_of(results), **(selection or {}))
+    chosen = replace(selection_of(results), **(selection or {}))
     check_targets([path], table, overwrite=overwrite)
     with open_source(video, **vars(InputSettings(**vars(chosen)))) as source:
         if source.info.photographs:
@@ -136,7 +136,7 @@ def _target(table: Path, output: str | Path | None) -> Path:
     return path
 
 
-def _selection_of(results: TableResults) -> Selection:
+def selection_of(results: TableResults) -> Selection:
     """Which frames of the video a table was made of, by the facts beside it; all where nothing tells."""
     recorded = results.table.meta.get("options", {})
     try:

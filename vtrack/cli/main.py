@@ -25,7 +25,7 @@ from vtrack.runtime.streams import fill_closed_streams
 
 MODULES = {
     **{name: name for name in ("run", "batch", "webcam", "parts", "models")},
-    **{name: f"tables.{name}" for name in ("refine", "convert", "draw", "compare", "crops", "report")},
+    **{name: f"tables.{name}" for name in ("refine", "convert", "draw", "compare", "crops", "report", "check")},
     **{name: name for name in ("eval", "train", "export", "bench")},
 }
 """The module of each command, below `vtrack.cli`."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from vtrack.pipelines.outputs.files import write_text
 from vtrack.pipelines.tables.comparison.compare import TableComparison, dominant_pairs
+from vtrack.pipelines.tables.terminal import aligned
 
 _MOST_PAIRS = 8
 _MOST_STRETCHES = 12
@@ -90,7 +90,7 @@ def _distances(figures: dict[str, Any]) -> str:
         cells += of_part["jitter"]["percent"]
         rows.append([part, str(count), *map(_number, cells)])
     title = f"distance in pixels, then, like jitter, in % of {name} (mean {unit['mean_px']:.1f} px)"
-    return f"{title}\n{_table(rows)}"
+    return f"{title}\n{aligned(rows)}"
 
 
 def _agreement(figures: dict[str, Any]) -> str:
@@ -103,7 +103,7 @@ def _agreement(figures: dict[str, Any]) -> str:
             low, high = of_part[kind]["limits"][axis]
             row += [_signed(of_part[kind]["bias"][axis]), f"{_signed(low)} {_signed(high)}"]
         rows.append(row)
-    return f"A minus B: bias, and limits of agreement (bias ± 1.96 standard deviations), in pixels and in %\n{_table(rows)}"
+    return f"A minus B: bias, and limits of agreement (bias ± 1.96 standard deviations), in pixels and in %\n{aligned(rows)}"
 
 
 def _over_time(figures: dict[str, Any]) -> str:
@@ -118,7 +118,7 @@ def _over_time(figures: dict[str, Any]) -> str:
         counts = [str(each[name]) for name in ("matched", "only_first", "only_second")]
         rows.append([f"{each['start_s']:g}-{each['end_s']:g}", *counts, *map(_number, cells)])
     title = "over time" if step == 1 else f"over time, one row of {step} (all are in --json)"
-    return f"{title}\n{_table(rows)}"
+    return f"{title}\n{aligned(rows)}"
 
 
 def _worst(figures: dict[str, Any]) -> str:
@@ -129,7 +129,7 @@ def _worst(figures: dict[str, Any]) -> str:
         place = each.get("file") or str(each["frame"])
         cells = [place, f"{each['time_s']:.3f}", str(each["first"]), str(each["second"])]
         rows.append([*cells, _number(each["pixels"]), _number(each["percent"]), each["part"]])
-    return f"worst frames, of a face at most one of each second\n{_table(rows)}"
+    return f"worst frames, of a face at most one of each second\n{aligned(rows)}"
 
 
 def _number(value: float) -> str:
@@ -138,15 +138,3 @@ def _number(value: float) -> str:
 
 def _signed(value: float) -> str:
     return "-" if math.isnan(value) else f"{value:+.2f}"
-
-
-def _table(rows: Sequence[Sequence[str]]) -> str:
-    """Rows with columns of even width: the first to the left, the others to the right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join(
-        "  ".join(
-            cell.ljust(width) if i == 0 else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    )

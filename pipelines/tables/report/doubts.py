@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
 
 from vtrack.pipelines.tracking.doubt import WorstFace
-from vtrack.types import BoolArray, FloatArray
+from vtrack.types import BoolArray, FloatArray, FrameResult
 
 REASONS: Mapping[str, str] = {
     "brief": "seen for a moment only",
@@ -22,8 +23,19 @@ REASONS: Mapping[str, str] = {
     "turned": "turned far away",
     "small": "small",
     "replaced": "points out of bounds were replaced",
+    "off": "points probably off",
+    "flow": "points move otherwise than the picture",
+    "lost": "a picture that is hard to follow",
+    "place": "the picture looks as if the face lay beside the points",
+    "unlike": "the picture hardly looks like a face",
+    "smoothing": "raw points far from smoothed ones",
+    "tremble": "points tremble",
+    "half_rate": "the head moves by jerks",
+    "shape": "not the shape of a face",
+    "rigid": "the shape of the face changes",
+    "iris": "irises change their size",
 }
-"""Why a face is doubtful."""
+"""Why a face is doubtful. The last ones, from `off`, are found by `vtrack check` alone."""
 BRIEF = 0.5
 """Seconds; a face that is seen for less may be none."""
 TURNED = 45.0
@@ -37,7 +49,10 @@ EDGE = 0.05
 ABSENT, VAGUE = 0.1, 0.75
 """Presence below that of the worst faces, and sigma as a factor of theirs, from which a face is doubtful. Points of sharp
 frontal faces have 0.4 of their sigma, with `fast`; heads turned by 40 degrees and faces blurred by motion reach 0.75."""
-_FULL = {"presence": 0.2, "uncertain": 0.5, "turned": 30.0, "edge": 0.25}
+OFF = 8.0
+"""Estimated error, in % of the distance between the outer corners of the eyes, from which points count as off; benchmarks call
+a face with a larger error a failure."""
+_FULL = {"presence": 0.2, "uncertain": 0.5, "turned": 30.0, "edge": 0.25, "off": 16.0}
 """How far beyond the limit the weight of a reason is 1."""
 _WEIGHT = {"jump": 1.0, "unseen": 0.5, "small": 0.3, "replaced": 0.5}
 """Weights of reasons that are there or not."""
@@ -67,6 +82,8 @@ class Doubt:
     file: str = ""
     box: FloatArray = field(default_factory=lambda: np.zeros(4))
     points: FloatArray = field(default_factory=lambda: np.zeros((0, 2)))
+    error: float = np.nan
+    """Largest estimated error, if it was estimated."""
 
     @property
     def rank(self) -> tuple[float, float, int, int]:
@@ -103,6 +120,37 @@ class FaceRows:
     cut: BoolArray
     """(rows,) whether a scene begins with the frame."""
     file: tuple[str, ...]
+    error: FloatArray
+    """(rows,) estimated error in % of the distance between the outer corners of the eyes; NaN where it was not estimated."""
+
+    @classmethod
+    def of(cls, results: Sequence[FrameResult], yaw: FloatArray, error: FloatArray | None = None) -> Self:
+        """The faces of frames, at least one.
+
+        Args:
+            results: The frames.
+            yaw: (rows,) degrees; NaN where it is not known.
+            error: (rows,) see above; None if it was not estimated.
+        """
+        counts, faces = [len(result.faces) for result in results], [face for result in results for face in result.faces]
+        box, sigma = np.array([face.box for face in faces]), np.array([face.sigma for face in faces])
+        known = np.isfinite(sigma)
+        mean = np.where(known, sigma, 0).sum(1) / np.maximum(known.sum(1), 1)
+        return cls(
+            frame=np.repeat([result.index for result in results], counts),
+            time=np.repeat([result.time for result in results], counts),
+            face=np.array([face.id for face in faces], np.int64),
+            presence=np.array([face.presence for face in faces], np.float64),
+            measured=np.array([face.measured for face in faces], bool),
+            box=box,
+            points=np.array([face.points for face in faces]),
+            sigma=np.where(known.any(1), mean / box_sides(box), np.nan),
+            replaced=~known.all(1) & known.any(1),
+            yaw=yaw,
+            cut=np.repeat([result.frame.cut for result in results], counts),
+            file=tuple(result.frame.file for result in results for _ in result.faces),
+            error=np.full(len(faces), np.nan) if error is None else error,
+        )
 
     @property
     def side(self) -> FloatArray:
@@ -157,6 +205,7 @@ class DoubtFinder:
             "uncertain": sigma - VAGUE,
             "turned": np.abs(rows.yaw) - TURNED,
             "edge": self._beyond(rows.box) - EDGE,
+            "off": rows.error - OFF,
         }
         there = {
             "jump": self._jumps(rows),
@@ -170,14 +219,15 @@ class DoubtFinder:
         }
         return graded | {name: flags * _WEIGHT[name] for name, flags in there.items()}
 
-    def add(self, rows: FaceRows, interval: float) -> FloatArray:
+    def add(self, rows: FaceRows, interval: float, further: Mapping[str, FloatArray] | None = None) -> FloatArray:
         """Take rows into account; return (rows,) their weights.
 
         Args:
             rows: The next rows.
             interval: Seconds for which a row stands.
+            further: (rows,) weights of reasons that rows do not tell.
         """
-        weights = self.weights(rows)
+        weights = self.weights(rows) | dict(further or {})
         sums = np.minimum(np.sum([*weights.values()], 0), 1.0)
         for name, weight in weights.items():
             self.seconds[name] += float(np.count_nonzero(weight)) * interval
@@ -214,6 +264,7 @@ class DoubtFinder:
         doubt.end = time
         for name, value in reasons.items():
             doubt.reasons[name] = max(value, doubt.reasons.get(name, 0.0))
+        doubt.error = float(np.fmax(doubt.error, rows.error[row]))
         if weight > doubt.weight:
             doubt.weight, doubt.frame, doubt.time = float(weight), int(rows.frame[row]), time
             doubt.file = rows.file[row] if rows.file else ""

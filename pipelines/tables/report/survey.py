@@ -14,10 +14,10 @@ from vtrack.models.card import read_landmark_card
 from vtrack.pipelines.measures.points import MEASURES
 from vtrack.pipelines.outputs.tables.results import TableResults
 from vtrack.pipelines.tables.report.course import Course
-from vtrack.pipelines.tables.report.doubts import BRIEF, Doubt, DoubtFinder, FaceRows, box_sides
+from vtrack.pipelines.tables.report.doubts import BRIEF, Doubt, DoubtFinder, FaceRows
 from vtrack.pipelines.tables.report.measured import MeasuredResults
 from vtrack.pipelines.tracking.doubt import LEAST_CERTAIN, WorstFace
-from vtrack.types import Face, FloatArray, FrameResult
+from vtrack.types import FloatArray, FrameResult
 
 COLUMNS = ("presence", "sigma", "doubt", *MEASURES)
 """Values of a face that are kept over time."""
@@ -117,7 +117,8 @@ def survey_table(
         if not counts.any():
             continue
         faces = [face for result in batch for face in result.faces]
-        table = _rows(batch, faces, counts)
+        yaw = np.array([face.measures["yaw"] if face.measures else np.nan for face in faces])
+        table = FaceRows.of(batch, yaw)
         weights = finder.add(table, interval)
         measures = np.array([face.measures.array if face.measures else [np.nan] * len(MEASURES) for face in faces])
         values = np.column_stack([table.presence, 100 * table.sigma, weights > 0, measures])
@@ -161,27 +162,6 @@ def survey_table(
 def _batches(results: Iterator[FrameResult]) -> Iterator[list[FrameResult]]:
     while batch := list(islice(results, _BATCH)):
         yield batch
-
-
-def _rows(batch: list[FrameResult], faces: list[Face], counts: np.ndarray) -> FaceRows:
-    """The faces of frames as arrays; `counts` says how many each frame has."""
-    box, sigma = np.array([face.box for face in faces]), np.array([face.sigma for face in faces])
-    known = np.isfinite(sigma)
-    mean = np.where(known, sigma, 0).sum(1) / np.maximum(known.sum(1), 1)
-    return FaceRows(
-        frame=np.repeat([result.index for result in batch], counts),
-        time=np.repeat([result.time for result in batch], counts),
-        face=np.array([face.id for face in faces], np.int64),
-        presence=np.array([face.presence for face in faces], np.float64),
-        measured=np.array([face.measured for face in faces], bool),
-        box=box,
-        points=np.array([face.points for face in faces]),
-        sigma=np.where(known.any(1), mean / box_sides(box), np.nan),
-        replaced=~known.all(1) & known.any(1),
-        yaw=np.array([face.measures["yaw"] if face.measures else np.nan for face in faces]),
-        cut=np.repeat([result.frame.cut for result in batch], counts),
-        file=tuple(result.frame.file for result in batch for _ in result.faces),
-    )
 
 
 def _quality(rows: FaceRows, weights: FloatArray) -> FloatArray:

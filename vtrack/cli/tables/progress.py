@@ -1,4 +1,4 @@
-"""The progress bar of a command that reads a table with its video."""
+"""Progress bars of commands that read a table, alone or with its video."""
 
 from __future__ import annotations
 
@@ -41,3 +41,15 @@ def frame_bar(*, quiet: bool, every_frame: bool) -> Iterator[Callable[[Source], 
             return lambda result: bar.update()
 
         yield progress
+
+
+def result_bar(name: str, *, quiet: bool) -> Callable[[Iterator[FrameResult]], Iterator[FrameResult]]:
+    """What gives results on and counts them; terminals alone show it."""
+
+    def counted(results: Iterator[FrameResult]) -> Iterator[FrameResult]:
+        from tqdm import tqdm
+
+        hidden = quiet or not sys.stderr.isatty()
+        yield from tqdm(results, desc=name, unit=" frames", disable=hidden, leave=False)
+
+    return counted

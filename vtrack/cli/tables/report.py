@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from vtrack.cli.tables.options import add_table_options
+from vtrack.cli.tables.progress import result_bar
 from vtrack.errors import UsageError
-
-if TYPE_CHECKING:
-    from vtrack.types import FrameResult
 
 EXAMPLES = """examples:
   vtrack report talk.vtrack.csv                        talk.vtrack.report.html
@@ -56,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
         video=args.video,
         parts=args.parts or "",
         overwrite=args.overwrite,
-        progress=_bar(Path(args.table).name, quiet=args.quiet),
+        progress=result_bar(Path(args.table).name, quiet=args.quiet),
     )
     if not args.quiet:
         survey = report.survey
@@ -92,15 +89,3 @@ def _run_folder(args: argparse.Namespace) -> int:
     for row in failed:
         print(f"vtrack: {row.name}: {row.error}", file=sys.stderr)
     return FAILED if failed else OK
-
-
-def _bar(name: str, *, quiet: bool) -> Any:
-    """What counts the frames of a table on a terminal."""
-
-    def counted(results: Iterator[FrameResult]) -> Iterator[FrameResult]:
-        from tqdm import tqdm
-
-        hidden = quiet or not sys.stderr.isatty()
-        yield from tqdm(results, desc=name, unit=" frames", disable=hidden, leave=False)
-
-    return counted

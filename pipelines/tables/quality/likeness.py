@@ -1,0 +1,86 @@
+"""Whether there is a face where points say: the picture below them against the mean picture of faces."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+import cv2
+import numpy as np
+from safetensors.numpy import load_file
+
+from vtrack.imaging.crops import Crops
+from vtrack.imaging.warp import warp
+from vtrack.pipelines.tables.crops.alignment import FaceAligner
+from vtrack.types import FloatArray, FrameResult, ImageArray
+
+PATH = Path(__file__).with_name("mean_picture.safetensors")
+SIDE = 64
+"""Side of the mean picture in pixels."""
+_INNER = slice(8, 44), slice(12, 52)
+"""Rows and columns of it that are compared: from the brows to the mouth, without the outline."""
+_REACH = 8
+"""Pixels to each side in which the face is searched for, 31 % of the distance between the outer corners of the eyes."""
+_DETAIL = 3.0
+"""Standard deviation in pixels of the blur that is subtracted: what is larger is light and shade."""
+
+
+class LikenessMeter:
+    """Compares the picture of faces with the mean picture.
+
+    Args:
+        aligner: Finds the crops of faces; None where the points do not tell, so that nothing is compared.
+    """
+
+    def __init__(self, aligner: FaceAligner | None) -> None:
+        self._aligner = aligner
+
+    def __call__(self, result: FrameResult) -> dict[int, FloatArray]:
+        """How much the faces of a frame look like faces.
+
+        Returns:
+            For each face that can be aligned (3,): x and y from where its points are to where the picture is most like a face,
+            in distances between the outer corners of the eyes, along the axes of the upright face, and the correlation with
+            the mean picture there, -1 to 1.
+        """
+        if self._aligner is None:
+            return {}
+        there = {face.id: place for face in result.faces if (place := self._aligner.align(face.points)) is not None}
+        crops = [self._aligner.crop(place) for place in there.values()]
+        side, unit = SIDE + 2 * _REACH, self._aligner.side / SIDE
+        pictures = [
+            warp([result.frame.pixels], [0], Crops(crop.centers, crop.sides * side / SIDE, crop.angles), side)[0, 1]
+            for crop in crops
+        ]
+        return {number: _likeness(picture, unit) for number, picture in zip(there, pictures, strict=True)}
+
+
+def detail(picture: ImageArray) -> FloatArray:
+    """(H, W) brightness without light and shade."""
+    bright = picture.astype(np.float32)
+    return np.asarray(bright - cv2.GaussianBlur(bright, (0, 0), _DETAIL))
+
+
+def _likeness(picture: ImageArray, unit: float) -> FloatArray:
+    """(3,) where in a picture, `_REACH` pixels larger than the mean one to each side, it is most like a face, and how much."""
+    rows, columns = (slice(inner.start, inner.stop + 2 * _REACH) for inner in _INNER)
+    scores = cv2.matchTemplate(detail(picture)[rows, columns], _mean_detail(), cv2.TM_CCOEFF_NORMED)
+    best = np.unravel_index(int(scores.argmax()), scores.shape)
+    down, right = (
+        at + _peak(line, int(at)) - _REACH for at, line in zip(best, (scores[:, best[1]], scores[best[0]]), strict=True)
+    )
+    return np.array([unit * right, unit * down, scores[best]])
+
+
+def _peak(line: FloatArray, at: int) -> float:
+    """Where the peak of a line lies between its values, from -0.5 to 0.5 off the largest one."""
+    if not 0 < at < len(line) - 1:
+        return 0.0
+    before, top, after = line[at - 1 : at + 2].tolist()
+    bend = before - 2 * top + after
+    return 0.5 * (before - after) / bend if bend < 0 else 0.0
+
+
+@cache
+def _mean_detail() -> FloatArray:
+    return np.ascontiguousarray(detail(load_file(PATH)["picture"])[_INNER])

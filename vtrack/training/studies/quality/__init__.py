@@ -1,0 +1,1 @@
+"""How well `vtrack check` tells the error of points, measured on clips whose true points are known."""
