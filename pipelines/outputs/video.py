@@ -23,6 +23,7 @@ from vtrack.imaging.planes import HD_HEIGHT, Pixels, Planes, film_colours, view
 from vtrack.pipelines.outputs.base import FileSink
 from vtrack.pipelines.outputs.codecs import CODECS, CONTAINERS, ENCODER_THREADS
 from vtrack.pipelines.outputs.drawing.drawing import Drawing
+from vtrack.pipelines.outputs.drawing.palette import Color
 from vtrack.pipelines.outputs.fragments import cut_fragments
 from vtrack.pipelines.outputs.soundtrack import Soundtrack
 from vtrack.pipelines.registry import PRESETS, WORST_CRF
@@ -216,7 +217,15 @@ class VideoSink(FileSink):
 
 
 def annotated_video(
-    path: str | Path, query: Query, *, source: Source, draw: Collection[str], codec: str, crf: int | None, preset: str
+    path: str | Path,
+    query: Query,
+    *,
+    source: Source,
+    draw: Collection[str],
+    codec: str,
+    crf: int | None,
+    preset: str,
+    color: Color | None = None,
 ) -> VideoSink:
     """Make the sink of an annotated video, with the audio of the source unless it is live.
 
@@ -228,6 +237,7 @@ def annotated_video(
         codec: Name of the codec.
         crf: Quality, 0 (best) to 51 (smallest file); None for the codec's default.
         preset: Effort of the encoder.
+        color: Colour of what is drawn; None for those of parts and tracks.
     """
     info = source.info
     if info.is_live and info.has_audio:
@@ -241,7 +251,7 @@ def annotated_video(
         codec=codec,
         crf=crf,
         preset=preset,
-        draw=Drawing(query, draw).pixels,
+        draw=Drawing(query, draw, color=color).pixels,
     )
 
 

@@ -1,14 +1,16 @@
-"""`draw_table`: the faces of a table on the frames of its video, as `run --video` draws them, without a model."""
+"""`draw_table`: the faces of a table, or of two, on the frames of their video, as `run --video` draws them, without a model."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from vtrack.errors import UsageError, spelled
+from vtrack.pipelines.outputs.drawing.drawing import Drawing
+from vtrack.pipelines.outputs.drawing.palette import COMPARED_COLORS
 from vtrack.pipelines.outputs.paths import given_path
 from vtrack.pipelines.outputs.tables.results import TableResults
 from vtrack.pipelines.pipeline import Summary, queue_size, send
@@ -20,11 +22,45 @@ from vtrack.pipelines.tables.fit import check_size, check_time, misfit
 from vtrack.pipelines.tables.targets import check_kind, check_targets, named_after
 from vtrack.runtime.stopwatch import Stopwatch
 from vtrack.runtime.threads import ReadAhead, interruptible
-from vtrack.types import Face, FrameResult
+from vtrack.types import Face, Frame, FrameResult
 
 _VIDEO = "video"
 _TOLERANCE = 1e-3
 """Seconds by which the times of a table may differ from those of its video: tables of OpenFace have three decimals."""
+
+
+class _FacesOfFrames:
+    """The faces of a table by the frames of a source, asked for in order.
+
+    Args:
+        table: The table, not yet read.
+        source: The source, which it must be of.
+    """
+
+    def __init__(self, table: TableResults, source: Source) -> None:
+        self._table, self._source = table, source
+        self._wanted = next(table, None)
+        self._last = -1
+
+    def at(self, frame: Frame) -> tuple[Face, ...]:
+        """The faces of the next frame; none if the table has no row for it."""
+        selection = self._source.selection
+        while self._wanted is not None and self._wanted.index < frame.index:
+            if selection.every == 1 and (selection.start is None or self._wanted.time >= selection.start):
+                raise misfit(self._table, self._source, f"the video has no frame {self._wanted.index}")
+            self._wanted = next(self._table, None)
+        self._last = frame.index
+        if self._wanted is None or self._wanted.index != frame.index:
+            return ()
+        check_time(self._table, self._source, self._wanted.time, frame, _TOLERANCE)
+        faces, self._wanted = self._wanted.faces, next(self._table, None)
+        return faces
+
+    def check_end(self) -> None:
+        """Raise `UsageError` if the table has frames after the last one of the source."""
+        if self._wanted is not None and self._wanted.index >= self._last + self._source.selection.every:
+            ends = f"the table has a frame {self._wanted.index}, and the video ends with {self._last}"
+            raise misfit(self._table, self._source, ends)
 
 
 class TablePlayer:
@@ -32,12 +68,13 @@ class TablePlayer:
 
     Args:
         table: The table, not yet read.
+        below: Other tables of the video, and how their faces are drawn on the pixels of the frames.
     """
 
     spent = 0.0
 
-    def __init__(self, table: TableResults) -> None:
-        self._table = table
+    def __init__(self, table: TableResults, below: Sequence[tuple[TableResults, Drawing]] = ()) -> None:
+        self._table, self._below = table, below
 
     def results(
         self,
@@ -54,25 +91,17 @@ class TablePlayer:
             UsageError: It is not of this video.
         """
         watch = watch or Stopwatch()
-        selection, query = source.selection, self._table.query
-        wanted = next(self._table, None)
-        last = -1
+        table = _FacesOfFrames(self._table, source)
+        below = [(_FacesOfFrames(other, source), other.query, drawing) for other, drawing in self._below]
         with ReadAhead(watch.time_items("decode", iter(source)), queue_size(source), stop, source.abandon) as frames:
             for frame in frames:
-                while wanted is not None and wanted.index < frame.index:
-                    if selection.every == 1 and (selection.start is None or wanted.time >= selection.start):
-                        raise misfit(self._table, source, f"the video has no frame {wanted.index}")
-                    wanted = next(self._table, None)
-                faces: tuple[Face, ...] = ()
-                if wanted is not None and wanted.index == frame.index:
-                    check_time(self._table, source, wanted.time, frame, _TOLERANCE)
-                    faces = wanted.faces
-                    wanted = next(self._table, None)
-                last = frame.index
-                yield FrameResult(frame if pixels else frame.without_pixels(), faces, query)
-        stopped = selection.stop is not None or (stop is not None and stop.is_set())
-        if wanted is not None and not stopped and wanted.index >= last + selection.every:
-            raise misfit(self._table, source, f"the table has a frame {wanted.index}, and the video ends with {last}")
+                shown = frame if pixels else frame.without_pixels()
+                for other, query, drawing in below:
+                    shown = replace(shown, pixels=drawing.pixels(FrameResult(shown, other.at(frame), query)))
+                yield FrameResult(shown, table.at(frame), self._table.query)
+        if source.selection.stop is None and not (stop is not None and stop.is_set()):
+            for each in (table, *(other for other, _, _ in below)):
+                each.check_end()
 
 
 def draw_table(
@@ -80,9 +109,11 @@ def draw_table(
     video: str,
     output: str | Path | None = None,
     *,
+    other: str | Path | None = None,
     look: OutputSettings | None = None,
     selection: dict[str, Any] | None = None,
     parts: str = "",
+    other_parts: str = "",
     overwrite: bool = False,
     progress: Callable[[Source], Callable[[FrameResult], object]] | None = None,
 ) -> tuple[Path, Summary]:
@@ -92,9 +123,11 @@ def draw_table(
         table: The table, as `read_table` takes it.
         video: What it was made of: a video file, address or folder of numbered images.
         output: Video to write; None for one beside the table.
+        other: Another table of the video, drawn in blue below the first, of which all is orange then.
         look: What is drawn, and how the video is compressed.
         selection: Fields of `Selection` that differ from those of the run that made the table.
         parts: What the points are, if the facts beside the table do not tell.
+        other_parts: What those of the other table are.
         overwrite: Whether a file that exists is replaced.
         progress: Makes of the opened source what is called with each result.
 
@@ -108,24 +141,32 @@ def draw_table(
     """
     look, path = look or OutputSettings(), _target(Path(table), output)
     results = TableResults(table, parts=parts, untimed=True)
-    if AXES in look.draw and "pose" not in results.table.groups:
-        raise UsageError(
-            f"{spelled('draw', AXES)} needs the columns pose, which {table} lacks; vtrack refine adds them"
-        )
+    others = [] if other is None else [TableResults(other, parts=other_parts, untimed=True)]
+    if other is None and other_parts:
+        raise UsageError(f"{spelled('other_parts')} needs {spelled('other', 'OTHER', flag='--with')}")
+    for each in (results, *others):
+        if AXES in look.draw and "pose" not in each.table.groups:
+            raise UsageError(
+                f"{spelled('draw', AXES)} needs the columns pose, which {each.table.path} lacks; vtrack refine adds them"
+            )
+        check_targets([path], each.table.path, overwrite=overwrite)
     chosen = replace(selection_of(results), **(selection or {}))
-    check_targets([path], table, overwrite=overwrite)
     with open_source(video, **vars(InputSettings(**vars(chosen)))) as source:
         if source.info.photographs:
             raise UsageError(f"draw makes a video, and {video} is photographs")
-        check_size(results, source)
+        for each in (results, *others):
+            check_size(each, source)
         check_targets([path], source.info.path or table, overwrite=overwrite)
         entry = OUTPUTS[_VIDEO]
         options = {**vars(look), "source": source}
-        sink = entry.load()(path, results.query, **{name: options[name] for name in entry.takes})
+        first, second = COMPARED_COLORS
+        color = first if others else None
+        sink = entry.load()(path, results.query, color=color, **{name: options[name] for name in entry.takes})
         sink.file.overwrite = overwrite
         with interruptible() as stop:
             report = progress(source) if progress is not None else lambda result: None
-            summary = send(TablePlayer(results), source, [sink], stop=stop, progress=report)
+            below = [(each, Drawing(each.query, look.draw, color=second)) for each in others]
+            summary = send(TablePlayer(results, below), source, [sink], stop=stop, progress=report)
     return path, summary
 
 

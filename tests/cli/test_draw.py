@@ -86,6 +86,36 @@ def test_other_styles_and_other_frames(table: Path, tmp_path: Path) -> None:
     assert len(pictures(tmp_path / "more.mp4")[0]) == 9  # with those that the table has no row for
 
 
+def test_two_tables_in_two_colours(table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    read = read_table(table)
+    lines = (line.split(",") for line in table.read_text().splitlines())
+    header, rows = next(lines), [*lines]
+    lower = [i for i, name in enumerate(header) if name.endswith("_y")]
+    for row in rows:
+        for place in lower:
+            row[place] = f"{float(row[place]) + 200:.3f}"
+    other = tmp_path / "other.csv"
+    other.write_text("".join(",".join(row) + "\n" for row in [header, *rows[1:]]))
+    drawn = ["--with", str(other), "--draw", "points", "--quiet"]
+    assert main(["draw", str(table), str(SAMPLE), *drawn, "-o", str(tmp_path / "two.mp4")]) == OK
+    two = pictures(tmp_path / "two.mp4")[0].astype(int)
+    (x, y), shown = read.to_numpy()[4, 0].mean(0), two[4]
+
+    def colour(height: float) -> np.ndarray:
+        """What the points around a height add to red, green and blue."""
+        area = np.s_[int(height) - 60 : int(height) + 60, int(x) - 60 : int(x) + 60]
+        change = (shown - pictures(SAMPLE)[0][68].astype(int))[area]
+        return change.reshape(-1, 3)[np.abs(change).sum(-1).ravel() > 150].mean(0)
+
+    assert np.subtract(*colour(y)[[0, 2]]) > 50 and np.subtract(*colour(y + 200)[[2, 0]]) > 50
+    assert "--other-parts needs --with OTHER" in fails(capsys, table, SAMPLE, "--other-parts", "eyes")
+    assert "other.csv has 36 other points than these 17" in fails(
+        capsys, table, SAMPLE, "--with", other, "--other-parts", "jaw"
+    )
+    other.write_text(table.read_text().replace("\n62,", "\n63,"))
+    assert "other.csv is not of sample.mp4" in fails(capsys, table, SAMPLE, "--with", other, "--every", "1")
+
+
 def test_a_table_of_another_video(table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     clip = write_clip(tmp_path / "clip.mp4", 100)
     before = sorted(path.name for path in tmp_path.iterdir())

@@ -45,13 +45,16 @@ class Drawing:
     Args:
         query: The points of the faces.
         kinds: What to draw: `points`, `curves`, `boxes`, `ids`, `axes`; no axes of faces without a pose.
+        color: Colour of all but the axes; None for those of parts and tracks.
     """
 
-    def __init__(self, query: Query, kinds: Collection[str] = OutputSettings.draw) -> None:
-        self._kinds = frozenset(kinds)
+    def __init__(
+        self, query: Query, kinds: Collection[str] = OutputSettings.draw, *, color: Color | None = None
+    ) -> None:
+        self._kinds, self._color = frozenset(kinds), color
         self._splines = part_splines(query) if "curves" in self._kinds else None
         names = list(dict.fromkeys(query.parts))
-        self._colors = [part_color(name) for name in names]
+        self._colors = [color or part_color(name) for name in names]
         self._color_of = np.array([names.index(part) for part in query.parts], np.intp)  # (points,)
 
     def __call__(self, result: FrameResult) -> ImageArray:
@@ -90,7 +93,7 @@ class Drawing:
         if axes is not None:
             _draw_axes(overlay, face, axes)
         if "ids" in self._kinds:
-            overlay.label(str(face.id), face.box[:2], max(0.11 * size, 10.0), track_color(face.id))
+            overlay.label(str(face.id), face.box[:2], max(0.11 * size, 10.0), self._color_of_track(face))
         overlay.blend_into(pixels)
 
     def _extent(self, face: Face, size: float, axes: FloatArray | None) -> FloatArray:
@@ -142,7 +145,10 @@ class Drawing:
             for cx, dx in ((x, arm), (x + w, -arm))
             for cy, dy in ((y, arm), (y + h, -arm))
         ]
-        overlay.stroke(corners, _PEN, track_color(face.id), 1.0 if face.measured else PREDICTED)
+        overlay.stroke(corners, _PEN, self._color_of_track(face), 1.0 if face.measured else PREDICTED)
+
+    def _color_of_track(self, face: Face) -> Color:
+        return self._color or track_color(face.id)
 
 
 def _axes(face: Face, size: float, frame: tuple[int, int]) -> FloatArray | None:

@@ -13,6 +13,7 @@ from vtrack.errors import SinkError, UsageError, spelled
 from vtrack.imaging.crops import Crops
 from vtrack.imaging.png import save_png
 from vtrack.imaging.warp import warp
+from vtrack.pipelines.outputs.drawing.palette import COMPARED_COLORS
 from vtrack.pipelines.outputs.paths import make_folder
 from vtrack.pipelines.sources.open import open_source
 from vtrack.pipelines.tables.comparison.timeline import WorstFrame
@@ -24,8 +25,8 @@ _MARGIN = 1.5
 _FRACTION_BITS = 3
 _TOLERANCE = 2e-3
 """Seconds by which the time of a frame may differ between table and video."""
-_FIRST, _SECOND, _LINK = (255, 140, 0), (0, 200, 255), (255, 255, 255)
-"""Colours of the points of either table, and of the lines between them; told apart also by colour-blind people."""
+_LINK = (255, 255, 255)
+"""Colour of the lines between the points of both tables."""
 _BACK, _INK = (24, 24, 28), (240, 240, 240)
 
 
@@ -103,14 +104,14 @@ def _picture(frame: Frame, worst: WorstFrame, names: tuple[str, str]) -> ImageAr
     starts, ends = (_fixed(crops, points) for points in (one, other))
     cv2.polylines(image, [*np.stack([starts, ends], 1)], False, _LINK, 1, cv2.LINE_AA, _FRACTION_BITS)
     radius = (5 if len(one) < 40 else 3 if len(one) < 150 else 2) << _FRACTION_BITS
-    for points, colour in ((starts, _FIRST), (ends, _SECOND)):
+    for points, colour in zip((starts, ends), COMPARED_COLORS, strict=True):
         for point in points.tolist():
             cv2.circle(image, point, radius, colour, -1, cv2.LINE_AA, _FRACTION_BITS)
     title = np.full((_TITLE, _SIDE, 3), _BACK, np.uint8)
     place = worst.file or f"frame {worst.frame}, {worst.time:.2f} s"
     _write(title, f"{place}: {worst.percent:.1f} % ({worst.pixels:.1f} px), most at {worst.part}", 16, _INK)
-    _write(title, f"A {names[0]}", 33, _FIRST)
-    _write(title, f"B {names[1]}", 33, _SECOND, _SIDE // 2)
+    _write(title, f"A {names[0]}", 33, COMPARED_COLORS[0])
+    _write(title, f"B {names[1]}", 33, COMPARED_COLORS[1], _SIDE // 2)
     return np.concatenate([title, image])
 
 

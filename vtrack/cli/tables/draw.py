@@ -16,6 +16,7 @@ EXAMPLES = """examples:
   vtrack draw talk.vtrack.csv talk.mp4                       talk.vtrack.mp4
   vtrack draw talk.vtrack.csv talk.mp4 --draw boxes,ids -o boxes.mp4
   vtrack draw talk.vtrack.parquet talk.mp4 --start 1:30 --stop 2:00 -o part.mp4
+  vtrack draw fast.csv talk.mp4 --with accurate.csv          one table in orange, the other in blue
   vtrack draw clipDLC_resnet50.csv clip.mp4 -o clip-points.mp4
 """
 
@@ -34,6 +35,13 @@ def add_parser(commands: Any) -> None:
     )
     add_table_options(parser)
     parser.add_argument("video", metavar="VIDEO", help="the video that the table was made of")
+    parser.add_argument(
+        "--with",
+        dest="other",
+        metavar="OTHER",
+        help="another table of the video, drawn in blue; all of TABLE is orange then",
+    )
+    parser.add_argument("--other-parts", metavar="QUERY", help="what the points of OTHER are, if nothing tells")
     parser.add_argument("-o", "--output", metavar="FILE", help="video to write, beside the table by default")
     add_options(parser, OutputSettings, only=LOOK)
     add_options(parser, Selection)
@@ -50,9 +58,11 @@ def run(args: argparse.Namespace) -> int:
             args.table,
             args.video,
             args.output,
+            other=args.other,
             look=OutputSettings(**given_options(args, OutputSettings)),
             selection=given_options(args, Selection),
             parts=args.parts or "",
+            other_parts=args.other_parts or "",
             overwrite=args.overwrite,
             progress=progress,
         )
