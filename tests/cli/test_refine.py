@@ -156,7 +156,9 @@ def test_measures_from_a_table_without_their_points(tmp_path: Path, capsys: pyte
     assert main(["refine", str(tmp_path / "face.csv"), "--measures", "--quiet"]) == OK
     assert np.isfinite(read_table(tmp_path / "face.refined.csv").column("yaw")).all()
     assert main(["run", *clip, "--parts", "eyes", "--csv", str(tmp_path / "eyes.csv")]) == OK
-    assert "measures, pose and events need more points of" in fails(capsys, tmp_path / "eyes.csv", "--events")
+    assert "measures, pose, expressions and events need more points of" in fails(
+        capsys, tmp_path / "eyes.csv", "--events"
+    )
 
 
 def test_poses_are_those_of_a_fresh_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
