@@ -121,12 +121,7 @@ def refine_table(
     for place in [place for place in outputs.saved if place != STDOUT][:1]:
         facts = {name: results.table.meta.get(name, {}) for name in ("model", "source")}
         written = {"outputs": [*targets], "format": look.format, "columns": [*look.columns]}
-        applied = {
-            *(["fov"] if settings.measured_groups else []),
-            *(SPACE if settings.pose or settings.points3d else []),
-            *(EXPRESSION if settings.expressions else []),
-        }
-        names = {"parts", *SMOOTHING, *MEASURED_GROUPS, *applied}
+        names = {"parts", *SMOOTHING, *MEASURED_GROUPS, *SPACE, *EXPRESSION}
         own = {name: value for name, value in plain(settings, look).items() if name in names}
         write_sidecar(place, options={**recorded, **own, **written}, counts=refined.counts, **facts)
     outputs.check()

@@ -185,6 +185,19 @@ def test_poses_are_those_of_a_fresh_run(tmp_path: Path, capsys: pytest.CaptureFi
     assert "--fov has no effect" in fails(capsys, tmp_path / "a.csv", "--columns", "raw", "--fov", "60", "-o", "x.csv")
 
 
+def test_the_facts_of_a_new_table_repeat_it(tmp_path: Path) -> None:
+    clip = [str(SAMPLE), "--stop", "0.2", "--parts", "nose", "--columns", "raw,pose,expressions", "--quiet"]
+    chosen = ["--neutral", "0.1", "--fov", "60", "--pose-unit", "mm", "--eye-distance", "88"]
+    old, new, again = tmp_path / "old.csv", tmp_path / "new.csv", tmp_path / "again.csv"
+    assert main(["run", *clip, *chosen, "--csv", str(old)]) == OK
+    for columns in ("raw", "raw,expressions", "raw,points3d"):
+        assert main(["refine", str(old), "--columns", columns, "-o", str(new), "--overwrite", "--quiet"]) == OK
+        repeat = ["--config", str(sidecar_path(new)), "--csv", str(again), "--overwrite", "--quiet"]
+        assert main(["run", str(SAMPLE), *repeat]) == OK
+        # Points that are located change a little with the others that are located along with them.
+        assert read_table(again).fields == read_table(new).fields
+
+
 def test_a_pose_from_a_table_without_its_points(tmp_path: Path) -> None:
     clip = [str(SAMPLE), "--stop", "0.3", "--columns", "raw", "--quiet"]
     assert main(["run", *clip, "--csv", str(tmp_path / "face.csv")]) == OK
