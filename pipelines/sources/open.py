@@ -32,7 +32,7 @@ VIDEO_SUFFIXES = frozenset(
 )
 STDIN = "-"
 """What stands for stdin; a file of this name is written as `./-`."""
-_OF_FILMS = frozenset({"smooth", "strength", "strengths", "detect_every"})
+_OF_FILMS = frozenset({"smooth", "strength", "strengths", "detect_every", "neutral"})
 """Settings that do nothing for photographs."""
 NETWORK_SCHEMES = frozenset({"http", "https", "rtmp", "rtmps", "rtp", "rtsp", "rtsps", "srt", "tcp", "udp"})
 
@@ -208,9 +208,9 @@ def check_applies(given: Collection[str], source: Source) -> None:
     """
     name, photographs = source.info.name, source.info.photographs
     images = photographs or isinstance(source, ImageSequence)
-    smoothing = [each for each in sorted(given) if each.partition(".")[0] in _OF_FILMS]
-    if photographs and smoothing:
-        option = spelled(smoothing[0], flag=f"--{smoothing[0].replace('strengths', 'smooth').replace('_', '-')}")
+    of_films = [each for each in sorted(given) if each.partition(".")[0] in _OF_FILMS]
+    if photographs and of_films:
+        option = spelled(of_films[0], flag=f"--{of_films[0].replace('strengths', 'smooth').replace('_', '-')}")
         raise UsageError(f"{option} applies to films only; {name} is photographs, each by itself")
     if "fps" in given and photographs:
         film = spelled("images", "sequence")

@@ -93,6 +93,7 @@ def test_a_broken_photograph(
         ("--smooth kalman", "--smooth applies to films only"),
         ("--smooth.eyes 0.3", "--smooth.eyes applies to films only"),
         ("--detect-every 1", "--detect-every applies to films only"),
+        ("--expressions --neutral 1", "--neutral applies to films only"),
         ("--fps 30", "--fps applies to films only; album is photographs, of which --images sequence makes a film"),
         ("--stop 1", "photographs have no times"),
         ("--hwaccel cuda", "--hwaccel applies to video only"),
