@@ -100,19 +100,20 @@ def check_kind(path: Path, entry: OutputEntry) -> None:
         raise _wrong_ending(path, entry.help, entry.suffixes)
 
 
-def check_targets(paths: Sequence[Path], table: str | Path, *, overwrite: bool = False) -> None:
+def check_targets(paths: Sequence[Path], *sources: str | Path | None, overwrite: bool = False) -> None:
     """Check before any work that files can be written, and remove what killed processes have left beside them.
 
     Args:
         paths: The files; `STDOUT` for stdout.
-        table: The table that is read.
+        sources: What is read: tables, and paths or addresses of videos; None for none.
         overwrite: Whether files that exist may be replaced.
 
     Raises:
-        UsageError: A file exists, is the table itself, or its folder cannot be written.
+        UsageError: A file exists, is one that is read, or its folder cannot be written.
     """
     try:
-        check_outputs(paths, source=table, overwrite=overwrite)
+        for source in sources:
+            check_outputs(paths, source=source, overwrite=overwrite)
     except SinkError as error:
         raise UsageError(str(error)) from error
     for folder in {path.parent for path in paths if path != STDOUT}:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 import tracemalloc
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +16,7 @@ from tests.cli.imports import imported_modules
 from tests.pipelines.report_pages import SAMPLE, face_of, truth, write
 from tests.pipelines.tables_of_others import write_dlc, write_openface
 from vtrack.cli.main import OK, USAGE, main
+from vtrack.errors import UsageError
 from vtrack.layouts import load_layout
 from vtrack.pipelines.outputs.base import sidecar_path, write_sidecar
 from vtrack.pipelines.outputs.tables import columns
@@ -101,6 +104,25 @@ def test_figures_as_text_csv_and_json(folder: Path, capsys: pytest.CaptureFixtur
     assert "exist already; add --overwrite" in capsys.readouterr().err
     assert main(["check", str(table), "--json", "-"]) == OK
     assert json.loads(capsys.readouterr().out)["video"] is None
+
+
+def test_no_file_replaces_what_is_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table = write(tmp_path / "talk.csv", [[face_of(points)] for points in truth()[:3]])
+    video = Path(shutil.copy(SAMPLE, tmp_path / "talk.mp4"))
+    contents = table.read_bytes(), video.read_bytes()
+    for option, path in product(("--csv", "--json"), (table, video)):
+        assert main(["check", str(table), str(video), option, str(path), "--overwrite"]) == USAGE
+        assert f"output {path} is the input itself" in capsys.readouterr().err
+    for path in (table, video):
+        with pytest.raises(UsageError, match="is the input itself"):
+            check_table(table, str(video), csv=path, overwrite=True)
+    assert (table.read_bytes(), video.read_bytes()) == contents
+
+
+def test_stretches_that_are_not_listed_are_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table = write(tmp_path / "talk.csv", [[face_of(points)] for points in spoiled("swapped")])
+    assert main(["check", str(table), "--worst", "0"]) == OK
+    assert capsys.readouterr().out.endswith("\n1 doubtful stretch\n")
 
 
 def test_tables_of_other_programs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

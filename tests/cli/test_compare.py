@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 import tracemalloc
 from dataclasses import replace
 from pathlib import Path
@@ -176,7 +177,8 @@ def test_a_run_and_the_truth_with_pictures(tmp_path: Path, capsys: pytest.Captur
     labels = write(
         tmp_path / "hand.csv", {i: [face_of(each)] for i, each in enumerate(truth()[:45:5]) for i in [i * 5]}
     )
-    words = ["compare", str(table), str(labels), str(SAMPLE), "--pictures", str(pictures), "--worst", "2"]
+    video = shutil.copy(SAMPLE, tmp_path / "video.mp4")
+    words = ["compare", str(table), str(labels), str(video), "--pictures", str(pictures), "--worst", "2"]
     assert main(words) == OK
     text = capsys.readouterr().out
     assert "frames: 9 in both, 36 only in A, 0 only in B" in text and "id switches: 0 in A, 0 in B" in text
@@ -190,6 +192,8 @@ def test_a_run_and_the_truth_with_pictures(tmp_path: Path, capsys: pytest.Captur
     assert "exists already; add --overwrite" in capsys.readouterr().err
     assert (pictures / names[0]).stat().st_mtime_ns == before
     assert main([*words, "--overwrite", "--quiet"]) == OK
+    assert main([*words, "--overwrite", "--json", str(video)]) == USAGE
+    assert "is the input itself" in capsys.readouterr().err
     figures = compare_tables(table, labels).figures
     assert 1 < figures["distances"]["all"]["percent"]["mean"] < 6
 

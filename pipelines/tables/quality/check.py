@@ -29,6 +29,7 @@ from vtrack.pipelines.tables.quality.likeness import LikenessMeter
 from vtrack.pipelines.tables.quality.signals import SIGNALS, FaceSecond, SeenFrame, SignalMeter
 from vtrack.pipelines.tables.report.doubts import REASONS, Doubt, DoubtFinder, FaceRows
 from vtrack.pipelines.tables.report.survey import worst_faces
+from vtrack.pipelines.tables.targets import check_targets
 from vtrack.runtime.threads import interruptible
 from vtrack.types import FloatArray, FrameResult, Query
 
@@ -144,7 +145,8 @@ def check_table(
         progress: Called with the results of the table; gives them on and may count them.
 
     Raises:
-        UsageError: An argument is invalid, the table is of photographs, or it is not of this video.
+        UsageError: An argument is invalid, the file exists or is read itself, the table is of photographs, or it is not of
+            this video.
         TableError: The table is damaged.
         SourceError: The video cannot be read.
         SinkError: The file cannot be written.
@@ -152,6 +154,8 @@ def check_table(
     Example:
         check_table("talk.vtrack.csv", "talk.mp4").errors["median"]
     """
+    if csv is not None:
+        check_targets([Path(csv)], table, video, overwrite=overwrite)
     results = TableResults(table, parts=parts, fps=fps)
     if results.photographs:
         raise UsageError(f"{table} is of photographs, and check judges motion; vtrack report shows which are doubtful")

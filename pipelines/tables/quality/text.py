@@ -39,17 +39,17 @@ def check_text(check: TableCheck, name: str) -> str:
         ]
         more = f"\nand {len(faces) - _MOST_FACES} more" if len(faces) > _MOST_FACES else ""
         blocks.append(aligned(rows) + more)
+    listed = count(check.stretches, "doubtful stretch", "es")
     if check.doubts:
         rows = [["from", "to", "face", "error", "why"]]
         rows += [
             [clock(doubt.start), clock(doubt.end), str(doubt.face), _number(doubt.error), "; ".join(doubt.texts)]
             for doubt in check.doubts
         ]
-        listed = count(check.stretches, "doubtful stretch", "es")
         shown = f", the {len(check.doubts)} worst" if check.stretches > len(check.doubts) else ", the worst first"
         blocks.append(f"{listed}{shown}\n{aligned(rows, left=(4,))}")
     elif faces:
-        blocks.append("nothing doubtful")
+        blocks.append(listed if check.stretches else "nothing doubtful")
     return "\n\n".join(blocks) + "\n"
 
 

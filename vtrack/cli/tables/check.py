@@ -61,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
     if args.csv == STDOUT:
         raise UsageError(f"{spelled('csv')} writes a file; give its path")
     written = [path for path in (args.csv, args.json) if path is not None]
-    check_targets(written, args.table, overwrite=args.overwrite)
+    check_targets(written, args.table, args.video, overwrite=args.overwrite)
     check = check_table(
         args.table,
         args.video,

@@ -73,8 +73,7 @@ def run(args: argparse.Namespace) -> int:
     elif args.video is not None:
         raise UsageError(f"a video is needed for {spelled('pictures', 'DIR')} alone; add it or leave {args.video} out")
     if args.json is not None:
-        for table in (args.first, args.second):
-            check_targets([args.json], table, overwrite=args.overwrite)
+        check_targets([args.json], args.first, args.second, args.video, overwrite=args.overwrite)
     comparison = compare_tables(
         args.first,
         args.second,
