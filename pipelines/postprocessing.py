@@ -55,8 +55,8 @@ def postprocess(
             results = results if lookahead is None else lookahead.push(results)
         yield from results
     with watch("smooth"):
-        results = [finish(one) for one in smoother.flush()]
-        results = results if lookahead is None else [*lookahead.push(results), *lookahead.flush(finish.events())]
+        results, events = [finish(one) for one in smoother.flush()], finish.events()
+        results = results if lookahead is None else [*lookahead.push(results), *lookahead.flush(events)]
     yield from results
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -112,6 +113,8 @@ class Measurer:
         """Return the events that go on when the video ends."""
         for watcher in self._watchers.values():
             watcher.interrupt()
+        if self._expressions is not None:
+            self._expressions.check(math.inf)
         return self._take_events()
 
     def measure(
@@ -189,6 +192,7 @@ class Measurer:
                 del self._watchers[track]
         self._heads.forget(result.time - _MEMORY)
         if self._expressions is not None:
+            self._expressions.check(result.time)
             self._expressions.forget(result.time - _MEMORY)
 
     def _take_events(self) -> tuple[EyeEvent, ...]:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 
 import numpy as np
 
+from vtrack.errors import spelled
 from vtrack.measures import EXPRESSIONS, SPEEDS, Expressions
 from vtrack.pipelines.measures.expressions.movements import GAP, LIDS, ROUND, frontal, matrices
-from vtrack.pipelines.measures.expressions.neutral import Neutral
+from vtrack.pipelines.measures.expressions.neutral import GIVEN, Neutral
 from vtrack.pipelines.measures.face_fit import FaceFit
 from vtrack.types import FloatArray
+
+log = logging.getLogger(__name__)
 
 _SHARE = 0.5
 """Share of the standard deviation of a point that differs between frames of the same person; the rest is in the neutral, too.
@@ -50,7 +54,7 @@ class ExpressionFinder:
     """
 
     def __init__(self, neutral: float | None = None) -> None:
-        self._neutral = neutral
+        self._neutral, self._checked = neutral, False
         self._people: dict[int, _Person] = {}
 
     def update(
@@ -80,6 +84,19 @@ class ExpressionFinder:
         for person, row, error, aside in zip(people, features, errors, seen.aside.mean(1), strict=True):
             rows.append(self._of_person(person, row, error, aside, time))
         return [Expressions(row) for row in rows]
+
+    def check(self, time: float) -> None:
+        """Warn, once, if the time at which faces are neutral is over and no face was seen then.
+
+        Args:
+            time: Time of the next frame in seconds; infinity at the end.
+        """
+        if self._checked or self._neutral is None or time < self._neutral + GIVEN:
+            return
+        self._checked = True
+        if not any(person.neutral.is_given for person in self._people.values()):
+            option = spelled("neutral", self._neutral)
+            log.warning("%s has no effect: no face was seen in the %g s from there on", option, GIVEN)
 
     def forget(self, time: float) -> None:
         """Drop what is known of faces that were last seen at this time or before it."""

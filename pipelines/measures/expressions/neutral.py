@@ -66,6 +66,11 @@ class Neutral:
         """(features,) standard deviations of `level`."""
         return matrices().spread / (1 + self._rested / _LOOK) ** 0.5
 
+    @property
+    def is_given(self) -> bool:
+        """Whether the face was seen at the time at which it is neutral."""
+        return self._fixed
+
     def learn(self, features: FloatArray, aside: FloatArray, speed: float, time: float, step: float) -> None:
         """Take account of a frame.
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 
@@ -111,6 +113,24 @@ def test_a_moment_that_is_told_to_be_neutral_is_so_from_there_on() -> None:
     for i in range(100):
         guessing(seen(at_rest() if 25 <= i < 40 else smile))
     assert guessing(seen(smile))["AU12_proxy"] < 0.2
+
+
+def test_a_warning_tells_if_no_face_is_seen_when_faces_are_neutral(caplog: pytest.LogCaptureFixture) -> None:
+    watch = Watcher(neutral=1.0)
+    watch.rest(at_rest(), 20)
+    watch.finder.check(watch.time)
+    assert not caplog.records
+    watch.finder.check(1.6)
+    watch.finder.check(math.inf)
+    assert [record.getMessage() for record in caplog.records] == [
+        "neutral=1.0 has no effect: no face was seen in the 0.5 s from there on"
+    ]
+    caplog.clear()
+    for neutral in (None, 0.5):
+        watch = Watcher(neutral)
+        watch.rest(at_rest(), 20)
+        watch.finder.check(math.inf)
+    assert not caplog.records
 
 
 def test_asymmetry_and_speed_have_a_sign() -> None:

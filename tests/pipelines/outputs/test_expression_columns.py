@@ -72,6 +72,11 @@ def test_a_long_table_and_a_table_with_all_curves_have_them_too(tmp_path: Path) 
         vtrack.read_table(tmp_path / "face.csv").column("jawOpen")
 
 
+def test_a_neutral_moment_after_the_end_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    assert list(vtrack.track(SAMPLE, "pupils", stop=0.03, expressions=True, neutral=5))
+    assert "neutral=5.0 has no effect: no face was seen" in caplog.text
+
+
 def test_a_neutral_moment_without_expressions_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["run", SAMPLE, "--neutral", "0:05", "--csv", "-"]) == USAGE
     assert "--neutral has no effect; add --expressions" in capsys.readouterr().err
