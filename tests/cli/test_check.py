@@ -149,6 +149,16 @@ def test_what_cannot_be_checked_is_said_in_one_line(tmp_path: Path, capsys: pyte
     assert "is of photographs, and check judges motion" in capsys.readouterr().err
 
 
+@pytest.mark.filterwarnings("error")
+def test_points_that_coincide_hide_no_others(tmp_path: Path) -> None:
+    points = spoiled("jittered")[:30]
+    points[10:13] = 0.0
+    check = check_table(write(tmp_path / "talk.csv", [[face_of(each)] for each in points]))
+    assert {"tremble", "half_rate"} <= {*check.signals}
+    nowhere = [[face_of(each)] for each in np.zeros_like(points)]
+    assert "tremble" not in check_table(write(tmp_path / "zeros.csv", nowhere)).signals
+
+
 def test_frames_without_faces(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     table = write(tmp_path / "nobody.csv", [[], [], []])
     assert main(["check", str(table)]) == OK

@@ -147,7 +147,9 @@ def _bends(time: FloatArray, points: FloatArray) -> tuple[float, float]:
     there = to_complex(points)
     expected, there = (1 - share) * there[:-2] + share * there[2:], there[1:-1]
     known = np.isfinite(expected) & np.isfinite(there)
-    rows = known.sum(1) >= 3
+    known &= (known.sum(1) >= 3)[:, None]
+    first = np.take_along_axis(expected, known.argmax(1)[:, None], 1)
+    rows = (known & (expected != first)).any(1)  # points that coincide have no motion to remove
     if not rows.any():
         return np.nan, np.nan
     known = known[rows]
