@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -83,7 +83,7 @@ class TablePlayer:
         stop: threading.Event | None = None,
         pixels: bool = True,
         watch: Stopwatch | None = None,
-    ) -> Iterator[FrameResult]:
+    ) -> Generator[FrameResult]:
         """Yield one result for each frame of a source; frames that the table has no row for have no faces.
 
         Raises:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+import threading
 import tracemalloc
 from itertools import product
 from pathlib import Path
@@ -16,13 +17,13 @@ from tests.cli.imports import imported_modules
 from tests.pipelines.report_pages import SAMPLE, face_of, truth, write
 from tests.pipelines.tables_of_others import write_dlc, write_openface
 from vtrack.cli.main import OK, USAGE, main
-from vtrack.errors import UsageError
+from vtrack.errors import SinkError, UsageError
 from vtrack.layouts import load_layout
 from vtrack.pipelines.outputs.base import sidecar_path, write_sidecar
 from vtrack.pipelines.outputs.tables import columns
 from vtrack.pipelines.tables.quality.check import TableCheck, check_table
 from vtrack.pipelines.tables.quality.error_model import error_model
-from vtrack.pipelines.tables.quality.signals import SIGNALS
+from vtrack.pipelines.tables.quality.signals import SIGNALS, SignalMeter
 from vtrack.types import FloatArray
 
 FRAMES = 90
@@ -157,6 +158,18 @@ def test_points_that_coincide_hide_no_others(tmp_path: Path) -> None:
     assert {"tremble", "half_rate"} <= {*check.signals}
     nowhere = [[face_of(each)] for each in np.zeros_like(points)]
     assert "tremble" not in check_table(write(tmp_path / "zeros.csv", nowhere)).signals
+
+
+def test_decoding_ends_when_a_check_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*args: object) -> None:
+        raise SinkError("no space left on device")
+
+    table = write(tmp_path / "talk.csv", [[face_of(points)] for points in spoiled("true")])
+    monkeypatch.setattr(SignalMeter, "__call__", fail)
+    with pytest.raises(SinkError) as failure:
+        check_table(table, str(SAMPLE))
+    # The traceback keeps what yields the results from being collected, and so from ending by itself.
+    assert failure.tb is not None and "vtrack-ahead" not in {thread.name for thread in threading.enumerate()}
 
 
 def test_frames_without_faces(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from itertools import groupby
 from math import floor
@@ -169,9 +169,10 @@ def check_table(
             if source.info.photographs:
                 raise UsageError(f"check judges motion, and {video} is photographs")
             check_size(results, source)
-            frames = progress(TablePlayer(results).results(source, stop=stop))
+            # Whatever fails, the thread that decodes ends before the source is closed.
+            frames = stack.enter_context(closing(TablePlayer(results).results(source, stop=stop)))
             aligner = _aligner(results.query)
-            measured = _measured(frames, FlowMeter(aligner), LikenessMeter(aligner))
+            measured = _measured(progress(frames), FlowMeter(aligner), LikenessMeter(aligner))
             size, name = source.info.size, source.info.name
         finder = DoubtFinder(worst_faces(results.table.meta.get("model", {})), size, most=worst)
         counter = _Counter(SignalMeter(results.query, size), finder)
