@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vtrack.anchors import ANCHORS, box_around
+from vtrack.imaging.boxes import differences
 from vtrack.imaging.crops import Crops
 from vtrack.imaging.planes import Pixels
 from vtrack.imaging.warp import warp
@@ -32,8 +33,8 @@ MIN_VISIBLE = 0.1
 
 _MAX_CROPS = 3
 """Largest number of crops of one face in one frame."""
-_MAX_SHIFT, _MAX_LOG_SCALE, _MAX_TURN = 0.12, 0.18, 0.30
-"""Largest error of a box before the face is cropped again: offset in box sides, logarithm of the size, radians."""
+_LARGEST_ERROR = (0.12, 0.18, 0.30)
+"""Largest `differences` of a face from the box of its crop before it is cropped again."""
 _PRESENCE_MARGIN = 0.1
 """A new crop replaces the one before unless its presence is lower by this much."""
 
@@ -165,7 +166,8 @@ class Landmarker:
             points, sigma, presence = first_prediction()
             for _ in range(_MAX_CROPS - 1):
                 face_boxes, rolls = box_around(points[:, -len(ANCHORS) :]), roll_of(points[:, -len(ANCHORS) :])
-                wrong = _misplaced(crop_boxes, crop_angles, face_boxes, rolls) | (presence < PRESENCE_THRESHOLD)
+                errors = differences(crop_boxes, crop_angles, face_boxes, rolls)
+                wrong = (errors > _LARGEST_ERROR).any(1) | (presence < PRESENCE_THRESHOLD)
                 again = np.flatnonzero(_plausible(face_boxes, crop_boxes) & wrong)
                 if not len(again):
                     break
@@ -223,15 +225,6 @@ class Landmarker:
         share = -(-count // shares)
         size = min(self.batch, round(share / self._batch_multiple) * self._batch_multiple if shares > 1 else count)
         return [slice(start, start + size) for start in range(0, count, size)]
-
-
-def _misplaced(boxes: FloatArray, angles: FloatArray, face_boxes: FloatArray, rolls: FloatArray) -> np.ndarray:
-    """(n,) whether position, size or roll of the face differ from those its crop was taken for."""
-    sides, face_sides = boxes[:, 2:].max(1), face_boxes[:, 2:].max(1)
-    shift = np.abs(boxes[:, :2] + boxes[:, 2:] / 2 - face_boxes[:, :2] - face_boxes[:, 2:] / 2).max(1) / sides
-    log_scale = np.abs(np.log(np.maximum(face_sides, 1e-6) / sides))
-    turn = np.abs(np.remainder(rolls - angles + np.pi, 2 * np.pi) - np.pi)
-    return (shift > _MAX_SHIFT) | (log_scale > _MAX_LOG_SCALE) | (turn > _MAX_TURN)
 
 
 def visible_share(boxes: FloatArray, sizes: npt.ArrayLike) -> FloatArray:

@@ -6,9 +6,8 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from vtrack.filters.boxes import BoxFilter
+from vtrack.imaging.boxes import differences
 from vtrack.pipelines.tracking.doubt import LEAST_CERTAIN, DoubtWindow, WorstFace
 from vtrack.pipelines.tracking.flow import Flow
 from vtrack.pipelines.tracking.landmarks import Sighting
@@ -25,9 +24,8 @@ _REACH = 0.6
 """Distance from its predicted position at which a face may be found, in box sides ..."""
 _REACH_GROWTH = 0.5
 """... and how much this grows per second without a sighting."""
-_MAX_SHIFT, _MAX_LOG_SCALE, _MAX_TURN = 0.2, 0.25, 0.3
-"""Largest error of a predicted box of a face that is not too fast to predict: offset in its sides, logarithm of the size,
-radians."""
+_LARGEST_ERROR = (0.2, 0.25, 0.3)
+"""Largest `differences` of a predicted box from that of a face that is not too fast to predict."""
 _FILTER_DETECTIONS = 6
 """Number of detections from which the box filter is rebuilt."""
 
@@ -119,14 +117,7 @@ class Track:
 
     def misses(self, time: float, box: FloatArray, angle: float) -> bool:
         """Return whether its motion leads far from a box (4,) and an angle at that time."""
-        predicted, roll = self.boxes.predict(time)
-        side = box[2:].max()
-        shift = np.abs(predicted[:2] + predicted[2:] / 2 - box[:2] - box[2:] / 2).max() / side
-        log_scale, turn = (
-            abs(np.log(predicted[2:].max() / side)),
-            abs(np.remainder(roll - angle + np.pi, 2 * np.pi) - np.pi),
-        )
-        return bool(shift > _MAX_SHIFT or log_scale > _MAX_LOG_SCALE or turn > _MAX_TURN)
+        return bool((differences(box, angle, *self.boxes.predict(time)) > _LARGEST_ERROR).any())
 
     def predict(self, time: float) -> tuple[FloatArray, float]:
         """Return its box (4,) and angle where optical flow saw it, or else where its motion leads."""

@@ -1,8 +1,9 @@
-"""Boxes as arrays: conversions between `x, y, w, h` and corners `x0, y0, x1, y1`, areas, intersection over union."""
+"""Boxes as arrays: corners `x0, y0, x1, y1` and `x, y, w, h`, areas, intersection over union, and how far boxes differ."""
 
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from vtrack.imaging.planes import FloatArray
 
@@ -44,3 +45,25 @@ def iou(a: FloatArray, b: FloatArray) -> FloatArray:
     """
     shared = intersections(a, b)
     return shared / np.maximum(areas(a)[:, None] + areas(b)[None] - shared, 1e-9)
+
+
+def differences(
+    boxes: FloatArray, angles: npt.ArrayLike, others: FloatArray, other_angles: npt.ArrayLike
+) -> FloatArray:
+    """How far boxes are from others of the same face.
+
+    Args:
+        boxes: (..., 4) x, y, w, h.
+        angles: (...) their rolls in radians.
+        others: (..., 4) the boxes that are compared with them.
+        other_angles: (...) the rolls of these.
+
+    Returns:
+        (..., 3) the larger offset along x or y in longer sides of the boxes, the logarithm of the ratio of the longer sides,
+        and the turn in radians; none is negative.
+    """
+    sides, other_sides = boxes[..., 2:].max(-1), others[..., 2:].max(-1)
+    shift = np.abs(boxes[..., :2] + boxes[..., 2:] / 2 - others[..., :2] - others[..., 2:] / 2).max(-1) / sides
+    log_scale = np.abs(np.log(np.maximum(other_sides, 1e-6) / sides))
+    turn = np.abs(np.remainder(np.subtract(other_angles, angles) + np.pi, 2 * np.pi) - np.pi)
+    return np.stack([shift, log_scale, turn], -1)
