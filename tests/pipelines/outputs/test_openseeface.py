@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import math
-import socket
 import struct
-import subprocess
-import sys
 import time
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
+from tests.pipelines.datagrams import live_datagrams
 from tests.pipelines.measures.heads import SIZE, UNIT, rotation
 from tests.pipelines.results import QUERY, make_face, make_result
 from vtrack.errors import UsageError
@@ -26,7 +23,6 @@ from vtrack.pipelines.outputs.streams.openseeface import openseeface_encoder
 from vtrack.query import parse_query
 from vtrack.types import Face, FloatArray
 
-SAMPLE = str(Path(__file__).parents[3] / "samples" / "sample.mp4")
 LAYOUT = parse_query("300w,pupils")
 AGE = 0.25
 
@@ -190,18 +186,8 @@ def test_other_points_are_refused() -> None:
 
 
 def test_a_live_picture_is_sent_without_further_options() -> None:
-    arguments = ["webcam", "--camera", SAMPLE, "--loop", "--view", "none", "--emit", "openseeface"]
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver:
-        receiver.bind(("127.0.0.1", 0))
-        receiver.settimeout(300)
-        to = f"127.0.0.1:{receiver.getsockname()[1]}"
-        with subprocess.Popen(
-            [sys.executable, "-m", "vtrack", *arguments, "--to", to], stderr=subprocess.DEVNULL
-        ) as live:
-            try:
-                (packet,) = parse(receiver.recv(65536))
-            finally:
-                live.terminate()
+    with live_datagrams("openseeface") as receive:
+        (packet,) = parse(receive())
     assert packet.fitted and (packet.width, packet.height) == (640, 480)
     assert packet.points[36, 0] < packet.points[66, 0] < packet.points[39, 0]
     assert abs(packet.euler[2] - 90) < 30 and -10 < packet.translation[2] < -3

@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import math
-import socket
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
+from tests.pipelines.datagrams import live_datagrams
 from tests.pipelines.results import QUERY, make_face, make_result
 from vtrack.measures import POSE_NAMES, HeadPose, Measures
 from vtrack.pipelines.measures.points import MEASURES
 from vtrack.pipelines.outputs.streams.vmc import vmc_encoder
 from vtrack.types import FrameResult
-
-SAMPLE = str(Path(__file__).parents[3] / "samples" / "sample.mp4")
 
 
 def read(datagram: bytes) -> list[tuple[str, list[Any]]]:
@@ -92,19 +87,9 @@ def test_the_face_that_is_followed_longest_is_sent() -> None:
 
 def test_a_live_picture_drives_an_avatar() -> None:
     """Two blinks in 3.5 s of the sample close the avatar's eyes; poses come without being asked for."""
-    arguments = ["webcam", "--camera", SAMPLE, "--loop", "--view", "none", "--parts", "pupils", "--emit", "vmc"]
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver:
-        receiver.bind(("127.0.0.1", 0))
-        receiver.settimeout(300)
-        to = f"127.0.0.1:{receiver.getsockname()[1]}"
-        with subprocess.Popen(
-            [sys.executable, "-m", "vtrack", *arguments, "--to", to], stderr=subprocess.DEVNULL
-        ) as live:
-            try:
-                shapes: dict[str, float] = {}
-                while shapes.get("Blink_L", 0) < 0.5:
-                    messages = read(receiver.recv(65536))
-                    shapes = dict(values for address, values in messages if address == "/VMC/Ext/Blend/Val")
-            finally:
-                live.terminate()
+    with live_datagrams("vmc", "--parts", "pupils") as receive:
+        shapes: dict[str, float] = {}
+        while shapes.get("Blink_L", 0) < 0.5:
+            messages = read(receive())
+            shapes = dict(values for address, values in messages if address == "/VMC/Ext/Blend/Val")
     assert bones(messages).keys() == {"Neck", "Head"} and shapes["EyeBlinkRight"] > 0.3
