@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from vtrack.anchors import ANCHORS, box_around
 from vtrack.measures import EyeEvent
 from vtrack.pipelines.measures.lookahead import BlinkLookahead
-from vtrack.pipelines.measures.measurer import Measurer
 from vtrack.pipelines.measures.pose import eye_distance
 from vtrack.pipelines.outputs.tables.columns import PIXEL_DIGITS
 from vtrack.pipelines.settings import Settings
@@ -20,6 +20,9 @@ from vtrack.pipelines.tracking.follower import TrackedFrame
 from vtrack.pipelines.tracking.landmarks import Sighting
 from vtrack.runtime.stopwatch import Stopwatch
 from vtrack.types import BoolArray, Face, FloatArray, Frame, FrameResult, Query
+
+if TYPE_CHECKING:
+    from vtrack.pipelines.measures.measurer import Measurer
 
 log = logging.getLogger(__name__)
 
@@ -142,6 +145,8 @@ class Postprocessor:
 
 def _make_measurer(settings: Settings, photographs: bool) -> Measurer:
     """A measurer for one video."""
+    from vtrack.pipelines.measures.measurer import Measurer  # not needed where nothing is measured
+
     return Measurer(
         measures=settings.measures,
         pose=settings.pose,

@@ -35,6 +35,13 @@ def test_lists_import_nothing_heavy(words: list[str]) -> None:
     assert not HEAVY & imported_modules(words, OK)
 
 
+def test_a_run_loads_no_measures_that_it_is_not_asked_for(tmp_path: Path) -> None:
+    words = ["run", "samples/sample.mp4", "--stop", "0.1", "--csv", str(tmp_path / "t.csv")]
+    loaded = imported_modules(words, OK)
+    assert not [name for name in loaded if name.startswith("vtrack.pipelines.measures.expressions")]
+    assert "vtrack.pipelines.measures.measurer" not in loaded
+
+
 def refused(capsys: pytest.CaptureFixture[str], *words: str | Path) -> str:
     """The one line of a command that is wrong usage."""
     assert main([str(word) for word in words]) == USAGE
