@@ -22,6 +22,8 @@ from vtrack.types import FrameResult
 
 OUTPUT_MARK = ".vtrack"
 """Part of the names of outputs that were not named, so that none of them is taken for an input."""
+_SIDECAR = ".meta.json"
+"""What the name of a sidecar has more than that of its output."""
 ExceptionType = type[BaseException] | None
 
 
@@ -132,11 +134,11 @@ def check_outputs(paths: Sequence[str | Path], *, source: str | Path | None = No
 
     Args:
         paths: The files to write; `STDOUT` for stdout.
-        source: Path or address of the input; no output may be this file, even with `overwrite`.
+        source: Path or address of the input; no output may be this file or its sidecar, even with `overwrite`.
         overwrite: Whether existing files may be replaced.
 
     Raises:
-        UsageError: Two outputs have the same path, or one is the input.
+        UsageError: Two outputs have the same path, or one is the input or its sidecar.
         SinkError: A file exists already, its name is too long, or its folder cannot be written.
     """
     outputs = [Path(path) for path in paths]
@@ -149,8 +151,10 @@ def check_outputs(paths: Sequence[str | Path], *, source: str | Path | None = No
         if path.resolve() in resolved:
             raise UsageError(f"two outputs would go to {named(path)}; give each another path")
         resolved.add(path.resolve())
-        if source is not None and path.exists() and Path(source).exists() and path.samefile(source):
+        if source is not None and _is_same(path, Path(source)):
             raise UsageError(f"output {path} is the input itself; choose another path")
+        if source is not None and _is_same(path, Path(f"{Path(source)}{_SIDECAR}")):
+            raise UsageError(f"output {path} holds the facts about the input; choose another path")
     outputs = [path for path in outputs if path != STDOUT]
     for path in outputs:
         if path.is_dir():
@@ -171,10 +175,15 @@ def check_outputs(paths: Sequence[str | Path], *, source: str | Path | None = No
             raise SinkError(f"cannot write into folder {folder}: {error.strerror or error}") from error
 
 
+def _is_same(path: Path, other: Path) -> bool:
+    """Whether both are one file that exists."""
+    return path.exists() and other.exists() and path.samefile(other)
+
+
 def sidecar_path(output: str | Path) -> Path:
     """Return the path of the sidecar of an output, `<output>.meta.json`."""
     output = Path(output)
-    return output.with_name(f"{output.name}.meta.json")
+    return output.with_name(f"{output.name}{_SIDECAR}")
 
 
 def write_sidecar(

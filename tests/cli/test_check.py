@@ -7,6 +7,7 @@ import json
 import shutil
 import threading
 import tracemalloc
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
@@ -110,14 +111,17 @@ def test_figures_as_text_csv_and_json(folder: Path, capsys: pytest.CaptureFixtur
 def test_no_file_replaces_what_is_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     table = write(tmp_path / "talk.csv", [[face_of(points)] for points in truth()[:3]])
     video = Path(shutil.copy(SAMPLE, tmp_path / "talk.mp4"))
-    contents = table.read_bytes(), video.read_bytes()
+    facts = sidecar_path(table)
+    contents = table.read_bytes(), video.read_bytes(), facts.read_bytes()
     for option, path in product(("--csv", "--json"), (table, video)):
         assert main(["check", str(table), str(video), option, str(path), "--overwrite"]) == USAGE
         assert f"output {path} is the input itself" in capsys.readouterr().err
     for path in (table, video):
         with pytest.raises(UsageError, match="is the input itself"):
             check_table(table, str(video), csv=path, overwrite=True)
-    assert (table.read_bytes(), video.read_bytes()) == contents
+    assert main(["check", str(table), "--csv", str(facts), "--overwrite"]) == USAGE
+    assert f"output {facts} holds the facts about the input" in capsys.readouterr().err
+    assert (table.read_bytes(), video.read_bytes(), facts.read_bytes()) == contents
 
 
 def test_stretches_that_are_not_listed_are_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -179,6 +183,16 @@ def test_frames_without_faces(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert "NaN" not in check_table(table).to_json()
 
 
+def test_a_face_of_which_nothing_is_known_has_no_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    unknown = replace(face_of(truth()[0]), points=np.full((68, 2), np.nan), sigma=np.full(68, np.nan))
+    table = write(tmp_path / "talk.csv", [[unknown]] * 3)
+    assert main(["check", str(table)]) == OK
+    assert [line.split() for line in capsys.readouterr().out.splitlines()][-3][4:] == ["-", "-", "-"]
+    check = check_table(table)
+    assert np.isnan([*check.errors.values(), check.faces[0].error]).all() and not check.signals
+    assert "NaN" not in check.to_json()
+
+
 def test_it_loads_no_model(tmp_path: Path) -> None:
     table = write(tmp_path / "talk.csv", [[face_of(points)] for points in truth()[:5]])
     modules = imported_modules(["check", str(table), str(SAMPLE)], OK)
@@ -209,7 +223,8 @@ def test_no_signal_makes_an_error_smaller() -> None:
         larger = np.where(np.arange(len(names)) == i, 3 * usual, usual)
         assert model.estimate(larger).error >= error
         assert model.estimate(np.where(np.arange(len(names)) == i, 0.0, usual)).error <= error
-    unknown = model.estimate(np.full(len(names), np.nan))
-    assert unknown.high / unknown.low > high / low > 1
+    few = model.estimate(np.where(np.array(names) == "tremble", usual, np.nan))
+    assert few.high / few.low > high / low > 1
+    assert np.isnan(model.estimate(np.full(len(names), np.nan))).all()
     beside = np.where(np.array(names) == "place", 30.0, usual)
     assert model.estimate(beside).error > 20

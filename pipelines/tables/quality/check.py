@@ -45,21 +45,24 @@ class FaceQuality:
     start: float
     end: float = 0.0
     seconds: int = 0
+    """Those of which the error is estimated."""
     frames: int = 0
     total: float = 0.0
-    worst: float = 0.0
-    worst_start: float = 0.0
+    worst: float = np.nan
+    worst_start: float = np.nan
 
     @property
     def error(self) -> float:
-        """Mean of the estimated errors of its seconds."""
-        return self.total / self.seconds
+        """Mean of the estimated errors of its seconds; NaN where nothing tells of any."""
+        return self.total / self.seconds if self.seconds else np.nan
 
     def add(self, rows: FaceSecond, error: float) -> None:
-        """Add a second."""
-        self.end, self.seconds, self.frames = float(rows.time[-1]), self.seconds + 1, self.frames + len(rows.time)
-        self.total += error
-        if error > self.worst:
+        """Add a second; NaN where nothing tells of its error."""
+        self.end, self.frames = float(rows.time[-1]), self.frames + len(rows.time)
+        if np.isnan(error):
+            return
+        self.seconds, self.total = self.seconds + 1, self.total + error
+        if not error <= self.worst:
             self.worst, self.worst_start = error, float(rows.start)
 
 
@@ -99,7 +102,7 @@ class TableCheck:
                     "frames": face.frames,
                     "error": _rounded(face.error),
                     "worst": _rounded(face.worst),
-                    "worst_start_s": face.worst_start,
+                    "worst_start_s": _rounded(face.worst_start),
                 }
                 for number, face in self.faces.items()
             ],

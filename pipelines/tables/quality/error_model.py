@@ -51,13 +51,15 @@ class ErrorModel:
     """Weights of signals and standard deviation of the error, by the signals that are known."""
 
     def estimate(self, signals: FloatArray) -> ErrorEstimate:
-        """The error by signals (signals,) in the order of `SIGNALS`, NaN where nothing is known.
+        """The error by signals (signals,) in the order of `SIGNALS`, NaN where nothing is known; NaN if no signal is.
 
         Far beyond what the clips had, the signals that are distances themselves (`_DIRECT`) tell more than the covariances:
         points beside the face, or that stay where they are while it moves, are off by that much. So the largest of what they
         have beyond their limits is added, as squares.
         """
         known = np.isfinite(signals)
+        if not known.any():
+            return ErrorEstimate(np.nan, np.nan, np.nan)
         logs = np.log(np.maximum(np.where(known, signals, 1.0), self.floor))
         weights, deviation = self._weights_of(known)
         middle = self.mean[0] + weights @ (logs - self.mean[1:])
@@ -76,9 +78,8 @@ class ErrorModel:
         key = known.tobytes()
         if key not in self._weights:
             weights, places = np.zeros(len(known)), np.flatnonzero(known)
-            if len(places):
-                root = np.linalg.cholesky(self.covariance[np.ix_(places + 1, places + 1)])
-                weights[places] = nnls(root.T, np.linalg.solve(root, self.covariance[places + 1, 0]))[0]
+            root = np.linalg.cholesky(self.covariance[np.ix_(places + 1, places + 1)])
+            weights[places] = nnls(root.T, np.linalg.solve(root, self.covariance[places + 1, 0]))[0]
             pull = np.concatenate([[-1.0], weights])
             self._weights[key] = weights, float(np.sqrt(pull @ self.covariance @ pull))
         return self._weights[key]

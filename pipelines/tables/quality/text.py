@@ -33,7 +33,7 @@ def check_text(check: TableCheck, name: str) -> str:
                 str(face.frames),
                 _number(face.error),
                 _number(face.worst),
-                clock(face.worst_start),
+                "-" if math.isnan(face.worst) else clock(face.worst_start),
             ]
             for number, face in faces[:_MOST_FACES]
         ]
