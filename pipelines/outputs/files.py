@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TextIO
@@ -141,6 +141,44 @@ def whole_file(path: str | Path, *, overwrite: bool = True) -> Iterator[Path]:
         complete = True
     finally:
         file.settle(complete)
+
+
+@contextmanager
+def text_file(path: str | Path, *, overwrite: bool = True) -> Iterator[Callable[[str], None]]:
+    """Give what writes text into a file while other work goes on; after Ctrl-C it holds what was written until then.
+
+    Args:
+        path: Final path of the file.
+        overwrite: Whether a file that exists is replaced.
+
+    Raises:
+        SinkError: The file cannot be written.
+
+    Example:
+        with text_file("table.csv") as write:
+            write("frame,time_s\\n")
+    """
+    file, keep = PartFile(path, overwrite=overwrite), False
+    try:
+        with file.guarded():
+            text = file.open_text()
+
+        def write(lines: str) -> None:
+            with file.guarded():
+                text.write(lines)
+
+        with text:
+            try:
+                yield write
+            finally:
+                with file.guarded():
+                    text.flush()
+        keep = True
+    except KeyboardInterrupt:
+        keep = True
+        raise
+    finally:
+        file.settle(keep)
 
 
 def write_text(path: str | Path, text: str, *, overwrite: bool = True) -> None:

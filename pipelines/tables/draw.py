@@ -18,15 +18,13 @@ from vtrack.pipelines.registry import AXES, OUTPUTS
 from vtrack.pipelines.settings import InputSettings, OutputSettings, Selection
 from vtrack.pipelines.sources.base import Source
 from vtrack.pipelines.sources.open import open_source
-from vtrack.pipelines.tables.fit import check_size, check_time, misfit
+from vtrack.pipelines.tables.fit import check_frame, check_size, misfit
 from vtrack.pipelines.tables.targets import check_kind, check_targets, named_after
 from vtrack.runtime.stopwatch import Stopwatch
 from vtrack.runtime.threads import ReadAhead, interruptible
 from vtrack.types import Face, Frame, FrameResult
 
 _VIDEO = "video"
-_TOLERANCE = 1e-3
-"""Seconds by which the times of a table may differ from those of its video: tables of OpenFace have three decimals."""
 
 
 class _FacesOfFrames:
@@ -39,6 +37,7 @@ class _FacesOfFrames:
 
     def __init__(self, table: TableResults, source: Source) -> None:
         self._table, self._source = table, source
+        self._path, self._timed = table.table.path, table.table.timed
         self._wanted = next(table, None)
         self._last = -1
 
@@ -47,12 +46,12 @@ class _FacesOfFrames:
         selection = self._source.selection
         while self._wanted is not None and self._wanted.index < frame.index:
             if selection.every == 1 and (selection.start is None or self._wanted.time >= selection.start):
-                raise misfit(self._table, self._source, f"the video has no frame {self._wanted.index}")
+                raise misfit(self._path, self._source, f"the video has no frame {self._wanted.index}")
             self._wanted = next(self._table, None)
         self._last = frame.index
         if self._wanted is None or self._wanted.index != frame.index:
             return ()
-        check_time(self._table, self._source, self._wanted.time, frame, _TOLERANCE)
+        check_frame(self._path, self._source, frame, self._wanted.time if self._timed else None)
         faces, self._wanted = self._wanted.faces, next(self._table, None)
         return faces
 
@@ -60,7 +59,7 @@ class _FacesOfFrames:
         """Raise `UsageError` if the table has frames after the last one of the source."""
         if self._wanted is not None and self._wanted.index >= self._last + self._source.selection.every:
             ends = f"the table has a frame {self._wanted.index}, and the video ends with {self._last}"
-            raise misfit(self._table, self._source, ends)
+            raise misfit(self._path, self._source, ends)
 
 
 class TablePlayer:

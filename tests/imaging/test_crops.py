@@ -35,6 +35,8 @@ def test_to_crop_and_back_is_exact() -> None:
     # Points may have passed through single precision, as they do in a model.
     single = crops.to_crop(points).astype(np.float32)
     assert np.abs(crops.to_frame(single) - points).max() < 1e-3
+    pixels, maps = crops.to_pixels(points, 96), crops.matrices(96)
+    assert np.abs(pixels @ maps[:, :, :2].transpose(0, 2, 1) + maps[:, None, :, 2] - points).max() < 1e-8
 
 
 def test_a_turned_crop_shows_the_face_upright() -> None:

@@ -42,7 +42,7 @@ def _tile(evaluation: LandmarkEvaluation, place: int, error: float) -> ImageArra
     low, high = both.min(0), both.max(0)
     crops = Crops.around(np.concatenate([low, high - low])[None], 1.25)
     image = np.ascontiguousarray(warp([evaluation.data.image(place)], [0], crops, _TILE)[0].transpose(1, 2, 0))
-    ends = [_pixels(crops.to_crop(points[None])[0]) for points in (true, predicted)]
+    ends = [_fixed(crops.to_pixels(points[None], _TILE)[0]) for points in (true, predicted)]
     for start, end in zip(*ends, strict=True):
         cv2.line(image, start, end, _LINK, 1, cv2.LINE_AA, 3)
     radius = 9 if len(true) > 100 else 13
@@ -56,9 +56,9 @@ def _tile(evaluation: LandmarkEvaluation, place: int, error: float) -> ImageArra
     return np.concatenate([title, image])
 
 
-def _pixels(points: FloatArray) -> list[tuple[int, int]]:
-    """Crop units as OpenCV's fixed-point pixels (eighths), so that points are drawn where they are."""
-    fixed = np.round((points * _TILE - 0.5) * _SCALE).astype(int)
+def _fixed(points: FloatArray) -> list[tuple[int, int]]:
+    """Pixels in OpenCV's fixed point (eighths), so that points are drawn where they are."""
+    fixed = np.round(points * _SCALE).astype(int)
     return [(int(x), int(y)) for x, y in fixed]
 
 

@@ -79,6 +79,10 @@ class Crops:
         offsets = (np.asarray(points, np.float64) - self.centers[:, None]) @ self._rotations()
         return offsets / self.sides[:, None, None] + 0.5
 
+    def to_pixels(self, points: FloatArray, size: int) -> FloatArray:
+        """Convert points (crops, points, 2) from frame pixels to those of crops of this size."""
+        return self.to_crop(points) * size - 0.5
+
     def matrices(self, size: int) -> FloatArray:
         """(crops, 2, 3) affine maps from pixels of a `size` crop to frame pixels."""
         scaled = self._rotations() * (self.sides / size)[:, None, None]

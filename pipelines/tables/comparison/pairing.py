@@ -10,11 +10,10 @@ import numpy as np
 from vtrack.errors import UsageError, spelled
 from vtrack.pipelines.outputs.tables.results import TableResults
 from vtrack.pipelines.tables.comparison.points import CommonPoints
+from vtrack.pipelines.tables.fit import TOLERANCE
 from vtrack.pipelines.tracking.assignment import cheapest_pairs
 from vtrack.types import Face, FloatArray, FrameResult
 
-_TOLERANCE = 2e-3
-"""Seconds by which the times of a frame may differ: tables of OpenFace have three decimals."""
 _REACH = 0.5
 """Mean distance of the points of a pair, in sides of the face, below which they may be of one face."""
 _LOYALTY = 0.05
@@ -109,7 +108,7 @@ def paired_frames(
                     f"picture {one.index} is {one.frame.file} in {first.table.path} and {other.frame.file} in "
                     f"{second.table.path}; compare tables of the same pictures"
                 )
-            if times and abs(one.time - other.time) > _TOLERANCE:
+            if times and abs(one.time - other.time) > TOLERANCE:
                 raise UsageError(
                     f"frame {one.index} is at {one.time:.3f} s in {first.table.path} and at {other.time:.3f} s in "
                     f"{second.table.path}; compare tables of the same video, or add {spelled('ignore_times', True)}"

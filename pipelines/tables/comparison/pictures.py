@@ -17,14 +17,13 @@ from vtrack.pipelines.outputs.drawing.palette import COMPARED_COLORS
 from vtrack.pipelines.outputs.paths import make_folder
 from vtrack.pipelines.sources.open import open_source
 from vtrack.pipelines.tables.comparison.timeline import WorstFrame
+from vtrack.pipelines.tables.fit import check_frame, misfit
 from vtrack.types import FloatArray, Frame, ImageArray
 
 _SIDE, _TITLE = 640, 40
 _MARGIN = 1.5
 """Side of the picture over the longer side of the box around all points."""
 _FRACTION_BITS = 3
-_TOLERANCE = 2e-3
-"""Seconds by which the time of a frame may differ between table and video."""
 _LINK = (255, 255, 255)
 """Colour of the lines between the points of both tables."""
 _BACK, _INK = (24, 24, 28), (240, 240, 240)
@@ -78,18 +77,12 @@ def save_pictures(
         for frame in source:
             for rank in wanted.pop(frame.index, ()):
                 each = worst[rank]
-                same = frame.file == each.file if each.file else not times or abs(frame.time - each.time) <= _TOLERANCE
-                if not same:
-                    place = each.file or f"at {each.time:.3f} s"
-                    here = frame.file or f"at {frame.time:.3f} s"
-                    raise UsageError(
-                        f"the tables are not of {source.info.name}: frame {each.frame} is {place} in them, {here} in it"
-                    )
+                check_frame(names[0], source, frame, each.time if times else None, each.file)
                 save_png(_picture(frame, each, names), paths[rank], overwrite=True)
             if not wanted:
                 break
         if wanted:
-            raise UsageError(f"the tables are not of {source.info.name}: it has no frame {min(wanted)}")
+            raise misfit(names[0], source, f"the video has no frame {min(wanted)}")
     return paths
 
 
@@ -117,8 +110,7 @@ def _picture(frame: Frame, worst: WorstFrame, names: tuple[str, str]) -> ImageAr
 
 def _fixed(crops: Crops, points: FloatArray) -> np.ndarray:
     """(points, 2) pixels of the picture in OpenCV's fixed point."""
-    places = crops.to_crop(points[None])[0] * _SIDE - 0.5
-    return np.rint(places * (1 << _FRACTION_BITS)).astype(np.int32)
+    return np.rint(crops.to_pixels(points[None], _SIDE)[0] * (1 << _FRACTION_BITS)).astype(np.int32)
 
 
 def _write(image: ImageArray, text: str, bottom: int, colour: tuple[int, int, int], left: int = 6) -> None:

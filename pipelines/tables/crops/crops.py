@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TextIO
+from typing import Self
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from vtrack.errors import UsageError, spelled
 from vtrack.imaging.crops import Crops
 from vtrack.imaging.warp import warp
 from vtrack.pipelines.outputs.base import ExceptionType, sidecar_path, write_sidecar
-from vtrack.pipelines.outputs.files import PartFile, remove_stale
+from vtrack.pipelines.outputs.files import remove_stale, text_file
 from vtrack.pipelines.outputs.paths import make_folder
 from vtrack.pipelines.outputs.pictures import write_picture
 from vtrack.pipelines.outputs.tables.results import TableResults
@@ -27,7 +27,7 @@ from vtrack.pipelines.settings import CropSettings, OutputSettings, Selection
 from vtrack.pipelines.sources.base import Source
 from vtrack.pipelines.sources.open import open_source
 from vtrack.pipelines.tables.crops.alignment import Alignment, FaceAligner, frame_to_crop
-from vtrack.pipelines.tables.fit import check_size, check_time, misfit
+from vtrack.pipelines.tables.fit import check_frame, check_size, misfit
 from vtrack.pipelines.tables.targets import named_after
 from vtrack.runtime.threads import interruptible
 from vtrack.types import Frame, FrameResult, ImageArray, Query
@@ -37,8 +37,6 @@ MATRICES = "crops.csv"
 _COLUMNS = "frame,time_s,face,aligned,m00,m01,m02,m10,m11,m12,file"
 _OWN = re.compile(r"face-\d+/\d{6}\.(png|jpg)|face-\d+\.mp4")
 """Names below the folder that crops have."""
-_TOLERANCE = 2e-3
-"""Seconds by which the time of a frame may differ between table and video."""
 _CROP_FIELDS = ("centers", "sides", "angles")
 _NO_POINTS = Query((), ())
 
@@ -131,9 +129,15 @@ def crop_table(
         make_folder(target)
         remove_stale(target, recursive=True)
         report = progress(source) if progress is not None else lambda result: None
-        writer = _CropWriter(target, aligner, settings, look or OutputSettings(), spans, source)
+        for path in _crops_in(target):
+            path.unlink()
         last = max(span.last for span in spans.values())
-        with interruptible() as stop, writer:
+        with (
+            interruptible() as stop,
+            text_file(target / MATRICES) as write,
+            _CropWriter(target, aligner, settings, look or OutputSettings(), spans, source, write) as writer,
+        ):
+            write(f"{_COLUMNS}\n")
             for result in _with_frames(_selected(results, chosen), results, source, last, stop):
                 writer.write(result)
                 report(result)
@@ -161,33 +165,22 @@ class _CropWriter:
         look: OutputSettings,
         spans: dict[int, _Span],
         source: Source,
+        write: Callable[[str], None],
     ) -> None:
         self._folder, self._aligner, self._settings, self._look = folder, aligner, settings, look
         self._spans, self._source = spans, source
         self._held: dict[int, Crops] = {}
         self._videos: dict[int, tuple[ExitStack, VideoSink]] = {}
-        self._matrices = PartFile(folder / MATRICES)
-        self._text: TextIO | None = None
+        self._write_matrix = write
         self.crops = self.unaligned = 0
 
     def __enter__(self) -> Self:
-        for path in _crops_in(self._folder):
-            path.unlink()
-        with self._matrices.guarded():
-            self._text = self._matrices.open_text()
-            self._text.write(f"{_COLUMNS}\n")
         return self
 
     def __exit__(self, kind: ExceptionType, error: BaseException | None, trace: TracebackType | None) -> None:
-        keep = kind is None or issubclass(kind, KeyboardInterrupt)
-        try:
-            for face in [*self._videos]:
-                stack, _ = self._videos.pop(face)
-                stack.__exit__(kind, error, trace)
-        finally:
-            if self._text is not None:
-                self._text.close()
-            self._matrices.settle(keep)
+        for face in [*self._videos]:
+            stack, _ = self._videos.pop(face)
+            stack.__exit__(kind, error, trace)
 
     def write(self, result: FrameResult) -> None:
         """Write the crops of one frame."""
@@ -211,9 +204,7 @@ class _CropWriter:
             self.crops += 1
             self.unaligned += not aligned
             matrix = ",".join(f"{cell:.9g}" for cell in frame_to_crop(crop, size).ravel())
-            with self._matrices.guarded():
-                assert self._text is not None
-                self._text.write(f"{result.index},{result.time:.6f},{number},{aligned:d},{matrix},{file}\n")
+            self._write_matrix(f"{result.index},{result.time:.6f},{number},{aligned:d},{matrix},{file}\n")
 
     def _crop(self, number: int, alignment: Alignment | None) -> Crops | None:
         """The crop of a face; in a video, that of the frame before where it cannot be aligned."""
@@ -289,24 +280,23 @@ def _with_frames(
     rows: Iterator[FrameResult], results: TableResults, source: Source, last: int, stop: threading.Event
 ) -> Iterator[FrameResult]:
     """Yield the results of a table with the pictures of its video, up to a frame."""
-    row = next(rows, None)
+    table, row = results.table, next(rows, None)
     for frame in source:
         if stop.is_set():
             raise KeyboardInterrupt
         while row is not None and row.index < frame.index:
             if row.faces:
-                raise misfit(results, source, f"the video has no frame {row.index}")
+                raise misfit(table.path, source, f"the video has no frame {row.index}")
             row = next(rows, None)
         if row is None or row.index > last:
             return
         if row.index > frame.index:
             continue
-        if not frame.file:
-            check_time(results, source, row.time, frame, _TOLERANCE)
+        check_frame(table.path, source, frame, row.time if table.timed else None, row.frame.file)
         yield replace(row, frame=frame)
         row = next(rows, None)
     if row is not None and row.index <= last:
-        raise misfit(results, source, f"the video has no frame {row.index}")
+        raise misfit(table.path, source, f"the video has no frame {row.index}")
 
 
 def _crops_in(folder: Path) -> list[Path]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from itertools import groupby
 from math import floor
@@ -15,7 +15,8 @@ import numpy as np
 
 from vtrack._version import __version__
 from vtrack.errors import UsageError
-from vtrack.pipelines.outputs.files import PartFile
+from vtrack.imaging.crops import Crops
+from vtrack.pipelines.outputs.files import text_file
 from vtrack.pipelines.outputs.tables.results import TableResults
 from vtrack.pipelines.settings import CropSettings, InputSettings
 from vtrack.pipelines.sources.open import open_source
@@ -25,7 +26,7 @@ from vtrack.pipelines.tables.draw import TablePlayer, selection_of
 from vtrack.pipelines.tables.fit import check_size
 from vtrack.pipelines.tables.quality.error_model import ErrorEstimate, error_model
 from vtrack.pipelines.tables.quality.flow import FlowMeter
-from vtrack.pipelines.tables.quality.likeness import LikenessMeter
+from vtrack.pipelines.tables.quality.likeness import likenesses
 from vtrack.pipelines.tables.quality.signals import SIGNALS, FaceSecond, SeenFrame, SignalMeter
 from vtrack.pipelines.tables.report.doubts import REASONS, Doubt, DoubtFinder, FaceRows
 from vtrack.pipelines.tables.report.survey import worst_faces
@@ -34,6 +35,8 @@ from vtrack.runtime.threads import interruptible
 from vtrack.types import FloatArray, FrameResult, Query
 
 _COLUMNS = ("start_s", "face", "frames", "error", "low", "high", *SIGNALS)
+_MARGIN = 1.4
+"""Side of a crop over the longer side of the box around points of which nothing tells where they lie on a face."""
 _FULL = np.log(4.0)
 """Logarithm of the factor beyond its limit at which a signal is a full reason."""
 
@@ -164,7 +167,8 @@ def check_table(
         raise UsageError(f"{table} is of photographs, and check judges motion; vtrack report shows which are doubtful")
     with ExitStack() as stack:
         stop = stack.enter_context(interruptible())
-        write = stack.enter_context(_written(csv, overwrite=overwrite)) if csv is not None else None
+        write = stack.enter_context(text_file(csv, overwrite=overwrite)) if csv is not None else lambda text: None
+        write(",".join(_COLUMNS) + "\n")
         size, name = results.size, None
         measured: Iterator[SeenFrame] = (SeenFrame(result, {}, {}) for result in progress(results))
         if video is not None:
@@ -174,17 +178,14 @@ def check_table(
             check_size(results, source)
             # Whatever fails, the thread that decodes ends before the source is closed.
             frames = stack.enter_context(closing(TablePlayer(results).results(source, stop=stop)))
-            aligner = _aligner(results.query)
-            measured = _measured(progress(frames), FlowMeter(aligner), LikenessMeter(aligner))
+            measured = _measured(progress(frames), _aligner(results.query))
             size, name = source.info.size, source.info.name
         finder = DoubtFinder(worst_faces(results.table.meta.get("model", {})), size, most=worst)
         counter = _Counter(SignalMeter(results.query, size), finder)
         for start, second in groupby(measured, key=lambda frame: floor(frame.result.time)):
             if stop.is_set():
                 raise KeyboardInterrupt
-            for rows, estimate, signals in counter.add(start, [*second]):
-                if write is not None:
-                    write(rows, estimate, signals)
+            write("".join(_line(*face) for face in counter.add(start, [*second])))
         return counter.check(name)
 
 
@@ -196,11 +197,25 @@ def _aligner(query: Query) -> FaceAligner | None:
         return None
 
 
-def _measured(results: Iterator[FrameResult], flow: FlowMeter, likeness: LikenessMeter) -> Iterator[SeenFrame]:
+def _measured(results: Iterator[FrameResult], aligner: FaceAligner | None) -> Iterator[SeenFrame]:
     """Yield results without their pictures, and what these tell of the faces."""
+    flow = FlowMeter()
     for result in results:
-        bare = replace(result, frame=result.frame.without_pixels())
-        yield SeenFrame(bare, flow(result), likeness(result))
+        crops = {face.id: crop for face in result.faces if (crop := _crop(face.points, aligner)) is not None}
+        likeness = {} if aligner is None else likenesses(result.frame, crops, aligner.side)
+        yield SeenFrame(replace(result, frame=result.frame.without_pixels()), flow(result, crops), likeness)
+
+
+def _crop(points: FloatArray, aligner: FaceAligner | None) -> Crops | None:
+    """The crop of a face with points (points, 2), upright if they tell how it lies; None where too few of them are known."""
+    if aligner is not None:
+        alignment = aligner.align(points)
+        return None if alignment is None else aligner.crop(alignment)
+    known = points[np.isfinite(points).all(1)]
+    if not len(known):
+        return None
+    low = known.min(0)
+    return Crops.around(np.concatenate([low, known.max(0) - low])[None], _MARGIN)
 
 
 class _Counter:
@@ -247,27 +262,10 @@ class _Counter:
         return TableCheck(self._faces, doubts, self._finder.stretches, self._frames, errors, told, video)
 
 
-@contextmanager
-def _written(path: str | Path, *, overwrite: bool) -> Iterator[Callable[[FaceSecond, ErrorEstimate, FloatArray], None]]:
-    """Give what writes faces and seconds into a table, which is there once all are written."""
-    file, complete = PartFile(path, overwrite=overwrite), False
-    try:
-        with file.guarded():
-            text = file.open_text()
-            text.write(",".join(_COLUMNS) + "\n")
-        with text:
-
-            def write(rows: FaceSecond, estimate: ErrorEstimate, signals: FloatArray) -> None:
-                cells = ("" if np.isnan(value) else f"{value:.4g}" for value in (*estimate, *signals.tolist()))
-                with file.guarded():
-                    text.write(f"{rows.start},{rows.face},{len(rows.time)},{','.join(cells)}\n")
-
-            yield write
-            with file.guarded():
-                text.flush()
-        complete = True
-    finally:
-        file.settle(complete)
+def _line(rows: FaceSecond, estimate: ErrorEstimate, signals: FloatArray) -> str:
+    """The row of a face and second in the table of them."""
+    cells = ("" if np.isnan(value) else f"{value:.4g}" for value in (*estimate, *signals.tolist()))
+    return f"{rows.start},{rows.face},{len(rows.time)},{','.join(cells)}\n"
 
 
 def _rounded(value: float) -> float | None:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import cv2
 import numpy as np
 
 from vtrack.imaging.crops import Crops
 from vtrack.imaging.warp import warp
-from vtrack.pipelines.tables.crops.alignment import FaceAligner
 from vtrack.types import Face, FloatArray, Frame, FrameResult, ImageArray
 
 _SIDE = 160
 """Side of the crops in pixels; the outer corners of the eyes are some 60 pixels apart on them."""
-_MARGIN = 1.4
-"""Side of a crop over the longer side of the box around points of which nothing tells where they lie on a face."""
 _WINDOW, _LEVELS = 13, 3
 """Side of the window that is searched for, in pixels of the crop, and levels of the pyramid above the crop."""
 _BACK = 0.5
@@ -26,21 +25,18 @@ class FlowMeter:
     """Compares the motion of points with the optical flow of the picture, frame by frame.
 
     Both frames are cut out where their own points are, so that the flow of a face that moves with its points is small.
-
-    Args:
-        aligner: Finds the crops of faces; None where the points do not tell.
     """
 
-    def __init__(self, aligner: FaceAligner | None) -> None:
-        self._aligner = aligner
+    def __init__(self) -> None:
         self._frame: Frame | None = None
         self._faces: dict[int, tuple[Face, Crops]] = {}
 
-    def __call__(self, result: FrameResult) -> dict[int, FloatArray]:
+    def __call__(self, result: FrameResult, crops: Mapping[int, Crops]) -> dict[int, FloatArray]:
         """How far the points of faces moved otherwise than the picture since the frame before.
 
         Args:
             result: The next frame with its faces.
+            crops: The crop of each face that has one, by its id.
 
         Returns:
             For each face that both frames have, (points, 2) pixels along the axes of the upright face, from where the flow
@@ -48,7 +44,7 @@ class FlowMeter:
         """
         before, faces = self._frame, self._faces
         self._frame = result.frame
-        self._faces = {face.id: (face, crop) for face in result.faces if (crop := self._crop(face.points)) is not None}
+        self._faces = {face.id: (face, crops[face.id]) for face in result.faces if face.id in crops}
         if before is None or not 0 < result.time - before.time <= _LONGEST:
             return {}
         flows = {}
@@ -60,25 +56,12 @@ class FlowMeter:
                     warp([frame.pixels], [0], each, _SIDE)[0, 1]
                     for frame, each in ((before, earlier_crop), (result.frame, crop))
                 )
-                places = (_places(earlier_crop, earlier.points), _places(crop, face.points))
+                places = (
+                    each.to_pixels(points[None], _SIDE)[0]
+                    for each, points in ((earlier_crop, earlier.points), (crop, face.points))
+                )
                 flows[number] = _disagreement(first, second, *places) * crop.sides[0] / _SIDE
         return flows
-
-    def _crop(self, points: FloatArray) -> Crops | None:
-        """The crop of a face; None where too few of its points are known."""
-        if self._aligner is not None:
-            alignment = self._aligner.align(points)
-            return None if alignment is None else self._aligner.crop(alignment)
-        known = points[np.isfinite(points).all(1)]
-        if not len(known):
-            return None
-        low = known.min(0)
-        return Crops.around(np.concatenate([low, known.max(0) - low])[None], _MARGIN)
-
-
-def _places(crop: Crops, points: FloatArray) -> FloatArray:
-    """(points, 2) pixels of a crop."""
-    return np.asarray(crop.to_crop(points[None])[0] * _SIDE - 0.5, np.float32)
 
 
 def _disagreement(before: ImageArray, after: ImageArray, first: FloatArray, second: FloatArray) -> FloatArray:

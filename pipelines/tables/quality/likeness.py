@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
@@ -11,8 +12,7 @@ from safetensors.numpy import load_file
 
 from vtrack.imaging.crops import Crops
 from vtrack.imaging.warp import warp
-from vtrack.pipelines.tables.crops.alignment import FaceAligner
-from vtrack.types import FloatArray, FrameResult, ImageArray
+from vtrack.types import FloatArray, Frame, ImageArray
 
 PATH = Path(__file__).with_name("mean_picture.safetensors")
 SIDE = 64
@@ -25,34 +25,25 @@ _DETAIL = 3.0
 """Standard deviation in pixels of the blur that is subtracted: what is larger is light and shade."""
 
 
-class LikenessMeter:
-    """Compares the picture of faces with the mean picture.
+def likenesses(frame: Frame, crops: Mapping[int, Crops], aligned_side: float) -> dict[int, FloatArray]:
+    """How much the faces of a frame look like faces.
 
     Args:
-        aligner: Finds the crops of faces; None where the points do not tell, so that nothing is compared.
+        frame: The frame.
+        crops: The upright crop of each face, by its id.
+        aligned_side: Side of these crops in distances between the outer corners of the eyes.
+
+    Returns:
+        For each face (3,): x and y from where its points are to where the picture is most like a face, in distances between
+        the outer corners of the eyes, along the axes of the upright face, and the correlation with the mean picture there, -1
+        to 1.
     """
-
-    def __init__(self, aligner: FaceAligner | None) -> None:
-        self._aligner = aligner
-
-    def __call__(self, result: FrameResult) -> dict[int, FloatArray]:
-        """How much the faces of a frame look like faces.
-
-        Returns:
-            For each face that can be aligned (3,): x and y from where its points are to where the picture is most like a face,
-            in distances between the outer corners of the eyes, along the axes of the upright face, and the correlation with
-            the mean picture there, -1 to 1.
-        """
-        if self._aligner is None:
-            return {}
-        there = {face.id: place for face in result.faces if (place := self._aligner.align(face.points)) is not None}
-        crops = [self._aligner.crop(place) for place in there.values()]
-        side, unit = SIDE + 2 * _REACH, self._aligner.side / SIDE
-        pictures = [
-            warp([result.frame.pixels], [0], Crops(crop.centers, crop.sides * side / SIDE, crop.angles), side)[0, 1]
-            for crop in crops
-        ]
-        return {number: _likeness(picture, unit) for number, picture in zip(there, pictures, strict=True)}
+    side = SIDE + 2 * _REACH
+    larger = {number: Crops(crop.centers, crop.sides * side / SIDE, crop.angles) for number, crop in crops.items()}
+    return {
+        number: _likeness(warp([frame.pixels], [0], crop, side)[0, 1], aligned_side / SIDE)
+        for number, crop in larger.items()
+    }
 
 
 def detail(picture: ImageArray) -> FloatArray:

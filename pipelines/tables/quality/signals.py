@@ -66,7 +66,7 @@ class FaceSecond:
     flow: FloatArray
     """(rows with a flow, points, 2) what `FlowMeter` gives."""
     likeness: FloatArray
-    """(rows, 3) what `LikenessMeter` gives; NaN where it gives nothing."""
+    """(rows, 3) what `likenesses` gives; NaN where it gives nothing."""
 
     @classmethod
     def of(cls, number: int, start: int, frames: Sequence[SeenFrame]) -> Self:

@@ -14,17 +14,14 @@ from vtrack.imaging.crops import Crops
 from vtrack.imaging.warp import warp
 from vtrack.pipelines.outputs.drawing.drawing import Drawing
 from vtrack.pipelines.outputs.tables.results import TableResults
-from vtrack.pipelines.sources.base import Source
 from vtrack.pipelines.sources.open import open_source
-from vtrack.pipelines.tables.fit import check_size, check_time, misfit
+from vtrack.pipelines.tables.fit import check_frame, check_size, misfit
 from vtrack.types import Face, FloatArray, Frame, FrameResult, ImageArray
 
 _MARGIN = 1.6
 """Side of the picture of a face over the longer side of its box."""
 _QUALITY = 78
 """Of the JPEG."""
-_TOLERANCE = 2e-3
-"""Seconds by which the time of a frame may differ between table and video: tables of OpenFace have three decimals."""
 _FAR = 8.0
 """Seconds to the next picture from which the video is opened again there, instead of being decoded up to it."""
 _BEFORE = 0.1
@@ -78,39 +75,30 @@ def take_stills(
     for request in requests:
         wanted[request.frame].append(request)
     taken: dict[str, Still] = {}
-    order = sorted(wanted)
+    table, order = results.table, sorted(wanted)
     drawing = Drawing(results.query, ("points", "curves"))
     while order:
         first = wanted[order[0]][0]
-        start = first.time - _BEFORE if results.table.timed and not first.file and first.time > _FAR else None
+        start = first.time - _BEFORE if table.timed and not first.file and first.time > _FAR else None
         with open_source(video, start=start) as source:
             if not source.info.photographs:
                 check_size(results, source)
-            seeks = results.table.timed and not source.info.is_live and not source.files
+            seeks = table.timed and not source.info.is_live and not source.files
             for frame in source:
                 while order and order[0] < frame.index:
-                    raise misfit(results, source, f"the video has no frame {order[0]}")
+                    raise misfit(table.path, source, f"the video has no frame {order[0]}")
                 if not order or (seeks and wanted[order[0]][0].time - frame.time > _FAR):
                     break
                 if frame.index == order[0]:
                     for request in wanted[order.pop(0)]:
-                        _check(results, source, request, frame)
+                        check_frame(table.path, source, frame, request.time if table.timed else None, request.file)
                         taken[request.name] = _take(request, frame, results, drawing)
                     if not order:
                         break
             else:
                 if order:
-                    raise misfit(results, source, f"the video has no frame {order[0]}")
+                    raise misfit(table.path, source, f"the video has no frame {order[0]}")
     return taken
-
-
-def _check(results: TableResults, source: Source, request: StillRequest, frame: Frame) -> None:
-    """Raise `UsageError` if a frame is another one than the table says."""
-    if frame.file:
-        if frame.file != request.file:
-            raise misfit(results, source, f"frame {frame.index} is {request.file} in the table, {frame.file} in it")
-        return
-    check_time(results, source, request.time, frame, _TOLERANCE)
 
 
 def _take(request: StillRequest, frame: Frame, results: TableResults, drawing: Drawing) -> Still:

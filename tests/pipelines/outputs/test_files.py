@@ -13,7 +13,7 @@ import pytest
 
 from tests.pipelines.results import QUERY, make_result
 from vtrack.errors import SinkError
-from vtrack.pipelines.outputs.files import PART_CHARACTERS, PartFile, remove_stale, whole_file
+from vtrack.pipelines.outputs.files import PART_CHARACTERS, PartFile, remove_stale, text_file, whole_file
 from vtrack.pipelines.outputs.tables.csv import WideTable
 
 
@@ -49,6 +49,22 @@ def test_a_block_that_fails_leaves_the_old_file(tmp_path: Path) -> None:
         part.write_text("half")
         raise OSError(28, "No space left on device")
     assert path.read_text() == "old" and names(tmp_path) == ["a.csv"]
+
+
+def test_text_is_kept_after_an_interrupt_and_removed_after_an_error(tmp_path: Path) -> None:
+    for failure, kept in ((KeyboardInterrupt, ["0"]), (ValueError, [])):
+        folder = tmp_path / failure.__name__
+        folder.mkdir()
+        with pytest.raises(failure), text_file(folder / "a.csv") as write:
+            write("frame\n0\n")
+            raise failure
+        assert [row for path in folder.iterdir() for row in path.read_text().splitlines()[1:]] == kept
+    with (
+        pytest.raises(SinkError, match=r"a\.csv was written by another run"),
+        text_file(path := tmp_path / "a.csv", overwrite=False),
+    ):
+        path.write_text("other")
+    assert path.read_text() == "other" and len([*tmp_path.iterdir()]) == 3
 
 
 def test_of_two_runs_into_one_name_the_second_to_finish_fails(tmp_path: Path) -> None:
