@@ -53,6 +53,8 @@ class Layout:
         for part in dict.fromkeys(self.query.parts):
             ids = sorted(self.query.indices(part), key=lambda i: self.query.positions[i])
             if not second[ids].any():  # else its twin on the other side came first
+                if len(ids) > 1 and self.mirror[ids[1]] in ids[::2]:  # counted from both ends, all would be chosen
+                    ids = ids[: (len(ids) + 1) // 2]
                 second[ids[1::2]] = True
                 second[self.mirror[ids[1::2]]] = True
         return second
