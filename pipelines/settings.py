@@ -138,8 +138,8 @@ class Settings(Checked):
     points3d: bool = option(False, "place of each point in space, with standard deviations", group="faces")
     """Whether faces get `Face.points3d`."""
     fov: float | None = option(
-        None, "angle of view of the camera along the longer side of the frame, for head turn, pose and points3d", kind=float,
-        unit="degrees", low=5, high=150, metavar="DEGREES", group="faces",
+        None, "angle of view of the camera along the longer side of the frame, for measures, pose, points3d and "
+        "expressions", kind=float, unit="degrees", low=5, high=150, metavar="DEGREES", group="faces",
     )  # fmt: skip
     pose_unit: str = option(
         "eyes", "unit of places in space; eyes is the distance between the outer corners of the person's eyes",
@@ -210,9 +210,8 @@ class Settings(Checked):
                 where = spelled(f"strengths.{name}", flag=f"--smooth.{name}")
                 raise UsageError(f"{where} has no effect: no {name} are tracked; add them to {spelled('parts')}")
         if "fov" in chosen and not self.measured_groups:
-            raise UsageError(
-                f"{spelled('fov')} has no effect; add {spelled('measures', True)} or {spelled('pose', True)}"
-            )
+            add = words([spelled(name, True) for name in MEASURED_GROUPS])
+            raise UsageError(f"{spelled('fov')} has no effect; add {add}")
         if "neutral" in chosen and not self.expressions:
             raise UsageError(f"{spelled('neutral')} has no effect; add {spelled('expressions', True)}")
         for name in {"pose_unit", "eye_distance"} & chosen:

@@ -183,7 +183,7 @@ class Tracker:
             The photograph and its faces.
 
         Raises:
-            UsageError: The array is not `uint8` RGB.
+            UsageError: The array is not `uint8` RGB, or the tracker was told a `neutral` moment, which a photograph has not.
             SourceError: The file does not exist or is no image.
 
         Examples:
@@ -195,6 +195,7 @@ class Tracker:
         """
         name = image if isinstance(image, str | Path) else "image"
         with PhotographSet(name, [image], Selection(), max_pixels) as source:
+            check_applies({"neutral"} & set(self._settings.changed()), source)
             (result,) = self._pipeline.results(source)
         return result
 

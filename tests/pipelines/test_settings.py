@@ -126,7 +126,11 @@ def test_inputs_that_cannot_be(changes: dict[str, Any], message: str) -> None:
             (),
             "strengths.lips has no effect: no lips are tracked; add them to parts",
         ),
-        (Settings("eyes", fov=60), (), "fov has no effect; add measures=True or pose=True"),
+        (
+            Settings("eyes", fov=60),
+            (),
+            "fov has no effect; add measures=True, pose=True, points3d=True or expressions=True",
+        ),
         (Settings("eyes", measures=True, pose_unit="mm"), (), "pose_unit has no effect; add pose=True"),
         (Settings("eyes", pose=True, eye_distance=90), (), 'eye_distance has no effect; add pose_unit="mm"'),
     ],
@@ -156,7 +160,8 @@ def test_what_changes_something_is_not() -> None:
     OutputSettings(outputs=("csv", "video"), crf=20, draw="none", format="long", columns="raw").check_used()
     Settings("eyes", strengths={"head": 0.2, "left_eye": 0.3}, strength=0.1).check_used()
     Settings("eyes", strengths={"lips": 0.2}, measures=True).check_used()
-    Settings("eyes", fov=60, measures=True).check_used()
+    for name in ("measures", "points3d", "expressions"):
+        Settings("eyes", fov=60, **{name: True}).check_used()
     Settings("eyes", fov=60, pose=True, pose_unit="mm", eye_distance=90).check_used()
 
 

@@ -67,6 +67,8 @@ def test_a_photograph(tmp_path: Path) -> None:
         tracker.image(image / 255)
     with pytest.raises(SourceError, match="no such file"):
         tracker.image(tmp_path / "absent.png")
+    with pytest.raises(UsageError, match="neutral applies to films only"):
+        toys(expressions=True, neutral=1.0).image(image)
 
 
 def test_a_loop_of_ones_own() -> None:
