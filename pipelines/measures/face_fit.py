@@ -20,8 +20,10 @@ from vtrack.types import FloatArray, Query
 
 _FILE = Path(__file__).with_name("face.safetensors")
 _ROUNDS = 5
-"""Steps of a fit, from a scaled orthographic view. Steps after them change 1 % of the validation faces of `w68` by more than
-0.1 degrees."""
+"""Most steps of a fit, from a scaled orthographic view. Steps after them change 1 % of the validation faces of `w68` by more
+than 0.1 degrees."""
+_STILL = 2e-3
+"""Turn in radians of a step after which a face is left alone: further ones would turn it by 0.05 degrees at most."""
 _FREEDOM = 4.0
 """Degrees of freedom of Student's distribution of a point's error."""
 _FEWEST = 8
@@ -30,6 +32,10 @@ _LARGEST_STEP = 0.5
 """Radians by which one step may turn a head."""
 _CORRELATION = 1.6
 """Factor of the variances of points, because errors of neighbouring points are alike."""
+_FLAT = 1e-8
+"""Variance in square units that is added to that of points along each axis."""
+_CROSS = np.cross(np.eye(3), np.eye(3)[:, None]).swapaxes(0, 1).swapaxes(1, 2).reshape(3, 9)
+"""Flat matrices of the cross products of the axes with vectors."""
 _LIVELY = {"inner_lip": 0.08, "outer_lip": 0.08, "left_brow": 0.04, "right_brow": 0.04}
 """Further standard deviation of the points of parts that move most, in units: their motion has longer tails than a normal
 distribution, and an opening mouth is not a turn."""
@@ -55,8 +61,8 @@ class ShapePrior:
 
     mean: FloatArray
     """(faces, modes)"""
-    covariance: FloatArray
-    """(faces, modes, modes)"""
+    precision: FloatArray
+    """(faces, modes, modes) inverse of the covariance."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -143,11 +149,12 @@ def fit_face(view: View, sigma: FloatArray, focal: FloatArray, prior: ShapePrior
     freedom = np.where(seen, _FREEDOM + 2, 0.0)
     modes, focals = model.modes.reshape(count, -1), focal[:, None]
     translation = np.column_stack([place / scale[:, None], focal / scale])
-    shape, precision = prior.mean.copy(), np.linalg.inv(prior.covariance)
+    shape, precision = prior.mean, prior.precision
     slope = np.zeros((*points.shape, 3))
     jacobian = np.empty((*points.shape, 6 + count))
     rows = jacobian.reshape(len(points), -1, 6 + count)
-    transposed, information = rows.transpose(0, 2, 1), np.empty(0)
+    transposed, information = rows.transpose(0, 2, 1), np.empty((len(points), 6 + count, 6 + count))
+    moving = np.ones(len(points), bool)
     for _ in range(_ROUNDS):
         turned = (model.mean + (shape @ modes).reshape(-1, *model.mean.shape)) @ rotation.transpose(0, 2, 1)
         space = turned + translation[:, None]
@@ -167,11 +174,12 @@ def fit_face(view: View, sigma: FloatArray, focal: FloatArray, prior: ShapePrior
         jacobian[..., 3:6] = slope
         along = slope.reshape(len(points), -1, 3) @ rotation  # the axes of the head
         jacobian[..., 6:] = along.reshape(slope.shape) @ by_point
-        information = transposed @ rows
-        information[:, 6:, 6:] += precision
+        now = transposed @ rows
+        now[:, 6:, 6:] += precision
+        information[moving] = now[moving]
         right = transposed @ (error * weight[..., None]).reshape(len(points), -1, 1)
         right[:, 6:] += precision @ (prior.mean - shape)[..., None]
-        step = np.linalg.solve(information, right)[..., 0]
+        step = np.linalg.solve(information, right)[..., 0] * moving[:, None]
         size = np.sqrt(np.square(step[:, :3]).sum(1, keepdims=True))
         step[:, :3] *= _LARGEST_STEP / np.maximum(size, _LARGEST_STEP)
         rotation = rotations(step[:, :3]) @ rotation
@@ -179,6 +187,9 @@ def fit_face(view: View, sigma: FloatArray, focal: FloatArray, prior: ShapePrior
         # Never behind the camera.
         translation = np.where(moved[:, 2:] > translation[:, 2:] / 2, moved, translation)
         shape = shape + step[:, 6:]
+        moving &= size[:, 0] > _STILL
+        if not moving.any():
+            break
     covariance = np.linalg.inv(information)
     if not known.all():
         for array in (rotation, translation, shape, covariance):
@@ -190,12 +201,14 @@ def rotations(vectors: FloatArray) -> FloatArray:
     """(n, 3, 3) rotations about vectors (n, 3) by their lengths in radians."""
     # Near 0 the quotients below are at their limits.
     angle = np.maximum(np.sqrt(np.square(vectors).sum(1)), 1e-9)[:, None, None]
-    x, y, z = vectors.T
-    cross = np.zeros((len(vectors), 3, 3))
-    cross[:, 2, 1], cross[:, 0, 2], cross[:, 1, 0] = x, y, z
-    cross[:, 1, 2], cross[:, 2, 0], cross[:, 0, 1] = -x, -y, -z
+    cross = cross_matrices(vectors)
     half = np.sin(angle / 2) / (angle / 2)
     return np.eye(3) + np.sin(angle) / angle * cross + half * half / 2 * cross @ cross
+
+
+def cross_matrices(vectors: FloatArray) -> FloatArray:
+    """(n, 3, 3) matrices of the cross products of vectors (n, 3) with others."""
+    return (vectors @ _CROSS).reshape(-1, 3, 3)
 
 
 def _orthographic(offsets: FloatArray, seen: np.ndarray, mean: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
@@ -208,11 +221,13 @@ def _orthographic(offsets: FloatArray, seen: np.ndarray, mean: FloatArray) -> tu
     middle, center = weights @ mean, (weights[:, None] @ offsets)[:, 0]
     local = mean - middle[:, None]
     weighted = local.transpose(0, 2, 1) * weights[:, None]
-    affine = np.linalg.pinv(weighted @ local, rcond=1e-6) @ (weighted @ (offsets - center[:, None]))
+    # Points in a plane do not tell how depth is seen: then it is not seen at all.
+    spread = weighted @ local + _FLAT * np.eye(3)
+    affine = np.linalg.solve(spread, weighted @ (offsets - center[:, None]))
     left, sizes, right = np.linalg.svd(affine.transpose(0, 2, 1), full_matrices=False)
     rows = left @ right
     x, y = rows[:, 0], rows[:, 1]
     z = x[:, [1, 2, 0]] * y[:, [2, 0, 1]] - x[:, [2, 0, 1]] * y[:, [1, 2, 0]]  # np.cross takes longer than all of this
-    rotation = np.stack([x, y, z], 1)
+    rotation = np.concatenate([rows, z[:, None]], 1)
     scale = np.maximum(sizes.mean(1), 1e-6)
     return rotation, center - scale[:, None] * (rows @ middle[..., None])[..., 0], scale

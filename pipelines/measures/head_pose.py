@@ -34,6 +34,8 @@ class _Person:
 
     mean: FloatArray
     covariance: FloatArray
+    precision: FloatArray
+    """Of all coefficients in a frame, expressions included."""
     time: float
     """Time of the last fit in seconds."""
     view: FloatArray | None = None
@@ -71,18 +73,18 @@ class HeadPoses:
             The heads in space, and (faces,) the length of one unit at each of them in pixels.
         """
         share = face_model().person
-        new = [i for i in ids if i not in self._people]
-        self._people |= {i: _Person(np.zeros(len(share)), np.diag(share), time) for i in new}
-        people = [self._people[i] for i in ids]
-        mean = np.stack([person.mean for person in people])
-        covariance = np.stack([person.covariance for person in people])
-        prior = ShapePrior(mean, covariance + np.diag(1 - share))
+        for track in set(ids) - set(self._people):
+            self._people[track] = _Person(np.zeros(len(share)), np.diag(share), np.eye(len(share)), time)
+        people = [self._people[track] for track in ids]
+        prior = ShapePrior(
+            np.array([person.mean for person in people]), np.array([person.precision for person in people])
+        )
         fit, unit = fit_heads(points, sigma, size, prior, self._nearest, self._fov)
         for i, person in enumerate(people):
             if fit.known[i]:
                 news = self._news(person, fit.rotation[i], time)
                 if news:
-                    self._learn(person, news, fit.shape[i], fit.covariance[i, 6:, 6:], prior.covariance[i])
+                    self._learn(person, news, fit.shape[i], fit.covariance[i, 6:, 6:])
         return fit, unit
 
     def forget(self, time: float) -> None:
@@ -100,11 +102,14 @@ class HeadPoses:
         return min(max((turn - low) / (high - low), 0.0), 1.0) * min(passed / _CORRELATION_TIME, 1.0)
 
     @staticmethod
-    def _learn(person: _Person, news: float, shape: FloatArray, left: FloatArray, expected: FloatArray) -> None:
-        """Update a person's shape by what a share of a frame tells: coefficients, and covariances after and before the fit."""
-        gain = np.linalg.solve(expected, person.covariance).T
+    def _learn(person: _Person, news: float, shape: FloatArray, left: FloatArray) -> None:
+        """Update a person's shape by what a share of a frame tells: coefficients, and their covariance after the fit."""
+        expression = np.diag(1 - face_model().person)
+        expected = person.covariance + expression
+        gain = person.covariance @ person.precision
         person.mean = person.mean + news * gain @ (shape - person.mean)
         person.covariance = person.covariance - news * gain @ (expected - left) @ gain.T
+        person.precision = np.linalg.inv(person.covariance + expression)
 
 
 def fit_heads(
@@ -130,7 +135,7 @@ def fit_heads(
     """
     if prior is None:
         count = len(face_model().modes)
-        prior = ShapePrior(np.zeros((len(points), count)), np.tile(np.eye(count), (len(points), 1, 1)))
+        prior = ShapePrior(np.zeros((len(points), count)), np.broadcast_to(np.eye(count), (len(points), count, count)))
     view = view_of(points - (np.array(size) - 1) / 2, sigma)
     if fov is None:
         focal = np.maximum(_FOCAL * max(size), nearest * view.scale)

@@ -15,13 +15,7 @@ from vtrack.pipelines.measures.face_fit import FaceFit
 from vtrack.pipelines.measures.head_pose import HeadPoses, angles
 from vtrack.pipelines.measures.points import EXPRESSION_QUERY, MEASURE_QUERY, MEASURES
 from vtrack.pipelines.measures.pose import EYES, EyeDistance, head_poses
-from vtrack.pipelines.measures.shapes import (
-    brow_raise,
-    eye_opening,
-    eye_opening_sigma,
-    mouth_opening,
-    smile_width,
-)
+from vtrack.pipelines.measures.shapes import measure_shapes
 from vtrack.types import FloatArray, FrameResult, Query
 
 _MEMORY = 60.0
@@ -165,10 +159,10 @@ class Measurer:
         time: float,
     ) -> FloatArray:
         """(faces, measures) in the order of `MEASURES`."""
-        eyes, brows = eye_opening(points), brow_raise(points, unit)
+        eyes, eyes_sigma, mouth, smile, brows = measure_shapes(points, sigma, unit)
         self._watchers |= {track: EyeWatcher(track) for track in ids if track not in self._watchers}
         watchers = [self._watchers[track] for track in ids]
-        openings, deviations = eyes.tolist(), eye_opening_sigma(points, sigma, eyes).tolist()
+        openings, deviations = eyes.tolist(), eyes_sigma.tolist()
         states = np.array(
             [
                 watcher.update(opening, deviation, time)
@@ -178,7 +172,6 @@ class Measurer:
         openness, (blink, blinks), perclos = states[:, :4], states[:, 4:6].T, states[:, 6]
         if self._photographs:
             openness = np.full_like(openness, np.nan)
-        mouth, smile = mouth_opening(points, unit), smile_width(points)
         return np.column_stack([eyes, blink, blinks, mouth, smile, brows, angles(heads.rotation), openness, perclos])
 
     def _forget(self, result: FrameResult) -> None:

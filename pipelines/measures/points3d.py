@@ -18,8 +18,7 @@ from vtrack.data.mean_face import mean_face
 from vtrack.layouts import load_layout
 from vtrack.measures import Points3d
 from vtrack.pipelines.measures.face_fit import FaceFit, face_model
-from vtrack.pipelines.measures.pose import EyeDistance
-from vtrack.pipelines.measures.shapes import OUTER_CORNERS
+from vtrack.pipelines.measures.pose import EyeDistance, eye_span
 from vtrack.template import load_template
 from vtrack.types import FloatArray, Query
 
@@ -96,21 +95,17 @@ def points_in_space(
         size: Width and height of the frame in pixels.
         distance: What one distance between the outer corners of the eyes is.
     """
-    surface, model = surface_points(query), face_model()
-    count, focal = len(fit.shape), fit.focal[:, None]
+    surface, count, focal = surface_points(query), len(fit.shape), fit.focal[:, None]
     forward = fit.rotation[:, 2]  # (faces, 3) depth is this times a place in the axes of the head
     local = surface.mean + np.tensordot(fit.shape, surface.modes, 1)
     arm = local @ fit.rotation.transpose(0, 2, 1)
     depth = arm[..., 2] + fit.translation[:, None, 2]
-    ends, end_modes = model.mean[[*OUTER_CORNERS]], model.modes[:, [*OUTER_CORNERS]]
-    between = np.diff(ends + np.tensordot(fit.shape, end_modes, 1), axis=1)[:, 0]
-    length = np.linalg.norm(between, axis=1)[:, None]
+    length, stretch = eye_span(fit)
     # How the depth changes with a small turn, the translation, and the coefficients of the modes, as in `pose`.
     slope = np.zeros((*depth.shape, fit.covariance.shape[-1]))
     slope[..., 0], slope[..., 1], slope[..., 5] = arm[..., 1], -arm[..., 0], 1.0
     slope[..., 6:] = np.einsum("fc,mpc->fpm", forward, surface.modes)
-    stretch = between / length @ np.diff(end_modes, axis=1)[:, 0].T  # (faces, modes) of the length
-    slope[..., 6:] -= (depth / length)[..., None] * stretch[:, None]
+    slope[..., 6:] -= depth[..., None] * stretch[:, None]
     variance = ((slope @ fit.covariance) * slope).sum(-1) + np.square(surface.residual)
     unit = distance.mean / length
     rays = np.concatenate([(points - (np.array(size) - 1) / 2) / focal[..., None], np.ones((count, len(query), 1))], -1)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from vtrack.measures import HeadPose
-from vtrack.pipelines.measures.face_fit import FaceFit, face_model
+from vtrack.pipelines.measures.face_fit import FaceFit, cross_matrices, face_model
 from vtrack.pipelines.measures.shapes import OUTER_CORNERS
 from vtrack.types import FloatArray
 
@@ -59,24 +59,27 @@ def head_poses(fit: FaceFit, distance: EyeDistance) -> list[HeadPose]:
 
 def _places(fit: FaceFit, distance: EyeDistance) -> tuple[FloatArray, FloatArray]:
     """(faces, 3) middles between the outer corners of the eyes, in the unit of `distance`, and their standard deviations."""
-    model = face_model()
-    left, right = OUTER_CORNERS
-    mean, modes = model.mean[[left, right]], model.modes[:, [left, right]]
-    corners = mean + np.tensordot(fit.shape, modes, 1)  # (faces, 2, 3) in the axes of the head
-    arm = (fit.rotation @ corners.mean(1)[..., None])[..., 0]
-    between = corners[:, 1] - corners[:, 0]
-    length = np.linalg.norm(between, axis=1)[:, None, None]
-    place = ((fit.translation + arm)[..., None] / length)[..., 0]
+    left, right = face_model().mean[[*OUTER_CORNERS]]
+    to_left, to_right = face_model().modes[:, [*OUTER_CORNERS]].swapaxes(0, 1)
+    arm = (fit.rotation @ ((left + right + fit.shape @ (to_left + to_right)) / 2)[..., None])[..., 0]
+    length, stretch = eye_span(fit)
+    place = (fit.translation + arm) / length
     # How the place changes with a small turn, the translation, and the coefficients of the modes.
-    x, y, z = arm.T
-    zero = np.zeros_like(x)
-    turn = np.array([[zero, z, -y], [-z, zero, x], [y, -x, zero]]).transpose(2, 0, 1)
-    shift = np.broadcast_to(np.eye(3), turn.shape)
-    bend = fit.rotation @ modes.mean(1).T
-    stretch = (between[:, None] / length) @ (modes[:, 1] - modes[:, 0]).T  # (faces, 1, modes) of the length
-    slope = np.concatenate([turn, shift, bend - place[..., None] * stretch], -1) / length
+    bend = fit.rotation @ (to_left + to_right).T / 2 - place[..., None] * (stretch * length)[:, None]
+    shift = np.broadcast_to(np.eye(3), fit.rotation.shape)
+    slope = np.concatenate([-cross_matrices(arm), shift, bend], -1) / length[..., None]
     variance = np.square(distance.mean) * _variances(slope, fit.covariance) + np.square(distance.sd * place)
     return distance.mean * place, np.sqrt(variance)
+
+
+def eye_span(fit: FaceFit) -> tuple[FloatArray, FloatArray]:
+    """(faces, 1) distances between the outer corners of the eyes of fitted faces in units, and (faces, modes) by which share of
+    them they change with each coefficient."""
+    left, right = face_model().mean[[*OUTER_CORNERS]]
+    to_left, to_right = face_model().modes[:, [*OUTER_CORNERS]].swapaxes(0, 1)
+    between = right - left + fit.shape @ (to_right - to_left)
+    square = np.square(between).sum(1, keepdims=True)
+    return np.sqrt(square), between @ (to_right - to_left).T / square
 
 
 def _angles(fit: FaceFit) -> tuple[FloatArray, FloatArray]:

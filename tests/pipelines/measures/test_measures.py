@@ -19,7 +19,7 @@ from vtrack.layouts import load_layout
 from vtrack.measures import Measures
 from vtrack.pipelines.measures.measurer import Measurer
 from vtrack.pipelines.measures.points import MEASURE_QUERY, MEASURES
-from vtrack.pipelines.measures.shapes import LEFT_EYE, RIGHT_EYE
+from vtrack.pipelines.measures.shapes import INDICES
 from vtrack.pipelines.outputs.tables.csv import WideTable
 from vtrack.pipelines.settings import Settings
 from vtrack.pipelines.track import track
@@ -90,7 +90,7 @@ def test_what_the_eyes_do_comes_with_the_results_of_video_and_not_of_photographs
 def make_measured(index: int, shut: bool) -> FrameResult:
     """A result of a face that is seen from the front, whose eyes are open or shut."""
     points = turned(0, 0, 0)[0]
-    for eye in (LEFT_EYE, RIGHT_EYE):
+    for eye in (INDICES["left_eye"], INDICES["right_eye"]):
         first, last = points[eye[0]], points[eye[3]]
         for i, share, up in ((1, 0.3, -1), (2, 0.7, -1), (4, 0.7, 1), (5, 0.3, 1)):
             points[eye[i]] = first + share * (last - first) + (0, up * (0.32 if shut else 3.2))
