@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, fields
@@ -10,7 +11,9 @@ from pathlib import Path
 
 from vtrack.pipelines.batch.files import Video
 from vtrack.pipelines.batch.state import VideoOutcome
+from vtrack.pipelines.outputs.base import sidecar_path
 from vtrack.pipelines.outputs.files import whole_file
+from vtrack.pipelines.outputs.quality import current_check, median_error
 
 NAME = "summary.csv"
 
@@ -21,9 +24,18 @@ def write_summary(folder: Path, outcomes: Mapping[Video, VideoOutcome]) -> Path:
     path = folder / NAME
     with whole_file(path) as part, part.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(["file", *(field.name for field in fields(VideoOutcome))])
-        writer.writerows([video.name, *asdict(outcome).values()] for video, outcome in outcomes.items())
+        writer.writerow(["file", *(field.name for field in fields(VideoOutcome)), "estimated_error"])
+        writer.writerows(
+            [video.name, *asdict(outcome).values(), _estimated_error(video)] for video, outcome in outcomes.items()
+        )
     return path
+
+
+def _estimated_error(video: Video) -> str:
+    """The score of a video's table by its check; empty where there is none that is up to date."""
+    check = current_check(video.outputs, sidecar_path(video.outputs))
+    error = math.nan if check is None else median_error(check)
+    return "" if math.isnan(error) else f"{error:.2f}"
 
 
 def format_totals(outcomes: Mapping[Video, VideoOutcome], done_before: int, seconds: float) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import shutil
 import threading
 import tracemalloc
@@ -15,16 +16,18 @@ import numpy as np
 import pytest
 
 from tests.cli.imports import imported_modules
-from tests.pipelines.report_pages import SAMPLE, face_of, truth, write
+from tests.pipelines.report_pages import SAMPLE, Page, face_of, truth, write
 from tests.pipelines.tables_of_others import write_dlc, write_openface
-from vtrack.cli.main import OK, USAGE, main
+from vtrack.cli.main import FAILED, OK, USAGE, main
 from vtrack.errors import SinkError, UsageError
 from vtrack.layouts import load_layout
 from vtrack.pipelines.outputs.base import sidecar_path, write_sidecar
+from vtrack.pipelines.outputs.quality import median_error
 from vtrack.pipelines.outputs.tables import columns
 from vtrack.pipelines.tables.quality.check import TableCheck, check_table
 from vtrack.pipelines.tables.quality.error_model import error_model
 from vtrack.pipelines.tables.quality.signals import SIGNALS, SignalMeter
+from vtrack.pipelines.tables.report.report import report_table
 from vtrack.types import FloatArray
 
 FRAMES = 90
@@ -106,6 +109,61 @@ def test_figures_as_text_csv_and_json(folder: Path, capsys: pytest.CaptureFixtur
     assert "exist already; add --overwrite" in capsys.readouterr().err
     assert main(["check", str(table), "--json", "-"]) == OK
     assert json.loads(capsys.readouterr().out)["video"] is None
+
+
+def test_a_page_shows_what_a_check_found(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table, seconds = tmp_path / "talk.csv", tmp_path / "talk.quality.csv"
+    write(table, [[face_of(points)] for points in spoiled("frozen")])
+    check = check_table(table, str(SAMPLE), csv=seconds)
+    report = report_table(table, check=seconds)
+    assert [doubt.texts for doubt in report.survey.doubts] == [doubt.texts for doubt in check.doubts]
+    assert report.survey.error == pytest.approx(check.faces[0].error, rel=1e-3)
+    page = Page(report.path.read_text(encoding="utf-8"))
+    assert f"Estimated error {check.faces[0].error:.1f} %" in page.text and "points move otherwise" in page.text
+    assert "error" in {each.get("data-plot") for each in page.all("figure")}
+    # A page that is older than a check is made anew.
+    assert main(["report", str(tmp_path), "--quiet", "--overwrite"]) == OK
+    index = Page((tmp_path / "report.html").read_text(encoding="utf-8")).text
+    assert f"{check.faces[0].error:.1f} %" in index
+    other = write(tmp_path / "other.csv", [[face_of(truth()[0], 7)]])
+    damaged = tmp_path / "damaged.csv"
+    damaged.write_text(seconds.read_text() + "nonsense\n")
+    for words, message in (
+        ([table, "--check", table], "talk.csv is not what vtrack check --csv FILE writes"),
+        ([other, "--check", seconds], "talk.quality.csv is not of"),
+        ([table, "--check", damaged], "damaged.csv: damaged table"),
+        ([write_dlc(tmp_path / "dlc.csv"), "--check", seconds], "--check needs a table with times"),
+        ([tmp_path, "--check", seconds], "--check is of one table"),
+    ):
+        assert main(["report", *map(str, words), "-o", str(tmp_path / "page.html")]) != OK
+        err = capsys.readouterr().err
+        assert message in err and err.count("\n") == 1, err
+    assert not (tmp_path / "page.html").exists()
+
+
+def test_a_batch_with_checks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    videos, out = tmp_path / "videos", tmp_path / "out"
+    videos.mkdir()
+    shutil.copy(SAMPLE, videos / "talk.mp4")
+    words = ["batch", str(videos), "-o", str(out), "--parts", "300w", "--stop", "0.5", "--workers", "1", "--check"]
+    assert main([*words, "--report"]) == OK
+    with (out / "summary.csv").open() as file:
+        (row,) = csv.DictReader(file)
+    check = out / "talk.vtrack.quality.csv"
+    assert float(row["estimated_error"]) == pytest.approx(median_error(check), abs=0.01)
+    assert "Estimated error" in (out / "talk.vtrack.report.html").read_text(encoding="utf-8")
+    index = Page((out / "report.html").read_text(encoding="utf-8"))
+    assert [each["href"] for each in index.all("a")] == ["talk.vtrack.report.html"]
+    # The same command again checks nothing; a file that is no check is not replaced.
+    written = check.stat().st_mtime_ns
+    assert main([*words, "--quiet"]) == OK and check.stat().st_mtime_ns == written
+    check.write_text("mine")
+    os.utime(check, (0, 0))
+    capsys.readouterr()
+    assert main([*words, "--quiet"]) == FAILED
+    assert "talk.vtrack.quality.csv exists already" in capsys.readouterr().err and check.read_text() == "mine"
+    assert main(["batch", str(videos), "-o", "memory://out", "--check"]) == USAGE
+    assert "--check needs a folder" in capsys.readouterr().err
 
 
 def test_no_file_replaces_what_is_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

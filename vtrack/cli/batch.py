@@ -21,7 +21,7 @@ from vtrack.pipelines.settings import InputSettings, OutputSettings, Settings
 
 if TYPE_CHECKING:
     from vtrack.pipelines.batch.files import Video
-    from vtrack.pipelines.batch.run import BatchRun
+    from vtrack.pipelines.batch.run import BatchOptions, BatchRun
     from vtrack.pipelines.batch.state import Recipe, VideoOutcome
     from vtrack.pipelines.batch.store import RemoteStore
     from vtrack.pipelines.batch.workers.dispatch import Event
@@ -89,6 +89,11 @@ def add_parser(commands: Any) -> None:
     group.add_argument(
         "--report", action="store_true", help="write a page about each table, and report.html as their index"
     )
+    group.add_argument(
+        "--check",
+        action="store_true",
+        help="estimate how far off the points of each table are, for the summary, a table of seconds, and the report",
+    )
     group.add_argument("--overwrite", action="store_true", help="do all again, and replace files made by others")
     group.add_argument("--quiet", action="store_true", help="no progress and no summary")
     add_options(parser, Settings, InputSettings, OutputSettings, groups={"outputs": group})
@@ -131,8 +136,31 @@ def run(args: argparse.Namespace) -> int:
             done = [video for video, outcome in batch.outcomes.items() if outcome.status == "done"]
             if done and merge_tables(args.merge, done, recipe, overwrite=args.overwrite) and not args.quiet:
                 print(f"merged: {args.merge}", file=sys.stderr)
+        checked = _check_tables(batch, recipe, options, args) if args.check else True
         pages = _write_reports(batch, recipe, out, args) if args.report else True
-    return FAILED if batch.failed or batch.incomplete or not pages else OK
+    return FAILED if batch.failed or batch.incomplete or not (checked and pages) else OK
+
+
+def _check_tables(batch: BatchRun, recipe: Recipe, options: BatchOptions, args: argparse.Namespace) -> bool:
+    """Check all tables whose check is not up to date, and write the summary anew; return whether all are checked."""
+    from tqdm import tqdm
+
+    from vtrack.pipelines.batch.summary import write_summary
+    from vtrack.pipelines.tables.quality.batch import check_tables, needed_checks
+    from vtrack.runtime.threads import interruptible
+
+    jobs, errors = needed_checks(batch.outcomes, recipe, anew=args.overwrite), {}
+    with interruptible() as stop:
+        done = check_tables(jobs, options, stop, overwrite=args.overwrite) if jobs else ()
+        hidden = args.quiet or not sys.stderr.isatty()
+        for video, error in tqdm(done, desc="checks", total=len(jobs), disable=hidden, leave=False):
+            errors.update({video: error} if error else {})
+        write_summary(batch.out, batch.outcomes)
+        if stop.is_set():
+            raise KeyboardInterrupt
+    for video, error in errors.items():
+        print(f"vtrack: {video.name}: {error}", file=sys.stderr)
+    return not errors
 
 
 def _write_reports(batch: BatchRun, recipe: Recipe, out: Path, args: argparse.Namespace) -> bool:
@@ -169,6 +197,8 @@ def _destination(args: argparse.Namespace, ends: ExitStack) -> tuple[Path, Remot
             )
         if args.report:
             raise UsageError(f"--report needs a folder, and {args.output} is an address; vtrack report a local copy")
+        if args.check:
+            raise UsageError(f"--check needs a folder, and {args.output} is an address; vtrack check a local copy")
         if args.pictures:
             raise UsageError(f"--pictures needs a folder, and {args.output} is an address")
         if args.split != 0:
@@ -204,7 +234,7 @@ def _split(text: str) -> float | None:
     return {"auto": None, "never": 0.0}[text] if text in ("auto", "never") else seconds(text)
 
 
-def _options(args: argparse.Namespace) -> Any:
+def _options(args: argparse.Namespace) -> BatchOptions:
     from vtrack.pipelines.batch.run import DEFAULT_TIMEOUT, BatchOptions
 
     if args.address and not args.cluster:

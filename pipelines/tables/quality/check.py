@@ -22,23 +22,20 @@ from vtrack.pipelines.settings import CropSettings, InputSettings
 from vtrack.pipelines.sources.open import open_source
 from vtrack.pipelines.tables.comparison.statistics import DistanceHistogram
 from vtrack.pipelines.tables.crops.alignment import FaceAligner
+from vtrack.pipelines.tables.doubts import Doubt, DoubtFinder, FaceRows, worst_faces
 from vtrack.pipelines.tables.draw import TablePlayer, selection_of
 from vtrack.pipelines.tables.fit import check_size
 from vtrack.pipelines.tables.quality.error_model import ErrorEstimate, error_model
 from vtrack.pipelines.tables.quality.flow import FlowMeter
 from vtrack.pipelines.tables.quality.likeness import likenesses
+from vtrack.pipelines.tables.quality.seconds import COLUMNS, second_line
 from vtrack.pipelines.tables.quality.signals import SIGNALS, FaceSecond, SeenFrame, SignalMeter
-from vtrack.pipelines.tables.report.doubts import REASONS, Doubt, DoubtFinder, FaceRows
-from vtrack.pipelines.tables.report.survey import worst_faces
 from vtrack.pipelines.tables.targets import check_targets
 from vtrack.runtime.threads import interruptible
 from vtrack.types import FloatArray, FrameResult, Query
 
-_COLUMNS = ("start_s", "face", "frames", "error", "low", "high", *SIGNALS)
 _MARGIN = 1.4
 """Side of a crop over the longer side of the box around points of which nothing tells where they lie on a face."""
-_FULL = np.log(4.0)
-"""Logarithm of the factor beyond its limit at which a signal is a full reason."""
 
 
 @dataclass(slots=True)
@@ -168,7 +165,7 @@ def check_table(
     with ExitStack() as stack:
         stop = stack.enter_context(interruptible())
         write = stack.enter_context(text_file(csv, overwrite=overwrite)) if csv is not None else lambda text: None
-        write(",".join(_COLUMNS) + "\n")
+        write(",".join(COLUMNS) + "\n")
         size, name = results.size, None
         measured: Iterator[SeenFrame] = (SeenFrame(result, {}, {}) for result in progress(results))
         if video is not None:
@@ -185,7 +182,7 @@ def check_table(
         for start, second in groupby(measured, key=lambda frame: floor(frame.result.time)):
             if stop.is_set():
                 raise KeyboardInterrupt
-            write("".join(_line(*face) for face in counter.add(start, [*second])))
+            write("".join(second_line(*face) for face in counter.add(start, [*second])))
         return counter.check(name)
 
 
@@ -236,22 +233,17 @@ class _Counter:
         if not len(ids):
             return []
         faces = []
-        yaw, error, excess = np.empty(len(ids)), np.empty(len(ids)), np.empty((len(SIGNALS), len(ids)))
+        yaw, error, values = np.empty(len(ids)), np.empty(len(ids)), np.empty((len(ids), len(SIGNALS)))
         for number in np.unique(ids).tolist():
             rows, own = FaceSecond.of(number, start, second), ids == number
             signals, yaw[own] = self._meter(rows)
             estimate = self._model.estimate(signals)
-            error[own], excess[:, own] = estimate.error, self._model.excess(signals)[:, None]
+            error[own], values[own] = estimate.error, signals
             self._told |= np.isfinite(signals)
             self._errors.add(np.zeros(1, np.intp), np.array([estimate.error]))
             self._faces.setdefault(rows.face, FaceQuality(float(rows.time[0]))).add(rows, estimate.error)
             faces.append((rows, estimate, signals))
-        further = {
-            name: np.clip(weights / _FULL, 0.0, 1.0)
-            for name, weights in zip(SIGNALS, excess, strict=True)
-            if name in REASONS
-        }
-        self._finder.add(FaceRows.of(results, yaw, error), 1 / len(results), further)
+        self._finder.add(FaceRows.of(results, yaw, error), 1 / len(results), self._model.reasons(values))
         return faces
 
     def check(self, video: str | None) -> TableCheck:
@@ -260,12 +252,6 @@ class _Counter:
         errors = self._errors.figures()
         doubts = self._finder.finish()
         return TableCheck(self._faces, doubts, self._finder.stretches, self._frames, errors, told, video)
-
-
-def _line(rows: FaceSecond, estimate: ErrorEstimate, signals: FloatArray) -> str:
-    """The row of a face and second in the table of them."""
-    cells = ("" if np.isnan(value) else f"{value:.4g}" for value in (*estimate, *signals.tolist()))
-    return f"{rows.start},{rows.face},{len(rows.time)},{','.join(cells)}\n"
 
 
 def _rounded(value: float) -> float | None:

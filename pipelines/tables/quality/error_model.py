@@ -16,12 +16,17 @@ from typing import NamedTuple
 import numpy as np
 from scipy.optimize import nnls
 
+from vtrack.pipelines.tables.doubts import REASONS
 from vtrack.pipelines.tables.quality.signals import SIGNALS
 from vtrack.types import FloatArray
 
 PATH = Path(__file__).with_name("error_model.csv")
 _DIRECT = np.isin(list(SIGNALS), ("tremble", "shape", "flow", "place"))
 """Signals that are distances of points from where they should be."""
+_FULL = np.log(4.0)
+"""Logarithm of the factor beyond its limit at which a signal is a full reason."""
+_LEAST = np.log(1.15) / _FULL
+"""Least weight of a reason: each of the signals exceeds its limit a little in one of twenty accurate face-seconds."""
 _COLUMNS = ("mean", "floor", "limit")
 _ERROR = "error"
 
@@ -67,11 +72,12 @@ class ErrorModel:
         beyond = np.where(known & _DIRECT, np.square(signals) - np.square(self.limit), 0.0).max(initial=0.0)
         return ErrorEstimate(*np.sqrt(np.square(bounds) + beyond).tolist())
 
-    def excess(self, signals: FloatArray) -> FloatArray:
-        """(signals,) by what factor signals exceed what accurate faces have, as a logarithm; 0 where they do not."""
+    def reasons(self, signals: FloatArray) -> dict[str, FloatArray]:
+        """(rows,) weights of the reasons for doubt that are signals, by how far signals (rows, signals) exceed their limits."""
         known = np.where(np.isfinite(signals), signals, 0.0)
-        excess: FloatArray = np.log(np.maximum(known / self.limit, 1.0))
-        return excess
+        weights = np.clip(np.log(np.maximum(known / self.limit, 1.0)) / _FULL, 0.0, 1.0)
+        weights[weights < _LEAST] = 0.0
+        return {name: weights[:, i] for i, name in enumerate(SIGNALS) if name in REASONS}
 
     def _weights_of(self, known: np.ndarray) -> tuple[FloatArray, float]:
         """(signals,) weights of the logarithms of the signals, none negative, and the standard deviation that they leave."""

@@ -11,8 +11,8 @@ import numpy as np
 from vtrack.filters.rigid import fit, to_complex
 from vtrack.layouts import load_layout
 from vtrack.pipelines.tables.comparison.points import eye_corners
+from vtrack.pipelines.tables.doubts import box_sides
 from vtrack.pipelines.tables.quality.shape import ShapeMeter
-from vtrack.pipelines.tables.report.doubts import box_sides
 from vtrack.template import load_template
 from vtrack.types import FloatArray, FrameResult, Query
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 
 from vtrack.pipelines.tables.quality.check import TableCheck
-from vtrack.pipelines.tables.report.text import clock, count
 from vtrack.pipelines.tables.terminal import aligned
+from vtrack.pipelines.tables.text import clock, count
 
 _MOST_FACES = 8
 

@@ -7,14 +7,14 @@ from itertools import pairwise
 
 import numpy as np
 
+from vtrack.pipelines.tables.doubts import ABSENT, OFF, VAGUE
 from vtrack.pipelines.tables.report.course import FaceCourse
-from vtrack.pipelines.tables.report.doubts import ABSENT, VAGUE
 from vtrack.pipelines.tables.report.page import fact_list, table_html
 from vtrack.pipelines.tables.report.plots import PLOTS, Plot, Scale, has_values, plot_html, present
 from vtrack.pipelines.tables.report.sections import SHOWN, image, moment
 from vtrack.pipelines.tables.report.stills import Still
 from vtrack.pipelines.tables.report.survey import COLUMNS, Survey
-from vtrack.pipelines.tables.report.text import number, percent, safe, whole
+from vtrack.pipelines.tables.text import number, percent, safe, whole
 
 _OPEN = 3
 """Faces whose plots are not folded."""
@@ -82,7 +82,11 @@ def _face(
         pictures += (
             f"<figure>{unsure}<figcaption>least certain, {moment(survey, least[face.number])}</figcaption></figure>"
         )
-    limits = {"presence": survey.worst.presence - ABSENT, "sigma": 100 * VAGUE * survey.worst.sigma}
+    limits = {
+        "presence": survey.worst.presence - ABSENT,
+        "sigma": 100 * VAGUE * survey.worst.sigma,
+        "error": OFF,
+    }
     shown = [plot for plot in PLOTS if plot.name in scales and has_values(plot, face)]
     plots = [
         plot_html(plot, survey.course, face, scales[plot.name], _description(plot, face), limits.get(plot.name))

@@ -15,13 +15,15 @@ from vtrack.errors import UsageError, VTrackError, spelled
 from vtrack.pipelines.batch.merge import merged_sources
 from vtrack.pipelines.outputs.base import OUTPUT_MARK, sidecar_path
 from vtrack.pipelines.outputs.files import write_text
+from vtrack.pipelines.outputs.quality import SUFFIX as CHECK
+from vtrack.pipelines.outputs.quality import current_check
 from vtrack.pipelines.registry import OUTPUTS
 from vtrack.pipelines.sources.open import natural_key
-from vtrack.pipelines.tables.report.doubts import REASONS
+from vtrack.pipelines.tables.doubts import REASONS
 from vtrack.pipelines.tables.report.page import fact_list, html_page, is_ours, read_figures, table_html
 from vtrack.pipelines.tables.report.report import SUFFIX, report_table
-from vtrack.pipelines.tables.report.text import count, duration, percent, safe, whole
 from vtrack.pipelines.tables.targets import check_targets
+from vtrack.pipelines.tables.text import count, duration, percent, safe, whole
 
 INDEX = "report.html"
 """Name of the index in the folder."""
@@ -61,7 +63,8 @@ def report_folder(
 ) -> FolderReport:
     """Write a page for each table below a folder, and an index of all.
 
-    A page that is there and newer than its table is kept. A table that cannot be read is named in the index.
+    A page that is there and newer than its table is kept. It shows the check of the table where one lies beside it. A table
+    that cannot be read is named in the index.
 
     Args:
         folder: The folder, as a batch or several runs have written it.
@@ -100,6 +103,7 @@ def find_tables(folder: Path) -> list[Path]:
     for suffix in kinds:
         for path in folder.rglob(f"*{suffix}"):
             named = f"{OUTPUT_MARK}." in path.name or sidecar_path(path).is_file()
+            named &= not path.name.endswith(CHECK)
             inside = not any(part.startswith(".") for part in path.relative_to(folder).parts)
             if named and inside and not path.stem.endswith(events) and path.is_file() and merged_sources(path) is None:
                 found.setdefault(path.with_suffix(""), path)
@@ -112,7 +116,8 @@ def report_row(table: Path, *, overwrite: bool, name: str = "") -> tuple[IndexRo
     if page.exists() and not _is_old(page, table) and (figures := read_figures(page)) is not None:
         return IndexRow(name or str(figures.get("title", table.name)), page, figures), False
     try:
-        report = report_table(table, page, overwrite=overwrite or is_ours(page))
+        check = current_check(table.with_suffix(""), table)
+        report = report_table(table, page, check=check, overwrite=overwrite or is_ours(page))
     except VTrackError as error:
         return IndexRow(name or table.name, error=str(error)), False
     return IndexRow(name or report.title, report.path, report.figures), True
@@ -134,7 +139,19 @@ def write_index(path: Path, rows: Sequence[IndexRow], title: str) -> None:
         ("Faces", whole(sum(_number(each, "faces") for each in known)), "tracks"),
         ("Doubtful", percent(doubtful), "of rows with a face"),
     ]
-    header = ["video", "", "length", "frames", "with a face", "faces", "doubtful", "most of it", "blinks", "frames/s"]
+    header = [
+        "video",
+        "",
+        "length",
+        "frames",
+        "with a face",
+        "faces",
+        "doubtful",
+        "most of it",
+        "estimated error",
+        "blinks",
+        "frames/s",
+    ]
     names = Counter(row.name for row in rows)
     cells = [_cells(row, path.parent, place, alone=names[row.name] == 1) for place, row in enumerate(rows)]
     table = table_html("", header, cells, kind="index")
@@ -153,7 +170,7 @@ def _cells(row: IndexRow, folder: Path, place: int, *, alone: bool) -> list[str]
     """The cells of a table in the index; where it is not the only one of its name, its page is named, too."""
     name = safe(row.name)
     if row.page is None or row.figures is None:
-        return [name, f'<span class="error">{safe(row.error)}</span>', *["–"] * 8]
+        return [name, f'<span class="error">{safe(row.error)}</span>', *["–"] * 9]
     figures = row.figures
     page = _relative(row.page, folder)
     address = quote(page.encode("utf-8", "surrogateescape"))
@@ -171,6 +188,7 @@ def _cells(row: IndexRow, folder: Path, place: int, *, alone: bool) -> list[str]
         whole(_number(figures, "faces")),
         percent(share),
         safe(REASONS.get(reason, "–")),
+        "–" if figures.get("error") is None else f"{_number(figures, 'error'):.1f} %",
         "–" if blinks is None else whole(blinks),
         f"{frames / spent:.1f}" if spent else "–",
     ]
@@ -192,8 +210,9 @@ def _page_of(table: Path) -> Path:
 
 
 def _is_old(page: Path, table: Path) -> bool:
-    """Whether there is a page that is older than its table."""
-    return page.exists() and page.stat().st_mtime_ns < table.stat().st_mtime_ns
+    """Whether there is a page that is older than its table, or than the check of that."""
+    made = [path for path in (table, current_check(table.with_suffix(""), table)) if path is not None]
+    return page.exists() and page.stat().st_mtime_ns < max(path.stat().st_mtime_ns for path in made)
 
 
 def _number(figures: Mapping[str, Any], name: str) -> float:

@@ -56,6 +56,9 @@ class Plot:
 
 PLOTS = (
     Plot("presence", "Confidence", "probability of a face", (PlotLine("presence", ""),), 0, 1, 1),
+    Plot(
+        "error", "Estimated error of points", "% of the eyes’ distance", (PlotLine("error", ""),), 0, 10, 40, digits=1
+    ),
     Plot("sigma", "Uncertainty of points", "% of the face’s side", (PlotLine("sigma", ""),), 0, 3, 12),
     Plot(
         "eyes", "Eyes", "1 open, 0 shut", (PlotLine("left_openness", "left"), PlotLine("right_openness", "right")),

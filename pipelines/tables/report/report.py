@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 
 from vtrack._version import __version__
-from vtrack.errors import SourceError, UsageError
+from vtrack.errors import SourceError, UsageError, spelled
 from vtrack.pipelines.outputs.files import write_text
 from vtrack.pipelines.outputs.paths import given_path
 from vtrack.pipelines.outputs.stdout import STDOUT
 from vtrack.pipelines.outputs.tables.results import TableResults
 from vtrack.pipelines.sources.images.files import printable
 from vtrack.pipelines.sources.open import is_address
+from vtrack.pipelines.tables.quality.seconds import CheckedSeconds
 from vtrack.pipelines.tables.report.faces import faces_section
 from vtrack.pipelines.tables.report.page import html_page, web_file
 from vtrack.pipelines.tables.report.plots import PLOTS, Scale, has_values, numbers, scale_of
@@ -29,8 +30,8 @@ from vtrack.pipelines.tables.report.sections import (
 )
 from vtrack.pipelines.tables.report.stills import Still, StillRequest, take_stills
 from vtrack.pipelines.tables.report.survey import Survey, survey_table
-from vtrack.pipelines.tables.report.text import safe
 from vtrack.pipelines.tables.targets import check_targets, named_after
+from vtrack.pipelines.tables.text import safe
 from vtrack.types import FrameResult
 
 SUFFIX = ".report.html"
@@ -59,6 +60,7 @@ def report_table(
     output: str | Path | None = None,
     *,
     video: str | None = None,
+    check: str | Path | None = None,
     parts: str = "",
     overwrite: bool = False,
     progress: Callable[[Iterator[FrameResult]], Iterator[FrameResult]] = lambda results: results,
@@ -69,6 +71,7 @@ def report_table(
         table: The table, as `read_table` takes it.
         output: The page to write; None for `TABLE.report.html` beside the table.
         video: What the table was made of, for pictures; None for what the facts beside the table say, if it is there.
+        check: What `vtrack check --csv` wrote about the table, whose estimated errors and reasons are shown then.
         parts: What the points are, if the facts beside the table do not tell.
         overwrite: Whether a page that exists is replaced.
         progress: Called with the results of the table; gives them on and may count them.
@@ -86,8 +89,10 @@ def report_table(
     if path == STDOUT or path.suffix.lower() not in (".html", ".htm"):
         raise UsageError(f"{path}: a report is a file of its own; end its name in .html")
     results = TableResults(table, parts=parts, untimed=True)
-    check_targets([path], table, overwrite=overwrite)
-    survey = survey_table(results, progress)
+    check_targets([path], table, check, overwrite=overwrite)
+    if check is not None and not results.table.timed:
+        raise UsageError(f"{spelled('check')} needs a table with times, and {table} has none")
+    survey = survey_table(results, progress, None if check is None else CheckedSeconds(check))
     stills, note = _stills(results, survey, video)
     meta = results.table.meta
     title = _title(results)
@@ -111,6 +116,7 @@ def _figures(
         "faces": len(course.tracks),
         "rows": survey.rows,
         "doubtful": survey.doubtful,
+        "error": survey.error,
         "reason": max(survey.seconds, key=lambda name: survey.seconds[name]) if survey.stretches else "",
         "blinks": sum(survey.blinks.values()) if survey.blinks else None,
         "spent": float(spent) if isinstance(spent, int | float) else None,

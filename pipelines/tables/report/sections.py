@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from vtrack.pipelines.settings import InputSettings, OutputSettings, Settings, plain
+from vtrack.pipelines.tables.doubts import REASONS, Doubt
 from vtrack.pipelines.tables.report.course import Course
-from vtrack.pipelines.tables.report.doubts import REASONS, Doubt
 from vtrack.pipelines.tables.report.page import fact_list, table_html
 from vtrack.pipelines.tables.report.plots import (
     WIDTH,
@@ -21,7 +21,7 @@ from vtrack.pipelines.tables.report.plots import (
 )
 from vtrack.pipelines.tables.report.stills import Still
 from vtrack.pipelines.tables.report.survey import Survey
-from vtrack.pipelines.tables.report.text import clock, count, duration, percent, safe, setting, whole
+from vtrack.pipelines.tables.text import clock, count, duration, number, percent, safe, setting, whole
 
 SHOWN = 8
 """Faces with plots of their own."""
@@ -67,6 +67,8 @@ def summary_section(survey: Survey, meta: Mapping[str, Any]) -> str:
     doubtful = survey.doubtful / max(survey.rows, 1)
     note = count(survey.stretches, *(("face",) if survey.photographs else ("stretch", "es")))
     facts.append(("Doubtful", percent(doubtful), note))
+    if survey.error is not None:
+        facts.append(("Estimated error", f"{number(survey.error, 1)} %", "mean, of the eyes’ distance"))
     if survey.blinks and not survey.photographs:
         facts.append(("Blinks", whole(sum(survey.blinks.values())), _per_minute(survey)))
     if isinstance(spent := counts.get("seconds"), int | float) and spent > 0 and course.frames:

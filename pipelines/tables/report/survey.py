@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
 
 import numpy as np
 
-from vtrack.errors import VTrackError
-from vtrack.models import card_path
-from vtrack.models.card import read_landmark_card
 from vtrack.pipelines.measures.points import MEASURES
 from vtrack.pipelines.outputs.tables.results import TableResults
+from vtrack.pipelines.tables.doubts import BRIEF, Doubt, DoubtFinder, FaceRows, worst_faces
+from vtrack.pipelines.tables.quality.error_model import error_model
+from vtrack.pipelines.tables.quality.seconds import CheckedSeconds
 from vtrack.pipelines.tables.report.course import Course
-from vtrack.pipelines.tables.report.doubts import BRIEF, Doubt, DoubtFinder, FaceRows
 from vtrack.pipelines.tables.report.measured import MeasuredResults
-from vtrack.pipelines.tracking.doubt import LEAST_CERTAIN, WorstFace
+from vtrack.pipelines.tracking.doubt import WorstFace
 from vtrack.types import FloatArray, FrameResult
 
-COLUMNS = ("presence", "sigma", "doubt", *MEASURES)
+COLUMNS = ("presence", "sigma", "error", "doubt", *MEASURES)
 """Values of a face that are kept over time."""
 _BATCH = 256
 """Frames that are taken into account at once."""
@@ -61,6 +60,9 @@ class Survey:
     blinks: dict[int, int]
     """Blinks of each kept face."""
     worst: WorstFace
+    error: float | None
+    """Mean of the estimated errors of the rows, in % of the distance between the outer corners of the eyes; None if there are
+    none."""
     measured_here: bool
     """Whether measures are not those of the table."""
     lacking: tuple[str, ...]
@@ -69,30 +71,21 @@ class Survey:
     photographs: bool
 
 
-def worst_faces(model: Mapping[str, object]) -> WorstFace:
-    """How uncertain the model of a run is of true faces, by its card; `model` is what the facts say of it."""
-    name = model.get("name")
-    known: dict[str, float] = {}
-    if isinstance(name, str):
-        try:
-            known = dict(read_landmark_card(card_path(name)).faces)
-        except VTrackError:
-            known = {}  # a model of the user's own
-    return replace(LEAST_CERTAIN, **known)
-
-
 def survey_table(
     results: TableResults,
     progress: Callable[[Iterator[FrameResult]], Iterator[FrameResult]] = lambda results: results,
+    checked: CheckedSeconds | None = None,
 ) -> Survey:
     """Read a table, once.
 
     Args:
         results: The table, not yet read.
         progress: Called with its results; gives them on and may count them.
+        checked: What a check of the table found; None if there was none.
 
     Raises:
         TableError: It is damaged.
+        UsageError: The check is of another table.
     """
     photographs = results.photographs
     measured, worst = MeasuredResults(results), worst_faces(results.table.meta.get("model", {}))
@@ -103,8 +96,8 @@ def survey_table(
     portraits: dict[int, Portrait] = {}
     least: dict[int, Portrait] = {}
     blinks: dict[int, int] = {}
-    rows = with_faces = 0
-    interval = 0.0
+    rows = with_faces = estimated = 0
+    interval = errors = 0.0
     for batch in _batches(progress(measured)):
         times = np.array([result.time for result in batch])
         counts = np.array([len(result.faces) for result in batch], np.intp)
@@ -118,10 +111,14 @@ def survey_table(
             continue
         faces = [face for result in batch for face in result.faces]
         yaw = np.array([face.measures["yaw"] if face.measures else np.nan for face in faces])
-        table = FaceRows.of(batch, yaw)
-        weights = finder.add(table, interval)
+        table, further = FaceRows.of(batch, yaw), {}
+        if checked is not None:
+            error, signals = checked.of(table.time, table.face)
+            table, further = replace(table, error=error), error_model().reasons(signals)
+            errors, estimated = errors + float(np.nansum(error)), estimated + int(np.isfinite(error).sum())
+        weights = finder.add(table, interval, further)
         measures = np.array([face.measures.array if face.measures else [np.nan] * len(MEASURES) for face in faces])
-        values = np.column_stack([table.presence, 100 * table.sigma, weights > 0, measures])
+        values = np.column_stack([table.presence, 100 * table.sigma, table.error, weights > 0, measures])
         # Photographs number their faces anew, so that faces have no course.
         if photographs:
             course.tracks.update(((table.frame << 20) + table.face).tolist())
@@ -138,6 +135,8 @@ def survey_table(
             blinks |= zip(table.face[known].tolist(), last[known].astype(int).tolist(), strict=True)
             blinks = {number: count for number, count in blinks.items() if number in kept}
         rows += len(faces)
+    if checked is not None and rows:
+        checked.check_found(results.table.path)
     if not photographs and results.table.timed:
         _add_brief(finder, course, portraits)
     return Survey(
@@ -152,6 +151,7 @@ def survey_table(
         least,
         blinks,
         worst,
+        errors / estimated if estimated else None,
         measured.computed,
         measured.lacking,
         results.table.timed,

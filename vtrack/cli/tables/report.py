@@ -15,6 +15,7 @@ EXAMPLES = """examples:
   vtrack report talk.vtrack.csv                        talk.vtrack.report.html
   vtrack report talk.vtrack.csv --video talk.mp4       its pictures out of this file
   vtrack report talk.vtrack.parquet -o talk.html
+  vtrack report talk.vtrack.csv --check talk.quality.csv      with what vtrack check --csv found
   vtrack report out                                    a page for each table below out, and out/report.html
 """
 
@@ -37,6 +38,12 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--video", metavar="VIDEO", help="what the table was made of, for pictures (default: as its .meta.json says)"
     )
+    parser.add_argument(
+        "--check",
+        type=Path,
+        metavar="FILE",
+        help="what vtrack check --csv wrote: its estimated errors and reasons are shown, too",
+    )
     parser.set_defaults(run=run)
 
 
@@ -51,6 +58,7 @@ def run(args: argparse.Namespace) -> int:
         args.table,
         args.output,
         video=args.video,
+        check=args.check,
         parts=args.parts or "",
         overwrite=args.overwrite,
         progress=result_bar(Path(args.table).name, quiet=args.quiet),
@@ -71,8 +79,8 @@ def _run_folder(args: argparse.Namespace) -> int:
     from vtrack.cli.main import FAILED, OK
     from vtrack.pipelines.tables.report.folder import report_folder
 
-    if args.video is not None or args.parts is not None:
-        name = "--video" if args.video is not None else "--parts"
+    of_table = {"--video": args.video, "--parts": args.parts, "--check": args.check}
+    if name := next((name for name, value in of_table.items() if value is not None), None):
         raise UsageError(f"{name} is of one table, and {args.table} is a folder; give the table")
     hidden = args.quiet or not sys.stderr.isatty()
     report = report_folder(

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Self
 
 import numpy as np
 import numpy.typing as npt
 
-from vtrack.pipelines.tracking.doubt import WorstFace
+from vtrack.errors import VTrackError
+from vtrack.models import card_path
+from vtrack.models.card import read_landmark_card
+from vtrack.pipelines.tracking.doubt import LEAST_CERTAIN, WorstFace
 from vtrack.types import BoolArray, FloatArray, FrameResult
 
 REASONS: Mapping[str, str] = {
@@ -161,6 +164,18 @@ class FaceRows:
 def box_sides(box: FloatArray) -> FloatArray:
     """(rows,) roots of the areas of boxes (rows, 4)."""
     return np.sqrt(np.maximum(box[:, 2] * box[:, 3], 1e-6))
+
+
+def worst_faces(model: Mapping[str, object]) -> WorstFace:
+    """How uncertain the model of a run is of true faces, by its card; `model` is what the facts say of it."""
+    name = model.get("name")
+    known: dict[str, float] = {}
+    if isinstance(name, str):
+        try:
+            known = dict(read_landmark_card(card_path(name)).faces)
+        except VTrackError:
+            known = {}  # a model of the user's own
+    return replace(LEAST_CERTAIN, **known)
 
 
 class DoubtFinder:
