@@ -148,6 +148,11 @@ OUTPUTS: Mapping[str, OutputEntry] = {
         folder=True,
     ),
 }
+DUMPS: Mapping[str, str] = {
+    ".json": f"{_TABLES}.mesh.objects:read_json",
+    ".npy": f"{_TABLES}.mesh.objects:read_array",
+}
+"""`module:name` of what reads files of other programs that no output writes, by their endings; see `OutputEntry.reader`."""
 _CAPTIONS = f"{_INTERCHANGE}.captions:Captions"
 INTERCHANGE: Mapping[str, OutputEntry] = {
     "coco": OutputEntry(

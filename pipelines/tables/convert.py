@@ -50,6 +50,7 @@ def convert_table(
     columns: Collection[str] | None = None,
     parts: str = "",
     fps: float | None = None,
+    size: tuple[int, int] | None = None,
     max_faces: int | None = None,
     overwrite: bool = False,
 ) -> ConvertedTable:
@@ -62,6 +63,8 @@ def convert_table(
         columns: Groups of extra columns; None for those that the table has.
         parts: What the points are, if the facts beside the table do not tell.
         fps: Frames per second of a table without times.
+        size: Width and height of the frames in pixels, if the facts beside the table do not tell; a dump of mediapipe's face
+            mesh with coordinates from 0 to 1 needs it.
         max_faces: Number of faces for formats with a fixed number of columns; None for the most that a frame has.
         overwrite: Whether a file that exists is replaced.
 
@@ -89,7 +92,12 @@ def convert_table(
     if is_events(Path(table)):
         captions = [name for name, each in INTERCHANGE.items() if each.measures]
         raise UsageError(f"{table} is a table of events, which converts to {words(captions)} only")
-    results = TableResults(table, fps=fps, parts=parts)
+    results = TableResults(table, fps=fps, parts=parts, size=size)
+    if size is not None and results.size != size:
+        width, height = results.size or size
+        raise UsageError(
+            f"{spelled('size')}: the frames of {table} have {width}x{height} pixels, as its .meta.json tells"
+        )
     chosen = _columns(results, format, columns)
     _check_fit(results, format)
     check_targets([path], table, overwrite=overwrite)
@@ -100,10 +108,14 @@ def convert_table(
     options: dict[str, Any] = {"format": format, "columns": chosen, "files": files, "max_faces": None}
     options |= {"facts": results.table.meta, "size": None if results.photographs else results.size}
     if "max_faces" in entry.takes:
-        options["max_faces"] = Settings(max_faces=max_faces).max_faces or _most_faces(table, fps)
+        options["max_faces"] = Settings(max_faces=max_faces).max_faces or _most_faces(
+            TableResults(table, fps=fps, size=size)
+        )
     output_kind = output_entry(kind)
     if "ids" in output_kind.takes:
-        options["ids"] = sorted({face.id for result in TableResults(table, fps=fps) for face in result.faces})
+        options["ids"] = sorted(
+            {face.id for result in TableResults(table, fps=fps, size=size) for face in result.faces}
+        )
     sink = output_kind.load()(path, results.query, **{name: options[name] for name in output_kind.takes})
     sink.file.overwrite = overwrite
     frames, ids = 0, set[int]()
@@ -186,9 +198,9 @@ def _with_fixed_columns() -> list[str]:
     return [name for name, entry in {**CSV_FORMATS, **INTERCHANGE}.items() if "max_faces" in entry.takes]
 
 
-def _most_faces(table: str | Path, fps: float | None) -> int:
+def _most_faces(results: TableResults) -> int:
     """Largest number of faces in a frame of a table, at least 1."""
-    return max((len(result.faces) for result in TableResults(table, fps=fps)), default=1) or 1
+    return max((len(result.faces) for result in results), default=1) or 1
 
 
 def _write_facts(
@@ -201,6 +213,9 @@ def _write_facts(
     form = format if format in CSV_FORMATS else OutputSettings.format
     changed = {"outputs": [kind], "format": form, "columns": list(columns)}
     points = {"parts": query_text(query)} if query is not None else {}
-    facts = {name: meta.get(name, {}) for name in ("model", "source")}
+    model, source = (dict(meta.get(name, {})) for name in ("model", "source"))
+    if results.size is not None:
+        source["width"], source["height"] = results.size
     counts = {"frames": converted.frames, "tracks": converted.tracks}
-    write_sidecar(converted.path, options={**meta.get("options", {}), **points, **changed}, counts=counts, **facts)
+    options = {**meta.get("options", {}), **points, **changed}
+    write_sidecar(converted.path, options=options, model=model, source=source, counts=counts)

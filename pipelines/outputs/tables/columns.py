@@ -55,6 +55,8 @@ class RawTable(NamedTuple):
     """(rows,) names of files, if there are any."""
     query: Query | None = None
     """What the points are, if the file itself tells."""
+    normalised: bool = False
+    """Whether coordinates are shares of the width and height of the frame, 0 at the edge of the first pixel."""
 
 
 BLOCK_CELLS = 2**19

@@ -1,6 +1,6 @@
 """CSV tables of every form, read back block by block as wide ones: what is in memory does not grow with the file.
 
-The header tells the form: wide and long tables, OpenFace's and DeepLabCut's.
+The header tells the form: wide and long tables, OpenFace's, DeepLabCut's, and dumps of mediapipe's face mesh.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from vtrack.errors import TableError
 from vtrack.pipelines.outputs.tables.columns import ADDED, FILE, RAW, RawTable, block_rows
 from vtrack.pipelines.outputs.tables.csv import LABELS, point_labels
 from vtrack.pipelines.outputs.tables.dlc import is_dlc, read_dlc
+from vtrack.pipelines.outputs.tables.mesh.text import is_mesh, read_mesh
 from vtrack.pipelines.outputs.tables.openface import is_openface, read_openface
 from vtrack.pipelines.outputs.tables.text import numbers, plain_numbers
 from vtrack.types import Query
@@ -44,6 +45,8 @@ def read_blocks(path: Path) -> Iterator[RawTable]:
             yield from read_openface(path, header, _checked(path, header, rows))
         elif all(label in header for label in LABELS):
             yield from _long(path, header, file)
+        elif is_mesh(header):
+            yield from read_mesh(path, header, _checked(path, header, rows))
         else:
             yield from _wide(path, header, file)
 

@@ -27,6 +27,7 @@ from vtrack.pipelines.outputs.tables.columns import (
     head_fields,
 )
 from vtrack.pipelines.outputs.tables.events import event_json
+from vtrack.pipelines.outputs.tables.mesh.objects import is_mesh_frame, read_mesh_objects
 from vtrack.pipelines.outputs.tables.text import TextSink
 from vtrack.types import FrameResult, Query
 
@@ -89,9 +90,12 @@ def read_blocks(path: Path) -> Iterator[RawTable]:
     """Read a table block by block; at least one.
 
     Raises:
-        TableError: It is not vtrack's JSON.
+        TableError: It is neither vtrack's JSON nor a dump of mediapipe's face mesh.
     """
     try:
+        if any(map(is_mesh_frame, _first(path))):
+            yield from read_mesh_objects(path, _frames(path))
+            return
         # The first frame and the first face of the file name the columns.
         of_frame = [*(field.name for field in HEAD), *(CUT.name for frame in _first(path) if CUT.name in frame)]
         first: dict[str, Any] = next((face for frame in _frames(path) for face in frame["faces"]), {})

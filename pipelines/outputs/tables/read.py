@@ -20,6 +20,7 @@ from vtrack.pipelines.measures.points import MEASURES
 from vtrack.pipelines.outputs.base import OUTPUT_MARK, sidecar_path
 from vtrack.pipelines.outputs.tables.columns import (
     ADDED,
+    BOX,
     CUT,
     EXTRAS,
     HEAD,
@@ -32,7 +33,7 @@ from vtrack.pipelines.outputs.tables.columns import (
 )
 from vtrack.pipelines.outputs.tables.table import Table
 from vtrack.pipelines.outputs.tables.text import LARGEST, check_numbers
-from vtrack.pipelines.registry import OUTPUTS, load
+from vtrack.pipelines.registry import DUMPS, OUTPUTS, load
 from vtrack.query import parse_query
 from vtrack.types import FloatArray, Query
 
@@ -47,9 +48,11 @@ _ROUNDING = 1e-4
 def read_table(path: str | Path, *, fps: float | None = None) -> Table:
     """Read a table: CSV of any form, Parquet or JSON lines, as vtrack writes them, or the CSV of OpenFace and DeepLabCut.
 
+    Dumps of mediapipe's face mesh are read, too, if their coordinates are pixels; `vtrack convert` makes tables of others.
+
     Args:
-        path: The file; its ending says what it is (`.csv`, `.parquet`, `.jsonl`). A `.meta.json` beside it is read too and
-            tells what the points are.
+        path: The file; its ending says what it is (`.csv`, `.parquet`, `.jsonl`; of dumps also `.json`, `.npy`). A `.meta.json`
+            beside it is read too and tells what the points are.
         fps: Frames per second of a table without times, which DeepLabCut's is.
 
     Returns:
@@ -101,7 +104,14 @@ class TableBlocks:
         return tuple(name for name in EXTRAS if _group_columns(name, self.names) <= names)
 
 
-def open_blocks(path: str | Path, *, fps: float | None = None, parts: str = "", untimed: bool = False) -> TableBlocks:
+def open_blocks(
+    path: str | Path,
+    *,
+    fps: float | None = None,
+    parts: str = "",
+    untimed: bool = False,
+    size: tuple[int, int] | None = None,
+) -> TableBlocks:
     """Open a table, to read it block by block; what is in memory does not grow with it.
 
     Args:
@@ -109,6 +119,7 @@ def open_blocks(path: str | Path, *, fps: float | None = None, parts: str = "", 
         fps: Frames per second of a table without times.
         parts: What the points are, if the facts beside the table do not tell.
         untimed: Whether a table without times is taken without `fps`, too; the times of its frames are their numbers then.
+        size: Width and height of the frames in pixels, for coordinates that are shares of them.
 
     Raises:
         TableError: The file cannot be read, is damaged or is not such a table.
@@ -129,7 +140,7 @@ def open_blocks(path: str | Path, *, fps: float | None = None, parts: str = "", 
     if not timed and fps is None and not untimed:
         raise TableError(f"{path}: a table without times; give its frames per second, {spelled('fps', 25)}")
     rate = None if timed else fps or 1.0
-    return TableBlocks(path, names, fields, query, meta, timed, _arranged(path, raw, order, rate))
+    return TableBlocks(path, names, fields, query, meta, timed, _arranged(path, raw, order, rate, size))
 
 
 @contextmanager
@@ -164,7 +175,10 @@ def _short(error: object) -> str:
 
 def _readers() -> dict[str, str]:
     """What reads files of each ending."""
-    return {suffix: entry.reader for entry in OUTPUTS.values() if entry.reader for suffix in entry.suffixes}
+    return {
+        **{suffix: entry.reader for entry in OUTPUTS.values() if entry.reader for suffix in entry.suffixes},
+        **DUMPS,
+    }
 
 
 def _group_columns(group: str, names: Sequence[str]) -> set[str]:
@@ -207,17 +221,21 @@ def _arrangement(
     if not faceless and (foreign or len(places) != len(header)):
         unknown = [_short(name) for name in sorted(foreign)[:3]]
         raise TableError(f"{path}: not a table that vtrack knows ({', '.join(unknown) or 'a column stands twice'}); "
-                         "it reads vtrack's tables, OpenFace's and DeepLabCut's")  # fmt: skip
+                         "it reads vtrack's tables, OpenFace's, DeepLabCut's and dumps of mediapipe's mesh")  # fmt: skip
     return names, fields, np.array([places.get(name, -1) for name in wanted], np.intp)
 
 
 def _arranged(
-    path: Path, blocks: Iterator[RawTable], order: npt.NDArray[np.intp], rate: float | None
+    path: Path,
+    blocks: Iterator[RawTable],
+    order: npt.NDArray[np.intp],
+    rate: float | None,
+    size: tuple[int, int] | None,
 ) -> Iterator[tuple[FloatArray, tuple[str, ...]]]:
     """Yield the cells of blocks in this order of columns, and names of files; `rate` makes times of numbers of frames."""
     for block in blocks:
         empty = [np.full(len(block.cells), np.nan)]
-        cells = np.column_stack([*empty * (rate is not None), block.cells, *empty])[:, order]
+        cells = np.column_stack([*empty * (rate is not None), _in_pixels(path, block, size), *empty])[:, order]
         frame = cells[:, 0]
         if rate is not None:
             cells[:, 1] = frame / rate
@@ -227,6 +245,23 @@ def _arranged(
         with _as_table_error(path):
             check_numbers(cells)
         yield cells, block.file
+
+
+def _in_pixels(path: Path, block: RawTable, size: tuple[int, int] | None) -> FloatArray:
+    """The cells of a block with coordinates in pixels."""
+    if not block.normalised:
+        return block.cells
+    if size is None:
+        raise UsageError(
+            f"{path} has coordinates from 0 to 1; make a table of it by the size of its frames: "
+            f"vtrack convert {path} {spelled('size', '640x480')} -o TABLE.csv"
+        )
+    cells = block.cells.copy()
+    for axis, length, side in zip("xy", size, (BOX[2], BOX[3]), strict=True):
+        places = [i for i, name in enumerate(block.columns) if name.endswith(f"_{axis}")]
+        cells[:, places] = cells[:, places] * length - 0.5
+        cells[:, block.columns.index(side.name)] *= length
+    return cells
 
 
 def _meta(path: Path) -> dict[str, Any]:

@@ -43,6 +43,7 @@ class TableResults(Iterator[FrameResult]):
         fps: Frames per second of a table without times.
         parts: What the points are, if the facts beside the table do not tell.
         untimed: Whether a table without times is taken without `fps`, too; the times of its frames are their numbers then.
+        size: Width and height of the frames in pixels, if the facts beside the table do not tell.
 
     Raises:
         TableError: The file cannot be read, is damaged or is not a table; also while it is read.
@@ -53,13 +54,21 @@ class TableResults(Iterator[FrameResult]):
             print(result.time, [face.id for face in result.faces])
     """
 
-    def __init__(self, path: str | Path, *, fps: float | None = None, parts: str = "", untimed: bool = False) -> None:
-        self.table: TableBlocks = open_blocks(path, fps=fps, parts=parts, untimed=untimed)
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        fps: float | None = None,
+        parts: str = "",
+        untimed: bool = False,
+        size: tuple[int, int] | None = None,
+    ) -> None:
+        self.table: TableBlocks = open_blocks(path, fps=fps, parts=parts, untimed=untimed, size=size)
         self.query = self.table.query or _likely_query(self.table.names)
         """What the points are. Where nothing tells, positions are even along each part."""
         self.unsmoothed_query = sum(measured_points(self.table.groups), self.query) + ANCHORS
         """The points of `Face.unsmoothed`, where the table has the columns `raw`."""
-        self.size = _size(self.source)
+        self.size = _size(self.source) or size
         """Width and height of the frames in pixels; None if nothing tells."""
         width, height = self.size or (1, 1)
         self._pixels = Blank((height, width, 3))

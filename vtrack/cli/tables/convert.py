@@ -9,6 +9,7 @@ from typing import Any
 
 from vtrack.cli.options import add_options
 from vtrack.cli.tables.options import add_table_options
+from vtrack.errors import UsageError, spelled
 from vtrack.options import words
 from vtrack.pipelines.registry import INTERCHANGE
 from vtrack.pipelines.settings import OutputSettings
@@ -20,6 +21,7 @@ EXAMPLES = """examples:
   vtrack convert talk.vtrack.csv --to dlc -o - | head  as DeepLabCut writes it
   vtrack convert openface.csv --to wide                a table of OpenFace
   vtrack convert clipDLC_resnet50.csv -o clip.jsonl --fps 25
+  vtrack convert mesh.npy -o mesh.csv --fps 30 --size 640x480      a dump of mediapipe's face mesh
   vtrack convert talk.vtrack.csv --to coco             talk.vtrack.json, COCO keypoints
   vtrack convert talk.vtrack.events.csv --to vtt       captions of blinks; or of a table with the columns raw
 """
@@ -31,7 +33,8 @@ def add_parser(commands: Any) -> None:
         "convert",
         help="write a table in another format",
         description="Write a table in another format, or a file for another program: times, faces and points stay the same. "
-        "It reads the tables that vtrack writes, and the CSV files of OpenFace and DeepLabCut.",
+        "It reads the tables that vtrack writes, the CSV files of OpenFace and DeepLabCut, and dumps of mediapipe's face mesh "
+        "(.csv, .json, .jsonl, .npy).",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -50,12 +53,27 @@ def add_parser(commands: Any) -> None:
         "--fps", type=float, metavar="RATE", help="frames per second of a table without times, as DeepLabCut's"
     )
     parser.add_argument(
+        "--size",
+        metavar="WxH",
+        help="size of the frames in pixels, if no .meta.json beside the table tells; for dumps of mediapipe's face mesh",
+    )
+    parser.add_argument(
         "--max-faces",
         type=int,
         metavar="N",
         help="faces that --to dlc and dlc-h5 have columns for (default: the most of a frame)",
     )
     parser.set_defaults(run=run)
+
+
+def _size(text: str | None) -> tuple[int, int] | None:
+    """Width and height by `640x480`."""
+    if text is None:
+        return None
+    width, _, height = text.lower().partition("x")
+    if not (width.isdecimal() and height.isdecimal() and int(width) and int(height)):
+        raise UsageError(f"{spelled('size')} is width and height in pixels, as 640x480, got {text!r}")
+    return int(width), int(height)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -71,6 +89,7 @@ def run(args: argparse.Namespace) -> int:
         columns=getattr(args, "columns", None),
         parts=args.parts or "",
         fps=args.fps,
+        size=_size(args.size),
         max_faces=args.max_faces,
         overwrite=args.overwrite,
     )
