@@ -9,7 +9,7 @@ import numpy as np
 
 from vtrack.errors import spelled
 from vtrack.measures import EXPRESSIONS, SPEEDS, Expressions
-from vtrack.pipelines.measures.expressions.movements import GAP, LIDS, ROUND, frontal, matrices
+from vtrack.pipelines.measures.expressions.movements import BACK, CORNERS, GAP, LIDS, ROUND, frontal, matrices
 from vtrack.pipelines.measures.expressions.neutral import GIVEN, Neutral
 from vtrack.pipelines.measures.face_fit import FaceFit
 from vtrack.types import FloatArray
@@ -30,8 +30,13 @@ _MAX_STEP = 0.5
 _MOST = 10.0
 """Largest standard deviation: points of heads that look aside by a right angle are not known at all."""
 
+_MOST_ASIDE = 0.7
+"""Tangent of the turn of the head beyond which the far corner of the mouth does not count for more."""
+
 _PUCKER, _FUNNEL = (EXPRESSIONS.index(name) for name in ("mouthPucker", "mouthFunnel"))
 _LOWEST = np.where([name.startswith("asymmetry") for name in EXPRESSIONS], -1.0, 0.0)
+_OUTWARD = np.array([-1.0, 1.0])
+"""Sign of x on the left and on the right of the image."""
 _MOVING = slice(-len(SPEEDS), None)
 
 
@@ -74,7 +79,7 @@ class ExpressionFinder:
         people = [self._people[track] for track in ids]
         own, seen = matrices(), frontal(points, size, fit)
         flat = own.features.reshape(len(own.features), -1)
-        features = seen.points.reshape(len(ids), -1) @ flat.T
+        features = seen.offsets.reshape(len(ids), -1) @ flat.T
         # What features change by, for an error of one standard deviation along the axes of the image, and in depth.
         along = seen.slope * (_SHARE * sigma)[..., None, None]
         changes = np.concatenate([along, _DEPTH * seen.aside[..., None]], -1)[:, None]  # (faces, 1, points, 2, 3)
@@ -115,7 +120,11 @@ class ExpressionFinder:
         level = person.neutral.level
         # Lids relative to the person's own open eye.
         sums[:, LIDS] /= np.maximum(own.opening + level[LIDS], _LEAST_OPENING)
-        movements = sums @ (features - level)
+        moved = features - level
+        # Corners that go back look as if they went less outwards on the near side, and more on the far side.
+        sideways = min(max(float(aside[0]), -_MOST_ASIDE), _MOST_ASIDE)
+        moved[CORNERS] /= 1 - BACK * sideways * _OUTWARD
+        movements = sums @ moved
         variance = np.square(sums @ errors).sum(1)
         deviation = np.sqrt(variance + np.square(sums) @ np.square(person.neutral.deviation))
         speeds = np.full((2, len(EXPRESSIONS)), np.nan)

@@ -1,8 +1,9 @@
 """How the points of a face become movements of eyes, brows and mouth: sums of points in the axes of the head.
 
-A feature is such a sum, like the height of a brow. Points of eyes' corners and nose are added to it, with the least weights
-that make it blind to a small turn, shift or change of size of the mean face: an error of the pose changes no feature.
-Expressions are sums of features. Lengths are in units of the distance between the outer corners of the mean face's eyes.
+A feature is such a sum, like the height of a brow. Points of eyes' corners and nose are subtracted from it, with the weights
+that let errors change it least: those of the points, of the fitted turn and size, and of the depth of a person's face, as a
+head that looks aside shows them. Expressions are sums of features. Lengths are in units of the distance between the outer
+corners of the mean face's eyes.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from vtrack.measures import ACTION_UNITS, ASYMMETRIES, EXPRESSIONS, SPEEDS
-from vtrack.pipelines.measures.face_fit import FaceFit, face_model
+from vtrack.pipelines.measures.face_fit import FaceFit, FaceModel, face_model
 from vtrack.pipelines.measures.points import EXPRESSION_QUERY
 from vtrack.types import FloatArray
 
@@ -53,19 +54,19 @@ def _of_side(side: str) -> dict[str, Feature]:
     corner_outer, corner_inner = (0, 0) if left else (6, 4)
     upper_outer, upper_inner = (2, 1) if left else (4, 3)
     return {
-        f"{side}_lids": Feature((_mean("y", 1, eye, 4, 5), _mean("y", -1, eye, 1, 2)), 0.006, 0.021),
-        f"{side}_inner_brow": Feature((_mean("y", -1, brow, *((3, 4) if left else (0, 1))),), -0.008, 0.038),
-        f"{side}_outer_brow": Feature((_mean("y", -1, brow, *((0, 1, 2) if left else (2, 3, 4))),), -0.001, 0.042),
+        f"{side}_lids": Feature((_mean("y", 1, eye, 4, 5), _mean("y", -1, eye, 1, 2)), 0.004, 0.022),
+        f"{side}_inner_brow": Feature((_mean("y", -1, brow, *((3, 4) if left else (0, 1))),), -0.009, 0.037),
+        f"{side}_outer_brow": Feature((_mean("y", -1, brow, *((0, 1, 2) if left else (2, 3, 4))),), 0.001, 0.043),
         f"{side}_corner_up": Feature(
-            (_mean("y", -0.5, "outer_lip", corner_outer), _mean("y", -0.5, "inner_lip", corner_inner)), -0.012, 0.056
+            (_mean("y", -0.5, "outer_lip", corner_outer), _mean("y", -0.5, "inner_lip", corner_inner)), -0.012, 0.045
         ),
         f"{side}_corner_out": Feature(
             (_mean("x", out / 2, "outer_lip", corner_outer), _mean("x", out / 2, "inner_lip", corner_inner)),
-            -0.018,
+            -0.017,
             0.033,
         ),
         f"{side}_upper_lip": Feature(
-            (_mean("y", -0.5, "outer_lip", upper_outer), _mean("y", -0.5, "inner_lip", upper_inner)), -0.012, 0.04
+            (_mean("y", -0.5, "outer_lip", upper_outer), _mean("y", -0.5, "inner_lip", upper_inner)), -0.013, 0.03
         ),
     }
 
@@ -74,10 +75,10 @@ FEATURES: Mapping[str, Feature] = {
     **_of_side("left"),
     **_of_side("right"),
     "gap": Feature((_mean("y", 1, "inner_lip", 5, 6, 7), _mean("y", -1, "inner_lip", 1, 2, 3)), -0.056, 0.01),
-    "chin": Feature((_mean("y", 1, "jaw", 14, 16, 18),), -0.009, 0.09),
+    "chin": Feature((_mean("y", 1, "jaw", 14, 16, 18),), -0.013, 0.074),
     "mouth": Feature((_mean("x", 0.5, "outer_lip", 3, 9), _mean("x", 0.5, "inner_lip", 2, 6)), 0.0, 0.02),
-    "upper_height": Feature((_mean("y", 1, "inner_lip", 1, 2, 3), _mean("y", -1, "outer_lip", 2, 3, 4)), 0.009, 0.025),
-    "lower_height": Feature((_mean("y", 1, "outer_lip", 8, 9, 10), _mean("y", -1, "inner_lip", 5, 6, 7)), 0.0, 0.028),
+    "upper_height": Feature((_mean("y", 1, "inner_lip", 1, 2, 3), _mean("y", -1, "outer_lip", 2, 3, 4)), 0.008, 0.025),
+    "lower_height": Feature((_mean("y", 1, "outer_lip", 8, 9, 10), _mean("y", -1, "inner_lip", 5, 6, 7)), 0.001, 0.03),
 }
 """Features by name; left and right are those of the image. `rest` and `spread` are of 573 photographs of `w68`, training part,
 by `python -m vtrack.training.studies.expressions`."""
@@ -87,6 +88,20 @@ GAP = list(FEATURES).index("gap")
 
 _ANCHORS = {"eye": 1.0, "nose_bridge": 1.0, "nose_base": 0.5}
 """Weights of the parts that move least. Of eyes the corners count alone."""
+_POINT = 0.009
+"""Standard deviation of a point in units, as far as it differs between frames of the same person; of an anchor, over its
+weight."""
+_ASIDE = (0.36, 0.15)
+"""Tangents of the yaw and the pitch that heads commonly have."""
+_TURN, _ROLL, _SIZE, _SHIFT = 0.07, 0.01, 0.03, 10.0
+"""Standard deviations of the pose, as far as it differs between turns of a head: radians of yaw and pitch, of roll, size as a
+share, place in units. By a nose that is longer than the fitted one the yaw is wrong by 2° where the head turns by 25°, and a
+mouth that goes aside turns it, too; the place does not matter at all."""
+CORNERS = [list(FEATURES).index(f"{side}_corner_out") for side in ("left", "right")]
+"""Places of the corners of the mouth, which go back around the teeth when they go outwards."""
+BACK = 0.56
+"""How far they go back, over the way outwards: the slope of the modes of faces, as far as they do not stay with a person."""
+
 _JAW = {"gap": 0.5 / 0.30, "chin": 0.5 / 0.20}
 """Opening of the jaw by the gap between the lips and by the way of the chin, which is the less accurate of the two."""
 _CLOSED = 0.85
@@ -176,22 +191,22 @@ class Matrices(NamedTuple):
 @cache
 def matrices() -> Matrices:
     """The sums of points and of features."""
-    query, mean = EXPRESSION_QUERY, face_model(EXPRESSION_QUERY).mean
+    query, model = EXPRESSION_QUERY, face_model(EXPRESSION_QUERY)
     places = {(part, round(at, 6)): i for i, (part, at) in enumerate(zip(query.parts, query.positions, strict=True))}
-    plain = np.zeros((len(FEATURES), *mean[:, :2].shape))
+    plain = np.zeros((len(FEATURES), len(query), 2))
     for row, feature in zip(plain, FEATURES.values(), strict=True):
         for term in feature.terms:
             chosen = [places[term.part, round(position, 6)] for position in term.positions]
             row[chosen, term.axis] += term.weight / len(chosen)
-    opening = float((plain[LIDS[0]] * mean[:, :2]).sum())
+    opening = float((plain[LIDS[0]] * model.mean[:, :2]).sum())
     own, names, columns = _sums(), EXPRESSIONS, list(FEATURES)
     sums = np.array([[own[name].get(feature, 0.0) for feature in columns] for name in names])
     rest, spread = np.array([(feature.rest, feature.spread) for feature in FEATURES.values()]).T
-    return Matrices(_anchored(plain, mean), sums, rest, spread, opening)
+    return Matrices(_anchored(plain, model), sums, rest, spread, opening)
 
 
-def _anchored(weights: FloatArray, mean: FloatArray) -> FloatArray:
-    """Features (features, points, 2) with anchors: 0 for the mean face, whatever its place, size and small turn."""
+def _anchored(weights: FloatArray, model: FaceModel) -> FloatArray:
+    """Features (features, points, 2) with anchors, as weights that errors change least."""
     parts, at = EXPRESSION_QUERY.parts, EXPRESSION_QUERY.positions
     trust = np.array(
         [
@@ -200,21 +215,31 @@ def _anchored(weights: FloatArray, mean: FloatArray) -> FloatArray:
             for part, position in zip(parts, at, strict=True)
         ]
     ).repeat(2)
-    x, y, z = mean.T
+    x, y, z = model.mean.T
     zero, one = np.zeros_like(x), np.ones_like(x)
-    # How points move with a shift along x and y, a turn about z, y and x, and the size.
-    changes = np.array([(one, zero), (zero, one), (-y, x), (z, zero), (zero, -z), (x, y)])
-    changes = changes.transpose(0, 2, 1).reshape(len(changes), -1)
-    flat = weights.reshape(len(weights), -1)
-    correction = np.linalg.lstsq(changes * trust, changes @ flat.T, rcond=None)[0].T * trust
-    return np.asarray((flat - correction).reshape(weights.shape))
+    aside, nod = _ASIDE
+    # How points move with errors of the place, the size, the roll, the yaw and the pitch; those of yaw and pitch stretch
+    # and shear the face, too, where the head looks aside.
+    errors = [
+        *((_SHIFT, one, zero), (_SHIFT, zero, one), (_SIZE, x, y), (_ROLL, -y, x), (_TURN, z, zero), (_TURN, zero, -z)),
+        *((_TURN * aside, x, zero), (_TURN * aside, y, zero), (_TURN * nod, zero, x), (_TURN * nod, zero, y)),
+    ]
+    moves = np.array([(size * along, size * down) for size, along, down in errors])
+    moves = moves.transpose(0, 2, 1).reshape(len(errors), -1)
+    depth = np.tensordot(model.modes[..., 2], model.modes[..., 2], (0, 0))
+    covariance = np.kron(depth, np.diag(np.square(_ASIDE))) + moves.T @ moves
+    covariance += np.diag(np.square(_POINT / np.where(trust > 0, trust, 1.0)))
+    flat, anchors = weights.reshape(len(weights), -1).copy(), np.flatnonzero(trust)
+    own = covariance[np.ix_(anchors, anchors)]
+    flat[:, anchors] -= np.linalg.solve(own, covariance[anchors] @ flat.T).T
+    return flat.reshape(weights.shape)
 
 
 class Frontal(NamedTuple):
     """Points as seen from the front of the head, by the depth that the fitted face has there."""
 
-    points: FloatArray
-    """(faces, points, 2) in the axes of the head."""
+    offsets: FloatArray
+    """(faces, points, 2) from the points of the mean face, in the axes of the head."""
     slope: FloatArray
     """(faces, points, 2, 2) how they change with pixels of the image."""
     aside: FloatArray
@@ -238,4 +263,5 @@ def frontal(points: FloatArray, size: tuple[int, int], fit: FaceFit) -> Frontal:
     aside = rays[..., :2] / rays[..., 2:]
     axes = fit.rotation[:, None, :2].swapaxes(2, 3)  # of the image in those of the head
     slope = (along[..., None] / focal)[..., None] * (axes[:, :, :2] - aside[..., None] * axes[:, :, 2:])
-    return Frontal(camera[..., :2] + along[..., None] * rays[..., :2], slope, aside)
+    offsets = camera[..., :2] + along[..., None] * rays[..., :2] - model.mean[:, :2]
+    return Frontal(offsets, slope, aside)

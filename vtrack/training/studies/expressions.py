@@ -175,7 +175,7 @@ def at_rest(data: Path) -> FloatArray:
     sigma = np.repeat(ANNOTATED_SIGMA * faces.layout.unit(faces.points)[:, None], points.shape[1], 1)
     size, count = (576, 576), len(MEASURE_QUERY)
     fit, _ = fit_heads(points[:, :count], sigma[:, :count], size, None, 16.0)
-    features = np.tensordot(frontal(points, size, fit).points, matrices().features, ((1, 2), (1, 2)))
+    features = np.tensordot(frontal(points, size, fit).offsets, matrices().features, ((1, 2), (1, 2)))
     yaw, pitch, _ = angles(fit.rotation).T
     return np.asarray(features[(abs(yaw) < 20) & (abs(pitch) < 25) & (features[:, GAP] < -0.05)])
 
