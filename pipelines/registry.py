@@ -256,10 +256,11 @@ DRAWINGS = {
     "boxes": "a box around each face",
     "ids": "the number of each face",
     "axes": "where each head looks: x red, y green, z blue and towards the viewer",
+    "expressions": "a bar for each expression, beside each face",
 }
 """What annotated videos and pictures show; `vtrack.pipelines.outputs.drawing` draws it."""
-AXES = "axes"
-"""The kind of drawing that needs the poses of heads."""
+DRAWN_GROUPS = {"axes": "pose", "expressions": "expressions"}
+"""Which of `MEASURED_GROUPS` a kind of drawing needs."""
 CODECS = ("h264", "hevc")
 """How a video is compressed; `vtrack.pipelines.outputs.codecs` says with what."""
 PRESETS = ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow")

@@ -23,11 +23,11 @@ from vtrack.options import Checked, nearest_of, option, seconds, spelled_field, 
 from vtrack.parts import GROUPS, PARTS, nearest
 from vtrack.pipelines.measures.points import added_queries
 from vtrack.pipelines.registry import (
-    AXES,
     CODECS,
     COLUMN_GROUPS,
     CSV_FORMATS,
     DRAWINGS,
+    DRAWN_GROUPS,
     HEAD,
     IMAGE_KINDS,
     MEASURED_GROUPS,
@@ -365,8 +365,9 @@ class CropSettings(Checked):
 
 
 def drawable(settings: Settings, look: ViewSettings) -> Settings:
-    """The same settings with all that a drawing needs: axes need poses, which tables have only if they are asked for."""
-    return replace(settings, pose=True) if AXES in look.draw else settings
+    """The same settings with all that a drawing needs, which tables have only if it is asked for: axes need poses."""
+    needs: dict[str, Any] = {group: True for kind, group in DRAWN_GROUPS.items() if kind in look.draw}
+    return replace(settings, **needs)
 
 
 def plain(*settings: Checked) -> dict[str, Any]:

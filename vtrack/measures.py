@@ -339,6 +339,17 @@ class Expressions(Mapping[str, float]):
     def __len__(self) -> int:
         return len(EXPRESSION_NAMES)
 
+    def mirrored(self) -> Expressions:
+        """The expressions of the face in a frame that is flipped horizontally."""
+        sides = {"Left": "Right", "Right": "Left"}
+
+        def other(name: str) -> str:
+            stem, deviation = name.removesuffix("_sd"), name[len(name.removesuffix("_sd")) :]
+            return next((stem.removesuffix(a) + b for a, b in sides.items() if stem.endswith(a)), stem) + deviation
+
+        signs = [-1 if name in ASYMMETRIES else 1 for name in EXPRESSION_NAMES]
+        return Expressions(self.array[[EXPRESSION_NAMES.index(other(name)) for name in EXPRESSION_NAMES]] * signs)
+
     @property
     def shapes(self) -> dict[str, float]:
         """The blend shapes by ARKit's names."""

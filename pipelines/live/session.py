@@ -186,6 +186,7 @@ def mirrored(result: FrameResult) -> FrameResult:
             unsmoothed=None if face.unsmoothed is None else face.unsmoothed * (-1.0, 1.0, 1.0) + (last, 0, 0),
             pose=None if face.pose is None else face.pose.mirrored(),
             points3d=None if face.points3d is None else face.points3d.mirrored(),
+            expressions=None if face.expressions is None else face.expressions.mirrored(),
         )
 
     image = np.ascontiguousarray(frame.image[:, ::-1])

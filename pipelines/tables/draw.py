@@ -14,7 +14,7 @@ from vtrack.pipelines.outputs.drawing.palette import COMPARED_COLORS
 from vtrack.pipelines.outputs.paths import given_path
 from vtrack.pipelines.outputs.tables.results import TableResults
 from vtrack.pipelines.pipeline import Summary, queue_size, send
-from vtrack.pipelines.registry import AXES, OUTPUTS
+from vtrack.pipelines.registry import DRAWN_GROUPS, OUTPUTS
 from vtrack.pipelines.settings import InputSettings, OutputSettings, Selection
 from vtrack.pipelines.sources.base import Source
 from vtrack.pipelines.sources.open import open_source
@@ -144,10 +144,10 @@ def draw_table(
     if other is None and other_parts:
         raise UsageError(f"{spelled('other_parts')} needs {spelled('other', 'OTHER', flag='--with')}")
     for each in (results, *others):
-        if AXES in look.draw and "pose" not in each.table.groups:
-            raise UsageError(
-                f"{spelled('draw', AXES)} needs the columns pose, which {each.table.path} lacks; vtrack refine adds them"
-            )
+        for kind, group in DRAWN_GROUPS.items():
+            if kind in look.draw and group not in each.table.groups:
+                needs = f"{spelled('draw', kind)} needs the columns {group}"
+                raise UsageError(f"{needs}, which {each.table.path} lacks; vtrack refine adds them")
         check_targets([path], each.table.path, overwrite=overwrite)
     chosen = replace(selection_of(results), **(selection or {}))
     with open_source(video, **vars(InputSettings(**vars(chosen)))) as source:

@@ -84,7 +84,10 @@ def test_invalid_settings_are_refused(changes: dict[str, Any], message: str) -> 
         ({"columns": ["measure"]}, "there is no column group 'measure'; did you mean measures"),
         ({"columns": "raw", "format": "dlc"}, "no room for extra columns; use wide or long"),
         ({"outputs": ("xml",)}, "there is no output 'xml'"),
-        ({"draw": "hats"}, "there is no kind of drawing 'hats'; choose from points, curves, boxes, ids, axes, none"),
+        (
+            {"draw": "hats"},
+            "there is no kind of drawing 'hats'; choose from points, curves, boxes, ids, axes, expressions, none",
+        ),
         ({"draw": "none,points"}, "there is no kind of drawing 'none'"),
         ({"draw": ""}, "there is no kind of drawing ''"),
         ({"codec": "theora"}, "there is no codec 'theora'; choose from h264, hevc"),

@@ -8,7 +8,7 @@ from functools import lru_cache
 
 from vtrack.errors import UsageError, spelled
 from vtrack.pipelines.outputs.drawing.drawing import Drawing
-from vtrack.pipelines.registry import AXES
+from vtrack.pipelines.registry import DRAWN_GROUPS
 from vtrack.pipelines.settings import OutputSettings
 from vtrack.types import Face, Frame, FrameResult, ImageArray, Query
 
@@ -19,14 +19,15 @@ def draw(image: ImageArray, faces: Face | Iterable[Face], *, kinds: Sequence[str
     Args:
         image: (height, width, 3) `uint8` RGB, as in `FrameResult.frame.image`.
         faces: One face, or several: `FrameResult.faces`.
-        kinds: What to draw: `points`, `curves`, `boxes`, `ids`, `axes`, several of them as a list or separated by commas, or
-            `none`. Axes are of heads whose pose was asked for, and belong on their own frame.
+        kinds: What to draw: `points`, `curves`, `boxes`, `ids`, `axes`, `expressions`, several of them as a list or separated
+            by commas, or `none`. Axes and bars of expressions are of faces whose pose and expressions were asked for; axes
+            belong on their own frame.
 
     Returns:
         (height, width, 3) `uint8` RGB. The image given stays as it was.
 
     Raises:
-        UsageError: A kind that does not exist, or axes of faces without a pose.
+        UsageError: A kind that does not exist, or axes or expressions of faces without them.
         ValueError: The image is not `uint8` RGB.
 
     Examples:
@@ -39,8 +40,9 @@ def draw(image: ImageArray, faces: Face | Iterable[Face], *, kinds: Sequence[str
     chosen = frozenset(OutputSettings(draw=kinds).draw)
     picture = Frame(image, 0, 0, Fraction(1)).image.copy()
     shown = (faces,) if isinstance(faces, Face) else tuple(faces)
-    if AXES in chosen and any(face.pose is None for face in shown):
-        raise UsageError(f"axes need faces with a pose; track with {spelled('pose', True)}")
+    for kind, group in DRAWN_GROUPS.items():
+        if kind in chosen and any(getattr(face, group) is None for face in shown):
+            raise UsageError(f"{kind} are drawn of faces that have them; track with {spelled(group, True)}")
     for query in dict.fromkeys(face.query for face in shown):
         same = tuple(face for face in shown if face.query == query)
         picture = _drawing(query, chosen)(FrameResult(Frame(picture, 0, 0, Fraction(1)), same, query))

@@ -1,4 +1,5 @@
-"""Drawing faces on frames: a smooth coloured line through each part, a dot on each point, and optionally box, id and axes."""
+"""Drawing faces on frames: a smooth coloured line through each part, a dot on each point, and optionally box, id, axes
+and bars of expressions."""
 
 from __future__ import annotations
 
@@ -10,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vtrack.imaging.planes import Pixels, Planes, film_colours
+from vtrack.pipelines.outputs.drawing.bars import Bars
 from vtrack.pipelines.outputs.drawing.curves import Splines, part_splines
 from vtrack.pipelines.outputs.drawing.overlay import FixedPoints, Overlay
 from vtrack.pipelines.outputs.drawing.palette import AXIS_COLORS, Color, part_color, track_color
@@ -44,8 +46,8 @@ class Drawing:
 
     Args:
         query: The points of the faces.
-        kinds: What to draw: `points`, `curves`, `boxes`, `ids`, `axes`; no axes of faces without a pose.
-        color: Colour of all but the axes; None for those of parts and tracks.
+        kinds: What to draw, see `DRAWINGS`; no axes of faces without a pose, and no bars of those without expressions.
+        color: Colour of all but axes and bars; None for those of parts and tracks.
     """
 
     def __init__(
@@ -55,6 +57,7 @@ class Drawing:
         self._splines = part_splines(query) if "curves" in self._kinds else None
         names = list(dict.fromkeys(query.parts))
         self._colors = [color or part_color(name) for name in names]
+        self._bars = Bars()
         self._color_of = np.array([names.index(part) for part in query.parts], np.intp)  # (points,)
 
     def __call__(self, result: FrameResult) -> ImageArray:
@@ -95,6 +98,8 @@ class Drawing:
         if "ids" in self._kinds:
             overlay.label(str(face.id), face.box[:2], max(0.11 * size, 10.0), self._color_of_track(face))
         overlay.blend_into(pixels)
+        if "expressions" in self._kinds:
+            self._bars.draw(pixels, face, size, 1.0 if face.measured else PREDICTED)
 
     def _extent(self, face: Face, size: float, axes: FloatArray | None) -> FloatArray:
         """Return points (n, 2) that the overlay must cover."""

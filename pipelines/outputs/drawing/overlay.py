@@ -104,6 +104,20 @@ class Overlay:
         at = (round(left + tall / 2), round(bottom - 0.75 * tall + high / 2))
         cv2.putText(self.ink, text, at, font, scale, self._premultiplied(_LABEL_COLOR, 1.0), stroke, cv2.LINE_AA)
 
+    def fill(self, area: FloatArray, color: Color, opacity: float) -> None:
+        """Fill a rectangle, given by two corners (2, 2) in frame pixels."""
+        start, end = self.to_fixed(area)
+        cv2.rectangle(self.ink, start, end, self._premultiplied(color, opacity), cv2.FILLED, cv2.LINE_8, _FRACTION_BITS)
+
+    def text(self, text: str, start: FloatArray, height: float, color: Color) -> None:
+        """Write text of `height` frame pixels from `start`, the middle of its left end."""
+        font, scale = cv2.FONT_HERSHEY_DUPLEX, height * float(self.scale[1]) / 30
+        (_, high), _ = cv2.getTextSize(text, font, scale, 1)
+        left, middle = np.rint(self.to_fixed(start[None])[0] / 2**_FRACTION_BITS).astype(int).tolist()
+        cv2.putText(
+            self.ink, text, (left, middle + high // 2), font, scale, self._premultiplied(color, 1.0), 1, cv2.LINE_AA
+        )
+
     def blend_into(self, pixels: Pixels) -> None:
         """Blend the overlay into the frame, over a soft shadow of itself."""
         alpha = cv2.extractChannel(self.ink, 3)

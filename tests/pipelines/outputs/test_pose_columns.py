@@ -64,7 +64,7 @@ def test_axes_are_drawn_without_columns_of_the_pose_and_from_a_table_with_them(
     assert green[0] < 20 and green[1] > 100
     assert np.abs(drawn - again).mean() < 0.5
     result = next(vtrack.track(SAMPLE, "pupils"))
-    with pytest.raises(vtrack.UsageError, match="axes need faces with a pose; track with pose=True"):
+    with pytest.raises(vtrack.UsageError, match="axes are drawn of faces that have them; track with pose=True"):
         vtrack.draw(result.frame.image, result.faces, kinds="axes")
 
 
