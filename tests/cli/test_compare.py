@@ -17,11 +17,12 @@ import pytest
 from tests.pipelines.results import make_result
 from tests.pipelines.tables_of_others import write_dlc
 from vtrack.cli.main import OK, USAGE, main
-from vtrack.pipelines.outputs.base import write_sidecar
+from vtrack.pipelines.outputs.base import sidecar_path, write_sidecar
 from vtrack.pipelines.outputs.tables import columns
 from vtrack.pipelines.outputs.tables.csv import WideTable
 from vtrack.pipelines.outputs.tables.jsonl import JsonLines
 from vtrack.pipelines.outputs.tables.openface import OpenFaceTable
+from vtrack.pipelines.tables.comparison.agreement import AgreementSums
 from vtrack.pipelines.tables.comparison.compare import TableComparison, compare_tables
 from vtrack.pipelines.tables.comparison.report import comparison_text
 from vtrack.query import parse_query
@@ -243,3 +244,85 @@ def test_photographs_have_no_jitter_and_no_switches(tmp_path: Path) -> None:
     assert figures["ids"]["switches_first"] == figures["ids"]["switches_second"] == 0
     assert np.isnan(figures["distances"]["all"]["jitter"]["pixels"]).all()
     assert [each["file"] for each in figures["worst"]] == [f"{i // 2}.jpg" for i in range(8)]
+
+
+def test_agreement_is_that_of_the_definitions() -> None:
+    rng = np.random.default_rng(3)
+    one = rng.normal(50, 2, 200)
+    other = one + rng.normal(0.5, 0.4, 200)
+    one[5] = np.nan
+    sums = AgreementSums(2)
+    for start in range(0, 200, 64):
+        block = slice(start, start + 64)
+        sums.add(
+            np.column_stack([one[block], one[block]]), np.column_stack([other[block], np.full_like(one[block], np.nan)])
+        )
+    figures, empty = sums.figures()
+    a, b = np.delete(one, 5), np.delete(other, 5)
+    assert (
+        figures["count"] == 199
+        and figures["first"] == pytest.approx(a.mean())
+        and figures["second"] == pytest.approx(b.mean())
+    )
+    reach = 1.96 * np.std(a - b, ddof=1)
+    assert figures["bias"] == pytest.approx((a - b).mean())
+    assert figures["limits"] == pytest.approx([(a - b).mean() - reach, (a - b).mean() + reach])
+    assert figures["distance"] == pytest.approx(np.abs(a - b).mean())
+    assert figures["r"] == pytest.approx(np.corrcoef(a, b)[0, 1])
+    # Shrout and Fleiss, by the mean squares of a two-way analysis of variance.
+    both = np.column_stack([a, b])
+    rows, raters = both.mean(1, keepdims=True), both.mean(0, keepdims=True)
+    n, k = both.shape
+    between = k * np.square(rows - both.mean()).sum() / (n - 1)
+    of_raters = n * np.square(raters - both.mean()).sum() / (k - 1)
+    rest = np.square(both - rows - raters + both.mean()).sum() / ((n - 1) * (k - 1))
+    expected = (between - rest) / (between + (k - 1) * rest + k * (of_raters - rest) / n)
+    assert figures["icc"] == pytest.approx(expected)
+    assert empty["count"] == 0 and np.isnan(empty["icc"])
+
+
+def test_measures_and_blinks_are_compared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A table agrees with itself, and nearly with the measures of its points alone."""
+    table = tmp_path / "talk.csv"
+    words = ["--parts", "300w", "--stop", "2", "--measures", "--csv", str(table), "--quiet"]
+    assert main(["run", str(SAMPLE), *words]) == OK
+    values = compare_tables(table, table).figures["values"]
+    assert values["measures"]["yaw"]["icc"] == pytest.approx(1) and values["measures"]["yaw"]["distance"] == 0
+    blinks = values["blinks"]
+    assert (blinks["first"], blinks["second"], blinks["kappa"]) == (1, 1, 1.0)
+    assert blinks["frames_of_both"] > 2 and blinks["frames_of_first"] == blinks["frames_of_second"] == 0
+    assert "pose" not in values
+    # OpenFace's table has neither measures nor the size of the frames, which the other tells.
+    bare = tmp_path / "bare.csv"
+    assert main(["convert", str(table), "--to", "openface", "-o", str(bare), "--quiet"]) == OK
+    sidecar_path(bare).unlink()
+    assert compare_tables(table, bare).figures["values"] == {}
+    measured = compare_tables(table, bare, measure=True).figures["values"]
+    assert measured["measures"]["mouth_open"]["icc"] > 0.9 and measured["blinks"]["kappa"] > 0.5
+    assert main(["compare", str(table), str(bare), "--measures"]) == OK
+    out = capsys.readouterr().out
+    assert "mouth_open" in out and "ICC" in out and "blinks: 1 in A, 1 in B; frames in a blink: " in out
+
+
+def test_a_shift_in_time_is_found_and_applied(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    points = truth()[:120]
+    a = write(tmp_path / "a.csv", {i: [face_of(each)] for i, each in enumerate(points)})
+    late = write(tmp_path / "late.csv", {i + 4: [face_of(each + 2.0)] for i, each in enumerate(points[:-4])})
+    figures = compare_tables(a, late, shift="auto").figures
+    assert figures["shift"]["frames"] == 4 and figures["shift"]["estimate"] == pytest.approx(4, abs=0.1)
+    assert figures["shift"]["correlation"] > 0.999 > figures["shift"]["unshifted"]
+    assert figures["frames"]["both"] == 116
+    assert figures["distances"]["all"]["pixels"]["max"] == pytest.approx(np.hypot(2, 2), abs=2e-3)
+    assert compare_tables(late, a, shift="auto").figures["shift"]["frames"] == -4
+    assert compare_tables(a, late, shift=4).figures["distances"] == figures["distances"]
+    assert compare_tables(a, late).figures["distances"]["all"]["pixels"]["max"] > 3
+    assert main(["compare", str(a), str(late), "--shift", "auto"]) == OK
+    assert "B lags by 4 frames, as estimated (" in capsys.readouterr().out
+    still = write(tmp_path / "still.csv", {i: [face_of(points[0])] for i in range(60)})
+    for words, message in (
+        (["--shift", "auto"], "too little motion in common"),
+        (["--shift", "x"], "whole number of frames"),
+    ):
+        assert main(["compare", str(still), str(still), *words]) == USAGE
+        err = capsys.readouterr().err
+        assert message in err and err.count("\n") == 1

@@ -84,6 +84,13 @@ def test_measures_come_from_the_curves_of_a_table_without_them(table: Path, page
     assert survey.blinks == {0: 1}
 
 
+def test_a_table_without_sigma_is_measured(tmp_path: Path) -> None:
+    frames = [[replace(face_of(points), sigma=np.full(68, np.nan))] for points in truth()[:30]]
+    report = report_table(write(tmp_path / "other.csv", frames))
+    plots = {each.get("data-plot") for each in Page(report.path.read_text(encoding="utf-8")).all("figure")}
+    assert {"eyes", "mouth", "brows", "pose"} <= plots and "sigma" not in plots
+
+
 def test_the_same_table_and_video_make_the_same_bytes(table: Path, tmp_path: Path) -> None:
     pages = [report_table(table, tmp_path / f"{name}.html").path.read_bytes() for name in "ab"]
     assert pages[0] == pages[1] and b"data:image/jpeg" in pages[0]

@@ -6,17 +6,20 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from vtrack._version import __version__
 from vtrack.errors import UsageError, spelled
 from vtrack.pipelines.outputs.tables.results import TableResults
+from vtrack.pipelines.tables.comparison.agreement import ValueComparison
 from vtrack.pipelines.tables.comparison.pairing import FacePair, FacePairing, paired_frames
 from vtrack.pipelines.tables.comparison.points import CommonPoints, Places, common_points, eye_corners, names_by_part
+from vtrack.pipelines.tables.comparison.shift import estimate_shift
 from vtrack.pipelines.tables.comparison.statistics import DistanceHistogram, JitterSums, OffsetSums
 from vtrack.pipelines.tables.comparison.timeline import Timeline, WorstFrame, WorstFrames
+from vtrack.pipelines.tables.measured import MeasuredResults
 from vtrack.runtime.threads import interruptible
 from vtrack.types import FloatArray, Frame
 
@@ -68,16 +71,17 @@ def open_pair(
         TableError: A table cannot be read.
         UsageError: Neither has times, and there is no `fps`; or both have, and there is one.
     """
-    one = TableResults(first, parts=parts, untimed=True)
-    other = TableResults(second, parts=other_parts, untimed=True)
+
+    one, other = TableResults(first, parts=parts, untimed=True), TableResults(second, parts=other_parts, untimed=True)
     timed = one.table.timed, other.table.timed
     if fps is not None and any(timed):
         raise UsageError(f"{spelled('fps')} applies where neither table has times, and one has; leave it out")
-    if fps is not None:
-        return TableResults(first, parts=parts, fps=fps), TableResults(second, parts=other_parts, fps=fps)
-    if not any(timed):
+    if fps is None and not any(timed):
         raise UsageError(f"{first} and {second} have no times; give their frames per second, {spelled('fps', 25)}")
-    return one, other
+    # Both are of one video, so that either tells the size of its frames.
+    size = one.size or other.size
+    one = TableResults(first, parts=parts, fps=fps, untimed=True, size=size)
+    return one, TableResults(second, parts=other_parts, fps=fps, untimed=True, size=size)
 
 
 def compare_tables(
@@ -89,6 +93,8 @@ def compare_tables(
     other_parts: str = "",
     same: Mapping[str, str] | None = None,
     ignore_times: bool = False,
+    shift: int | Literal["auto"] = 0,
+    measure: bool = False,
     worst: int = 12,
 ) -> TableComparison:
     """Compare two tables of one video, reading each once; what is in memory does not grow with them.
@@ -101,6 +107,8 @@ def compare_tables(
         other_parts: What those of the second are.
         same: Names of points of the first that are called differently in the second.
         ignore_times: Whether frames are matched by their numbers alone.
+        shift: By how many frames the second lags behind the first; `auto` finds the shift at which faces move most alike.
+        measure: Whether tables without measures are measured, on the curves through their points.
         worst: Number of the worst frames that are kept.
 
     Raises:
@@ -111,23 +119,36 @@ def compare_tables(
         compare_tables("fast.csv", "accurate.csv").figures["distances"]["all"]["percent"]["mean"]
     """
     one, other = open_pair(first, second, fps=fps, parts=parts, other_parts=other_parts)
-    counter = _Counter(one, other, common_points(one, other, same), worst)
+    common, estimate = common_points(one, other, same), None
+    if shift == "auto":
+        estimate = estimate_shift(*open_pair(first, second, fps=fps, parts=parts, other_parts=other_parts), common)
+        shift = estimate.frames
+    measured = [MeasuredResults(each) for each in (one, other)] if measure else []
+    groups = [each.groups for each in measured] or [each.table.groups for each in (one, other)]
+    counter = _Counter(one, other, common, worst, ValueComparison(groups))
     clock = 0 if one.table.timed or not other.table.timed else 1
     with interruptible() as stop:
-        for results in paired_frames(one, other, times=not ignore_times):
+        for results in paired_frames(one, other, measured or (one, other), times=not ignore_times, shift=shift):
             if stop.is_set():
                 raise KeyboardInterrupt
             timed = results[clock] or results[1 - clock]
             assert timed is not None
             counter.add(timed.frame, *(result.faces if result is not None else None for result in results))
-    return counter.comparison()
+    return counter.comparison({"frames": shift, **({} if estimate is None else estimate.figures())})
 
 
 class _Counter:
     """Adds up two tables, frame by frame."""
 
-    def __init__(self, first: TableResults, second: TableResults, common: CommonPoints, worst: int) -> None:
-        self._tables, self._common = (first, second), common
+    def __init__(
+        self,
+        first: TableResults,
+        second: TableResults,
+        common: CommonPoints,
+        worst: int,
+        values: ValueComparison,
+    ) -> None:
+        self._tables, self._common, self._values = (first, second), common, values
         self._pairing = FacePairing(common)
         self._corners: tuple[int, Places] | None = next(
             ((i, places) for i in (1, 0) if (places := eye_corners(self._tables[i].query)) is not None), None
@@ -193,6 +214,7 @@ class _Counter:
         offsets = ones - others
         distances = np.linalg.norm(offsets, axis=-1)
         percent = 100 * distances / units[:, None]
+        self._values.add([row.pair for row in rows])
         groups = np.tile(self._group, len(rows))
         self._pixels.add(groups, distances.ravel())
         self._percent.add(groups, percent.ravel())
@@ -231,8 +253,8 @@ class _Counter:
             )
         )
 
-    def comparison(self) -> TableComparison:
-        """What was counted."""
+    def comparison(self, shift: Mapping[str, Any]) -> TableComparison:
+        """What was counted; `shift` is how the second table lags behind the first."""
         self._flush()
         if not self._frames["both"]:
             one, other = (table.table.path for table in self._tables)
@@ -254,6 +276,7 @@ class _Counter:
             "vtrack": __version__,
             **tables,
             "frames": self._frames,
+            "shift": shift,
             "faces": self._faces,
             "ids": {
                 "pairs": [
@@ -281,6 +304,7 @@ class _Counter:
                 ALL: self._distances(None),
                 **{part: self._distances(group) for group, part in enumerate(names)},
             },
+            "values": self._values.figures(),
             "over_time": self._timeline.stretches(),
             "worst": [
                 {

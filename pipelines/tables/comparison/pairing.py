@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -81,27 +81,35 @@ class FacePairing:
 
 
 def paired_frames(
-    first: TableResults, second: TableResults, *, times: bool = True
+    first: TableResults,
+    second: TableResults,
+    results: Sequence[Iterator[FrameResult]],
+    *,
+    times: bool = True,
+    shift: int = 0,
 ) -> Iterator[tuple[FrameResult | None, FrameResult | None]]:
     """Yield the frames of two tables in order, those with the same number together; None where a table has none.
 
     Args:
         first: One table.
         second: The other.
+        results: What their faces are taken from: the tables themselves, or these with measures.
         times: Whether frames with the same number must have the same time, where both tables have times.
+        shift: By how many frames the second lags; its frames belong to those of the first with a number smaller by that.
 
     Raises:
         UsageError: The tables are not of the same video.
     """
-    times = times and first.table.timed and second.table.timed
-    one, other = next(first, None), next(second, None)
+    times = times and not shift and first.table.timed and second.table.timed
+    ones, others = results
+    one, other = next(ones, None), next(others, None)
     while one is not None or other is not None:
-        if other is None or (one is not None and one.index < other.index):
+        if other is None or (one is not None and one.index < other.index - shift):
             yield one, None
-            one = next(first, None)
-        elif one is None or other.index < one.index:
+            one = next(ones, None)
+        elif one is None or other.index - shift < one.index:
             yield None, other
-            other = next(second, None)
+            other = next(others, None)
         else:
             if one.frame.file and other.frame.file and one.frame.file != other.frame.file:
                 raise UsageError(
@@ -114,7 +122,7 @@ def paired_frames(
                     f"{second.table.path}; compare tables of the same video, or add {spelled('ignore_times', True)}"
                 )
             yield one, other
-            one, other = next(first, None), next(second, None)
+            one, other = next(ones, None), next(others, None)
 
 
 def _sides(faces: tuple[Face, ...]) -> FloatArray:

@@ -13,6 +13,7 @@ from vtrack.pipelines.tables.terminal import aligned
 
 _MOST_PAIRS = 8
 _MOST_STRETCHES = 12
+_MOST_EXPRESSIONS = 8
 
 
 def comparison_text(comparison: TableComparison) -> str:
@@ -27,6 +28,8 @@ def comparison_text(comparison: TableComparison) -> str:
         _ids(figures),
         _distances(figures),
         _agreement(figures),
+        _values(figures),
+        _blinks(figures),
         _over_time(figures),
         _worst(figures),
     ]
@@ -54,6 +57,14 @@ def _head(figures: dict[str, Any]) -> str:
         for letter, name in (("A", "first"), ("B", "second"))
     ]
     frames, faces, points = figures["frames"], figures["faces"], figures["points"]
+    shift = figures["shift"]
+    if "estimate" in shift:
+        lines.append(
+            f"B lags by {shift['frames']} frames, as estimated ({shift['estimate']:.2f}; correlation of the motion "
+            f"{shift['correlation']:.3f}, without the shift {_number(shift['unshifted'])})"
+        )
+    elif shift["frames"]:
+        lines.append(f"B is taken to lag by {shift['frames']} frames")
     lines += [
         f"frames: {frames['both']} in both, {frames['only_first']} only in A, {frames['only_second']} only in B",
         f"faces in these: {faces['matched']} in both, {faces['only_first']} only in A, {faces['only_second']} only in B",
@@ -106,6 +117,44 @@ def _agreement(figures: dict[str, Any]) -> str:
     return f"A minus B: bias, and limits of agreement (bias ± 1.96 standard deviations), in pixels and in %\n{aligned(rows)}"
 
 
+def _values(figures: dict[str, Any]) -> str:
+    """Measures and pose; of expressions, which are many, those that differ most."""
+    groups = {name: rows for name, rows in figures["values"].items() if name != "blinks"}
+    known = {group: {name: each for name, each in rows.items() if each["count"]} for group, rows in groups.items()}
+    if not any(known.values()):
+        return ""
+    rows = [["", "rows", "mean A", "mean B", "A - B", "limits", "distance", "r", "ICC"]]
+    for group, of_group in known.items():
+        chosen = (
+            sorted(of_group, key=lambda name: -of_group[name]["distance"]) if group == "expressions" else [*of_group]
+        )
+        for name in chosen[: _MOST_EXPRESSIONS if group == "expressions" else None]:
+            each = of_group[name]
+            low, high = each["limits"]
+            cells = [
+                _fine(each["first"]),
+                _fine(each["second"]),
+                _fine(each["bias"], "+"),
+                f"{_fine(low, '+')} {_fine(high, '+')}",
+            ]
+            rows.append([name, str(each["count"]), *cells, *(_fine(each[key]) for key in ("distance", "r", "icc"))])
+    title = "measures and pose: means, bias with limits of agreement, mean absolute difference, Pearson's r, ICC(2,1)"
+    more = len(known.get("expressions", ())) - _MOST_EXPRESSIONS
+    note = f"\nexpressions: the {_MOST_EXPRESSIONS} that differ most; all are in --json" if more > 0 else ""
+    return f"{title}\n{aligned(rows)}{note}"
+
+
+def _blinks(figures: dict[str, Any]) -> str:
+    blinks = figures["values"].get("blinks")
+    if not blinks:
+        return ""
+    both, first, second = (blinks[f"frames_of_{name}"] for name in ("both", "first", "second"))
+    return (
+        f"blinks: {blinks['first']} in A, {blinks['second']} in B; frames in a blink: {both} in both, {first} only in A, "
+        f"{second} only in B (kappa {_number(blinks['kappa'])})"
+    )
+
+
 def _over_time(figures: dict[str, Any]) -> str:
     stretches = figures["over_time"]
     if not stretches:
@@ -138,3 +187,8 @@ def _number(value: float) -> str:
 
 def _signed(value: float) -> str:
     return "-" if math.isnan(value) else f"{value:+.2f}"
+
+
+def _fine(value: float, sign: str = "") -> str:
+    """A number with three decimals, as measures need that are shares."""
+    return "-" if math.isnan(value) else f"{value:{sign}.3f}"

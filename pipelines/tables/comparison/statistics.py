@@ -11,7 +11,7 @@ from vtrack.types import FloatArray
 
 _SMALLEST, _LARGEST = 1e-4, 1e7
 """Smaller values count as 0, larger ones as the largest."""
-_LIMITS = 1.96
+LIMITS = 1.96
 """Limits of agreement, in standard deviations: 95 % of normally distributed differences."""
 
 Groups = npt.NDArray[np.intp]
@@ -94,7 +94,7 @@ class OffsetSums:
             return {"bias": [float("nan")] * 2, "limits": [[float("nan")] * 2] * 2}
         bias = self._sum[chosen].sum(0) / count
         variance = np.maximum(self._squares[chosen].sum(0) / count - np.square(bias), 0.0)
-        reach = _LIMITS * np.sqrt(variance * count / max(count - 1, 1))
+        reach = LIMITS * np.sqrt(variance * count / max(count - 1, 1))
         return {"bias": bias.tolist(), "limits": np.stack([bias - reach, bias + reach], 1).tolist()}
 
 
@@ -121,3 +121,12 @@ class JitterSums:
         chosen = slice(None) if group is None else slice(group, group + 1)
         count = int(self._count[chosen].sum())
         return float(np.sqrt(self._squares[chosen].sum() / count / 6)) if count else float("nan")
+
+
+def peak_offset(values: FloatArray, at: int) -> float:
+    """Where a peak lies between values, from -0.5 to 0.5 off the largest one, by a parabola; 0 at either end."""
+    if not 0 < at < len(values) - 1:
+        return 0.0
+    before, top, after = values[at - 1 : at + 2].tolist()
+    bend = before - 2 * top + after
+    return 0.5 * (before - after) / bend if bend < 0 else 0.0

@@ -12,6 +12,7 @@ from safetensors.numpy import load_file
 
 from vtrack.imaging.crops import Crops
 from vtrack.imaging.warp import warp
+from vtrack.pipelines.tables.comparison.statistics import peak_offset
 from vtrack.types import FloatArray, Frame, ImageArray
 
 PATH = Path(__file__).with_name("mean_picture.safetensors")
@@ -58,18 +59,10 @@ def _likeness(picture: ImageArray, unit: float) -> FloatArray:
     scores = cv2.matchTemplate(detail(picture)[rows, columns], _mean_detail(), cv2.TM_CCOEFF_NORMED)
     best = np.unravel_index(int(scores.argmax()), scores.shape)
     down, right = (
-        at + _peak(line, int(at)) - _REACH for at, line in zip(best, (scores[:, best[1]], scores[best[0]]), strict=True)
+        at + peak_offset(line, int(at)) - _REACH
+        for at, line in zip(best, (scores[:, best[1]], scores[best[0]]), strict=True)
     )
     return np.array([unit * right, unit * down, scores[best]])
-
-
-def _peak(line: FloatArray, at: int) -> float:
-    """Where the peak of a line lies between its values, from -0.5 to 0.5 off the largest one."""
-    if not 0 < at < len(line) - 1:
-        return 0.0
-    before, top, after = line[at - 1 : at + 2].tolist()
-    bend = before - 2 * top + after
-    return 0.5 * (before - after) / bend if bend < 0 else 0.0
 
 
 @cache

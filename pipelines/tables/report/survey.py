@@ -11,10 +11,10 @@ import numpy as np
 from vtrack.pipelines.measures.points import MEASURES
 from vtrack.pipelines.outputs.tables.results import TableResults
 from vtrack.pipelines.tables.doubts import BRIEF, Doubt, DoubtFinder, FaceRows, worst_faces
+from vtrack.pipelines.tables.measured import MeasuredResults
 from vtrack.pipelines.tables.quality.error_model import error_model
 from vtrack.pipelines.tables.quality.seconds import CheckedSeconds
 from vtrack.pipelines.tables.report.course import Course
-from vtrack.pipelines.tables.report.measured import MeasuredResults
 from vtrack.pipelines.tracking.doubt import WorstFace
 from vtrack.types import FloatArray, FrameResult
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from vtrack.errors import UsageError, spelled
 
@@ -14,6 +14,7 @@ EXAMPLES = """examples:
   vtrack compare talk.vtrack.csv hands.csv                       a table and labels by hand
   vtrack compare talk.vtrack.csv openface.csv --json out.json    another program, all figures
   vtrack compare a.csv b.csv talk.mp4 --pictures worst           the worst frames, both sets of points on them
+  vtrack compare talk.csv openface.csv --measures --shift auto   eyes, mouth and head turn; frames that lag behind
   vtrack compare talk.csv clipDLC_resnet50.csv --same nose_bridge_3=nosetip
 """
 
@@ -46,6 +47,17 @@ def add_parser(commands: Any) -> None:
     )
     parser.add_argument(
         "--fps", type=float, metavar="RATE", help="frames per second, where neither table has times (DeepLabCut's)"
+    )
+    parser.add_argument(
+        "--shift",
+        default="0",
+        metavar="FRAMES",
+        help="by how many frames B lags behind A; auto: as their motion tells (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--measures",
+        action="store_true",
+        help="measure eyes, mouth, brows and head turn of tables that lack these columns, and compare them",
     )
     parser.add_argument("--ignore-times", action="store_true", help="pair frames by their numbers alone")
     parser.add_argument("--overwrite", action="store_true", help="replace outputs that exist")
@@ -82,6 +94,8 @@ def run(args: argparse.Namespace) -> int:
         other_parts=args.other_parts or "",
         same=_pairs_of_names(args.same),
         ignore_times=args.ignore_times,
+        shift=_shift(args.shift),
+        measure=args.measures,
         worst=args.worst,
     )
     written = []
@@ -101,6 +115,16 @@ def run(args: argparse.Namespace) -> int:
     if written and not args.quiet:
         sys.stderr.write("".join(f"wrote {each}\n" for each in written))
     return OK
+
+
+def _shift(text: str) -> int | Literal["auto"]:
+    """A number of frames, or `auto`."""
+    if text == "auto":
+        return "auto"
+    try:
+        return int(text)
+    except ValueError as error:
+        raise UsageError(f"{spelled('shift')} is a whole number of frames, or auto, got {text!r}") from error
 
 
 def _pairs_of_names(text: str | None) -> dict[str, str]:
