@@ -35,6 +35,8 @@ _MAX_CROPS = 3
 """Largest number of crops of one face in one frame."""
 _LARGEST_ERROR = (0.12, 0.18, 0.30)
 """Largest `differences` of a face from the box of its crop before it is cropped again."""
+_HOPELESS = 0.1
+"""Presence in the second crop below which a third has never shown a face."""
 _PRESENCE_MARGIN = 0.1
 """A new crop replaces the one before unless its presence is lower by this much."""
 
@@ -164,10 +166,12 @@ class Landmarker:
 
         def result() -> list[Sighting]:
             points, sigma, presence = first_prediction()
-            for _ in range(_MAX_CROPS - 1):
+            for look in range(1, _MAX_CROPS):
                 face_boxes, rolls = box_around(points[:, -len(ANCHORS) :]), roll_of(points[:, -len(ANCHORS) :])
                 errors = differences(crop_boxes, crop_angles, face_boxes, rolls)
                 wrong = (errors > _LARGEST_ERROR).any(1) | (presence < PRESENCE_THRESHOLD)
+                if look > 1:
+                    wrong &= presence >= _HOPELESS
                 again = np.flatnonzero(_plausible(face_boxes, crop_boxes) & wrong)
                 if not len(again):
                     break

@@ -124,6 +124,12 @@ def test_a_face_outside_the_frame_is_none(box: tuple[float, float, float, float]
     assert (locate(CredulousModel(), box).presence > 0.5) is expected
 
 
+def test_where_two_crops_show_no_face_there_is_no_third() -> None:
+    model = ToyModel()
+    assert locate(model, (250, 10, 50, 60)).presence < 0.1
+    assert model.calls == [1, 1]
+
+
 def test_no_boxes() -> None:
     model = ToyModel()
     assert Landmarker(model, QUERY).locate([], [], np.zeros((0, 4)), np.zeros(0)) == []
