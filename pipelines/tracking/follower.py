@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -35,6 +36,15 @@ _CUT_REACH = 0.15
 
 TrackedFrame = tuple[Frame, dict[int, Sighting]]
 """A frame and the sightings in it by track id."""
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """What a detector found in a frame."""
+
+    detections: list[Detection]
+    is_glance: bool
+    """Whether it may have missed small faces."""
 
 
 class Follower:
@@ -74,16 +84,26 @@ class Follower:
         self.landmarker.close()
 
     def detect(self, frame: Frame) -> list[Detection]:
-        """Return the faces of a frame, detected, located by the landmark model, and each only once."""
-        return self.prefetcher.result(frame)
+        """Return the faces of a frame, detected, located by the landmark model, and each only once.
 
-    def _detect(self, frame: Frame) -> list[Detection]:
+        A glance that finds more or fewer faces than are followed calls for a whole search.
+        """
+        search = self.prefetcher.result(frame)
+        if search.is_glance and len(search.detections) != len(self.tracks.live):
+            search = self.prefetcher.result(frame)
+        return search.detections
+
+    def _detect(self, frame: Frame, glance: bool = False) -> Search:
+        """Search a frame; by a glance if the detector can glance."""
+        quick = getattr(self._detector, "glance", None) if glance else None
         with self.landmarker.watch("detect"):
-            faces = check_detections(self._detector, self._detector.detect([frame]), 1)[0]
+            found = [quick(frame)] if quick else self._detector.detect([frame])
+            faces = check_detections(self._detector, found, 1)[0]
         sightings = self.landmarker.locate([frame], [0] * len(faces), faces.boxes, faces.angles)
         pairs = zip(sightings, faces.scores, strict=True)
         detections = [Detection(sighting, float(score)) for sighting, score in pairs]
-        return deduplicate([one for one in detections if self._is_face(one) and one.score >= self._min_score])
+        kept = deduplicate([one for one in detections if self._is_face(one) and one.score >= self._min_score])
+        return Search(kept, quick is not None)
 
     def _is_face(self, detection: Detection) -> bool:
         """Whether the landmark model agrees that this is a face."""

@@ -32,6 +32,8 @@ _MAX_FRAMES = 32
 """Largest number of frames in a segment."""
 _REBUILD_PERIODS = 4
 """Detection periods after which tracks forget all but their newest detections."""
+_SMALLEST_GLANCED = 0.04
+"""Side of a face, in longer sides of the frame, from which a detector sees it at a glance."""
 _HIDDEN = 0.3
 """Overlap (IoU) with another face from which a face may be hidden."""
 _MAX_MISSES = 2
@@ -97,7 +99,7 @@ class OfflineFollower(Follower):
             self.prefetcher.request(segment.frames[0])
         due = not self.tracks.needs_no_detection(segment.frames[-1].time, self.detect_every)
         if due and len(segment.frames) > 1:
-            self.prefetcher.request(segment.frames[-1])
+            self._request(segment.frames, segment)
         if following is None:
             return
         if following.opens:
@@ -105,7 +107,18 @@ class OfflineFollower(Follower):
         elif not (due and self.tracks.full) and not self.tracks.needs_no_detection(
             following.frames[-1].time, self.detect_every
         ):
-            self.prefetcher.request(following.frames[-1])
+            self._request(following.frames, segment)
+
+    def _request(self, frames: Sequence[Frame], current: Segment) -> None:
+        """Request the detection of the last of these frames, by a glance where large faces are followed and no others.
+
+        Where box filters are rebuilt it is a whole search, which also finds small new faces.
+        """
+        frame, live, now = frames[-1], self.tracks.live, current.frames[0].time
+        least = _SMALLEST_GLANCED * max(frame.size)
+        known = [self.tracks.is_confirmed(one) and one.seen == now and one.last.side >= least for one in live]
+        settled = bool(known) and all(known) and not self.tracks.full and not current.opens
+        self.prefetcher.request(frame, glance=settled and not self._rebuilds(frames))
 
     def _follow_segment(self, segment: Segment, following: Segment | None) -> Iterator[TrackedFrame]:
         """Locate the faces of a segment; yield the frames of the segment before."""

@@ -15,18 +15,18 @@ class Prefetcher(Generic[T]):
     """Runs a function on requested frames, one at a time and in one thread: detectors need not be thread-safe.
 
     Args:
-        function: Called with a frame, in the thread.
+        function: Called with a frame and the options of its request, in the thread.
     """
 
-    def __init__(self, function: Callable[[Frame], T]) -> None:
+    def __init__(self, function: Callable[..., T]) -> None:
         self._function = function
         self._thread = ThreadPoolExecutor(1, "vtrack-prefetch")
         self._futures: dict[int, Future[T]] = {}
 
-    def request(self, frame: Frame) -> None:
+    def request(self, frame: Frame, **options: bool) -> None:
         """Queue a frame whose result will probably be needed; a frame in the queue is not added again."""
         if frame.index not in self._futures:
-            self._futures[frame.index] = self._thread.submit(self._function, frame)
+            self._futures[frame.index] = self._thread.submit(self._function, frame, **options)
 
     def result(self, frame: Frame) -> T:
         """Wait for the result of a frame, requested before or not; raises the function's error."""

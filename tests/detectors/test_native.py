@@ -23,7 +23,7 @@ from vtrack.imaging.warp import warp
 from vtrack.layouts import load_layout
 from vtrack.models import load_model
 from vtrack.models.card import read_card
-from vtrack.types import Detections, Detector, Query
+from vtrack.types import Detections, Detector, FloatArray, ImageArray, Query
 
 NATIVE = NATIVE_CARD
 
@@ -340,3 +340,24 @@ def test_auto_is_native_and_says_so(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level("INFO", logger="vtrack.detectors"):
         assert load_detector("auto", device="cpu").name == "native"
     assert "detector: native" in caplog.text
+
+
+def test_a_glance_takes_a_quarter_of_the_pixels_and_finds_the_face(
+    native: Detector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert isinstance(native, NativeDetector)
+    picture, box = astronaut()
+    pixels, engine = list[int](), native._engine
+
+    def run(images: ImageArray) -> FloatArray:
+        pixels.append(images.shape[1] * images.shape[2])
+        return engine.run(images)
+
+    monkeypatch.setattr(native, "_engine", replace(engine, run=run))
+    for scale in (1.0, 0.6):
+        pixels.clear()
+        view = frame(cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA))
+        found, [whole] = native.glance(view), native.detect([view])
+        assert 3 * pixels[0] < pixels[1]
+        assert len(found) == len(whole) == 1
+        assert overlap(found, box * scale) > 0.6
