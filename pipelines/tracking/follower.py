@@ -119,8 +119,10 @@ class Follower:
             frame: The frame to search.
             others: Candidates of other tracks in this frame, whose faces are not available.
         """
+        if not tracks:  # so it is in nearly every frame
+            return []
         predictions = [track.predict(frame.time) for track in tracks]
-        boxes = np.array([box for box, _ in predictions]).reshape(-1, 4)
+        boxes = np.array([box for box, _ in predictions])
         visible = np.flatnonzero(visible_share(boxes, frame.size) >= MIN_VISIBLE).tolist()
         angles = np.array([predictions[i][1] for i in visible])
         sightings = self.landmarker.locate([frame], [0] * len(visible), boxes[visible], angles)

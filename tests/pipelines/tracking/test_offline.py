@@ -375,3 +375,9 @@ def test_a_face_that_leaves_or_jumps_after_it_was_previewed() -> None:
             truth = scene(frame.index)
             assert len(faces) == len(truth), f"{scene.__name__} {frame.index}"
             assert all(error(seen, truth[0]) < 0.05 for seen in faces.values())
+
+
+def test_where_no_face_is_lost_or_new_none_is_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vtrack.pipelines.tracking.follower.visible_share", None)
+    results, _ = follow(lambda i: [ToyFace((150, 90))], 60)
+    assert all(list(faces) == [0] for _, faces in results)
