@@ -18,7 +18,7 @@ from vtrack.data.mean_face import mean_face
 from vtrack.layouts import load_layout
 from vtrack.measures import Points3d
 from vtrack.pipelines.measures.face_fit import FaceFit, face_model
-from vtrack.pipelines.measures.pose import EyeDistance, eye_span
+from vtrack.pipelines.measures.pose import EyeDistance, eye_span, span_sd
 from vtrack.template import load_template
 from vtrack.types import FloatArray, Query
 
@@ -113,8 +113,8 @@ def points_in_space(
     deviations = rays * (np.sqrt(variance) * unit)[..., None]
     across = np.zeros_like(places)
     across[..., :2] = (sigma / focal * depth * unit)[..., None]
-    known_length = places * (distance.sd / distance.mean)
-    total = np.sqrt(np.square(deviations) + np.square(across) + np.square(known_length))
+    of_length = places * np.hypot(distance.sd / distance.mean, span_sd() / length)[..., None]
+    total = np.sqrt(np.square(deviations) + np.square(across) + np.square(of_length))
     rows = np.concatenate([places, total], -1)
     rows[np.isnan(rows).any(-1)] = np.nan
     return [Points3d(row) for row in rows]

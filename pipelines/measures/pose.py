@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
@@ -68,8 +69,18 @@ def _places(fit: FaceFit, distance: EyeDistance) -> tuple[FloatArray, FloatArray
     bend = fit.rotation @ (to_left + to_right).T / 2 - place[..., None] * (stretch * length)[:, None]
     shift = np.broadcast_to(np.eye(3), fit.rotation.shape)
     slope = np.concatenate([-cross_matrices(arm), shift, bend], -1) / length[..., None]
-    variance = np.square(distance.mean) * _variances(slope, fit.covariance) + np.square(distance.sd * place)
-    return distance.mean * place, np.sqrt(variance)
+    share = np.hypot(distance.sd / distance.mean, span_sd() / length)
+    variance = _variances(slope, fit.covariance) + np.square(share * place)
+    return distance.mean * place, distance.mean * np.sqrt(variance)
+
+
+@cache
+def span_sd() -> float:
+    """Standard deviation in units of the distance between the outer corners of a person's eyes that the modes leave.
+
+    All places are told in this distance, and it differs by that from the one of the fitted face.
+    """
+    return float(np.hypot(*face_model().residual[[*OUTER_CORNERS]]))
 
 
 def eye_span(fit: FaceFit) -> tuple[FloatArray, FloatArray]:

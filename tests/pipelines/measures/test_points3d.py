@@ -13,7 +13,7 @@ from vtrack.measures import Points3d
 from vtrack.pipelines.measures.face_fit import FaceFit, face_model, rotations
 from vtrack.pipelines.measures.head_pose import fit_heads
 from vtrack.pipelines.measures.points3d import points_in_space, surface_points
-from vtrack.pipelines.measures.pose import ADULTS, EYES, EyeDistance, head_poses
+from vtrack.pipelines.measures.pose import ADULTS, EYES, EyeDistance, head_poses, span_sd
 from vtrack.query import parse_query
 from vtrack.types import FloatArray, Query
 
@@ -94,7 +94,8 @@ def test_deviations_are_those_of_fits_that_differ_as_their_covariance_says() -> 
     seen, sigma = np.tile(points, (count, 1, 1)), np.full((count, len(query)), SIGMA)
     places = np.array([each.places for each in points_in_space(several, query, seen, sigma, SIZE, EYES)])
     (found,) = points_in_space(fit, query, points, sigma[:1], SIZE, EYES)
-    expected = np.hypot(places[..., 2].std(0), surface.residual)
+    of_eyes = span_sd() * found.places[:, 2]  # places are told in the distance between the eyes, about 1 unit here
+    expected = np.hypot(np.hypot(places[..., 2].std(0), surface.residual), of_eyes)
     np.testing.assert_allclose(found.sd[:, 2], expected, rtol=0.08)
 
 

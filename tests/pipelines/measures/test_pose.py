@@ -143,3 +143,18 @@ def test_numbers_of_many_persons_are_as_far_off_as_their_deviations_say(yaws: tu
     within = (np.abs(errors) < deviations).mean(0)
     assert 0.6 < within.mean() < 0.85 and within.min() > 0.5
     assert (np.mean(deviations, 0)[:3] < (0.4, 0.4, 1.5)).all()
+
+
+def test_places_lie_within_their_deviations_for_persons_who_differ_from_the_fitted_face() -> None:
+    """Places are told in distances between the corners of the eyes, which no face of the modes has exactly."""
+    model, rng, count = face_model(), np.random.default_rng(0), 300
+    faces = model.mean + np.tensordot(rng.normal(size=(count, len(model.modes))), model.modes, 1)
+    corners = [*OUTER_CORNERS]
+    faces[:, corners] += rng.normal(size=(count, 2, 3)) * model.residual[corners, None]
+    space = faces + np.array([1.0, -0.5, 11.0])
+    points = space[..., :2] / space[..., 2:] * 640 + (319.5, 239.5) + rng.normal(size=(count, len(model.mean), 2)) * 0.3
+    fit, _ = fit_heads(points, np.full(points.shape[:2], 0.3), SIZE, fov=FOV)
+    eyes = np.linalg.norm(np.diff(space[:, corners], axis=1)[:, 0], axis=1, keepdims=True)
+    poses, true = head_poses(fit, EYES), space[:, corners].mean(1) / eyes
+    inside = [np.abs(pose.translation - place) < pose.translation_sd for pose, place in zip(poses, true, strict=True)]
+    assert 0.6 < np.mean(inside) < 0.8
