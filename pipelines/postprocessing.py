@@ -11,8 +11,6 @@ import numpy as np
 
 from vtrack.anchors import ANCHORS, box_around
 from vtrack.measures import EyeEvent
-from vtrack.pipelines.measures.lookahead import BlinkLookahead
-from vtrack.pipelines.measures.pose import eye_distance
 from vtrack.pipelines.outputs.tables.columns import PIXEL_DIGITS
 from vtrack.pipelines.settings import Settings
 from vtrack.pipelines.smoothing.smoother import Smoother
@@ -22,6 +20,7 @@ from vtrack.runtime.stopwatch import Stopwatch
 from vtrack.types import BoolArray, Face, FloatArray, Frame, FrameResult, Query
 
 if TYPE_CHECKING:
+    from vtrack.pipelines.measures.lookahead import BlinkLookahead
     from vtrack.pipelines.measures.measurer import Measurer
 
 log = logging.getLogger(__name__)
@@ -50,7 +49,7 @@ def postprocess(
         An iterator of the results, in order.
     """
     smoother, finish, watch = make_smoother(settings), Postprocessor(settings), watch or Stopwatch()
-    query, lookahead = settings.model_query, BlinkLookahead() if settings.measures else None
+    query, lookahead = settings.model_query, _make_lookahead() if settings.measures else None
     for frame, sightings in tracked:
         kept = frame if pixels else frame.without_pixels()
         with watch("smooth"):
@@ -143,9 +142,17 @@ class Postprocessor:
         return () if self._measurer is None else self._measurer.finish()
 
 
+def _make_lookahead() -> BlinkLookahead:
+    """A lookahead for one video."""
+    from vtrack.pipelines.measures.lookahead import BlinkLookahead  # not needed where nothing is measured
+
+    return BlinkLookahead()
+
+
 def _make_measurer(settings: Settings, photographs: bool) -> Measurer:
     """A measurer for one video."""
     from vtrack.pipelines.measures.measurer import Measurer  # not needed where nothing is measured
+    from vtrack.pipelines.measures.pose import eye_distance
 
     return Measurer(
         measures=settings.measures,

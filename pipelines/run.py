@@ -12,7 +12,6 @@ from vtrack.pipelines.outputs.base import check_outputs, write_sidecar
 from vtrack.pipelines.outputs.files import remove_stale
 from vtrack.pipelines.outputs.open import make_sinks, needs_pixels
 from vtrack.pipelines.outputs.paths import make_folder, output_paths
-from vtrack.pipelines.outputs.pictures import check_picture_folder
 from vtrack.pipelines.outputs.stdout import STDOUT
 from vtrack.pipelines.pipeline import LostOutputError, Pipeline, Summary, send
 from vtrack.pipelines.registry import CSV_FORMATS, OUTPUTS
@@ -265,8 +264,11 @@ def record(
         make_folder(folder)
     files = [path for name, path in paths.items() if not OUTPUTS[name].folder]
     check_outputs(files, source=source.info.path or None, overwrite=overwrite)
-    for pictures in (path for name, path in paths.items() if OUTPUTS[name].folder):
-        check_picture_folder(pictures, source, overwrite=overwrite)
+    if folders := [path for name, path in paths.items() if OUTPUTS[name].folder]:
+        from vtrack.pipelines.outputs.pictures import check_picture_folder  # imports all that draws
+
+        for pictures in folders:
+            check_picture_folder(pictures, source, overwrite=overwrite)
     for place in {path.parent for path in paths.values() if path != STDOUT}:
         remove_stale(place)
     maker = _maker(drawable(settings, look), inputs, workers, watch_share)

@@ -251,4 +251,6 @@ def test_a_run_imports_only_what_it_needs(clip: Path) -> None:
     modules = imported_modules(words, OK)
     assert {"av", "cv2", "onnxruntime"} <= modules
     assert not modules & {"scipy", "filterpy", "torch", "mediapipe", "openvino", "onnx", "tqdm", "pyarrow", "numpy.ma"}
+    assert not modules & {"vtrack.cli.train", "vtrack.cli.webcam", "vtrack.training"}
+    assert not modules & {"vtrack.pipelines.measures.eyes", "vtrack.pipelines.outputs.drawing"}
     assert len(rows_of(clip.with_name("clip.vtrack.csv"))) == 6
