@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from scipy.optimize import nnls
 
 from vtrack.pipelines.tables.doubts import REASONS
 from vtrack.pipelines.tables.quality.signals import SIGNALS
@@ -81,6 +80,9 @@ class ErrorModel:
 
     def _weights_of(self, known: np.ndarray) -> tuple[FloatArray, float]:
         """(signals,) weights of the logarithms of the signals, none negative, and the standard deviation that they leave."""
+        # Imported late: reports estimate nothing, and it takes longer to import than a short table to read.
+        from scipy.optimize import nnls
+
         key = known.tobytes()
         if key not in self._weights:
             weights, places = np.zeros(len(known)), np.flatnonzero(known)
