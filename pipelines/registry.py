@@ -253,10 +253,12 @@ MEASURED_GROUPS = ("measures", "pose", "points3d", "expressions")
 DRAWINGS = {
     "points": "a dot on each point",
     "curves": "a line through each part",
+    "wireframe": "lines between neighbouring points",
     "boxes": "a box around each face",
     "ids": "the number of each face",
     "axes": "where each head looks: x red, y green, z blue and towards the viewer",
     "expressions": "a bar for each expression, beside each face",
+    "black": "a black picture in place of the frame",
 }
 """What annotated videos and pictures show; `vtrack.pipelines.outputs.drawing` draws it."""
 DRAWN_GROUPS = {"axes": "pose", "expressions": "expressions"}

@@ -100,7 +100,7 @@ def run(
         overwrite: Replace outputs that exist.
         format: Form of the CSV table: `wide`, `long`, `openface`, `dlc`.
         columns: Groups of extra columns: `raw`, `inside`, `measures`, `pose`, `points3d`, `expressions`.
-        draw: What video and pictures show: `points`, `curves`, `boxes`, `ids`, `axes`.
+        draw: What video and pictures show: `points`, `curves`, `wireframe`, `boxes`, `ids`, `axes`, `expressions`, `black`.
         codec: Of the video: `h264`, `hevc`.
         crf: Quality of the video, 0 (best) to 51 (smallest).
         preset: Effort of the video encoder, `ultrafast` to `veryslow`.

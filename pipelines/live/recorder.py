@@ -32,7 +32,7 @@ class LiveDrawing:
     """Draws results whose query may change from frame to frame.
 
     Attributes:
-        kinds: What is drawn (`points`, `curves`, `boxes`, `ids`, `axes`); may be changed at any time.
+        kinds: What is drawn, see `DRAWINGS`; may be changed at any time.
         styles: Kinds to choose between: those that it began with, and `STYLES`.
     """
 

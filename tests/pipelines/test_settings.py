@@ -86,7 +86,7 @@ def test_invalid_settings_are_refused(changes: dict[str, Any], message: str) -> 
         ({"outputs": ("xml",)}, "there is no output 'xml'"),
         (
             {"draw": "hats"},
-            "there is no kind of drawing 'hats'; choose from points, curves, boxes, ids, axes, expressions, none",
+            "there is no kind of drawing 'hats'; choose from points, curves, wireframe, boxes, ids, axes",
         ),
         ({"draw": "none,points"}, "there is no kind of drawing 'none'"),
         ({"draw": ""}, "there is no kind of drawing ''"),

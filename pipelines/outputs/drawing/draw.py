@@ -19,9 +19,9 @@ def draw(image: ImageArray, faces: Face | Iterable[Face], *, kinds: Sequence[str
     Args:
         image: (height, width, 3) `uint8` RGB, as in `FrameResult.frame.image`.
         faces: One face, or several: `FrameResult.faces`.
-        kinds: What to draw: `points`, `curves`, `boxes`, `ids`, `axes`, `expressions`, several of them as a list or separated
-            by commas, or `none`. Axes and bars of expressions are of faces whose pose and expressions were asked for; axes
-            belong on their own frame.
+        kinds: What to draw: `points`, `curves`, `wireframe`, `boxes`, `ids`, `axes`, `expressions`, `black` (a black image in
+            place of the one given), several of them as a list or separated by commas, or `none`. Axes and bars of expressions
+            are of faces whose pose and expressions were asked for; axes belong on their own frame.
 
     Returns:
         (height, width, 3) `uint8` RGB. The image given stays as it was.

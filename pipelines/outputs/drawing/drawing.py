@@ -14,7 +14,8 @@ from vtrack.imaging.planes import Pixels, Planes, film_colours
 from vtrack.pipelines.outputs.drawing.bars import Bars
 from vtrack.pipelines.outputs.drawing.curves import Splines, part_splines
 from vtrack.pipelines.outputs.drawing.overlay import FixedPoints, Overlay
-from vtrack.pipelines.outputs.drawing.palette import AXIS_COLORS, Color, part_color, track_color
+from vtrack.pipelines.outputs.drawing.palette import AXIS_COLORS, WIREFRAME_COLOR, Color, part_color, track_color
+from vtrack.pipelines.outputs.drawing.wireframe import wireframe
 from vtrack.pipelines.settings import OutputSettings
 from vtrack.types import Face, FloatArray, FrameResult, ImageArray, Query
 
@@ -55,6 +56,7 @@ class Drawing:
     ) -> None:
         self._kinds, self._color = frozenset(kinds), color
         self._splines = part_splines(query) if "curves" in self._kinds else None
+        self._wireframe = wireframe(query) if "wireframe" in self._kinds else None
         names = list(dict.fromkeys(query.parts))
         self._colors = [color or part_color(name) for name in names]
         self._bars = Bars()
@@ -62,17 +64,28 @@ class Drawing:
 
     def __call__(self, result: FrameResult) -> ImageArray:
         """Return a copy of the frame's image with the faces on it; the image itself if there is nothing to draw."""
-        if not result.faces or not self._kinds:
+        if not self._changes(result):
             return result.frame.image
-        return self._draw_all(result.frame.image.copy(), result)
+        image = result.frame.image
+        return self._draw_all(np.zeros_like(image) if "black" in self._kinds else image.copy(), result)
 
     def pixels(self, result: FrameResult) -> Pixels:
         """Return the annotated frame for video encoding: planes stay planes if their colours are those of the video."""
         pixels = result.frame.pixels
         height, width = pixels.shape[:2]
         if isinstance(pixels, Planes) and pixels.colours == film_colours(height) and not (height % 2 or width % 2):
-            return self._draw_all(pixels.copied(), result) if result.faces and self._kinds else pixels
+            if not self._changes(result):
+                return pixels
+            copy = pixels.copied()
+            if "black" in self._kinds:
+                for plane, _, black in copy.each:
+                    plane[:] = black
+            return self._draw_all(copy, result)
         return self(result)
+
+    def _changes(self, result: FrameResult) -> bool:
+        """Whether the picture of a result differs from its frame."""
+        return "black" in self._kinds or bool(result.faces and self._kinds)
 
     def _draw_all(self, pixels: PixelsT, result: FrameResult) -> PixelsT:
         for face in sorted(result.faces, key=lambda face: face.box[3]):  # the nearest face on top
@@ -89,6 +102,8 @@ class Drawing:
         opacity = _opacity(face, size)
         if "boxes" in self._kinds:
             self._draw_box(overlay, face)
+        if self._wireframe is not None:
+            self._draw_wireframe(overlay, self._wireframe, face, opacity)
         if self._splines is not None:
             self._draw_curves(overlay, self._splines, face, opacity)
         if "points" in self._kinds:
@@ -126,6 +141,13 @@ class Drawing:
             strokes[color, int(levels[start])].append(lines[start : stop + (stop < end and levels[stop] > 0)])
         for (color, level), pieces in strokes.items():
             overlay.stroke(pieces, _PEN, self._colors[color], level / LEVELS)
+
+    def _draw_wireframe(self, overlay: Overlay, lines: npt.NDArray[np.intp], face: Face, opacity: FloatArray) -> None:
+        ends = overlay.to_fixed(face.points)[lines]  # (lines, 2, 2)
+        levels = np.minimum(*_levels(opacity)[lines].T)
+        levels[~np.isfinite(face.points[lines]).all((1, 2))] = 0
+        for level in range(1, LEVELS + 1):
+            overlay.stroke(list(ends[levels == level]), 0.5 * _PEN, self._color or WIREFRAME_COLOR, level / LEVELS)
 
     def _draw_points(self, overlay: Overlay, face: Face, opacity: FloatArray) -> None:
         shown = np.flatnonzero(np.isfinite(face.points).all(1))

@@ -56,6 +56,8 @@ _GOLDEN_ANGLE = 137.508
 
 AXIS_COLORS: tuple[Color, Color, Color] = ((255, 74, 64), (60, 210, 90), (64, 130, 255))
 """Colours of the axes x, y and z of a head, as programs for three dimensions have them: red, green, blue."""
+WIREFRAME_COLOR: Color = (150, 190, 205)
+"""Colour of the lines between neighbouring points."""
 COMPARED_COLORS: tuple[Color, Color] = ((255, 140, 0), (0, 200, 255))
 """Colours of the points of two tables, orange and blue; told apart also by colour-blind people."""
 
