@@ -112,6 +112,7 @@ def _to_face(track: int, sighting: Sighting, query: Query) -> Face:
         raw=points,
         query=query,
         unsmoothed=unsmoothed,
+        hidden=sighting.hidden,
     )
 
 
@@ -235,5 +236,6 @@ def cut_points(face: Face, chosen: slice, query: Query) -> Face:
         sigma=face.sigma[chosen],
         raw=face.raw[chosen],
         query=query,
+        hidden=None if face.hidden is None else face.hidden[chosen],
         points3d=None if face.points3d is None else face.points3d[chosen],
     )

@@ -242,6 +242,7 @@ IMAGE_KINDS = {
 COLUMN_GROUPS = {
     "raw": "points as the model gives them, and all else that smoothing starts from",
     "inside": "whether points lie inside the picture",
+    "hidden": "probability that something in front of the face hides a point",
     "measures": "eye opening, blinks, mouth, brows, smile and head turn",
     "pose": "place and turn of the head in space",
     "points3d": "each point in space",

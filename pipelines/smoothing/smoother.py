@@ -192,7 +192,7 @@ class Smoother:
             if returned or (METHODS[self.settings.mode].predicts and result.time - time <= _MAX_PREDICTION):
                 unmeasured = np.full(face.raw.shape, np.nan)
                 predicted = _smoothed(face, tracklet.slot, filtered)
-                faces.append(replace(predicted, raw=unmeasured, measured=False, unsmoothed=None))
+                faces.append(replace(predicted, raw=unmeasured, measured=False, unsmoothed=None, hidden=None))
         return replace(result, faces=tuple(faces))
 
 

@@ -64,6 +64,8 @@ class Sighting:
     """(4,) x, y, w, h in frame pixels: the tight box around the face, from its anchors."""
     angle: float
     """Roll in radians, clockwise on screen."""
+    hidden: FloatArray | None = None
+    """(points,) probability that something hides the point; NaN or None where the model does not tell."""
 
     @property
     def anchors(self) -> FloatArray:
@@ -165,7 +167,7 @@ class Landmarker:
         first_prediction = self._predict(pixels, indices, crop_boxes, crop_angles)
 
         def result() -> list[Sighting]:
-            points, sigma, presence = first_prediction()
+            points, sigma, presence, hidden = first_prediction()
             for look in range(1, _MAX_CROPS):
                 face_boxes, rolls = box_around(points[:, -len(ANCHORS) :]), roll_of(points[:, -len(ANCHORS) :])
                 errors = differences(crop_boxes, crop_angles, face_boxes, rolls)
@@ -176,19 +178,19 @@ class Landmarker:
                 if not len(again):
                     break
                 crop_boxes[again], crop_angles[again] = face_boxes[again], rolls[again]
-                new_points, new_sigma, new_presence = self._predict(
+                new_points, new_sigma, new_presence, new_hidden = self._predict(
                     pixels, indices[again], crop_boxes[again], crop_angles[again]
                 )()
                 # The new crop is better placed: it counts unless the model finds a face much less likely in it.
                 better = new_presence > presence[again] - _PRESENCE_MARGIN
                 points[again[better]], sigma[again[better]] = new_points[better], new_sigma[better]
-                presence[again[better]] = new_presence[better]
+                presence[again[better]], hidden[again[better]] = new_presence[better], new_hidden[better]
             face_boxes, rolls = box_around(points[:, -len(ANCHORS) :]), roll_of(points[:, -len(ANCHORS) :])
             # A face that is not finite or not in the frame is none, and must not become the place of the next crop.
             valid = np.isfinite(points).all((1, 2)) & (visible_share(face_boxes, sizes) >= MIN_VISIBLE)
             presence = np.where(valid, presence, 0.0)
             return [
-                Sighting(points[i], sigma[i], float(presence[i]), face_boxes[i], float(rolls[i]))
+                Sighting(points[i], sigma[i], float(presence[i]), face_boxes[i], float(rolls[i]), hidden[i])
                 for i in range(len(indices))
             ]
 
@@ -196,9 +198,9 @@ class Landmarker:
 
     def _predict(
         self, pixels: Sequence[Pixels], indices: npt.NDArray[np.integer], boxes: FloatArray, angles: FloatArray
-    ) -> Callable[[], tuple[FloatArray, FloatArray, FloatArray]]:
-        """Start one prediction; return a function that waits for points (n, L, 2) and sigma (n, L) in frame pixels, and
-        presence (n,)."""
+    ) -> Callable[[], tuple[FloatArray, FloatArray, FloatArray, FloatArray]]:
+        """Start one prediction; return a function that waits for points (n, L, 2) and sigma (n, L) in frame pixels, presence
+        (n,), and the probability (n, L) that points are hidden, NaN where the model does not tell."""
         crops = Crops.around(boxes, self.model.margin, angles)
         futures: list[Future[Prediction]] = []
         for batch in self._batches(len(crops)):
@@ -210,12 +212,15 @@ class Landmarker:
             futures.append(self._threads.submit(self._run_model, images))
             time.sleep(_THREAD_START_TIME)
 
-        def result() -> tuple[FloatArray, FloatArray, FloatArray]:
+        def result() -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
             predictions = [future.result() for future in futures]
             points, sigma, presence = (
                 np.concatenate([getattr(one, name) for one in predictions]) for name in ("points", "sigma", "presence")
             )
-            return crops.to_frame(points[:, self._indices]), sigma[:, self._indices] * crops.sides[:, None], presence
+            told = [one.sigma * np.nan if one.hidden is None else one.hidden for one in predictions]
+            hidden = np.concatenate(told)
+            points, sigma, hidden = (values[:, self._indices] for values in (points, sigma, hidden))
+            return crops.to_frame(points), sigma * crops.sides[:, None], presence, hidden
 
         return result
 

@@ -71,6 +71,11 @@ class Card:
         return {"name": self.name, "system": self.system, "input_size": size, "card_sha256": digest}
 
     @property
+    def tells_hidden(self) -> bool:
+        """Whether the model tells which points are hidden by something in front of them."""
+        return self.config.get("occlusion") is True
+
+    @property
     def errors(self) -> dict[str, float]:
         """The mean error on each data set's validation part, in % of the distance between the outer eye corners."""
         return {

@@ -24,7 +24,7 @@ from vtrack.pipelines.tracking.landmarks import Sighting
 from vtrack.types import Array, BoolArray, FloatArray, Frame, in_seconds
 
 _UNREADABLE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)
-_NAMES = ("index", "pts", "cut", "owner", "id", "presence", "angle", "box", "points", "sigma")
+_NAMES = ("index", "pts", "cut", "owner", "id", "presence", "angle", "box", "points", "sigma", "hidden")
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +51,8 @@ class PieceRecording:
     """(faces, points, 2) in pixels: the user's points, then the anchors."""
     sigma: FloatArray
     """(faces, points) standard deviation in pixels."""
+    hidden: FloatArray
+    """(faces, points) probability that something hides the point; NaN where the model does not tell."""
     time_base: Fraction
     """Unit of `pts`."""
     size: tuple[int, int]
@@ -84,7 +86,12 @@ class PieceRecording:
         faces = range(*self.faces_of(frame).indices(len(self.owner)))
         return {
             int(self.id[i]): Sighting(
-                self.points[i], self.sigma[i], float(self.presence[i]), self.box[i], float(self.angle[i])
+                self.points[i],
+                self.sigma[i],
+                float(self.presence[i]),
+                self.box[i],
+                float(self.angle[i]),
+                self.hidden[i],
             )
             for i in faces
         }
@@ -159,6 +166,7 @@ class PieceRecorder:
             box=np.array([sighting.box for sighting in sightings]).reshape(-1, 4),
             points=np.array([sighting.points for sighting in sightings]).reshape(-1, self.points, 2),
             sigma=np.array([sighting.sigma for sighting in sightings]).reshape(-1, self.points),
+            hidden=np.array([sighting.hidden for sighting in sightings], np.float64).reshape(-1, self.points),
             time_base=first.time_base,
             size=first.size,
             seconds=time.perf_counter() - self._start,

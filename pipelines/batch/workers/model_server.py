@@ -284,5 +284,6 @@ def predict_batch(network: LandmarkModel, batch: list[Request]) -> list[Predicti
             return [answer for request in batch for answer in predict_batch(network, [request])]
         return [error if isinstance(error, VTrackError) else ModelError(f"{type(error).__name__}: {error}")]
     ends = np.cumsum([len(request.crops) for request in batch])[:-1]
-    parts = (np.split(array, ends) for array in (joint.points, joint.sigma, joint.presence))
+    hidden = [] if joint.hidden is None else [joint.hidden]
+    parts = (np.split(array, ends) for array in (joint.points, joint.sigma, joint.presence, *hidden))
     return [Prediction(*part) for part in zip(*parts, strict=True)]

@@ -22,7 +22,8 @@ from vtrack.types import Face, FloatArray, FrameResult, ImageArray, Query
 PixelsT = TypeVar("PixelsT", bound=Pixels)
 
 SHARP, BLURRED = 0.025, 0.10
-"""Sigma over the size of the face at which a point begins to fade, and at which it is faintest."""
+"""Sigma over the size of the face at which a point begins to fade, and at which it is faintest. Points that are hidden are
+faintest, too."""
 FAINTEST = 0.22
 """Opacity of the faintest points."""
 PREDICTED = 0.45
@@ -203,7 +204,10 @@ def _opacity(face: Face, size: float) -> FloatArray:
     blur = np.clip((face.sigma / size - SHARP) / (BLURRED - SHARP), 0.0, 1.0)
     # A point without a sigma among others was placed absurdly; tables of other programs have no sigma at all.
     unknown = 0.0 if np.isnan(blur).all() else 1.0
-    opacity: FloatArray = 1.0 - (1.0 - FAINTEST) * np.nan_to_num(blur, nan=unknown)
+    faded = np.nan_to_num(blur, nan=unknown)
+    if face.hidden is not None:
+        faded = np.fmax(faded, face.hidden)
+    opacity: FloatArray = 1.0 - (1.0 - FAINTEST) * faded
     return opacity if face.measured else opacity * PREDICTED
 
 

@@ -27,8 +27,8 @@ class CocoKeypoints(FileSink):
     """COCO keypoints, written as a stream.
 
     The id of an image is the number of its frame, `time_s` its time; the `track_id` of an annotation is the id of its face.
-    A point is visible (2) where its face was seen and the point lies inside the frame, else hidden (1); a point without a
-    place is 0, 0, 0.
+    A point is visible (2) where its face was seen, the point lies inside the frame and is likely not hidden by something, else
+    hidden (1); a point without a place is 0, 0, 0.
 
     Args:
         path: File to write.
@@ -94,7 +94,8 @@ class CocoKeypoints(FileSink):
         self._annotations += 1  # evaluators take id 0 for none
         there = np.isfinite(face.points).min(1)
         inside = ((face.points >= -0.5) & (face.points < self._reach)).min(1)
-        flags = np.where(inside & face.measured, VISIBLE, HIDDEN) * there
+        behind = False if face.hidden is None else face.hidden > 0.5
+        flags = np.where(inside & face.measured & ~np.asarray(behind), VISIBLE, HIDDEN) * there
         keypoints = np.column_stack([np.where(there[:, None], face.points, 0.0), flags])
         box = [round(float(side), PIXEL_DIGITS) for side in np.nan_to_num(face.box)]
         score = {} if np.isnan(face.presence) else {"score": round(face.presence, SHARE_DIGITS)}

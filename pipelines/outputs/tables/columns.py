@@ -89,6 +89,11 @@ def _inside(face: Face, frame: Frame) -> FloatArray:
     return ((points >= -0.5) & (points < reach)).astype(np.float64).min(1, keepdims=True)
 
 
+def _hidden(face: Face, frame: Frame) -> FloatArray:
+    """(points, 1) probability that a point is hidden; NaN where nothing tells."""
+    return np.full((len(face.query), 1), np.nan) if face.hidden is None else face.hidden[:, None]
+
+
 def _measures(face: Face, frame: Frame) -> FloatArray:
     """(measures,) of the face."""
     if not face.measures:
@@ -142,6 +147,7 @@ FILE = Field("file", "text")
 """Follows `HEAD` where frames are image files."""
 CUT = Field("cut", "bool")
 """Whether a new scene begins with the frame; a column of the frame, too, in tables with the columns `raw`."""
+HIDDEN = Field("hidden", digits=SHARE_DIGITS)
 RAW = (Field("raw_x"), Field("raw_y"), Field("raw_sigma"))
 POINTS3D = tuple(Field(f"{axis}3d{end}", digits=SHARE_DIGITS) for end in ("", "_sd") for axis in "xyz")
 MEASURED = Field("measured", "bool")
@@ -183,6 +189,7 @@ ADDED = (ANCHORS, *_OF_MEASURES)
 EXTRAS: dict[str, tuple[ColumnGroup, ...]] = {
     "raw": (ColumnGroup(fields=lambda query: RAW, values=_raw, of_points=True), _OF_ANCHORS),
     "inside": (ColumnGroup(fields=lambda query: (Field("inside", "bool"),), values=_inside, of_points=True),),
+    "hidden": (ColumnGroup(fields=lambda query: (HIDDEN,), values=_hidden, of_points=True),),
     "measures": (
         ColumnGroup(
             fields=lambda query: tuple(Field(name, _kind_of(name), SHARE_DIGITS) for name in MEASURES),

@@ -16,7 +16,7 @@ from vtrack.imaging.planes import Blank
 from vtrack.measures import EXPRESSION_NAMES, POSE_NAMES, Expressions, HeadPose, Measures, Points3d
 from vtrack.parts import PARTS
 from vtrack.pipelines.measures.points import MEASURES
-from vtrack.pipelines.outputs.tables.columns import BOX, CUT, HEAD, POINTS3D, RAW, measured_points
+from vtrack.pipelines.outputs.tables.columns import BOX, CUT, HEAD, HIDDEN, POINTS3D, RAW, measured_points
 from vtrack.pipelines.outputs.tables.read import TableBlocks, open_blocks
 from vtrack.types import Face, FloatArray, Frame, FrameResult, Query
 
@@ -125,6 +125,7 @@ class TableResults(Iterator[FrameResult]):
             poses = cells[:, [places[name] for name in POSE_NAMES]] if "pose" in groups else None
             endings = [field.name for field in POINTS3D]
             points3d = of_points(cells, names, *endings) if "points3d" in groups else None
+            hidden = of_points(cells, names, HIDDEN.name)[..., 0] if "hidden" in groups else None
             shown = cells[:, [places[name] for name in EXPRESSION_NAMES]] if "expressions" in groups else None
             ids = cells[:, places["face"]]
             for i, (frame, time) in enumerate(cells[:, :2].tolist()):
@@ -143,6 +144,7 @@ class TableResults(Iterator[FrameResult]):
                         unsmoothed=unsmoothed[i] if unsmoothed is not None and measured[i] else None,
                         pose=None if poses is None else HeadPose(poses[i]),
                         points3d=None if points3d is None else Points3d(points3d[i]),
+                        hidden=None if hidden is None else hidden[i],
                         expressions=None if shown is None else Expressions(shown[i]),
                     )
                 yield _TableRow(int(frame), time, files[i] if files else "", bool(cut[i]), face)

@@ -27,6 +27,7 @@ _OF_POINTS = {
     "raw": ("raw_x", "raw_y"),
     "raw_sigma": ("raw_sigma",),
     "inside": ("inside",),
+    "hidden": ("hidden",),
     "points3d": ("x3d", "y3d", "z3d"),
     "points3d_sd": ("x3d_sd", "y3d_sd", "z3d_sd"),
 }
@@ -182,13 +183,13 @@ class Table:
 
         Args:
             what: `points`, `sigma`, `presence`, `box`, `measured`, or what else the table has: `raw`, `raw_sigma`, `inside`,
-                `points3d`, `points3d_sd`, and each measure, number of the pose and expression by its name (`blink`, `pose_Tz`,
-                `jawOpen`).
+                `hidden`, `points3d`, `points3d_sd`, and each measure, number of the pose and expression by its name (`blink`,
+                `pose_Tz`, `jawOpen`).
 
         Returns:
             (frames, faces, ...), in the order of `frames` and `faces`: then (points, 2) for `points` and `raw`, (points, 3)
-            for `points3d` and `points3d_sd`, (points,) for `sigma`, `raw_sigma` and `inside`, (4,) x, y, w, h for `box`, and
-            nothing for the rest.
+            for `points3d` and `points3d_sd`, (points,) for `sigma`, `raw_sigma`, `inside` and `hidden`, (4,) x, y, w, h for
+            `box`, and nothing for the rest.
 
         Raises:
             NameNotAskedError: The table has no such thing.
@@ -280,8 +281,8 @@ class Table:
 
         Returns:
             A Dataset with `points` (time, face, point, space), `sigma` (time, face, point), `presence` (time, face), `box`
-            (time, face, side), and `measured`, `raw`, `raw_sigma`, `inside`, measures, pose, expressions, `points3d` and
-            `points3d_sd` (time, face, point, axis) where the table has them; NaN where a face is not there. Coordinates are
+            (time, face, side), and `measured`, `raw`, `raw_sigma`, `inside`, `hidden`, measures, pose, expressions, `points3d`
+            and `points3d_sd` (time, face, point, axis) where the table has them; NaN where a face is not there. Coordinates are
             `time` in seconds, `frame` along it, the ids along `face`, and names, `part` and `position` along `point`. Where
             frames are image files, `file` stands in the place of the dimension `time`.
 
@@ -310,6 +311,7 @@ class Table:
             "sigma": ("point",),
             "raw_sigma": ("point",),
             "inside": ("point",),
+            "hidden": ("point",),
             "points3d": ("point", "axis"),
             "points3d_sd": ("point", "axis"),
         }

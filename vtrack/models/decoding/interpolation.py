@@ -86,13 +86,14 @@ class QueryPlan:
     points: FloatArray | None = None
     """(points, predicted) weights of coordinates; None if the network predicts the query itself."""
     sigma: FloatArray | None = None
-    """(points, predicted) weights of standard deviations, none negative."""
+    """(points, predicted) weights of standard deviations and of probabilities, none negative."""
 
     def interpolate(self, prediction: Prediction) -> Prediction:
         """Turn the network's prediction into that of the original query."""
         if self.points is None or self.sigma is None:
             return prediction
-        return Prediction(self.points @ prediction.points, prediction.sigma @ self.sigma.T, prediction.presence)
+        hidden = None if prediction.hidden is None else prediction.hidden @ self.sigma.T
+        return Prediction(self.points @ prediction.points, prediction.sigma @ self.sigma.T, prediction.presence, hidden)
 
 
 @lru_cache(maxsize=32)

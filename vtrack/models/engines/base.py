@@ -87,12 +87,13 @@ class GraphEngine(Engine, ABC):
         plan = plan_query(query, self._taught)
         pieces = [crops[start : start + MOST_CROPS] for start in range(0, len(crops), MOST_CROPS)]
         outputs = [self._run(piece, plan.network_query) for piece in pieces]
-        points, sigma, presence = (np.concatenate(arrays) for arrays in zip(*outputs, strict=True))
-        return plan.interpolate(Prediction(points, sigma * self.card.sigma_scale, presence))
+        points, sigma, presence, *hidden = (np.concatenate(arrays) for arrays in zip(*outputs, strict=True))
+        return plan.interpolate(Prediction(points, sigma * self.card.sigma_scale, presence, *hidden))
 
     @abstractmethod
     def _run(self, crops: ImageArray, query: Query) -> Sequence[FloatArray]:
-        """The graph's points (B, L, 2), sigmas (B, L) and presence (B,) of at most `MOST_CROPS` crops."""
+        """The graph's points (B, L, 2), sigmas (B, L), presence (B,) and, if it has them, probabilities (B, L) that points
+        are hidden, of at most `MOST_CROPS` crops."""
 
 
 def check_crops(shape: tuple[int, ...], dtype: str, size: int) -> None:

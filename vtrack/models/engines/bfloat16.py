@@ -172,10 +172,10 @@ class _Request:
     def __init__(self, request: Any) -> None:
         self._request, self._tensor = request, load_openvino().Tensor
         self._query: Sequence[Any] = ()
-        self._outputs = [request.get_output_tensor(place).data for place in range(3)]
+        self._outputs = [tensor.data for tensor in request.output_tensors]
 
     def __call__(self, crops: ImageArray, query: Sequence[Any]) -> Sequence[FloatArray]:
-        """Points, sigmas and presences; valid until the next call."""
+        """The outputs of the graph; valid until the next call."""
         if query is not self._query:
             self._query = ()  # in case of an interrupt before the end
             for place, tensor in enumerate(query, start=1):

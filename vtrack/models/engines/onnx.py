@@ -34,7 +34,7 @@ class OnnxEngine(GraphEngine):
         except Exception as error:
             raise ModelError(f"{path}: not a model that onnxruntime can run: {_first_line(error)}") from error
         inputs = {entry.name: entry.shape[1:] for entry in self._session.get_inputs()}
-        if inputs.keys() != {"crops", "parts", "positions"} or len(self._session.get_outputs()) != 3:
+        if inputs.keys() != {"crops", "parts", "positions"} or len(self._session.get_outputs()) not in (3, 4):
             raise ModelError(f"{path}: not the graph of a landmark model: its inputs are {', '.join(inputs)}")
         check_graph_crops(path, inputs["crops"], self.input_size)
 

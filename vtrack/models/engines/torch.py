@@ -52,10 +52,9 @@ class TorchEngine(Engine):
             return no_prediction(len(images), len(query))
         plan = plan_query(query, self._taught)
         query = plan.network_query
-        flat, count = self._runner(images, query, self._forward(query)).numpy(), len(query)
-        return plan.interpolate(
-            Prediction(flat[:, : 2 * count].reshape(-1, count, 2), flat[:, 2 * count : 3 * count], flat[:, -1])
-        )
+        rows = self._runner(images, query, self._forward(query)).numpy()
+        points, sigma, *hidden = np.split(rows[:, 1:], np.arange(2, rows.shape[1] // len(query)) * len(query), 1)
+        return plan.interpolate(Prediction(points.reshape(len(rows), -1, 2), sigma, rows[:, 0], *hidden))
 
     def prepare(self, query: Query) -> None:
         """Record CUDA graphs for the usual batch sizes before the first crops come."""
@@ -71,7 +70,8 @@ class TorchEngine(Engine):
         return partial(self._rows, parts=parts, positions=positions)
 
     def _rows(self, images: torch.Tensor, parts: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
-        """(B, 3 L + 1) points, sigmas and presence side by side, so that one copy to the CPU is enough."""
+        """(B, 1 + 3 L) presence, points and sigmas side by side, so that one copy to the CPU is enough; (B, 1 + 4 L) with the
+        probabilities that points are hidden, if the network tells."""
         library = self._torch
         half = self.device.startswith("cuda")
         # A CUDA graph must contain every step from the weights on: autocast may not cache converted weights.
@@ -79,7 +79,8 @@ class TorchEngine(Engine):
             output = self.network(images, parts, positions)
         points = output.points[-1].float().flatten(1)
         sigmas = output.log_sigma.float().exp() * self.card.sigma_scale
-        rows: torch.Tensor = library.cat([points, sigmas, output.presence.float().sigmoid()[:, None]], 1)
+        hidden = [] if output.hidden is None else [output.hidden.float().sigmoid()]
+        rows: torch.Tensor = library.cat([output.presence.float().sigmoid()[:, None], points, sigmas, *hidden], 1)
         return rows
 
     def _on_device(self, query: Query) -> tuple[torch.Tensor, torch.Tensor]:

@@ -11,29 +11,37 @@ import torch
 from torch import Tensor, nn
 
 from vtrack.errors import MissingExtraError
+from vtrack.models.card import Card
 from vtrack.models.export.onnx_tools import exporter_silent, to_half_precision
 from vtrack.models.systems.output import Output
 from vtrack.models.systems.udfld import TEXT_DIM
 
 
 class ExportableNetwork(nn.Module):
-    """A network whose output is three plain tensors, as exported: points of the last layer, sigma, presence."""
+    """A network whose output is plain tensors, as exported: points of the last layer, sigma, presence, and whether points are
+    hidden, if the network tells."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network
 
-    def forward(self, crops: Tensor, parts: Tensor, positions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(self, crops: Tensor, parts: Tensor, positions: Tensor) -> tuple[Tensor, ...]:
         output: Output = self.network(crops, parts, positions)
-        return output.points[-1], output.log_sigma.exp(), output.presence.sigmoid()
+        hidden = () if output.hidden is None else (output.hidden.sigmoid(),)
+        return output.points[-1], output.log_sigma.exp(), output.presence.sigmoid(), *hidden
 
 
-def export_onnx(network: nn.Module, size: int, weights: Path) -> Path:
+def output_names(card: Card) -> list[str]:
+    """What the outputs of an exported network are called, in order."""
+    return ["points", "sigma", "presence", *["hidden"] * card.tells_hidden]
+
+
+def export_onnx(network: nn.Module, card: Card, weights: Path) -> Path:
     """Write the network as an ONNX graph for any batch and query.
 
     Args:
         network: A trained network.
-        size: Side of the crops in pixels.
+        card: The model's card.
         weights: The network's safetensors file; the graph is written beside it and reads its large tensors from it.
 
     Returns:
@@ -47,6 +55,7 @@ def export_onnx(network: nn.Module, size: int, weights: Path) -> Path:
         import onnxscript  # noqa: F401 - torch's exporter needs it
     except ImportError as error:
         raise MissingExtraError("exporting needs the export extra: pip install 'vtrack[export]'") from error
+    size = card.config["input_size"]
     crops = torch.randint(0, 255, (2, 3, size, size), dtype=torch.uint8)
     query = torch.randn(5, TEXT_DIM), torch.rand(5)
     batch, points = torch.export.Dim("batch"), torch.export.Dim("points")
@@ -56,7 +65,7 @@ def export_onnx(network: nn.Module, size: int, weights: Path) -> Path:
             (crops, *query),
             dynamo=True,
             input_names=["crops", "parts", "positions"],
-            output_names=["points", "sigma", "presence"],
+            output_names=output_names(card),
             dynamic_shapes=({0: batch}, {0: points}, {0: points}),
             opset_version=20,
             verbose=False,

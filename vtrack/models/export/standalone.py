@@ -2,7 +2,8 @@
 
 Input: `image` (height, width, 3), a square crop of a frame around a face, RGB bytes, of any size. Outputs: `points`
 (points, 2) as x, y in crop units (0..1 over the crop; they may lie outside), `sigma` (points,) in the same units, and
-`presence` (1,), the probability that the crop shows a face.
+`presence` (1,), the probability that the crop shows a face; of models that tell it, `hidden` (points,), the probability that
+something hides the point.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from vtrack.models.card import Card, check_parts, read_landmark_card
 from vtrack.models.decoding.interpolation import TaughtPositions, plan_query
 from vtrack.models.engines.base import encode_query
 from vtrack.models.engines.openvino import core, load_openvino
-from vtrack.models.export.onnx import ExportableNetwork
+from vtrack.models.export.onnx import ExportableNetwork, output_names
 from vtrack.models.export.onnx_tools import exporter_silent, to_half_precision
 from vtrack.models.networks import load_network
 from vtrack.runtime.onnxruntime import load_onnxruntime
@@ -57,17 +58,17 @@ class FixedQueryNetwork(nn.Module):
         for name, array in zip(("parts", "positions", "on_curve", "between"), arrays, strict=True):
             self.register_buffer(name, None if array is None else torch.from_numpy(np.array(array)))
 
-    def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Points, sigma and presence of one crop (height, width, 3) of bytes."""
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        """Points, sigma, presence and perhaps hidden of one crop (height, width, 3) of bytes."""
         picture = image.permute(2, 0, 1)[None].float()
         # With antialiasing, since a crop is mostly larger than the network's input.
         scaled = functional.interpolate(picture, (self.size, self.size), mode="bilinear", antialias=True)
         crops = scaled.round().clamp(0, 255).to(torch.uint8)
-        points, sigma, presence = self.answer(crops, self.parts, self.positions)
-        points, sigma = points[0], sigma[0]
+        points, sigma, presence, *hidden = self.answer(crops, self.parts, self.positions)
+        points, (sigma, *hidden) = points[0], (values[0] for values in (sigma, *hidden))
         if self.on_curve is not None and self.between is not None:
-            points, sigma = self.on_curve @ points, self.between @ sigma
-        return points, sigma * self.card.sigma_scale, presence
+            points, (sigma, *hidden) = self.on_curve @ points, (self.between @ values for values in (sigma, *hidden))
+        return points, sigma * self.card.sigma_scale, presence, *hidden
 
 
 @dataclass(frozen=True)
@@ -136,6 +137,15 @@ def files_of(out: Path, format: str) -> list[Path]:
     return [out.with_name(out.stem + ending) for ending in SUFFIXES[format]]
 
 
+_OUTPUTS = {
+    "points": "(points, 2) x, y in units of the crop: 0 to 1, may lie outside",
+    "sigma": "(points,) standard deviation of a coordinate, in units of the crop",
+    "presence": "(1,) probability that the crop shows a face",
+    "hidden": "(points,) probability that something in front of the face hides the point",
+}
+"""What the outputs are."""
+
+
 def _metadata(network: FixedQueryNetwork, query: Query) -> str:
     """The file's metadata: all that another program has to know to use it, as JSON."""
     return json.dumps(
@@ -152,11 +162,7 @@ def _metadata(network: FixedQueryNetwork, query: Query) -> str:
             "input": {
                 "image": "the crop: uint8, (side, side, 3), RGB, of any side; it is resized and normalised inside"
             },
-            "outputs": {
-                "points": "(points, 2) x, y in units of the crop: 0 to 1, may lie outside",
-                "sigma": "(points,) standard deviation of a coordinate, in units of the crop",
-                "presence": "(1,) probability that the crop shows a face",
-            },
+            "outputs": {name: _OUTPUTS[name] for name in output_names(network.card)},
             "model": network.card.describe(query),
             "vtrack": __version__,
         }
@@ -179,7 +185,7 @@ def _onnx(network: FixedQueryNetwork, images: list[Tensor], path: Path, query: Q
             (images[-1],),
             dynamo=True,
             input_names=["image"],
-            output_names=["points", "sigma", "presence"],
+            output_names=output_names(network.card),
             dynamic_shapes=({0: height, 1: width},),
             opset_version=20,
             verbose=False,

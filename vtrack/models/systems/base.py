@@ -44,6 +44,8 @@ class LabelledBatch:
     """(P, 2) indices of points opposite each other across an eye or a mouth; None if their distances are not learned."""
     gaps: float = 0.0
     """Weight of the loss of these distances."""
+    hidden: Tensor | None = None
+    """(B, L) 1 where something hides a point, 0 where nothing does, NaN where that is unknown; None if it is not learned."""
 
     @property
     def known(self) -> Tensor:

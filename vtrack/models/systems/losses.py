@@ -78,6 +78,13 @@ def landmark_loss(output: Output, points: Tensor, is_face: Tensor, trust: float)
     return total, {name: value.detach() for name, value in terms.items()}
 
 
+def hidden_loss(logits: Tensor, hidden: Tensor) -> Tensor:
+    """Binary cross entropy of logits (B, L) that points are hidden; `hidden` is 1, 0, or NaN where that is unknown."""
+    known = torch.isfinite(hidden)
+    entropy = functional.binary_cross_entropy_with_logits(logits, hidden.nan_to_num(), reduction="none")
+    return (entropy * known).sum() / known.sum().clamp(min=1)
+
+
 OPENING_PARTS = (
     *("left_eye", "right_eye", "outer_lip", "inner_lip"),
     *("left_mesh_eye", "right_mesh_eye", "mesh_outer_lip", "mesh_inner_lip"),

@@ -17,3 +17,5 @@ class Output:
     """(B, L) logarithm of the standard deviation of the last points, in crop units."""
     presence: Tensor
     """(B,) logit of the probability that the crop shows a face."""
+    hidden: Tensor | None = None
+    """(B, L) logit of the probability that something hides the point; None if the network does not tell."""

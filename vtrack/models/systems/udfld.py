@@ -5,9 +5,9 @@ image's features initialises the query and its coordinates (equation 2). Decoder
 deformable attention at the current coordinates, cross-attention to the image-agnostic encodings, feed-forward, coordinate
 offsets (equations 3-7).
 
-Beyond the paper: a standard deviation for each point, the probability that the crop shows a face, and the current
-coordinates as a position code of the queries. The maps are projected once for all layers instead of once per layer, since
-that projection would cost more than all queries together.
+Beyond the paper: a standard deviation for each point, the probability that something hides it, the probability that the crop
+shows a face, and the current coordinates as a position code of the queries. The maps are projected once for all layers instead
+of once per layer, since that projection would cost more than all queries together.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from vtrack.errors import ModelError, UsageError
 from vtrack.models.backbones.blocks import constant
 from vtrack.models.backbones.registry import FeaturePyramid, build_backbone, normalise
 from vtrack.models.systems.base import LabelledBatch, System, full_precision
-from vtrack.models.systems.losses import gap_loss, landmark_loss, place_loss
+from vtrack.models.systems.losses import gap_loss, hidden_loss, landmark_loss, place_loss
 from vtrack.models.systems.output import Output
 from vtrack.text import embed
 
@@ -59,6 +59,8 @@ class UdfldConfig:
     it learns slowly to distinguish positions. 0 is the paper's form."""
     levels: int = 4
     """Maps of the backbone, from stride 4 on: 4, or 3 to leave out the coarsest and the stages that only it needs."""
+    occlusion: bool = False
+    """Whether it tells which points are hidden by something in front of the face."""
     margin: float = 1.25
 
     def __post_init__(self) -> None:
@@ -100,6 +102,8 @@ class Udfld(System):
         # The last one is not our `Linear`: OpenVINO drops the bias of a product that has one column.
         self.sigma_head = nn.Sequential(Linear(dim, dim), nn.ReLU(inplace=True), nn.Linear(dim, 1))
         self.presence_head = Linear(channels[-1], 1)
+        if config.occlusion:
+            self.hidden_head = nn.Sequential(Linear(2 * dim, dim), nn.ReLU(inplace=True), nn.Linear(dim, 1))
 
     def encode_queries(self, parts: Tensor, positions: Tensor) -> Tensor:
         """(L, dim) image-agnostic encodings (equation 1) of text vectors (L, 384) and positions (L,)."""
@@ -153,7 +157,15 @@ class Udfld(System):
             queries, offsets = layer(queries, place, agnostic, points[-1].detach(), maps)
             points.append(points[-1].detach() + offsets.float() * cell)
         log_sigma = self.sigma_head(queries)[..., 0].float() - 4.0  # starts near 2 % of the crop
-        return Output(points, log_sigma.clamp(-9.0, 1.0), presence), logits
+        hidden = self._hidden(queries, points[-1], maps[0]) if self.config.occlusion else None
+        return Output(points, log_sigma.clamp(-9.0, 1.0), presence, hidden), logits
+
+    def _hidden(self, queries: Tensor, points: Tensor, finest: Tensor) -> Tensor:
+        """(B, L) logits that points are hidden, from their queries and from what the finest map shows where they are."""
+        places = (points.detach() * 2 - 1)[:, :, None]
+        seen = functional.grid_sample(finest.float(), places, align_corners=False)[..., 0].transpose(1, 2)
+        logits: Tensor = self.hidden_head(torch.cat([queries, seen], -1))[..., 0]
+        return logits.float()
 
     def loss(self, batch: LabelledBatch) -> tuple[Tensor, dict[str, Tensor]]:
         output, logits = self._forward(batch.crops, batch.parts, batch.positions)
@@ -167,6 +179,9 @@ class Udfld(System):
                 gap = sum(gap_loss(points, batch.targets, batch.known, batch.pairs) for points in output.points)
                 total = total + 0.1 * batch.gaps * batch.trust * gap
                 terms["gap"] = torch.as_tensor(gap).detach() / len(output.points)
+            if output.hidden is not None and batch.hidden is not None:
+                hidden = hidden_loss(output.hidden, batch.hidden)
+                total, terms["hidden"] = total + hidden, hidden.detach()
         return total, terms
 
 

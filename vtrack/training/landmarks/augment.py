@@ -45,10 +45,10 @@ def jittered(count: int, side: float, augmentation: Augmentation, rng: np.random
     return Crops(centers, sides, angles)
 
 
-def degrade(image: ImageArray, strength: float, rng: np.random.Generator) -> ImageArray:
-    """Degrade a crop (S, S, 3): occlusion, frame edge, low resolution, blur, lighting, noise, JPEG."""
+def degrade(image: ImageArray, strength: float, rng: np.random.Generator, *, patches: bool = True) -> ImageArray:
+    """Degrade a crop (S, S, 3): occlusion by `patches`, frame edge, low resolution, blur, lighting, noise, JPEG."""
     chance = rng.random(8) / max(strength, 1e-6)
-    if chance[0] < 0.35:
+    if patches and chance[0] < 0.35:
         image = occlude(image, rng)
     if chance[1] < 0.1:
         image = _cut_by_edge(image, rng)

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from vtrack.data.occluders import cover, random_kinds
 from vtrack.data.store import STORED_SIDE, FaceStore, cut, scaled
 from vtrack.imaging.crops import Crops
 from vtrack.training.landmarks.augment import degrade, jittered, mirrored
@@ -28,6 +29,9 @@ class TrainingBatch(NamedTuple):
     """(L,) places of the points in the data set's layout."""
     query: Query
     """What the chosen points are."""
+    hidden: FloatArray
+    """(B, L) 1 where something was drawn in front of a point, 0 where nothing was, NaN where that is unknown: without
+    `Augmentation.occlude`, and outside the crop."""
 
 
 def draw_batch(
@@ -62,19 +66,28 @@ def draw_batch(
         flip = rng.random(count) < 0.5
         images[flip], points[flip] = mirrored(images[flip], points[flip], store.layout.mirror)
         points[flip, :, 0] += 2 * first_pixel * (store.pixels[faces] * STORED_SIDE / crops.sides)[flip, None]
+    hidden = np.full(points.shape[:2], np.nan)
     eyes = Eyes.of(store.layout) if augmentation.shut else None
     if eyes is not None:
         for i in np.flatnonzero(rng.random(count) < augmentation.shut):
             images[i], points[i] = eyes.shut(images[i], points[i], rng)
+    if augmentation.occlude:
+        hidden[((points > 0) & (points < 1)).all(-1)] = 0
+        for i in np.flatnonzero(rng.random(count) < augmentation.occlude):
+            other = store.images[int(rng.integers(len(store)))]
+            images[i], behind = cover(images[i], points[i], store.layout, random_kinds(rng), other, rng)
+            hidden[i, behind] = 1
     chosen = np.flatnonzero(~store.layout.every_second) if hold_out else np.arange(points.shape[1])
     if most_points is not None:
         chosen = chosen[_choose(len(chosen), most_points, rng)]
     empty = empty_crops(store, max(count // 8, 1), size, rng)
     images = np.concatenate([images, empty])
     if augmentation.picture:
-        images = np.stack([degrade(image, augmentation.picture, rng) for image in images])
+        # What hides points must be known where that is learned.
+        patches = not augmentation.occlude
+        images = np.stack([degrade(image, augmentation.picture, rng, patches=patches) for image in images])
     asked = store.layout.query
-    nowhere = np.full((len(empty), len(chosen), 2), np.nan)
+    nowhere, unknown = np.full((len(empty), len(chosen), 2), np.nan), np.full((len(empty), len(chosen)), np.nan)
     return TrainingBatch(
         store.name,
         np.ascontiguousarray(images.transpose(0, 3, 1, 2)),
@@ -82,6 +95,7 @@ def draw_batch(
         np.arange(len(images)) < count,
         chosen,
         Query(tuple(asked.parts[i] for i in chosen), tuple(asked.positions[i] for i in chosen)),
+        np.concatenate([hidden[:, chosen], unknown]).astype(np.float32),
     )
 
 

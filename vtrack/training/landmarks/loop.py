@@ -80,6 +80,10 @@ def train(recipe: TrainingRecipe, out: Path, report: Callable[[str], None] = log
         raise UsageError(f"--points must be at least 1, not {recipe.most_points}")
     if recipe.gaps and not isinstance(recipe.model, UdfldConfig):
         raise UsageError("only udfld learns the distances from lid to lid; leave --gaps out")
+    if getattr(recipe.model, "occlusion", False) and not recipe.augmentation.occlude:
+        raise UsageError(
+            "--set occlusion=yes needs --augment occlude=P: what hides points is learned from things drawn in front of faces"
+        )
     out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(recipe.seed)
     torch.set_num_threads(recipe.threads)
@@ -237,13 +241,15 @@ class Run:
         self.model.train()
         for norm in self._still:
             norm.eval()
-        images, points, is_face = (self._sent(x) for x in (batch.images, batch.points, batch.is_face))
+        images, points, is_face, hidden = (
+            self._sent(x) for x in (batch.images, batch.points, batch.is_face, batch.hidden)
+        )
         query = batch.query
         parts, positions = self._encoded(query)
         trust = self.recipe.trust.get(batch.store, 1.0)
         with autocast(self.device):
             pairs = self._sent(facing(query)) if self.recipe.gaps else None
-            labelled = LabelledBatch(images, parts, positions, points, is_face, trust, pairs, self.recipe.gaps)
+            labelled = LabelledBatch(images, parts, positions, points, is_face, trust, pairs, self.recipe.gaps, hidden)
             loss, terms = self.model.loss(labelled)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()

@@ -92,7 +92,7 @@ def publish(run: Path, name: str, summary: str, out: Path) -> Path:
         scores=_scores(predictions, scale),
         faces=_worst_faces(engine, [store for store in stores if store.name not in MADE], scale),
     )
-    graph = export_onnx(load_network(card, weights), engine.input_size, weights)
+    graph = export_onnx(load_network(card, weights), card, weights)
     if not _publish_int8(card, graph, open_stores(recipe["data"][:1], "train", cache)[0], stores[0]):
         graph.with_suffix(INT8).unlink(missing_ok=True)
     path = out / f"{name}.json"

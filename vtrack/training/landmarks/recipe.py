@@ -33,6 +33,9 @@ class Augmentation:
     """Strength of lighting, blur, noise and occlusion; 0 for none."""
     shut: float = 0.0
     """Probability that eyes are closed by a warp, on faces of the 68-point layout."""
+    occlude: float = 0.0
+    """Probability that things are drawn in front of a face, of which is known which points they hide; see
+    `vtrack.data.occluders`. They replace the patches of `picture`."""
 
 
 def _default_config() -> Any:
