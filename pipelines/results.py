@@ -64,7 +64,8 @@ class Results(Iterator[FrameResult]):
 
         Args:
             columns: Groups of extra columns as on the command line: `raw` (points before smoothing), `inside` (whether they
-                lie in the frame). Measures and pose are there if they were asked for. The first call decides.
+                lie in the frame), `hidden` (how likely something hides them). Measures and pose are there if they were asked
+                for. The first call decides.
 
         Returns:
             The table; further calls return the same one.

@@ -99,7 +99,7 @@ def run(
         output: Folder for outputs without a path; made if absent.
         overwrite: Replace outputs that exist.
         format: Form of the CSV table: `wide`, `long`, `openface`, `dlc`.
-        columns: Groups of extra columns: `raw`, `inside`, `measures`, `pose`, `points3d`, `expressions`.
+        columns: Groups of extra columns: `raw`, `inside`, `hidden`, `measures`, `pose`, `points3d`, `expressions`.
         draw: What video and pictures show: `points`, `curves`, `wireframe`, `boxes`, `ids`, `axes`, `expressions`, `black`.
         codec: Of the video: `h264`, `hevc`.
         crf: Quality of the video, 0 (best) to 51 (smallest).
@@ -258,7 +258,7 @@ def record(
     Returns:
         What was done, and what did it.
     """
-    check_models(settings)
+    check_models(settings, look.columns)
     sinks = make_sinks(paths, look, settings.query, source, max_faces=settings.max_faces, overwrite=overwrite)
     if folder is not None:
         make_folder(folder)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import fields
 from fractions import Fraction
@@ -11,8 +11,9 @@ from types import TracebackType
 from typing import Any, Self
 
 from vtrack.detectors.own import own_detector
-from vtrack.errors import UsageError
+from vtrack.errors import UsageError, spelled
 from vtrack.models import card_path, pick_device
+from vtrack.models.card import read_landmark_card
 from vtrack.models.own import own_model
 from vtrack.pipelines.live.camera import Camera, DeviceCamera
 from vtrack.pipelines.live.capture import Capture
@@ -274,10 +275,15 @@ def checked(parts: Parts, **chosen: Any) -> Settings:
     return settings.check_used()
 
 
-def check_models(settings: Settings) -> None:
-    """Raise a `VTrackError` unless the model and the device exist; nothing is loaded."""
+def check_models(settings: Settings, columns: Collection[str] = ()) -> None:
+    """Raise a `VTrackError` unless the model and the device exist, and the model can tell these columns; nothing is loaded."""
     if isinstance(settings.model, str):
-        card_path(settings.model)
+        path = card_path(settings.model)
+        if "hidden" in columns and not (card := read_landmark_card(path)).tells_hidden:
+            raise UsageError(
+                f"the model {card.name} does not tell which points are hidden; use another model, or leave out "
+                f"{spelled('columns', 'hidden')}"
+            )
     else:
         own_model(settings.model)
     if settings.device not in ("auto", "cpu"):

@@ -30,7 +30,7 @@ from vtrack.pipelines.tables.targets import TableTarget, check_targets, table_fo
 from vtrack.pipelines.tracking.follower import TrackedFrame
 from vtrack.pipelines.tracking.landmarks import Sighting, roll_of
 from vtrack.runtime.threads import interruptible
-from vtrack.types import Frame, FrameResult, Query
+from vtrack.types import FloatArray, Frame, FrameResult, Query
 
 _EVENTS = "events"
 
@@ -101,6 +101,10 @@ def refine_table(
     )
     form = target.format if target is not None and target.format in CSV_FORMATS else OutputSettings.format
     look = OutputSettings(outputs=tuple(targets), format=form, columns=tuple(dict.fromkeys(groups)))
+    if "hidden" in set(look.columns) - set(results.table.groups):
+        raise UsageError(
+            f"{results.table.path} does not tell which points are hidden; run again with {spelled('columns', 'raw,hidden')}"
+        )
     measured = {name: name in look.columns for name in MEASURED_GROUPS}
     measured["measures"] |= _EVENTS in targets
     settings = _settings(recorded, parts or results.query, {**chosen, **measured})
@@ -175,7 +179,13 @@ class _Tracked:
             unsmoothed = face.unsmoothed.round(PIXEL_DIGITS)
             points, sigma = self._weights.points @ unsmoothed[:, :2], self._weights.sigma @ unsmoothed[:, 2]
             anchors = points[-len(ANCHORS) :]
-            yield face.id, Sighting(points, sigma, face.presence, box_around(anchors), float(roll_of(anchors)))
+            hidden = None if face.hidden is None else self._hidden(face.hidden)
+            yield face.id, Sighting(points, sigma, face.presence, box_around(anchors), float(roll_of(anchors)), hidden)
+
+    def _hidden(self, told: FloatArray) -> FloatArray:
+        """Whether points are hidden, by what the table tells of the user's; NaN for those that are made of others."""
+        of_user, of_others = np.split(self._weights.sigma, [len(told)], axis=1)
+        return np.where(of_others.any(1), np.nan, of_user @ told)
 
 
 def _recorded_options(results: TableResults) -> dict[str, Any]:

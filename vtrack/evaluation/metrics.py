@@ -8,7 +8,7 @@ import numpy as np
 
 from vtrack.data import Dataset
 from vtrack.errors import DataError
-from vtrack.types import FloatArray
+from vtrack.types import BoolArray, FloatArray
 
 
 def distances(predicted: FloatArray, true: FloatArray) -> FloatArray:
@@ -40,6 +40,22 @@ def cumulative(errors: FloatArray, limit: float, steps: int = 200) -> tuple[Floa
 def within(offsets: FloatArray, sigma: FloatArray, times: float = 1.0) -> float:
     """Share of coordinate errors (faces, points, 2) within so many sigma (faces, points)."""
     return float((np.abs(offsets) <= times * sigma[..., None]).mean())
+
+
+def auroc(scores: FloatArray, positive: BoolArray) -> float:
+    """Area under the ROC curve: probability that a positive has a larger score than a negative, ties counted half; NaN if
+    either is missing."""
+    ordered = np.sort(scores)
+    ranks = (np.searchsorted(ordered, scores, "left") + np.searchsorted(ordered, scores, "right") + 1) / 2
+    count, others = int(positive.sum()), int((~positive).sum())
+    return float((ranks[positive].sum() - count * (count + 1) / 2) / (count * others)) if count and others else np.nan
+
+
+def calibration_error(probabilities: FloatArray, true: BoolArray, bins: int = 10) -> float:
+    """Mean difference between probabilities and how often they come true, in bins of equal width, weighted by their counts."""
+    members = np.minimum((probabilities * bins).astype(int), bins - 1)
+    offsets = np.bincount(members, probabilities - true, minlength=bins)
+    return float(np.abs(offsets).sum() / len(probabilities))
 
 
 def scales(data: Dataset, kind: str) -> FloatArray:

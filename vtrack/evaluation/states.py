@@ -1,4 +1,5 @@
-"""Evaluates a landmark model on closed eyes, winks, open and closed mouths, turned heads and occluded points.
+"""Evaluates a landmark model on closed eyes, winks, open and closed mouths, turned heads, occluded points, and on whether it
+tells which points are hidden.
 
 Figures are measured on validation photographs with boxes from the annotation. Errors and gaps are in % of the distance between
 the outer eye corners, unless stated otherwise.
@@ -17,6 +18,7 @@ import numpy.typing as npt
 
 from vtrack.data import Dataset, load_dataset
 from vtrack.data.lids import eye_points
+from vtrack.data.occluders import UNTAUGHT_KINDS, cover
 from vtrack.data.states import StateFaces, read_states
 from vtrack.evaluation import metrics
 from vtrack.imaging.crops import Crops
@@ -93,6 +95,8 @@ def measure(model: LandmarkModel, folder: Path, yaw: Yaw) -> list[Figure]:
         *_mouths(model, shut, people),
         *_turned(model, {"w68": people, "ytf68": video}, yaw),
         *_occluded(model, people),
+        *_hidden_by_drawings(model, people),
+        *_hidden_by_masks(model, folder / "mask478.zip"),
     ]
 
 
@@ -218,6 +222,56 @@ def _occluded(model: LandmarkModel, data: Dataset) -> list[Figure]:
             within[hidden].mean(1) * 100,
             "coordinates of occluded points within sigma, in % (68 if calibrated)",
         ),
+    ]
+
+
+def _hidden_by_drawings(model: LandmarkModel, data: Dataset) -> list[Figure]:
+    """Whether points behind things of kinds that no training draws are told from the others."""
+    crops = Crops.around(data.layout.face_box(data.points), model.margin)
+    cuts = [warp([data.image(i)], [0], crops[i : i + 1], model.input_size)[0] for i in range(len(data))]
+    points = crops.to_crop(data.points)
+    figures, told, true = [], [], []
+    for kind in UNTAUGHT_KINDS:
+        rng = np.random.default_rng(7)
+        covered = [
+            cover(cut.transpose(1, 2, 0), points[i], LAYOUT, [kind], data.image(int(rng.integers(len(data)))), rng)
+            for i, cut in enumerate(cuts)
+        ]
+        hidden = model.predict(np.stack([image.transpose(2, 0, 1) for image, _ in covered]), LAYOUT.query).hidden
+        if hidden is None:
+            return []
+        told.append(hidden.ravel())
+        true.append(np.concatenate([behind for _, behind in covered]))
+        figures += _told_hidden(kind, told[-1], true[-1], f"behind a drawn {kind}")
+    return figures + _told_hidden("drawn", np.concatenate(told), np.concatenate(true), "behind any of these")
+
+
+def _hidden_by_masks(model: LandmarkModel, path: Path) -> list[Figure]:
+    """Whether the mouth and the base of the nose behind masks are told from eyes and brows, in photographs."""
+    if not path.exists():
+        return []
+    told = []
+    for faces in (read_states(path, split).data for split in ("train", "val")):
+        crops = Crops.around(faces.layout.face_box(faces.points), model.margin)
+        cuts = [warp([faces.image(i)], [0], crops[i : i + 1], model.input_size)[0] for i in range(len(faces))]
+        hidden = model.predict(np.stack(cuts), LAYOUT.query).hidden
+        if hidden is None:
+            return []
+        told.append(hidden)
+    probabilities = np.concatenate(told)
+    behind = [i for part in ("lips", "nose_base") for i in LAYOUT.query.indices(part)]
+    others = [i for part in ("eyes", "brows") for i in LAYOUT.query.indices(part)]
+    scores = np.concatenate([probabilities[:, behind].ravel(), probabilities[:, others].ravel()])
+    true = np.arange(len(scores)) < len(probabilities) * len(behind)
+    return _told_hidden("masks", scores, true, "behind masks in photographs")
+
+
+def _told_hidden(name: str, told: FloatArray, true: npt.NDArray[np.bool_], what: str) -> list[Figure]:
+    """How well hidden points are told from others, and how far probabilities are off."""
+    area, off = metrics.auroc(told, true), metrics.calibration_error(told, true)
+    return [
+        Figure(f"hidden_{name}", round(area, 4), len(told), f"area under the ROC curve of points {what}"),
+        Figure(f"hidden_{name}_off", round(off, 4), len(told), "the same: calibration error of the probability"),
     ]
 
 
