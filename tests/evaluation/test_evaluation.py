@@ -286,3 +286,17 @@ def test_boxes_from_a_detector() -> None:
     assert boxes[::2] == pytest.approx(data.layout.face_box(data.points)[::2] + np.array([2, 0, 0, 0]))
     assert np.isnan(boxes[1::2]).all()
     assert summary(evaluate(Template(), data, boxes))["missed"] == 2
+
+
+def test_the_area_under_the_roc_curve_counts_pairs_in_order() -> None:
+    positive = np.array([False, False, True, True])
+    assert metrics.auroc(np.array([0.1, 0.2, 0.3, 0.4]), positive) == 1.0
+    assert metrics.auroc(np.array([0.1, 0.3, 0.2, 0.4]), positive) == 0.75
+    assert metrics.auroc(np.full(4, 0.5), positive) == 0.5
+    assert np.isnan(metrics.auroc(np.ones(2), np.array([True, True])))
+
+
+def test_probabilities_are_off_where_they_do_not_come_true() -> None:
+    told = np.array([0.25, 0.25, 0.25, 0.25, 1.0])
+    assert metrics.calibration_error(told, np.array([True, False, False, False, True])) == 0
+    assert metrics.calibration_error(told, np.array([True, True, True, True, True])) == pytest.approx(0.6)

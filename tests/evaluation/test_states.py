@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -102,6 +102,25 @@ def test_covered_points_are_told_apart_from_the_others(folder: Path) -> None:
     assert told["covered_points"].value == pytest.approx(told["seen_points"].value, rel=0.1), "it does not look"
     assert told["covered_sigma"].value == pytest.approx(told["seen_sigma"].value, rel=0.1)
     assert told["covered_within"].value > 50
+
+
+def test_hidden_points_are_judged_where_a_model_tells_them(folder: Path) -> None:
+    @dataclass
+    class Masked(Template):
+        """Says that mouth and nose are hidden, whatever it sees."""
+
+        def predict(self, crops: ImageArray, query: Query) -> Prediction:
+            told = super().predict(crops, query)
+            below = np.isin(query.parts, ("inner_lip", "outer_lip", "nose_base"))
+            return replace(told, hidden=np.tile(np.where(below, 0.9, 0.1), (len(crops), 1)))
+
+    assert not [name for name in figures(Template(), folder) if name.startswith("hidden_")]
+    state_zip(folder / "mask478.zip", (("train", "mask:1", "mask"), ("val", "mask:2", "mask")))
+    told = figures(Masked(), folder)
+    assert told["hidden_masks"].value == 1.0
+    assert told["hidden_masks_off"].value == pytest.approx(0.1)
+    assert told["hidden_mask"].value > 0.8 > told["hidden_hair"].value, "hair hides neither"
+    assert told["hidden_drawn"].count == 3 * 5 * 68
 
 
 def test_gaps_between_lips() -> None:
