@@ -93,6 +93,7 @@ class Measurer:
                 points=face.points[:count],
                 sigma=face.sigma[:count],
                 raw=face.raw[:count],
+                hidden=None if face.hidden is None else face.hidden[:count],
                 query=query,
                 measures=measures,
                 pose=pose,

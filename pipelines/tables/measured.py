@@ -60,7 +60,8 @@ def _measured(results: TableResults, weights: PointWeights) -> Iterator[FrameRes
         nominal = np.full(len(face.sigma), _NOMINAL * np.sqrt(face.box[2] * face.box[3]))
         known = nominal if np.isnan(face.sigma).all() else face.sigma
         sigma = np.concatenate([known, weights.sigma @ known])
-        return replace(face, points=points, sigma=sigma, raw=points, query=longer)
+        hidden = None if face.hidden is None else np.append(face.hidden, np.full(len(MEASURE_QUERY), np.nan))
+        return replace(face, points=points, sigma=sigma, raw=points, hidden=hidden, query=longer)
 
     def with_measures(measured: Iterable[FrameResult]) -> Iterator[FrameResult]:
         for each in measured:

@@ -20,9 +20,11 @@ from vtrack.pipelines.batch.parallel import ParallelPipeline
 from vtrack.pipelines.batch.workers.model_server import Request, predict_batch
 from vtrack.pipelines.outputs.drawing.drawing import Drawing
 from vtrack.pipelines.outputs.interchange.coco import CocoKeypoints
+from vtrack.pipelines.outputs.tables.results import TableResults
 from vtrack.pipelines.pipeline import Pipeline
 from vtrack.pipelines.settings import InputSettings, Settings
 from vtrack.pipelines.sources.open import open_source
+from vtrack.pipelines.tables.measured import MeasuredResults
 from vtrack.types import ImageArray, Prediction, Query
 
 PARTS = Query(("chin", "chin", "left_eye"), (0.0, 0.5, 0.0))
@@ -78,12 +80,21 @@ def test_every_table_has_it_and_reads_it_back(clip: Path, tmp_path: Path) -> Non
 
 
 def test_a_refined_or_converted_table_keeps_it(clip: Path, tmp_path: Path) -> None:
-    vtrack.run(clip, PARTS, model=Telling(), detector=ToyDetector(), columns=["raw", "hidden"], csv=tmp_path / "a.csv")
+    columns = ["raw", "hidden", "measures"]
+    vtrack.run(clip, PARTS, model=Telling(), detector=ToyDetector(), columns=columns, csv=tmp_path / "a.csv")
     assert main(["refine", str(tmp_path / "a.csv"), "-o", str(tmp_path / "b.csv")]) == OK
     assert (tmp_path / "b.csv").read_bytes() == (tmp_path / "a.csv").read_bytes()
     assert main(["convert", str(tmp_path / "a.csv"), "--to", "jsonl", "-o", str(tmp_path / "c.jsonl")]) == OK
     first, second = (vtrack.read_table(tmp_path / name).to_numpy("hidden") for name in ("a.csv", "c.jsonl"))
     np.testing.assert_array_equal(first, second)
+
+
+def test_measures_computed_from_a_table_leave_it(tmp_path: Path) -> None:
+    vtrack.run(SAMPLE, "300w", columns=["hidden"], csv=tmp_path / "a.csv", stop=0.2)
+    results = MeasuredResults(TableResults(tmp_path / "a.csv"))
+    told = [result.faces[0].hidden for result in results]
+    assert results.computed
+    np.testing.assert_array_equal(told, vtrack.read_table(tmp_path / "a.csv").to_numpy("hidden")[:, 0])
 
 
 def test_refine_cannot_tell_what_the_run_did_not(
