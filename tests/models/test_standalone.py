@@ -110,7 +110,7 @@ def test_an_onnx_file_has_its_weights_in_half_precision(tmp_path: Path) -> None:
     path = tmp_path / "eyes.onnx"
     done = export("fast", parse_query("eyes"), "onnx", path)
     assert path.stat().st_size < 7.5e6
-    assert done.gap < 5e-5
+    assert done.gap < 1e-4  # of what is hidden; coordinates are closer
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     facts = json.loads(session.get_modelmeta().custom_metadata_map["vtrack"])
     card = read_card(WEIGHTS / "fast.json")

@@ -78,7 +78,7 @@ class ExportReport:
     path: Path
     points: int
     gap: float
-    """Largest difference of a coordinate, sigma or presence from torch's, in crop units."""
+    """Largest difference of a coordinate, sigma or probability from torch's, in crop units."""
 
 
 def export(name: str, query: Query, format: str, out: Path) -> ExportReport:
