@@ -144,6 +144,7 @@ def test_wrong_inputs_are_one_line(table: Path, tmp_path: Path, capsys: pytest.C
     (tmp_path / "few.csv").write_text(text.replace("left_eye_1_y", "left_eye_1_z"))
     (tmp_path / "twice.csv").write_text(text.replace("left_eye_1_x", "left_eye_0_x"))
     (tmp_path / "empty.csv").write_text("")
+    (tmp_path / "deep.jsonl").write_text("[" * 5000)
     (tmp_path / "folder.csv").mkdir()
     for name, message in [
         ("image.csv", "damaged table"),
@@ -156,6 +157,7 @@ def test_wrong_inputs_are_one_line(table: Path, tmp_path: Path, capsys: pytest.C
         ("t.mp4", "not a table; vtrack reads .csv"),
     ]:
         assert message in fails(capsys, tmp_path / name, "--to", "jsonl", "--columns", "raw")
+    assert "damaged table" in fails(capsys, tmp_path / "deep.jsonl", "--to", "wide")
     assert "is the input itself" in fails(capsys, table, "-o", table, "--overwrite")
     (tmp_path / "t.jsonl").write_text("precious")
     assert "t.jsonl exists already; add --overwrite" in fails(capsys, table, "--to", "jsonl")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
@@ -36,6 +37,8 @@ ABSURD = (
 RAW = ("raw.csv", "raw-long.csv", "raw.jsonl", "raw.parquet")
 """Tables with the columns `raw`, which can be refined."""
 KINDS = ("wide.csv", "long.csv", "openface.csv", "dlc.csv", "eyes.jsonl", "eyes.parquet")
+DUMPS = ("mesh.npy", "mesh.json", "mesh.jsonl", "mesh-wide.csv", "mesh-long.csv")
+"""Dumps of mediapipe's face mesh."""
 TARGETS = ("wide", "long", "openface", "dlc", "jsonl", "parquet")
 
 
@@ -79,6 +82,33 @@ def _refined(rng: np.random.Generator, folder: Path) -> Outcome:
     return run_command(["refine", path, "--smooth", smooth, *outputs, "--quiet"], folder)
 
 
+def _dump(rng: np.random.Generator, folder: Path) -> Outcome:
+    path = folder / DUMPS[rng.integers(len(DUMPS))]
+    path.write_bytes(_spoilt(_dumped(path.name), rng))
+    options = ["--size", "640x480", "--fps", "30", "-o", folder / "out.csv", "--quiet"]
+    return run_command(["convert", path, *options], folder)
+
+
+@lru_cache
+def _dumped(name: str) -> bytes:
+    """A sound dump of three frames."""
+    mesh = np.random.default_rng(0).uniform(0.2, 0.8, (3, 468, 3)).round(4)
+    if name == "mesh.npy":
+        file = io.BytesIO()
+        np.save(file, mesh)
+        return file.getvalue()
+    if name == "mesh-wide.csv":
+        lines = [",".join(f"{axis}_{i}" for i in range(468) for axis in "xyz")]
+        lines += [",".join(map(str, face.ravel().tolist())) for face in mesh]
+    elif name == "mesh-long.csv":
+        lines = ["frame,landmark_index,x,y,z"]
+        lines += [f"{i},{j},{x},{y},{z}" for i, face in enumerate(mesh) for j, (x, y, z) in enumerate(face.tolist())]
+    else:
+        frames = [json.dumps({"faceLandmarks": [[{"x": x, "y": y} for x, y, _ in face]]}) for face in mesh.tolist()]
+        lines = frames if name == "mesh.jsonl" else [f"[{','.join(frames)}]"]
+    return ("\n".join(lines) + "\n").encode()
+
+
 def _labels(rng: np.random.Generator, folder: Path) -> Outcome:
     path = folder / "labels.csv"
     path.write_bytes(_spoilt(labels(), rng))
@@ -120,4 +150,11 @@ def _written(name: str) -> tuple[bytes, bytes]:
     return path.read_bytes(), sidecar_path(path).read_bytes()
 
 
-_CASES: tuple[Callable[[np.random.Generator, Path], Outcome], ...] = (_result, _result, _refined, _labels, _boxes)
+_CASES: tuple[Callable[[np.random.Generator, Path], Outcome], ...] = (
+    _result,
+    _result,
+    _refined,
+    _dump,
+    _labels,
+    _boxes,
+)

@@ -75,7 +75,7 @@ def is_events(path: Path) -> bool:
             if _is_json(path):
                 return not first or {*json.loads(first)} == {*_NAMES}
             return next(csv.reader([first]), []) == _NAMES
-    except (OSError, ValueError, TypeError, csv.Error):
+    except (OSError, ValueError, TypeError, RecursionError, csv.Error):
         return False
 
 

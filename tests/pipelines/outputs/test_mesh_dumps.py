@@ -149,11 +149,21 @@ def test_what_cannot_be_read_is_said_in_one_line(tmp_path: Path, capsys: pytest.
     np.save(pickled, np.array([{"x": 1}]), allow_pickle=True)
     odd.write_text("frame,landmark_index,x,y\n0,0,0.5,0.5\n0,1,0.5,0.5\n")
     no_mesh.write_text('{"images": [], "annotations": []}')
+    empty, cut_off = tmp_path / "empty.npy", tmp_path / "cut_off.npy"
+    empty.write_bytes(b"")
+    cut_off.write_bytes(dump.read_bytes()[:-100])
+    header, deep = tmp_path / "header.npy", tmp_path / "deep.json"
+    header.write_bytes(dump.read_bytes().replace(b"'shape': (4,", b"'shape': (((", 1))
+    deep.write_text("[" * 5000)
     changing = tmp_path / "changing.json"
     changing.write_text(json.dumps([[points(shares()[0])], [points(shares(478)[0])]]))
     for path, message in (
         (hands, "an array of 5x21x3 float64; a dump of mediapipe's face mesh has frames x 468 or 478"),
         (pickled, "pickled.npy: cannot be read"),
+        (empty, "empty.npy: cannot be read"),
+        (cut_off, "cut_off.npy: cannot be read"),
+        (header, "header.npy: cannot be read"),
+        (deep, "deep.json: not JSON"),
         (odd, "frame 0 has 2 rows; a dump of the face mesh has 468 or 478"),
         (no_mesh, "coco.json: not a table; a dump of mediapipe's face mesh is a list of frames"),
         (changing, "a face with 478 vertices after one with 468"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -43,7 +44,7 @@ def read_json(path: Path) -> Iterator[RawTable]:
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8-sig"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise TableError(f"{path}: not JSON: {error}") from error
     if isinstance(content, Mapping):
         inner = next((content[name] for name in _FRAMES if name in content), None)
@@ -86,7 +87,7 @@ def read_array(path: Path) -> Iterator[RawTable]:
     """
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except ValueError as error:
+    except (ValueError, EOFError, SyntaxError, TokenError) as error:  # the last ones of a damaged header
         raise TableError(f"{path}: cannot be read: {error}; save numbers alone, numpy.save(path, array)") from error
     shape = "x".join(map(str, array.shape))
     flat = {count * axes: (count, axes) for count in COUNTS for axes in (2, 3)}
