@@ -320,9 +320,11 @@ def test_a_file_for_other_programs_reads_curves_too(tmp_path: Path) -> None:
     images = noise(model, 1)
     told = model.predict(images, query)
     with torch.inference_mode():
-        points, sigma, _ = baked(torch.from_numpy(images[0].transpose(1, 2, 0)))
+        points, sigma, _, hidden = baked(torch.from_numpy(images[0].transpose(1, 2, 0)))
     np.testing.assert_allclose(points.numpy(), told.points[0], atol=1e-4)
     np.testing.assert_allclose(sigma.numpy(), told.sigma[0], rtol=1e-3)
+    assert told.hidden is not None
+    np.testing.assert_allclose(hidden.numpy(), told.hidden[0], atol=1e-3)
     assert export("fast", query, "onnx", tmp_path / "lip.onnx").points == 61
 
 
