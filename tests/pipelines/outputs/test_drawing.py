@@ -327,11 +327,12 @@ def in_planes(image: ImageArray, colours: Colours) -> Planes:
 
 @pytest.mark.parametrize("height", [480, 720], ids=["sd", "hd"])
 @pytest.mark.parametrize("grey", [0, 128, 255])
-def test_drawing_on_planes_equals_drawing_on_rgb(grey: int, height: int) -> None:
+@pytest.mark.parametrize("kinds", [{*DRAWINGS} - {"wireframe", "black"}, {"wireframe"}], ids=["most", "wireframe"])
+def test_drawing_on_planes_equals_drawing_on_rgb(kinds: set[str], grey: int, height: int) -> None:
     face = circle_face(load_layout("300w").query)
     image, colours = np.full((height, 640, 3), grey, np.uint8), film_colours(height)
     planes = in_planes(image, colours)
-    drawing = Drawing(face.query, {*DRAWINGS} - {"black"})
+    drawing = Drawing(face.query, kinds)
     drawn = drawing.pixels(make_result(0, face, image=planes, query=face.query))
     assert isinstance(drawn, Planes)
     expected = drawing(make_result(0, face, image=image, query=face.query)).astype(float)
