@@ -86,11 +86,12 @@ class FeaturePyramid(nn.Module):
             for level in range(len(channels))
         )
 
-    def forward(self, maps: Sequence[Tensor]) -> list[Tensor]:
-        """(B, width, H_i, W_i) for each map, finest first."""
+    def forward(self, maps: Sequence[Tensor], first: int = 0) -> list[Tensor]:
+        """(B, width, H_i, W_i) for each map from the `first` on, finest first."""
         out: list[Tensor] = []
         above: Tensor | None = None
-        for x, lateral, smooth in zip(reversed(maps), reversed(self.laterals), reversed(self.smooth), strict=True):
+        steps = list(zip(maps, self.laterals, self.smooth, strict=True))[first:]
+        for x, lateral, smooth in reversed(steps):
             y = lateral(x)
             if above is not None:
                 y = y + nn.functional.interpolate(above, size=y.shape[2:], mode="nearest")
