@@ -11,12 +11,13 @@ from vtrack.text import embed
 from vtrack.training.landmarks.loop import open_stores
 
 
-@pytest.fixture(scope="module")
-def network() -> Udfld:
+@pytest.fixture(scope="module", params=[True, False], ids=["attention", "no attention"])
+def network(request: pytest.FixtureRequest) -> Udfld:
     torch.manual_seed(0)
-    network = Udfld(UdfldConfig(input_size=64, dim=32, heads=4, hidden=64))
+    network = Udfld(UdfldConfig(input_size=64, dim=32, heads=4, hidden=64, attention=request.param))
     for layer in network.layers:
-        torch.nn.init.normal_(layer.offset[-1].weight, std=0.01)  # offsets start at zero, which would hide the decoder
+        last = layer.offset[-1] if request.param else layer.offset
+        torch.nn.init.normal_(last.weight, std=0.01)  # offsets start at zero, which would hide the layers
     return network.eval()
 
 
@@ -34,6 +35,17 @@ def test_every_layer_answers_every_query(network: Udfld) -> None:
     assert [tuple(points.shape) for points in output.points] == [(2, 7, 2)] * 3
     assert output.log_sigma.shape == (2, 7)
     assert output.presence.shape == (2,)
+
+
+def test_each_layer_moves_points_by_part_position_and_picture(network: Udfld) -> None:
+    pictures, (parts, positions) = crops(), query(3)
+    output = network(pictures, parts, positions)
+    moved = output.points[-1] - output.points[0]
+    assert (moved.abs() > 1e-6).all()
+    for changed in ((parts.flip(0), positions), (parts, positions.flip(0))):
+        other = network(pictures, *changed)
+        assert not torch.isclose(other.points[-1] - other.points[0], moved).all(-1)[:, [0, 2]].any()
+    assert not torch.isclose(moved[0], moved[1]).all(-1).any()
 
 
 def test_the_order_of_the_queries_does_not_matter(network: Udfld) -> None:
@@ -58,19 +70,38 @@ def test_attention_that_has_made_up_its_mind_says_the_same_without_vanishing_wei
     torch.testing.assert_close(attention.eval()(rows, rows, rows), exact, rtol=1e-5, atol=1e-4)
 
 
+def split_map(side: int) -> tuple[torch.Tensor, torch.nn.Conv2d, torch.Tensor]:
+    """Terms of a map of `side` cells that are all zero."""
+    lateral = torch.nn.Conv2d(8, 16, 1)
+    torch.nn.init.zeros_(lateral.bias)
+    return torch.zeros(1, 8, side, side), lateral, torch.zeros(1, 16, side // 2, side // 2)
+
+
 def test_queries_start_where_the_map_is_like_them() -> None:
-    features = torch.zeros(1, 16, 8, 8)
-    features[0, 3, 2, 5] = 100.0  # row 2, column 5
-    start = torch.zeros(1, 1, 16)
-    start[..., 3] = 10.0
-    queries, coordinates, _ = initialise(features, start)
+    fine, lateral, coarse = split_map(8)
+    fine[0, 3, 2, 5] = 100.0  # row 2, column 5
+    like = lateral.weight[:, 3, 0, 0].detach()
+    queries, coordinates, _ = initialise(fine, lateral, coarse, (like / like.norm() * 10)[None, None])
     assert torch.allclose(coordinates[0, 0], torch.tensor([5.5 / 8, 2.5 / 8]), atol=1e-4)
-    assert torch.allclose(queries[0, 0], features[0, :, 2, 5], atol=1e-2)
+    assert torch.allclose(queries[0, 0], 100 * like, atol=1e-2)
 
 
 def test_like_everywhere_means_the_middle() -> None:
-    _, coordinates, _ = initialise(torch.zeros(1, 16, 8, 8), torch.ones(1, 1, 16))
+    _, coordinates, _ = initialise(*split_map(8), torch.ones(1, 1, 16))
     assert torch.allclose(coordinates[0, 0], torch.tensor([0.5, 0.5]))
+
+
+def test_the_start_is_equation_2_on_the_sum_of_both_maps() -> None:
+    generator = torch.Generator().manual_seed(4)
+    fine, coarse = (torch.randn(2, *shape, generator=generator) for shape in ((8, 8, 12), (16, 4, 6)))
+    encodings, lateral = torch.randn(1, 5, 16, generator=generator), torch.nn.Conv2d(8, 16, 1)
+    cells = (lateral(fine) + coarse.repeat_interleave(2, 2).repeat_interleave(2, 3)).flatten(2)
+    weights = (encodings @ cells / 4).softmax(-1)
+    ys, xs = torch.meshgrid((torch.arange(8) + 0.5) / 8, (torch.arange(12) + 0.5) / 12, indexing="ij")
+    queries, coordinates, logits = initialise(fine, lateral, coarse, encodings)
+    torch.testing.assert_close(queries, weights @ cells.transpose(1, 2), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(coordinates, weights @ torch.stack([xs, ys], -1).flatten(0, 1), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(logits.flatten(2).softmax(-1), weights, rtol=1e-4, atol=1e-6)
 
 
 def test_places_have_codes_of_their_own_also_outside_the_crop() -> None:
