@@ -148,7 +148,7 @@ class DataError(VTrackError, ValueError):
         ...     vtrack.read_table("samples/sample.mp4")
         ... except vtrack.DataError as error:
         ...     print(error)
-        samples/sample.mp4: not a table; vtrack reads .csv, .txt, .jsonl, .ndjson, .parquet files
+        samples/sample.mp4: not a table; vtrack reads .csv, .txt, .jsonl, .ndjson, .parquet, .json, .npy files
     """
 
 

@@ -288,6 +288,6 @@ def test_help_of_training_is_made_from_the_recipes(capsys: pytest.CaptureFixture
         assert f"(default: {landmarks}; {detector} with --task detect)" in text
     for name in ("teacher_share", "most_points", "gaps", "seed", "threads", "device"):
         assert f"(default: {getattr(TrainingRecipe, name)})" in text
-    assert "angle=18, scale=0.12, shift=0.06, flip=1, picture=0.4, shut=0 by default" in text
+    assert "angle=18, scale=0.12, shift=0.06, flip=1, picture=0.4, shut=0, occlude=0 by default" in text
     defaults = inspect.signature(train_detector).parameters
     assert all(defaults[name].default == value for name, value in asdict(DetectorRecipe()).items())

@@ -11,7 +11,7 @@ import pytest
 
 from tests.pipelines.toys import ToyFace, true_points
 from vtrack.anchors import ANCHORS, box_around
-from vtrack.models import card_path, shipped
+from vtrack.models import card_path, load_model, shipped
 from vtrack.models.card import read_card
 from vtrack.pipelines.settings import Settings
 from vtrack.pipelines.sources.open import open_source
@@ -21,7 +21,7 @@ from vtrack.pipelines.tracking.doubt import DoubtWindow, WorstFace
 from vtrack.pipelines.tracking.landmarks import Sighting
 from vtrack.pipelines.tracking.track import Detection, Track
 from vtrack.pipelines.tracking.tracks import Tracks
-from vtrack.types import FrameResult, ImageArray
+from vtrack.types import FrameResult, ImageArray, LandmarkModel, Prediction, Query
 
 SAMPLE = Path(__file__).parents[3] / "samples" / "sample.mp4"
 FACE, TORSO = (237, 173, 182, 182), (200, 380, 120, 100)
@@ -168,13 +168,31 @@ def test_confidence_leaves_out_what_is_less_certain() -> None:
     assert presences(confidence=0.3, stop=1.0, detector=lambda image: [(*FACE, 0.4)])
 
 
+class SureInLight(LandmarkModel):
+    """`fast`, as sure of a face as its crop is bright."""
+
+    def __init__(self) -> None:
+        self._fast = load_model("fast")
+        self.name, self.input_size, self.margin = "sure-in-light", self._fast.input_size, self._fast.margin
+
+    def predict(self, crops: ImageArray, query: Query) -> Prediction:
+        return replace(self._fast.predict(crops, query), presence=np.minimum(crops.mean((1, 2, 3)) / 100, 1.0))
+
+
 def test_confidence_is_the_least_presence_of_a_face() -> None:
     with open_source(SAMPLE, stop=0.5) as source:
-        blurred = np.stack([cv2.GaussianBlur(frame.image, (0, 0), 0.5 + 1.7 * i) for i, frame in enumerate(source)])
+        darker = np.stack([(frame.image * 0.9**i).astype(np.uint8) for i, frame in enumerate(source)])
+    model = SureInLight()
 
     def presences(confidence: float | None) -> list[float]:
-        options = {"fps": RATE, "smooth": "none", "confidence": confidence, "detector": lambda image: [FACE]}
-        results = track(blurred, "eyes", **options)  # type: ignore[arg-type]
+        options = {
+            "fps": RATE,
+            "smooth": "none",
+            "confidence": confidence,
+            "detector": lambda image: [FACE],
+            "model": model,
+        }
+        results = track(darker, "eyes", **options)  # type: ignore[arg-type]
         return [face.presence for result in results for face in result.faces]
 
     assert min(presences(None)) < 0.9 <= min(presences(0.9))
