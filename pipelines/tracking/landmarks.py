@@ -217,8 +217,9 @@ class Landmarker:
             points, sigma, presence = (
                 np.concatenate([getattr(one, name) for one in predictions]) for name in ("points", "sigma", "presence")
             )
-            told = [one.sigma * np.nan if one.hidden is None else one.hidden for one in predictions]
-            hidden = np.concatenate(told)
+            hidden = np.concatenate(
+                [np.full_like(one.sigma, np.nan) if one.hidden is None else one.hidden for one in predictions]
+            )
             points, sigma, hidden = (values[:, self._indices] for values in (points, sigma, hidden))
             return crops.to_frame(points), sigma * crops.sides[:, None], presence, hidden
 

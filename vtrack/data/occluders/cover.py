@@ -14,7 +14,12 @@ from vtrack.layouts import Layout
 from vtrack.types import BoolArray, FloatArray, ImageArray
 
 TAUGHT_KINDS: Mapping[str, float] = {
-    **{"blob": 1.0, "patch": 0.7, "hand": 1.6, "bar": 0.6, "sunglasses": 0.5, "spectacles": 0.4},
+    "blob": 1.0,
+    "patch": 0.7,
+    "hand": 1.6,
+    "bar": 0.6,
+    "sunglasses": 0.5,
+    "spectacles": 0.4,
 }
 """Kinds that training draws, and how often."""
 UNTAUGHT_KINDS = ("mask", "cup", "hair")

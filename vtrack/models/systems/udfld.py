@@ -219,9 +219,9 @@ def initialise(fine: Tensor, lateral: nn.Conv2d, coarse: Tensor, agnostic: Tenso
     far = (keys @ coarse.flatten(2)).unflatten(-1, coarse.shape[2:])
     logits = (near + functional.interpolate(far, size=(height, width), mode="nearest")).float()
     weights = logits.flatten(2).softmax(-1)
-    queries = functional.linear(mean(weights, fine), weight, lateral.bias)
+    queries = functional.linear(weighted_mean(weights, fine), weight, lateral.bias)
     weights = weights.unflatten(-1, (height, width))
-    queries = queries + mean(pooled(weights), coarse)
+    queries = queries + weighted_mean(block_sums(weights), coarse)
     ys = (torch.arange(height, device=fine.device, dtype=torch.float32) + 0.5) / height
     xs = (torch.arange(width, device=fine.device, dtype=torch.float32) + 0.5) / width
     # Sums along one axis after the other, not a matrix product, which autocast would round to half a pixel.
@@ -229,12 +229,12 @@ def initialise(fine: Tensor, lateral: nn.Conv2d, coarse: Tensor, agnostic: Tenso
     return queries, coordinates, logits
 
 
-def mean(weights: Tensor, cells: Tensor) -> Tensor:
+def weighted_mean(weights: Tensor, cells: Tensor) -> Tensor:
     """(B, L, C) means of a map (B, C, H, W) by weights (B, L, H * W)."""
     return weights.to(cells.dtype) @ cells.flatten(2).transpose(1, 2)
 
 
-def pooled(weights: Tensor) -> Tensor:
+def block_sums(weights: Tensor) -> Tensor:
     """(B, L, H * W / 4) sums over blocks of two by two cells: as matrix products, since runtimes pool floats slowly."""
     height, width = weights.shape[2:]
     pairs = torch.eye(width // 2, device=weights.device)
@@ -261,7 +261,7 @@ class DecoderLayer(nn.Module):
         self.self_attention = Attention(dim, config.heads)
         self.deformable = DeformableAttention(dim, config.heads, levels, config.samples)
         self.cross_attention = Attention(dim, config.heads)
-        self.feed_forward = nn.Sequential(Linear(dim, config.hidden), nn.ReLU(inplace=True), Linear(config.hidden, dim))
+        self.feed_forward = mlp(dim, config.hidden, dim)
         self.norms = nn.ModuleList(nn.LayerNorm(dim) for _ in range(4))
         self.offset = mlp(dim, dim, 2)
         for parameter in self.offset[-1].parameters():
